@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Prints the Python to use: the active one if it satisfies requirements.txt, else .venv, made and filled where needed.
+# Set PYTHON to insist on another one.
+set -euo pipefail
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+# Whether a Python is 3.10 or newer and has every requirement in the version asked for.
+satisfies() {
+    "$1" - "$ROOT/requirements.txt" >/dev/null 2>&1 <<'PY'
+import sys
+from importlib.metadata import version
+from pip._vendor.packaging.requirements import Requirement
+
+assert sys.version_info >= (3, 10)
+for line in open(sys.argv[1]):
+    line = line.split("#")[0].strip()
+    if line:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(version(requirement.name), prereleases=True), line
+PY
+}
+
+# The newest Python of a supported version on the PATH, for a virtual environment.
+base_python() {
+    for name in python3 python3.13 python3.12 python3.11 python3.10 python; do
+        if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    echo "error: no Python 3.10 to 3.13 on the PATH" >&2
+    exit 1
+}
+
+for candidate in ${PYTHON:-python python3 "$ROOT/.venv/bin/python"}; do
+    if satisfies "$candidate"; then
+        echo "Python: $(command -v "$candidate") ($("$candidate" --version 2>&1 | cut -d' ' -f2))" >&2
+        command -v "$candidate"
+        exit 0
+    fi
+done
+if [ -n "${PYTHON:-}" ]; then
+    echo "error: PYTHON=$PYTHON does not satisfy $ROOT/requirements.txt" >&2
+    exit 1
+fi
+echo "Installing requirements.txt into $ROOT/.venv (about 5 GB; once)" >&2
+base="$(base_python)"
+"$base" -m venv "$ROOT/.venv" >&2
+"$ROOT/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements.txt" >&2
+satisfies "$ROOT/.venv/bin/python" || { echo "error: the installation into $ROOT/.venv is not complete" >&2; exit 1; }
+echo "Python: $ROOT/.venv/bin/python" >&2
+echo "$ROOT/.venv/bin/python"
