@@ -1,0 +1,259 @@
+"""What all prompt-tuning methods share: CLIP, precision, the optimiser, the loop's verbs, loading and evaluation."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from clip.model import CLIP
+from dassl.engine import TrainerX
+from dassl.evaluation import build_evaluator
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import load_pretrained_weights
+from torch import Tensor, nn
+
+from datasets.multitask import Task, tasks_of
+
+from .modules.checkpoints import find_checkpoint, keep_only, read_prompts
+from .modules.clip_model import check_input_size, load_clip, store_in_half
+from .modules.features import FeatureCache, FeatureLoader, digest_of, view_loader
+from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
+from .modules.prompts import check_choice
+from .modules.text_encoder import TextEncoder
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = ("fp32", "amp", "fp16", "bf16")
+
+
+class PromptTrainer(TrainerX):
+    """Base of the methods that learn prompts of a frozen CLIP, over one or several tasks.
+
+    A method overrides `build_prompts`, its learnable parameters as one module, and `text_features`, the class features
+    that they make; where it differs, `compute_loss`. Its config keys and their defaults are `defaults`, under
+    `TRAINER.<NAME>`.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {}
+    steps_per_batch = 1
+
+    def __init__(self, cfg: Any) -> None:
+        self._frozen_text_features: Tensor | None = None
+        self.train_seconds: float | None = None
+        self.test_seconds: float | None = None
+        super().__init__(cfg)
+        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname, tasks=self.tasks)
+
+    # -- building ----------------------------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> Any:
+        """The method's own config node, TRAINER.<NAME>."""
+        return self.cfg.TRAINER[type(self).__name__.upper()]
+
+    @property
+    def variant(self) -> str:
+        """What distinguishes this run from others of the same method in tables; "" for a method without variants."""
+        return ""
+
+    def check_cfg(self, cfg: Any) -> None:
+        check_choice(f"TRAINER.{type(self).__name__.upper()}.PREC", self.precision_of(cfg), PRECISIONS)
+
+    def precision_of(self, cfg: Any) -> str:
+        return cfg.TRAINER[type(self).__name__.upper()].PREC
+
+    def build_model(self) -> None:
+        cfg, self.precision = self.cfg, self.precision_of(self.cfg)
+        model = load_clip(cfg.MODEL.BACKBONE.NAME)
+        check_input_size(cfg.INPUT.SIZE, model)
+        half = {"fp16": torch.float16, "bf16": torch.bfloat16, "amp": self._autocast_dtype()}.get(self.precision)
+        self.half = half
+        if self.precision in ("fp16", "bf16"):
+            store_in_half(model, half)
+        self.clip = model.to(self.device)
+        self.text_encoder = TextEncoder(self.clip, cfg.TRAINER.TEXT_CHUNK)
+
+        self.tasks: tuple[Task, ...] = tasks_of(self.dm.dataset)
+        self.classnames = [name for task in self.tasks for name in task.classnames]
+        counts = torch.tensor([len(task.classnames) for task in self.tasks])
+        self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
+
+        self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
+        if cfg.MODEL.INIT_WEIGHTS:
+            load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
+        self.n_params = sum(p.numel() for p in self.prompts.parameters() if p.requires_grad)
+        logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision)
+        # Gradients of fp16 underflow without scaling; bf16 has the range of fp32.
+        scaled = half == torch.float16 and self.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
+        self.optim = self.sched = None
+        if self.n_params:
+            self.optim = build_optimizer(self.prompts, cfg.OPTIM)
+            self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model("prompt_learner", self.prompts, self.optim, self.sched)
+        self.use_feature_cache()
+
+    def use_feature_cache(self) -> None:
+        """Let evaluation, and with FEATURES.TRAIN_VIEWS training, read features of the image tower from a cache."""
+        options = self.cfg.FEATURES
+        folder = options.DIR or Path(self.cfg.OUTPUT_DIR).parent / "features"
+        self.feature_cache = FeatureCache(folder)
+        if not (options.TEST_CACHE or options.TRAIN_VIEWS):
+            return
+        self.feature_key = {
+            "tower": digest_of(self.clip.visual),
+            "precision": self.precision,
+            "device": self.device.type,
+        }
+        if options.TEST_CACHE:
+            args = self._encode_batch, self.feature_cache, self.feature_key
+            self.test_loader = FeatureLoader(self.test_loader, *args)
+            self.val_loader = FeatureLoader(self.val_loader, *args) if self.val_loader else None
+
+    def _encode_batch(self, image: Tensor) -> Tensor:
+        with self.autocast():
+            return self.image_features(image.to(self.device))
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
+        """The module of learnable parameters, all in fp32."""
+        raise NotImplementedError
+
+    def _autocast_dtype(self) -> torch.dtype:
+        return torch.float16 if self.device.type == "cuda" else torch.bfloat16
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
+
+    # -- forward -----------------------------------------------------------------------------------------------------
+
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        """Class features (R, E) of the classes `rows` (R,), sorted global labels; None for all C. Not normalised."""
+        raise NotImplementedError
+
+    def image_features(self, image: Tensor) -> Tensor:
+        """(B, E) of images (B, 3, H, W), not normalised, without gradient; features from the cache stay as they are."""
+        if image.dim() == 2:
+            return image
+        with torch.no_grad():
+            return self.clip.encode_image(image)
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """(B, R): cosine similarities times CLIP's scale. In fp32: half precision would round logits of 30 to 1/8."""
+        with torch.autocast(self.device.type, enabled=False):
+            image_features = F.normalize(image_features.float(), dim=-1)
+            text_features = F.normalize(text_features.float(), dim=-1)
+            return self.clip.logit_scale.exp() * image_features @ text_features.T
+
+    def candidates(self, label: Tensor) -> Tensor | None:
+        """The classes that a training step encodes: those of the tasks in the batch; None for all of them."""
+        if len(self.tasks) == 1:
+            return None
+        return classes_of_present_tasks(label, self.class_task)
+
+    def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Loss and logged values of a batch: image_features (B, E), label (B,) global."""
+        rows = self.candidates(label)
+        logits = self.logits(image_features, self.text_features(rows))  # (B, R)
+        loss = multitask_cross_entropy(logits, label, self.class_task, rows)
+        prediction = within_task(logits, label, self.class_task, rows).argmax(1)
+        prediction = prediction if rows is None else rows[prediction]
+        return loss, {"acc": 100 * (prediction == label).float().mean().item()}
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def forward_backward(self, batch: dict[str, Any]) -> dict[str, float]:
+        image, label = self.parse_batch_train(batch)[:2]
+        with self.autocast():
+            loss, logs = self.compute_loss(self.image_features(image), label)
+        self.update_prompts(loss)
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        return {"loss": loss.item(), **logs}
+
+    def update_prompts(self, loss: Tensor) -> None:
+        """One backward pass and one optimiser step (`steps_per_batch` of them, see SoftCPT's SCHEDULE)."""
+        self.detect_anomaly(loss)
+        self.optim.zero_grad()
+        if self.scaler is None:
+            loss.backward()
+            for _ in range(self.steps_per_batch):
+                self.optim.step()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optim)
+            self.scaler.update()
+
+    def before_train(self) -> None:
+        start = time.perf_counter()
+        views = self.cfg.FEATURES.TRAIN_VIEWS
+        if views:
+            args = self._encode_batch, self.feature_cache, self.feature_key, views, self.cfg.SEED
+            self.train_loader_x = view_loader(self.train_loader_x, *args)
+        super().before_train()
+        self._train_start = start
+
+    def before_epoch(self) -> None:
+        if self.cfg.FEATURES.TRAIN_VIEWS:
+            self.train_loader_x.dataset.set_epoch(self.epoch)
+
+    def after_train(self) -> None:
+        if self.start_epoch == 0:  # the time of a resumed run is not known
+            self.train_seconds = time.perf_counter() - self._train_start
+        super().after_train()
+
+    def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
+        """Save, and keep one resumable checkpoint: the one just written takes the place of the one before."""
+        super().save_model(epoch, directory, **kwargs)
+        keep_only(Path(directory, "prompt_learner"), epoch + 1)
+
+    # -- evaluation --------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def test(self, split: str | None = None) -> float:
+        """Dassl's test loop, with the class features computed once; returns the headline metric in percent."""
+        start = time.perf_counter()
+        self.set_model_mode("eval")
+        with self.autocast():
+            self._frozen_text_features = self.text_features()
+            try:
+                result = super().test(split)
+            finally:
+                self._frozen_text_features = None
+        self.test_seconds = time.perf_counter() - start
+        return result
+
+    def model_inference(self, image: Tensor) -> Tensor:
+        """Logits (B, C) over the classes of all tasks; image (B, 3, H, W)."""
+        with torch.no_grad(), self.autocast():
+            text_features = self._frozen_text_features
+            if text_features is None:
+                text_features = self.text_features()
+            return self.logits(self.image_features(image), text_features)
+
+    def peak_memory_bytes(self) -> int:
+        """Peak memory of the run: allocated on the GPU, or resident in the process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load the prompts that a run saved: of `epoch`, else the best of the validation set, else the last.
+
+        Raises:
+            FileNotFoundError: no such checkpoint.
+            ValueError: a checkpoint of another method or of other shapes (other classes, tasks, widths).
+        """
+        if not directory:
+            logger.info("No model directory is given: the prompts stay as they are initialised")
+            return
+        path = find_checkpoint(Path(directory, "prompt_learner"), epoch)
+        self.prompts.load_state_dict(read_prompts(path, self.prompts.state_dict(), type(self).__name__))
+        logger.info("Prompts loaded from %s", path)

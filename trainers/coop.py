@@ -1,0 +1,64 @@
+"""CoOp: learned contexts shared by all tasks, one per task, or one per class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from clip.model import CLIP
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
+
+from datasets.multitask import Task
+
+from .base import PromptTrainer
+from .modules.prompts import Context, PromptTemplate
+
+
+@TRAINER_REGISTRY.register()
+class CoOp(PromptTrainer):
+    """Context optimisation: Zhou, Yang, Loy, Liu. Learning to Prompt for Vision-Language Models. IJCV 2022,
+    arXiv 2109.01134.
+
+    The context words of a class prompt are free vectors, trained by cross-entropy. Over several tasks they are shared
+    by all of them (SoftCPT's CoOp-MT), or there is one context per task (`TSC`) or per class (`CSC`, CoOp-CS), trained
+    jointly with the multi-task loss.
+    """
+
+    defaults = {
+        "N_CTX": 16,  # number of context tokens M
+        "CSC": False,  # one context per class
+        "TSC": False,  # one context per task
+        "CTX_INIT": "",  # initial words; their number takes the place of N_CTX
+        "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
+        "PREC": "amp",  # fp32, amp, fp16 or bf16
+    }
+
+    def check_cfg(self, cfg) -> None:
+        super().check_cfg(cfg)
+        if cfg.TRAINER.COOP.CSC and cfg.TRAINER.COOP.TSC:
+            raise ValueError("TRAINER.COOP.CSC and TRAINER.COOP.TSC are both True: a context is per class or per task")
+
+    @property
+    def variant(self) -> str:
+        return "per-class" if self.options.CSC else "per-task" if self.options.TSC else "shared"
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
+        options = self.options
+        rows = len(self.classnames) if options.CSC else len(tasks) if options.TSC else None
+        context = Context(options.N_CTX, model, rows, options.CTX_INIT)
+        self.template = PromptTemplate(self.classnames, context.n_context, model, options.CLASS_TOKEN_POSITION)
+        return context
+
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        context = self.prompts()  # (1, T or C, M, D)
+        if self.options.CSC:
+            context, group = context[rows], torch.arange(len(rows), device=self.device)
+        elif self.options.TSC:
+            present, group = self.class_task[rows].unique(return_inverse=True)
+            context = context[present]
+        else:
+            group = torch.zeros_like(rows)
+        prefix, suffix, lengths = self.template(context, group, rows)
+        return self.text_encoder(prefix, suffix, lengths, group)

@@ -1,0 +1,1 @@
+"""What the trainers are made of: CLIP's loading, prompts, the text encoder, losses."""

@@ -1,0 +1,49 @@
+"""Checkpoints of prompts: finding, checking and thinning them out. Writing and resuming are Dassl's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dassl.utils import load_checkpoint
+from torch import Tensor
+
+# Upstream checkpoints of the CoOp family carry the embeddings of their own class names, under these names.
+FROZEN_TOKENS = re.compile(r"(^|\.)token_(prefix|suffix)$")
+
+
+def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
+    """The checkpoint file of an epoch, else the best one, else the one that the pointer file names."""
+    names = [f"model.pth.tar-{epoch}"] if epoch is not None else ["model-best.pth.tar"]
+    pointer = folder / "checkpoint"
+    if epoch is None and pointer.is_file():
+        names.append(pointer.read_text().strip())
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    there = sorted(path.name for path in folder.glob("model*")) if folder.is_dir() else []
+    raise FileNotFoundError(f"no checkpoint {names[0]} in {folder}; there: {', '.join(there) or 'nothing'}")
+
+
+def read_prompts(path: Path, expected: dict[str, Tensor], method: str) -> dict[str, Tensor]:
+    """The learnable tensors of a checkpoint; ValueError where they are not those that the method expects."""
+    state = load_checkpoint(str(path))["state_dict"]
+    state = {key: value for key, value in state.items() if not FROZEN_TOKENS.search(key)}
+    if state.keys() != expected.keys():
+        raise ValueError(
+            f"{path} is no checkpoint of this {method}: it holds {sorted(state)}, expected are {sorted(expected)}"
+        )
+    for key, value in state.items():
+        if value.shape != expected[key].shape:
+            raise ValueError(
+                f"{path}: {key} has shape {tuple(value.shape)}, this {method} expects {tuple(expected[key].shape)}; "
+                "was it trained with other classes, tasks, N_CTX or another backbone?"
+            )
+    return state
+
+
+def keep_only(folder: Path, epoch: int) -> None:
+    """Remove the checkpoints of other epochs: with one a run resumes, and SoftCPT's are 67 MB each on RN50."""
+    for path in folder.glob("model.pth.tar-*"):
+        if path.name != f"model.pth.tar-{epoch}":
+            path.unlink()

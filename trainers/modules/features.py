@@ -1,0 +1,198 @@
+"""Features of the frozen image tower, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+logger = logging.getLogger(__name__)
+
+Encode = Callable[[Tensor], Tensor]
+
+
+class FeatureCache:
+    """Tensors in `folder`, one safetensors file each, named by a digest of all that they depend on.
+
+    A file that is truncated, of another shape or of other contents than asked for is rebuilt (logged); where the folder
+    cannot be written the cache turns itself off with one warning. Any file may be removed at any time.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder: Path | None = Path(folder)
+
+    def get(self, key: dict[str, Any], shape: Sequence[int], compute: Callable[[], Tensor]) -> Tensor:
+        """The tensor of `key` (JSON-able): read if it is there with `shape` (-1: any size), else computed and kept."""
+        text = json.dumps(key, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None
+        if path is not None and path.is_file():
+            try:
+                with safe_open(path, "pt") as file:
+                    tensor, found = file.get_tensor("features"), (file.metadata() or {}).get("digest")
+                if found == digest and fits(tensor.shape, shape):
+                    return tensor
+                logger.warning("%s holds features of other contents or shape: rebuilt", path)
+            except (SafetensorError, OSError) as error:
+                logger.warning("%s cannot be read (%s): rebuilt", path, error)
+        tensor = compute().contiguous()
+        if path is not None:
+            self._write(path, tensor, digest)
+        return tensor
+
+    def _write(self, path: Path, tensor: Tensor, digest: str) -> None:
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"features": tensor}, temporary, metadata={"digest": digest})
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            self.folder = None
+            logger.warning("the feature cache is off: %s cannot be written (%s)", path.parent, error)
+
+
+def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    return len(shape) == len(expected) and all(e in (-1, s) for s, e in zip(shape, expected))
+
+
+def digest_of(module: nn.Module) -> str:
+    """A digest of a module's weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def image_list(items: Sequence[Any]) -> str:
+    """A digest of the images that Datum `items` name: paths, sizes and times of change, in order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for item in items:
+        stat = os.stat(item.impath)
+        digest.update(f"{item.impath}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+class FeatureLoader:
+    """In the place of an evaluation loader: the same batches with features (B, E) instead of images.
+
+    Args:
+        loader: a sequential loader of Dassl's DataManager.
+        encode: images (B, 3, H, W) to features (B, E).
+        cache: where to keep the features of all its images.
+        key: what the features depend on besides the images and the transform: weights, precision, device.
+    """
+
+    def __init__(self, loader: DataLoader, encode: Encode, cache: FeatureCache, key: dict[str, Any]) -> None:
+        self.loader, self.encode, self.cache, self.key = loader, encode, cache, key
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        items = self.loader.dataset.data_source
+        key = {**self.key, "transform": str(self.loader.dataset.transform), "images": image_list(items)}
+        features = self.cache.get(key, (len(items), -1), self._encode_all)
+        labels = torch.tensor([item.label for item in items])
+        size = self.loader.batch_size
+        for image, label in zip(features.split(size), labels.split(size)):
+            yield {"img": image, "label": label}
+
+    def _encode_all(self) -> Tensor:
+        return torch.cat([self.encode(batch["img"]).cpu() for batch in self.loader])
+
+
+class ViewImages(Dataset):
+    """`views` augmented views of each of `items`, as (views, 3, H, W); a view depends on (seed, image, view) alone."""
+
+    def __init__(self, items: Sequence[Any], transform: Callable, views: int, seed: int) -> None:
+        self.items, self.transform, self.views, self.seed = items, transform, views, seed
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Tensor:
+        try:
+            with Image.open(self.items[index].impath) as file:
+                image = file.convert("RGB")
+        except OSError as error:
+            raise ValueError(f"cannot read the image {self.items[index].impath} ({error})") from error
+        views = []
+        with torch.random.fork_rng(devices=[]):
+            state = random.getstate()
+            for view in range(self.views):
+                seed = int.from_bytes(
+                    hashlib.blake2b(f"{self.seed} {index} {view}".encode(), digest_size=6).digest(), "big"
+                )
+                torch.manual_seed(seed)
+                random.seed(seed)
+                views.append(self.transform(image))
+            random.setstate(state)
+        return torch.stack(views)
+
+
+class ViewFeatures(Dataset):
+    """A training set of features in the place of images: `features` (N, views, E), of which `view` is in use."""
+
+    def __init__(self, items: Sequence[Any], features: Tensor) -> None:
+        self.items, self.features = items, features
+        self.view = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.view = epoch % self.features.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = self.items[index]
+        return {
+            "img": self.features[index, self.view],
+            "label": item.label,
+            "domain": item.domain,
+            "impath": item.impath,
+            "index": index,
+        }
+
+
+def view_loader(
+    loader: DataLoader, encode: Encode, cache: FeatureCache, key: dict[str, Any], views: int, seed: int
+) -> DataLoader:
+    """The training loader of Dassl's DataManager, with features (B, E) of `views` fixed augmented views for images.
+
+    Its sampler, batch size and order are the loader's own; `dataset.set_epoch` chooses the view.
+    """
+    items, transform = loader.dataset.data_source, loader.dataset.transform
+
+    def encode_all() -> Tensor:
+        images = DataLoader(
+            ViewImages(items, transform, views, seed),
+            batch_size=max(1, loader.batch_size // views),
+            num_workers=loader.num_workers,
+        )
+        # A loader draws its workers' seed from the global generator: what is trained must not depend on the cache.
+        with torch.random.fork_rng(devices=[]):
+            batches = [encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views)) for batch in images]
+        return torch.cat(batches)
+
+    key = {**key, "transform": str(transform), "images": image_list(items), "views": views, "seed": seed}
+    features = cache.get(key, (len(items), views, -1), encode_all)
+    return DataLoader(
+        ViewFeatures(items, features),
+        batch_size=loader.batch_size,
+        sampler=loader.sampler,
+        drop_last=loader.drop_last,
+    )

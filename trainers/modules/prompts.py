@@ -1,0 +1,131 @@
+"""Prompts `[SOS] context name . [EOS]`: the frozen tokens of names, and learnable contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from clip import clip
+from clip.model import CLIP
+from torch import Tensor, nn
+
+POSITIONS = ("end", "middle", "front")
+
+
+class PromptTemplate(nn.Module):
+    """The frozen part of the prompts of R names, around a context of M learnable tokens.
+
+    A prompt is split where the causal text tower allows it: everything before the name, `[SOS]` and the first context
+    tokens, is a *prefix* that all names with the same context share; the name, the remaining context tokens, the full
+    stop and `[EOS]` are its *suffix*. With the name at the "end" the whole context is prefix, in the "middle" its first
+    half (rounded down), at the "front" nothing of it.
+
+    Names are tokenised as in CoOp: underscores are spaces, and a full stop follows directly.
+
+    Args:
+        names: R class or task names.
+        n_context: number of context tokens M.
+        model: the CLIP whose token embedding and context length count.
+        position: where the name stands: "end", "middle" or "front" of the context.
+        stop: what follows the name.
+
+    Raises:
+        ValueError: an unknown position, or a prompt longer than the tower's context (77 tokens), naming the name.
+    """
+
+    def __init__(
+        self, names: Sequence[str], n_context: int, model: CLIP, position: str = "end", stop: str = "."
+    ) -> None:
+        super().__init__()
+        check_choice("CLASS_TOKEN_POSITION", position, POSITIONS)
+        self.n_context = n_context
+        self.n_before = {"end": n_context, "middle": n_context // 2, "front": 0}[position]
+        n_after = n_context - self.n_before
+
+        sos, eos = (clip._tokenizer.encoder[f"<|{word}oftext|>"] for word in ("start", "end"))
+        tokens = [clip._tokenizer.encode(clean(name) + stop) + [eos] for name in names]
+        longest = max(map(len, tokens))
+        for name, row in zip(names, tokens):
+            if 1 + n_context + len(row) > model.context_length:
+                raise ValueError(
+                    f"the prompt of {name!r} has {1 + n_context + len(row)} tokens with {n_context} context tokens, "
+                    f"more than CLIP's {model.context_length}: shorten the name or N_CTX"
+                )
+        # Position s of a suffix takes entry index[s] of [suffix tokens (longest) | context tokens after the name].
+        index = torch.zeros(len(names), longest + n_after, dtype=torch.long)
+        for r, (name, row) in enumerate(zip(names, tokens)):
+            n_name = len(clip._tokenizer.encode(clean(name)))
+            order = [*range(n_name), *range(longest, longest + n_after), *range(n_name, len(row))]
+            index[r, : len(order)] = torch.tensor(order)
+
+        padded = torch.tensor([row + [0] * (longest - len(row)) for row in tokens])
+        lengths = torch.tensor([len(row) + n_after for row in tokens])
+        weight = model.token_embedding.weight
+        # Not persistent: a checkpoint that carried its class names' tokens would overwrite those of other classes.
+        self.register_buffer("sos", weight[[sos]], persistent=False)  # (1, D)
+        self.register_buffer("tokens", weight[padded.to(weight.device)], persistent=False)  # (R, longest, D)
+        self.register_buffer("index", index.to(weight.device), persistent=False)  # (R, S)
+        self.register_buffer("lengths", lengths.to(weight.device), persistent=False)  # (R,)
+
+    def forward(self, context: Tensor, group: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Prefixes and suffixes of the prompts of some names.
+
+        Args:
+            context: (G, M, D), one context per group.
+            group: (R,) the group of each name.
+            rows: (R,) which names; None for all.
+
+        Returns:
+            prefix (G, 1 + M_before, D), suffix (R, S, D), lengths (R,) of the suffixes, their last token being [EOS].
+        """
+        tokens, index, lengths = self.tokens, self.index, self.lengths
+        if rows is not None:
+            tokens, index, lengths = tokens[rows], index[rows], lengths[rows]
+        before, after = context.split([self.n_before, self.n_context - self.n_before], dim=1)
+        prefix = torch.cat([self.sos.expand(len(context), 1, -1), before], dim=1)  # (G, 1 + M_before, D)
+        if after.shape[1]:
+            tokens = torch.cat([tokens, after[group]], dim=1)  # (R, longest + M_after, D)
+        suffix = tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))  # (R, S, D)
+        return prefix, suffix, lengths
+
+
+class Context(nn.Module):
+    """Learnable context tokens: `ctx` (M, D) shared by all, or (rows, M, D).
+
+    Args:
+        n_context: number of tokens M; with `words` their number of tokens counts instead.
+        model: the CLIP in whose token space the context lives.
+        rows: None for one context shared by all, else one context per row.
+        words: initial words ("a photo of a"); empty for N(0, 0.02^2) as in CoOp.
+    """
+
+    def __init__(self, n_context: int, model: CLIP, rows: int | None = None, words: str = "") -> None:
+        super().__init__()
+        if words:
+            ids = torch.tensor(clip._tokenizer.encode(clean(words)), device=model.token_embedding.weight.device)
+            start = model.token_embedding(ids).detach().clone()  # (M, D)
+        else:
+            start = torch.empty(n_context, model.token_embedding.embedding_dim)
+        shape = start.shape if rows is None else (rows, *start.shape)
+        self.ctx = nn.Parameter(start.expand(shape).clone())
+        if not words:
+            nn.init.normal_(self.ctx, std=0.02)
+
+    @property
+    def n_context(self) -> int:
+        return self.ctx.shape[-2]
+
+    def forward(self) -> Tensor:
+        """(rows, M, D), rows = 1 for a shared context."""
+        return self.ctx if self.ctx.dim() == 3 else self.ctx.unsqueeze(0)
+
+
+def clean(name: str) -> str:
+    """A name as it stands in a prompt: underscores are spaces."""
+    return name.replace("_", " ").strip()
+
+
+def check_choice(key: str, value: object, legal: Sequence[object]) -> None:
+    """Raise ValueError naming the config key, its value and what is legal."""
+    if value not in legal:
+        raise ValueError(f"{key}: {value!r} is not legal; one of {', '.join(map(str, legal))}")

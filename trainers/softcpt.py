@@ -1,0 +1,178 @@
+"""SoftCPT: a meta network turns each task's name into the prompt context of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from clip.model import CLIP
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor, nn
+
+from datasets.multitask import Task
+
+from .base import PromptTrainer
+from .modules.losses import sample_classes
+from .modules.prompts import Context, PromptTemplate, check_choice
+from .modules.text_encoder import TextEncoder
+
+VARIANTS = ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")
+META_NETS = ("lin", "linmean", "lincls", "lowrank")
+
+
+class MetaNet(nn.Module):
+    """The shared map from features to contexts: ctx = reshape(x W, M x D), without bias, W ~ N(0, 0.02^2).
+
+    `lin` reads the task feature f_t, or with a class branch the concatenation of the class feature g_c and f_t;
+    `linmean` reads their mean, `lincls` g_c alone; `lowrank` is `lin` with W = A B of rank `rank`.
+    """
+
+    def __init__(self, kind: str, n_features: int, n_context: int, width: int, class_branch: bool, rank: int) -> None:
+        super().__init__()
+        self.kind, self.shape = kind, (n_context, width)
+        n_in = 2 * n_features if class_branch and kind in ("lin", "lowrank") else n_features
+        if kind == "lowrank":
+            # A ~ N(0, 1/rank) and B ~ N(0, 0.02^2): the entries of A B have the variance of W's.
+            self.down = nn.Parameter(torch.randn(n_in, rank) / rank**0.5)
+            self.up = nn.Parameter(0.02 * torch.randn(rank, n_context * width))
+        else:
+            self.weight = nn.Parameter(0.02 * torch.randn(n_in, n_context * width))
+
+    def forward(self, task_features: Tensor, class_features: Tensor | None = None) -> Tensor:
+        """Contexts (N, M, D) of task features (N, E) and, with a class branch, class features (N, E)."""
+        if class_features is None:
+            x = task_features
+        elif self.kind == "linmean":
+            x = (class_features + task_features) / 2
+        elif self.kind == "lincls":
+            x = class_features
+        else:
+            x = torch.cat([class_features, task_features], dim=1)
+        x = x @ self.down @ self.up if self.kind == "lowrank" else x @ self.weight
+        return x.unflatten(1, self.shape)
+
+
+class SoftContextSharing(nn.Module):
+    """Contexts of the classes' prompts, generated from the tasks' names (and, with a class branch, the classes').
+
+    Learnable are the task context u (M1 x D), or a free feature per task; the class context v; and the meta network.
+    """
+
+    def __init__(self, options: Any, model: CLIP, encoder: TextEncoder, tasks: Sequence[Task]) -> None:
+        super().__init__()
+        classnames = [name for task in tasks for name in task.classnames]
+        self.encoder = encoder
+        n_features, width = model.text_projection.shape[1], model.token_embedding.embedding_dim
+        if options.TASK_FEATURES == "learned":
+            self.task_features = nn.Parameter(0.02 * torch.randn(len(tasks), n_features))  # (T, E)
+        else:
+            rows = len(tasks) if options.VARIANT.endswith("TS") else None
+            self.task_context = Context(options.TASK_N_CTX, model, rows, options.TASK_CTX_INIT)
+            self.task_template = PromptTemplate([t.name for t in tasks], self.task_context.n_context, model)
+        self.class_branch = not options.VARIANT.startswith("NA")
+        if self.class_branch:
+            rows = len(classnames) if options.VARIANT.startswith("CS") else None
+            self.class_context = Context(options.CLASS_N_CTX, model, rows, options.CLASS_CTX_INIT)
+            self.class_template = PromptTemplate(classnames, self.class_context.n_context, model)
+        self.meta_net = MetaNet(
+            options.META_NET, n_features, options.N_CTX, width, self.class_branch, options.META_RANK
+        )
+
+    def encode_names(self, template: PromptTemplate, context: Context, rows: Tensor) -> Tensor:
+        """Text features (R, E) of the names `rows` (R,) in their context: not normalised, with gradient to it."""
+        ctx = context()
+        if len(ctx) > 1:
+            ctx, group = ctx[rows], torch.arange(len(rows), device=rows.device)
+        else:
+            group = torch.zeros_like(rows)
+        prefix, suffix, lengths = template(ctx, group, rows)
+        return self.encoder(prefix, suffix, lengths, group)
+
+    def forward(self, rows: Tensor, class_task: Tensor) -> tuple[Tensor, Tensor]:
+        """Contexts (G, M, D) for the classes `rows` (R,), and each class's context (R,)."""
+        tasks, group = class_task[rows].unique(return_inverse=True)
+        if hasattr(self, "task_features"):
+            f = self.task_features[tasks]
+        else:
+            f = self.encode_names(self.task_template, self.task_context, tasks)  # (T', E), f_t of the tasks in use
+        if not self.class_branch:
+            return self.meta_net(f), group
+        g = self.encode_names(self.class_template, self.class_context, rows)  # (R, E), g_c
+        return self.meta_net(f[group], g), torch.arange(len(rows), device=rows.device)
+
+
+@TRAINER_REGISTRY.register()
+class SoftCPT(PromptTrainer):
+    """Soft context sharing: Ding, Wang, Liu, et al. Prompt Tuning with Soft Context Sharing for Vision-Language Models.
+    Neurocomputing 603, 2024, arXiv 2208.13474.
+
+    The prompt [SOS][u][task name][.][EOS] gives the task feature f_t, and ctx_t = reshape(f_t W) is the context of the
+    task's class prompts [SOS][ctx_t][class name][.][EOS]. The meta network W and the task context u are shared by all
+    tasks and trained on their joint training set, with the cross-entropy within each sample's task (Eq. 8). With a
+    class branch the context depends on the class's own prompt [SOS][v][class name][.][EOS], too.
+    """
+
+    defaults = {
+        "VARIANT": "NATA",  # {NA, CA, CS}: no, a shared or a per-class context v; {TA, TS}: u shared or per task
+        "TASK_FEATURES": "text",  # of the encoded task name, or "learned": one free vector per task (SoftCPT*)
+        "META_NET": "lin",  # lin, linmean, lincls (the last two with a class branch only) or lowrank
+        "META_RANK": 64,  # rank of lowrank
+        "N_CTX": 16,  # context tokens M of a class prompt
+        "TASK_N_CTX": 4,  # tokens of the task context u
+        "CLASS_N_CTX": 4,  # tokens of the class context v
+        "TASK_CTX_INIT": "",  # initial words of u; their number takes the place of TASK_N_CTX
+        "CLASS_CTX_INIT": "",  # initial words of v
+        "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
+        "CLASS_SAMPLE_RATE": 1.0,  # share of the other classes that a step encodes; 0.1 saves memory on General-10
+        "SCHEDULE": "standard",  # or "released": the optimiser and scheduler steps of the public release
+        "PREC": "amp",  # fp32, amp, fp16 or bf16
+    }
+
+    def check_cfg(self, cfg: Any) -> None:
+        super().check_cfg(cfg)
+        options = cfg.TRAINER.SOFTCPT
+        key = "TRAINER.SOFTCPT."
+        check_choice(key + "VARIANT", options.VARIANT, VARIANTS)
+        check_choice(key + "TASK_FEATURES", options.TASK_FEATURES, ("text", "learned"))
+        check_choice(key + "META_NET", options.META_NET, META_NETS)
+        check_choice(key + "SCHEDULE", options.SCHEDULE, ("standard", "released"))
+        if options.META_NET in ("linmean", "lincls") and options.VARIANT.startswith("NA"):
+            raise ValueError(
+                f"{key}META_NET: {options.META_NET} reads class features, which VARIANT {options.VARIANT} has not; "
+                "use lin or lowrank, or a variant CA* or CS*"
+            )
+        if options.META_NET == "lincls" and options.TASK_FEATURES == "learned":
+            raise ValueError(f"{key}TASK_FEATURES: learned, but META_NET lincls does not read task features")
+        if not 0 < options.CLASS_SAMPLE_RATE <= 1:
+            raise ValueError(f"{key}CLASS_SAMPLE_RATE: {options.CLASS_SAMPLE_RATE} is not in (0, 1]")
+
+    @property
+    def variant(self) -> str:
+        return self.options.VARIANT + ("*" if self.options.TASK_FEATURES == "learned" else "")
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> SoftContextSharing:
+        options = self.options
+        if options.SCHEDULE == "released":
+            # The release registers one optimiser and scheduler under three names, four with a class branch, and Dassl
+            # steps them once per name: that many optimiser steps on a batch's gradient, and scheduler steps an epoch.
+            self.steps_per_batch = 3 if options.VARIANT.startswith("NA") else 4
+        self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
+        return SoftContextSharing(options, model, self.text_encoder, tasks)
+
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        context, group = self.prompts(rows, self.class_task)
+        prefix, suffix, lengths = self.template(context, group, rows)
+        return self.text_encoder(prefix, suffix, lengths, group)
+
+    def candidates(self, label: Tensor) -> Tensor | None:
+        rate, rows = self.options.CLASS_SAMPLE_RATE, super().candidates(label)
+        if rate == 1:
+            return rows
+        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        return sample_classes(rows, label, self.class_task, rate)
+
+    def update_lr(self, names: list[str] | None = None) -> None:
+        for _ in range(self.steps_per_batch):
+            super().update_lr(names)
