@@ -1,0 +1,35 @@
+"""The plain path of the CoOp family, an oracle: prompts of 77 tokens through the clip package's own modules."""
+
+from __future__ import annotations
+
+import torch
+from clip import clip
+from torch import Tensor
+
+
+def prompt(model, name: str, context: Tensor, position: str) -> tuple[Tensor, int]:
+    """Token embeddings (77, D) of [SOS] context name . [EOS] in the order of `position`, and where [EOS] stands."""
+    name = name.replace("_", " ")
+    m, n_name = len(context), len(clip._tokenizer.encode(name))
+    ids = clip.tokenize(" ".join(["X"] * m) + f" {name}.")[0]
+    embedded = model.token_embedding(ids)
+    sos, words, rest = embedded[:1], embedded[1 + m : 1 + m + n_name], embedded[1 + m + n_name :]
+    pieces = {
+        "end": [sos, context, words, rest],
+        "middle": [sos, context[: m // 2], words, context[m // 2 :], rest],
+        "front": [sos, words, context, rest],
+    }[position]
+    return torch.cat(pieces), int(ids.argmax())
+
+
+def encode(model, embedded: Tensor, eos: Tensor) -> Tensor:
+    """Features (R, E) of prompts (R, 77, D)."""
+    x = embedded + model.positional_embedding
+    x = model.transformer(x.permute(1, 0, 2)).permute(1, 0, 2)
+    return model.ln_final(x)[torch.arange(len(x)), eos] @ model.text_projection
+
+
+def features(model, names: list[str], contexts: Tensor, position: str = "end") -> Tensor:
+    """Features (R, E) of names, each with its own context of contexts (R, M, D)."""
+    rows = [prompt(model, name, context, position) for name, context in zip(names, contexts)]
+    return encode(model, torch.stack([row for row, _ in rows]), torch.tensor([eos for _, eos in rows]))

@@ -1,0 +1,67 @@
+"""Losses against naive loops written from the paper."""
+
+import math
+
+import pytest
+import torch
+
+from trainers.modules.losses import (
+    classes_of_present_tasks,
+    multitask_cross_entropy,
+    sample_classes,
+    within_task,
+)
+
+CLASS_TASK = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 2])
+
+
+def naive_loss(logits, label):
+    """Eq. 8: mean over the batch of -log softmax over the classes of the sample's own task."""
+    total = 0.0
+    for row, target in zip(logits, label.tolist()):
+        own = [c for c in range(10) if CLASS_TASK[c] == CLASS_TASK[target]]
+        total += math.log(sum(math.exp(row[c]) for c in own)) - row[target]
+    return total / len(label)
+
+
+def test_multitask_cross_entropy_is_the_papers_sum():
+    torch.manual_seed(0)
+    logits, label = torch.randn(8, 10, requires_grad=True), torch.tensor([0, 2, 3, 4, 5, 9, 9, 1])
+    loss = multitask_cross_entropy(logits, label, CLASS_TASK)
+    assert loss.item() == pytest.approx(naive_loss(logits.detach(), label).item(), rel=1e-5)
+    loss.backward()
+    foreign = CLASS_TASK != CLASS_TASK[label][:, None]
+    assert (logits.grad[foreign] == 0).all() and (logits.grad[~foreign] != 0).all()
+    assert logits.grad.isfinite().all()
+
+
+def test_the_loss_over_the_present_tasks_equals_the_loss_over_all():
+    logits, label = torch.randn(4, 10), torch.tensor([5, 0, 9, 2])
+    rows = classes_of_present_tasks(label, CLASS_TASK)
+    assert rows.tolist() == [0, 1, 2, 5, 6, 7, 8, 9]
+    expected = multitask_cross_entropy(logits, label, CLASS_TASK)
+    assert torch.equal(multitask_cross_entropy(logits[:, rows], label, CLASS_TASK, rows), expected)
+
+
+def test_predictions_stay_within_the_task_of_a_sample():
+    logits, label = torch.zeros(2, 10), torch.tensor([4, 6])
+    logits[:, 0] = 9.0
+    assert within_task(logits, label, CLASS_TASK).argmax(1).tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 1.0])
+def test_class_sampling_keeps_all_positives_and_a_share_of_each_tasks_negatives(rate):
+    torch.manual_seed(0)
+    label = torch.tensor([5, 6, 0])
+    rows = classes_of_present_tasks(label, CLASS_TASK)
+    kept = sample_classes(rows, label, CLASS_TASK, rate).tolist()
+    assert kept == sorted(set(kept)) and {0, 5, 6} <= set(kept) <= set(rows.tolist())
+    assert sum(c < 3 for c in kept) == 1 + math.ceil(rate * 2)
+    assert sum(c >= 5 for c in kept) == 2 + math.ceil(rate * 3)
+
+
+def test_class_sampling_draws_anew():
+    torch.manual_seed(0)
+    label = torch.tensor([5])
+    draws = {tuple(sample_classes(torch.arange(5, 10), label, CLASS_TASK, 0.25).tolist()) for _ in range(40)}
+    assert draws == {(5, 6), (5, 7), (5, 8), (5, 9)}

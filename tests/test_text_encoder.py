@@ -1,0 +1,83 @@
+"""Prompts and the shared-prefix text encoder against the clip package's plain path of 77 tokens."""
+
+import plain
+import pytest
+import torch
+import toy
+
+from trainers.modules.clip_model import load_clip
+from trainers.modules.prompts import Context, PromptTemplate
+from trainers.modules.text_encoder import TextEncoder
+
+NAMES = ["rose", "hard_leaved_pocket_orchid", "ox-eye daisy", "707-320", "a", " ".join(["aircraft"] * 40)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_clip(str(toy.GOLDEN / "tiny_vit.npz"))
+
+
+def relative(value, expected):
+    return ((value - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+@pytest.mark.parametrize("chunk", [256, 2])
+@pytest.mark.parametrize("groups", [[0] * 6, [0, 1, 0, 2, 2, 1], [0, 1, 2, 3, 4, 5]])
+def test_features_and_gradients_equal_those_of_the_plain_path(model, position, chunk, groups):
+    torch.manual_seed(0)
+    group = torch.tensor(groups)
+    context = torch.randn(max(groups) + 1, 5, 64, requires_grad=True)
+    template = PromptTemplate(NAMES, 5, model, position)
+    ours = TextEncoder(model, chunk)(*template(context, group), group)
+    expected = plain.features(model, NAMES, context[group], position)
+    assert relative(ours, expected) < 1e-5
+
+    weight = torch.randn_like(expected)
+    (ours_grad,) = torch.autograd.grad((ours * weight).sum(), context)
+    (expected_grad,) = torch.autograd.grad((expected * weight).sum(), context)
+    assert relative(ours_grad, expected_grad) < 1e-5
+
+
+def test_a_subset_of_the_rows_has_the_features_that_it_has_among_all(model):
+    context, group = torch.randn(2, 4, 64), torch.tensor([0, 0, 1, 1, 0, 1])
+    template, encoder, rows = PromptTemplate(NAMES, 4, model), TextEncoder(model), torch.tensor([1, 3, 4])
+    all_features = encoder(*template(context, group), group)
+    some = encoder(*template(context, group[rows], rows), group[rows])
+    torch.testing.assert_close(some, all_features[rows], rtol=1e-5, atol=1e-6)
+
+
+def test_without_context_a_prompt_is_the_sentence_itself(model):
+    from clip import clip
+
+    sentences = ["a photo of a rose, a type of flower.", "banded texture."]
+    group = torch.zeros(2, dtype=torch.long)
+    template = PromptTemplate(sentences, 0, model, stop="")
+    ours = TextEncoder(model)(*template(torch.empty(1, 0, 64), group), group)
+    torch.testing.assert_close(ours, model.encode_text(clip.tokenize(sentences)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_context_from_words_has_their_token_embeddings_also_with_a_comma(model):
+    from clip import clip
+
+    words = "a type of flower, a photo of a"
+    context = Context(16, model, rows=3, words=words)
+    ids = torch.tensor(clip._tokenizer.encode(words))
+    assert context().shape == (3, len(ids), 64)  # the comma is a token
+    assert torch.equal(context()[2], model.token_embedding(ids))
+
+
+def test_a_prompt_longer_than_the_context_is_an_error_that_names_the_class(model):
+    with pytest.raises(ValueError, match="'aircraft aircraft.* has 8[0-9] tokens with 16 context tokens.*77"):
+        PromptTemplate([" ".join(["aircraft"] * 62)], 16, model)
+
+
+def test_nothing_beyond_the_longest_prompt_is_computed(model, monkeypatch):
+    lengths = []
+    project = TextEncoder._project
+    monkeypatch.setattr(
+        TextEncoder, "_project", lambda self, block, x: lengths.append(x.shape[1]) or project(self, block, x)
+    )
+    template, group = PromptTemplate(["rose", "ox-eye daisy"], 16, model), torch.zeros(2, dtype=torch.long)
+    TextEncoder(model)(*template(torch.randn(1, 16, 64), group), group)
+    assert set(lengths) == {17, 6}  # [SOS] and the context; ox - eye daisy . [EOS] is 6 tokens

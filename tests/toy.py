@@ -1,0 +1,101 @@
+"""A tiny benchmark of three tasks and configs over it and the tiny golden CLIP, for the tests of trainers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from dassl.data.datasets import DATASET_REGISTRY
+from PIL import Image
+
+import train
+from datasets.base import SplitDataset
+from datasets.multitask import MultiTask, TaskSpec
+
+GOLDEN = Path(__file__).parent / "golden"
+CLASSES = {
+    "ToyFlower": ["rose", "ox-eye daisy", "hard_leaved_pocket_orchid"],
+    "ToyTexture": ["banded", "criss-crossed"],
+    "ToyAircraft": ["707-320", "A340-600", "Boeing 717", "DHC-8-300", "Spitfire"],
+}
+SINGLE = ["707-320", "ox-eye daisy", "hard_leaved_pocket_orchid", "Boeing 717", "rose"]
+IMAGES = {"train": 4, "val": 1, "test": 3}
+
+
+@DATASET_REGISTRY.register()
+class ToyFlower(SplitDataset):
+    dataset_dir = "toy/flower"
+    task_name = "flower recognition"
+
+
+@DATASET_REGISTRY.register()
+class ToyTexture(SplitDataset):
+    dataset_dir = "toy/texture"
+    task_name = "texture recognition"
+    template = "{} texture."
+
+
+@DATASET_REGISTRY.register()
+class ToyAircraft(SplitDataset):
+    dataset_dir = "toy/aircraft"
+    task_name = "aircraft model recognition"
+    metric = "mean_per_class"
+
+
+@DATASET_REGISTRY.register()
+class ToySingle(SplitDataset):
+    dataset_dir = "toy/single"
+
+
+@DATASET_REGISTRY.register()
+class ToyTasks(MultiTask):
+    specs = (TaskSpec("ToyFlower"), TaskSpec("ToyTexture"), TaskSpec("ToyAircraft"))
+
+
+def draw(root: Path, size: int = 32) -> Path:
+    """Write the images and split files of all toy data sets below `root`: one colour per class, with noise."""
+    rng = np.random.default_rng(0)
+    for name, classes in {**CLASSES, "ToySingle": SINGLE}.items():
+        folder = root / "toy" / name.removeprefix("Toy").lower()
+        (folder / "images").mkdir(parents=True)
+        split = {part: [] for part in IMAGES}
+        for label, classname in enumerate(classes):
+            colour = rng.integers(0, 256, 3)
+            for part, count in IMAGES.items():
+                for i in range(count):
+                    pixels = np.clip(colour + rng.normal(0, 40, (size, size, 3)), 0, 255).astype(np.uint8)
+                    file = f"{part}-{label}-{i}.png"
+                    Image.fromarray(pixels).save(folder / "images" / file)
+                    split[part].append([file, label, classname])
+        (folder / f"split_zhou_{name}.json").write_text(json.dumps(split))
+    return root
+
+
+def arguments(root: Path, out: Path, trainer: str, *opts: object, dataset: str = "ToyTasks") -> list[str]:
+    """Arguments of train.py for a short run on the tiny golden CLIP."""
+    settings = {
+        "DATASET.NAME": dataset,
+        "MODEL.BACKBONE.NAME": GOLDEN / "tiny_vit.npz",
+        "INPUT.SIZE": (32, 32),
+        "INPUT.TRANSFORMS": ("random_resized_crop", "normalize"),
+        "DATALOADER.NUM_WORKERS": 0,
+        "DATALOADER.TRAIN_X.BATCH_SIZE": 8,
+        "DATALOADER.TEST.BATCH_SIZE": 16,
+        "OPTIM.NAME": "sgd",
+        "OPTIM.LR": 0.002,
+        "OPTIM.MAX_EPOCH": 2,
+        "OPTIM.LR_SCHEDULER": "cosine",
+        "OPTIM.WARMUP_EPOCH": 1,
+        "OPTIM.WARMUP_TYPE": "constant",
+        "OPTIM.WARMUP_CONS_LR": 1e-5,
+        f"TRAINER.{trainer.upper()}.PREC": "fp32",
+    }
+    pairs = [str(item) for pair in settings.items() for item in pair]
+    flags = ["--root", str(root), "--output-dir", str(out), "--trainer", trainer, "--seed", "1"]
+    return [*flags, *pairs, *map(str, opts)]
+
+
+def config(*args, **kwargs):
+    """The config that train.py makes of `arguments`."""
+    return train.setup_cfg(train.parse_args(arguments(*args, **kwargs)))
