@@ -34,7 +34,7 @@ import datasets  # noqa: E402
 import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots  # noqa: E402
-from evaluation.records import run_record, write_record  # noqa: E402
+from evaluation.records import git_commit, run_record, software_versions, write_record  # noqa: E402
 
 PROJECT_ROOT = Path(__file__).resolve().parent
 # A run may be continued elsewhere: these keys do not change what it computes.
@@ -162,7 +162,36 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
     elif not args.no_train:
         trainer.train()
     if trainer.test_seconds is not None:
-        write_record(folder / "results.json", run_record(trainer))
+        write_record(folder / "results.json", record_of(trainer, cfg))
+
+
+def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode) -> dict:
+    """The record of a run whose test has ended."""
+    return run_record(
+        trainer=cfg.TRAINER.NAME,
+        variant=cfg.TRAINER.LABEL or trainer.variant,
+        dataset=cfg.DATASET.NAME,
+        shots=cfg.DATASET.NUM_SHOTS,
+        seed=cfg.SEED,
+        backbone=cfg.MODEL.BACKBONE.NAME,
+        split=split_of(cfg),
+        tasks=trainer.evaluator.task_results,
+        n_params=trainer.n_params,
+        train_seconds=trainer.train_seconds,
+        test_seconds=trainer.test_seconds,
+        peak_memory_bytes=trainer.peak_memory_bytes(),
+        epochs=trainer.max_epoch if trainer.n_params else 0,
+        commit=git_commit(),
+        versions=software_versions(),
+    )
+
+
+def split_of(cfg: CfgNode) -> str:
+    """The part of the data set that was evaluated: "test", or "test-base-classes", "test-new-tasks" and the like."""
+    parts = [cfg.TEST.SPLIT]
+    parts += [f"{cfg.DATASET.SUBSAMPLE_CLASSES}-classes"] if cfg.DATASET.SUBSAMPLE_CLASSES != "all" else []
+    parts += [f"{cfg.DATASET.TASKS}-tasks"] if cfg.DATASET.TASKS != "all" else []
+    return "-".join(parts)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,0 +1,116 @@
+"""Makes `import dassl` work: with an installed Dassl that works, or else with the implementation in this folder."""
+
+import importlib
+import importlib.util
+import io
+import logging
+import os
+import sys
+import tempfile
+from contextlib import redirect_stdout
+
+__all__ = ["ensure_dassl"]
+
+logger = logging.getLogger(__name__)
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_MODULES = ("config", "data", "data.datasets", "data.transforms", "engine", "evaluation", "metrics", "optim", "utils")
+
+_description: str | None = None
+
+
+def ensure_dassl() -> str:
+    """Make `dassl` importable; return, and log once, a description of the one that is used.
+
+    An installed Dassl is kept when it imports, steps an optimiser and a scheduler with warm-up, and reads its own
+    checkpoint with the installed PyTorch. Otherwise `compat/` goes on `sys.path`: before an unusable one, which is
+    also forgotten if it was imported already, or at the end when none is installed.
+    """
+    global _description
+    if _description is not None:
+        return _description
+    origin = _origin()
+    if origin is not None and not _is_ours(origin):
+        problem = _probe()
+        if problem is None:
+            _description = f"installed Dassl {_version()} ({origin})"
+        else:
+            _forget_dassl()
+            sys.path.insert(0, _HERE)
+            _description = f"compat/dassl {_version()}, because the installed Dassl ({origin}) fails: {problem}"
+    else:
+        if origin is None:
+            sys.path.append(_HERE)
+        _description = f"compat/dassl {_version()}"
+    logger.info("dassl: %s", _description)
+    return _description
+
+
+def _origin() -> str | None:
+    """Folder of the `dassl` that an import would give; None when there is none."""
+    try:
+        spec = importlib.util.find_spec("dassl")
+    except (ImportError, ValueError):  # ValueError: a module object without a spec in sys.modules
+        return "unknown"
+    if spec is None:
+        return None
+    if spec.origin:
+        return os.path.dirname(os.path.abspath(spec.origin))
+    return next(iter(spec.submodule_search_locations or ()), "unknown")
+
+
+def _is_ours(origin: str) -> bool:
+    return os.path.realpath(origin) == os.path.realpath(os.path.join(_HERE, "dassl"))
+
+
+def _version() -> str:
+    return getattr(importlib.import_module("dassl"), "__version__", "of unknown version")
+
+
+def _forget_dassl() -> None:
+    for name in [name for name in sys.modules if name == "dassl" or name.startswith("dassl.")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _probe() -> str | None:
+    """What keeps the importable `dassl` from working, as one line; None when it works."""
+    try:
+        with redirect_stdout(io.StringIO()):
+            for name in _MODULES:
+                importlib.import_module(f"dassl.{name}")
+            _train_save_and_resume()
+    except (Exception, SystemExit) as error:  # an old package can fail in any way
+        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return None
+
+
+def _train_save_and_resume() -> None:
+    """One step of the family's optimiser and schedule, and a round trip through a checkpoint."""
+    import torch
+    from dassl.config import get_cfg_default
+    from dassl.optim import build_lr_scheduler, build_optimizer
+    from dassl.utils import resume_from_checkpoint, save_checkpoint
+
+    optim_cfg = get_cfg_default().OPTIM
+    optim_cfg.NAME, optim_cfg.LR_SCHEDULER = "sgd", "cosine"
+    optim_cfg.WARMUP_EPOCH, optim_cfg.WARMUP_TYPE = 1, "constant"
+    with torch.random.fork_rng(devices=[]):  # the caller's seed must not notice
+        model = torch.nn.Linear(2, 1)
+    optimizer = build_optimizer(model, optim_cfg)
+    scheduler = build_lr_scheduler(optimizer, optim_cfg)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    scheduler.step()
+    state = {
+        "state_dict": model.state_dict(),
+        "epoch": 1,
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "val_result": None,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(state, folder)
+        epoch = resume_from_checkpoint(folder, model, optimizer, scheduler)
+    if epoch != 1:
+        raise RuntimeError(f"a checkpoint of epoch 1 was read as epoch {epoch}")

@@ -1,0 +1,164 @@
+"""Checkpoint files: tensors and plain values only; each appears whole or not at all."""
+
+import logging
+import os
+import shutil
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from .tools import mkdir_if_missing
+
+__all__ = [
+    "CheckpointError",
+    "first_line",
+    "load_checkpoint",
+    "pointed_file",
+    "save_checkpoint",
+    "to_plain",
+]
+
+logger = logging.getLogger(__name__)
+
+# Objects that checkpoints of upstream Dassl pickle beside the weights: the scheduler after the warm-up, its optimiser.
+_UPSTREAM_PICKLES = ("torch.optim.", "collections.defaultdict", "builtins.dict", "__builtin__.dict")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or that belongs to another model, method or optimiser."""
+
+
+def to_plain(value: Any, where: str = "checkpoint") -> Any:
+    """`value` with its containers rebuilt and NumPy scalars converted, so that it loads with `weights_only=True`.
+
+    Raises TypeError, naming the path inside the checkpoint, for anything but tensors, numbers, strings and containers.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: to_plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [to_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+    raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain values only")
+
+
+@contextmanager
+def _written_atomically(fpath: str):
+    """Yield a binary file that becomes `fpath` on success: same folder, flushed to the disk, renamed."""
+    temporary = os.path.join(os.path.dirname(fpath), f".{os.path.basename(fpath)}.tmp-{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, fpath)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def save_checkpoint(
+    state: dict[str, Any],
+    save_dir: str,
+    is_best: bool = False,
+    remove_module_from_keys: bool = True,
+    model_name: str = "",
+) -> None:
+    """Write `state` to `save_dir` and then let the pointer file `checkpoint` there name it.
+
+    Args:
+        state: at least "state_dict" and "epoch" (number of finished epochs); tensors and plain values only.
+        is_best: also write a copy as model-best.pth.tar.
+        remove_module_from_keys: drop the prefix "module." of DataParallel from the keys.
+        model_name: file name; default model.pth.tar-<epoch>.
+    """
+    mkdir_if_missing(save_dir)
+    weights = state["state_dict"]
+    if remove_module_from_keys:
+        weights = {key.removeprefix("module."): tensor for key, tensor in weights.items()}
+    state = to_plain({**state, "state_dict": weights})
+    fpath = os.path.join(save_dir, model_name or f"model.pth.tar-{state['epoch']}")
+    with _written_atomically(fpath) as file:
+        torch.save(state, file)
+    logger.info("Checkpoint saved to %s", fpath)
+    if is_best:
+        with _written_atomically(os.path.join(save_dir, "model-best.pth.tar")) as file, open(fpath, "rb") as source:
+            shutil.copyfileobj(source, file)
+    # Last: until this rename a reader still finds the previous checkpoint.
+    with _written_atomically(os.path.join(save_dir, "checkpoint")) as file:
+        file.write(f"{os.path.basename(fpath)}\n".encode())
+
+
+def load_checkpoint(fpath: str) -> dict[str, Any]:
+    """Read a checkpoint, with every tensor on the CPU; nothing in the file is executed.
+
+    A checkpoint of upstream Dassl, which pickles its scheduler, is read without that scheduler ("scheduler" is None).
+    Raises ValueError (None given), FileNotFoundError, or CheckpointError naming the file.
+    """
+    if fpath is None:
+        raise ValueError("load_checkpoint needs a file path, got None")
+    if not os.path.isfile(fpath):
+        raise FileNotFoundError(f'No checkpoint at "{fpath}"')
+    try:
+        return torch.load(fpath, map_location="cpu", weights_only=True)
+    except Exception as error:  # a truncated archive raises RuntimeError, a foreign pickle UnpicklingError, ...
+        checkpoint = _load_upstream(fpath)
+        if checkpoint is None:
+            raise CheckpointError(f'Cannot read the checkpoint "{fpath}" safely: {first_line(error)}') from error
+        return checkpoint
+
+
+class _Inert:
+    """Stands in for a pickled class: takes any arguments and state, keeps and runs nothing."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+
+def _load_upstream(fpath: str) -> dict[str, Any] | None:
+    """The weights, epoch and optimiser state of a checkpoint of upstream Dassl; None if it holds unknown objects."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(fpath)  # PyTorch >= 2.6
+        if not names or not all(name.startswith(_UPSTREAM_PICKLES) for name in names):
+            return None
+        with torch.serialization.safe_globals([(_Inert, name) for name in names]):
+            checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
+        checkpoint = {**checkpoint, "scheduler": None}
+        to_plain(checkpoint)  # nothing else was an object
+    except Exception:  # whatever it was, the caller reports the error of the ordinary way
+        return None
+    logger.warning("%s was written by upstream Dassl: its scheduler is rebuilt from the epoch", fpath)
+    return checkpoint
+
+
+def pointed_file(fdir: str) -> str | None:
+    """Path of the checkpoint that the pointer file in `fdir` names; None where there is no pointer file."""
+    pointer = os.path.join(fdir, "checkpoint")
+    if not os.path.isfile(pointer):
+        return None
+    with open(pointer, encoding="utf-8") as file:
+        name = file.readline().strip()
+    if not name or os.path.basename(name) != name:
+        raise CheckpointError(f'"{pointer}" does not name a checkpoint file (got {name!r})')
+    return os.path.join(fdir, name)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type's name."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,151 @@
+"""Files, seeds, names and the environment."""
+
+import difflib
+import json
+import logging
+import os
+import platform
+import random
+import sys
+import urllib.request
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+from PIL import Image
+
+__all__ = [
+    "check_availability",
+    "check_isfile",
+    "collect_env_info",
+    "download_url",
+    "get_most_similar_str_to_a_from_b",
+    "listdir_nohidden",
+    "mkdir_if_missing",
+    "read_image",
+    "read_json",
+    "set_random_seed",
+    "tolist_if_not",
+    "write_json",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def mkdir_if_missing(dirname: str) -> None:
+    """Create `dirname` and its parents; an existing folder, or "" for the current one, is fine."""
+    if dirname:
+        os.makedirs(dirname, exist_ok=True)
+
+
+def check_isfile(fpath: str) -> bool:
+    """Whether `fpath` is a file; warns when it is not."""
+    found = os.path.isfile(fpath)
+    if not found:
+        warnings.warn(f'No file at "{fpath}"', stacklevel=2)
+    return found
+
+
+def read_json(fpath: str) -> Any:
+    """The content of a JSON file; ValueError naming the file when it is not JSON."""
+    with open(fpath, encoding="utf-8") as file:
+        try:
+            return json.load(file)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{fpath} is not a JSON file: {error}") from error
+
+
+def write_json(obj: Any, fpath: str) -> None:
+    """Write `obj` as indented JSON; a crash in between leaves an earlier file as it was."""
+    mkdir_if_missing(os.path.dirname(fpath))
+    temporary = f"{fpath}.tmp-{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(obj, file, indent=4)
+    os.replace(temporary, fpath)
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch (all GPUs)."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+
+
+def download_url(url: str, dst: str) -> None:
+    """Download `url` into the file `dst`, which exists only once it is complete."""
+    logger.info('Downloading "%s" to "%s"', url, dst)
+    mkdir_if_missing(os.path.dirname(dst))
+    temporary = f"{dst}.tmp-{os.getpid()}"
+    urllib.request.urlretrieve(url, temporary)
+    os.replace(temporary, dst)
+
+
+def read_image(path: str) -> Image.Image:
+    """The image at `path` as a fully decoded RGB PIL image.
+
+    Raises FileNotFoundError or OSError, naming the file. A file that cannot be decoded is never tried again: the same
+    bytes would fail for ever.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'No image file at "{path}"')
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise OSError(f'Cannot decode the image file "{path}" ({error}); replace or remove it') from error
+
+
+def collect_env_info() -> str:
+    """Versions of Python and the libraries, and the devices, one per line."""
+    import torchvision
+
+    lines = [
+        f"Python {sys.version.split()[0]} on {platform.platform()}",
+        f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}, NumPy {np.__version__}, "
+        f"Pillow {PIL.__version__}",
+        f"CUDA build {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
+        f"CPU threads: {torch.get_num_threads()} of {os.cpu_count()}",
+    ]
+    lines += [f"GPU {i}: {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    return "\n".join(lines)
+
+
+def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
+    """Names in the folder `path` that do not start with a dot."""
+    names = [name for name in os.listdir(path) if not name.startswith(".")]
+    return sorted(names) if sort else names
+
+
+def get_most_similar_str_to_a_from_b(a: str, b: Iterable[str]) -> str | None:
+    """The string of `b` that is most like `a` (None when `b` is empty); the last one among equals."""
+    best, best_ratio = None, 0.0
+    for candidate in b:
+        ratio = difflib.SequenceMatcher(None, a, candidate).ratio()
+        if ratio >= best_ratio:
+            best, best_ratio = candidate, ratio
+    return best
+
+
+def describe_choices(requested: str, available: Iterable[str]) -> str:
+    """The second half of an error about a wrong name: the legal names and the nearest one."""
+    names = list(available)
+    if not names:
+        return "nothing is registered: import the module that registers it first"
+    return f"choose from {names} (nearest: {get_most_similar_str_to_a_from_b(str(requested), names)!r})"
+
+
+def check_availability(requested: str, available: Iterable[str], key: str = "") -> None:
+    """Raise ValueError unless `requested`, the value of the config key `key`, is one of `available`."""
+    available = list(available)
+    if requested not in available:
+        subject = f"{key}: " if key else ""
+        raise ValueError(f"{subject}unknown name {requested!r}; {describe_choices(requested, available)}")
+
+
+def tolist_if_not(x: Any) -> list:
+    """`x` itself when it is a list, else a list holding it."""
+    return x if isinstance(x, list) else [x]

@@ -1,0 +1,20 @@
+"""Data sets, registered in Dassl's DATASET_REGISTRY.
+
+Every module of this folder is imported, so that a new data set is a new file and nothing else.
+"""
+
+import importlib
+import pkgutil
+
+from yacs.config import CfgNode
+
+for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+    importlib.import_module(f"{__name__}.{_module}")
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Add the keys of this package to Dassl's configuration."""
+    # Tasks of a multi-task data set: "all", "base" / "new" (first half rounded up / the rest), or names with commas.
+    cfg.DATASET.TASKS = "all"
+    # Classes of each task: "all", "base" / "new" (first half rounded up / the rest, labels counted from 0 again).
+    cfg.DATASET.SUBSAMPLE_CLASSES = "all"

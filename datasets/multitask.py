@@ -1,0 +1,207 @@
+"""Several data sets as one: a plain Dassl data set whose domains are tasks.
+
+`Datum.domain` is the task's index and `Datum.label` is global (the task's offset + the label within the task), so the
+classes of a task are one contiguous range and Dassl's DataManager and samplers work on it unchanged. Any registered
+Dassl data set can be a task: what its class does not declare, the benchmark's `TaskSpec` does.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
+from yacs.config import CfgNode
+
+from .base import data_root
+from .splits import PARTS, Items, check_subsample, nearest, summary
+
+METRICS = ("accuracy", "mean_per_class")
+DEFAULT_TEMPLATE = "a photo of a {}."
+
+
+@dataclass(frozen=True)
+class Task:
+    """One classification task: its name in words, its classes in label order, its metric and its hand-made prompt."""
+
+    name: str
+    classnames: tuple[str, ...]
+    metric: str = "accuracy"
+    template: str = DEFAULT_TEMPLATE
+
+    def __post_init__(self):
+        object.__setattr__(self, "classnames", tuple(self.classnames))
+        if self.metric not in METRICS:
+            raise ValueError(
+                f"task {self.name!r}: metric is {self.metric!r}, use one of {', '.join(METRICS)}"
+                f"{nearest(self.metric, METRICS)}"
+            )
+        if self.template.count("{}") != 1:
+            raise ValueError(f"task {self.name!r}: template {self.template!r} must have one {{}} for the class name")
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task of a benchmark: a registered data set's name, and what its class does not declare or has otherwise."""
+
+    dataset: str
+    name: str | None = None
+    template: str | None = None
+    metric: str | None = None
+
+    @property
+    def task_name(self) -> str:
+        """The name given here, else the class's `task_name`, else the class's name as words."""
+        return self.name or getattr(_registered(self.dataset), "task_name", "") or words(self.dataset)
+
+
+class MultiTask(DatasetBase):
+    """The data sets of `specs`, or those that `DATASET.TASKS` selects, as one data set with one domain per task.
+
+    `DATASET.TASKS`: "all", "base" or "new" (first half of the tasks, rounded up, or the rest), or names of tasks or
+    data sets (comma-separated, or a list). Tasks keep the order of `specs`. Every data set is built with the same
+    configuration and, whatever its place, from the same random state: a task's images do not depend on the others.
+
+    Raises ValueError for an unknown task or data set, two tasks of one name, or a task without training images.
+    """
+
+    specs: tuple[TaskSpec, ...] = ()
+
+    def __init__(self, cfg: CfgNode):
+        check_subsample(cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
+        self.root = data_root(cfg)
+        tasks, parts = [], {part: [] for part in PARTS}
+        n_classes = 0
+        for index, spec in enumerate(select_specs(self.specs, cfg.DATASET.get("TASKS", "all"))):
+            dataset = build_task(spec, cfg)
+            tasks.append(task_of(dataset, spec))
+            for part, items in zip(PARTS, (dataset.train_x, dataset.val, dataset.test)):
+                parts[part].extend(relabel(items, n_classes, index))
+            n_classes += len(tasks[-1].classnames)
+        self.tasks = tuple(tasks)
+        super().__init__(train_x=parts["train"], val=parts["val"] or None, test=parts["test"])
+
+
+def select_specs(specs: Sequence[TaskSpec], which: str | Sequence[str]) -> tuple[TaskSpec, ...]:
+    """The specifications that a value of `DATASET.TASKS` selects, in their own order."""
+    names = [spec.task_name for spec in specs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"tasks must have different names, found twice: {summary(twice)}")
+    half = (len(specs) + 1) // 2
+    if which in ("all", "base", "new"):
+        selected = {"all": specs, "base": specs[:half], "new": specs[half:]}[which]
+    else:
+        wanted = [name.strip() for name in (which.split(",") if isinstance(which, str) else which)]
+        known = [*names, *(spec.dataset for spec in specs)]
+        for name in wanted:
+            if name not in known:
+                raise ValueError(
+                    f"DATASET.TASKS: no task {name!r}{nearest(name, known)}; use all, base, new or any of "
+                    f"{', '.join(names)}"
+                )
+        selected = [spec for spec, name in zip(specs, names) if name in wanted or spec.dataset in wanted]
+    if not selected:
+        raise ValueError(f"DATASET.TASKS is {which!r}, which selects none of the {len(specs)} tasks")
+    return tuple(selected)
+
+
+def build_task(spec: TaskSpec, cfg: CfgNode) -> DatasetBase:
+    """The data set of one task. Raises ValueError if it is not registered or has tasks of its own."""
+    own = cfg.clone()
+    own.defrost()
+    own.DATASET.NAME = spec.dataset
+    if "TASKS" in own.DATASET:
+        own.DATASET.TASKS = "all"
+    own.freeze()
+    with _seeded(cfg.SEED):
+        dataset = _registered(spec.dataset)(own)
+    if hasattr(dataset, "tasks"):
+        raise ValueError(f"data set {spec.dataset!r} has tasks of its own and cannot be a task")
+    return dataset
+
+
+def task_of(dataset: DatasetBase, spec: TaskSpec | None = None) -> Task:
+    """The task that an ordinary data set is: what `spec` says, else the class's attributes, else the defaults.
+
+    Raises ValueError if a class of the data set has no training image (Dassl takes the names from there).
+    """
+    spec = spec or TaskSpec(type(dataset).__name__)
+    name = spec.name or getattr(dataset, "task_name", "") or words(spec.dataset)
+    seen = {item.label for part in (dataset.train_x, dataset.val, dataset.test) for item in part or ()}
+    untrained = sorted(set(range(max(seen, default=0) + 1)) - set(dataset.lab2cname))
+    if untrained:
+        raise ValueError(f"task {name!r} ({spec.dataset}): no training image for the labels {summary(untrained)}")
+    return Task(
+        name=name,
+        classnames=tuple(dataset.lab2cname[label] for label in range(dataset.num_classes)),
+        metric=spec.metric or getattr(dataset, "metric", "accuracy"),
+        template=spec.template or getattr(dataset, "template", DEFAULT_TEMPLATE),
+    )
+
+
+def tasks_of(dataset: DatasetBase) -> tuple[Task, ...]:
+    """The tasks of a data set, in label order: its `tasks`, or of an ordinary Dassl data set the one that it is."""
+    return tuple(dataset.tasks) if hasattr(dataset, "tasks") else (task_of(dataset),)
+
+
+def relabel(items: Items | None, offset: int, domain: int) -> Items:
+    """Copies of `items` with `offset` added to the label, in another domain."""
+    return [
+        Datum(impath=item.impath, label=item.label + offset, domain=domain, classname=item.classname)
+        for item in items or ()
+    ]
+
+
+def words(name: str) -> str:
+    """A class name as lower-case words: 'OxfordPets' is 'oxford pets', 'FGVCAircraft' is 'fgvc aircraft'."""
+    return " ".join(re.findall(r"[A-Z]+\d*(?![a-z])|[A-Z]?[a-z]+\d*|\d+", name)).lower()
+
+
+def _registered(name: str) -> type[DatasetBase]:
+    known = DATASET_REGISTRY.registered_names()
+    if name not in known:
+        raise ValueError(f"no data set {name!r} is registered{nearest(name, known)}; known: {', '.join(sorted(known))}")
+    return DATASET_REGISTRY.get(name)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Other projects' data sets draw from Python's global generator: give each a fresh run's state, then restore."""
+    state = random.getstate()
+    if seed >= 0:
+        random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, list[str]]]:
+    """{task name: {"train": [paths], "val": [paths]}}: the images that were drawn, in order.
+
+    Paths have forward slashes and are relative to `root`, by default the data set's own `root`; the paths of a data set
+    that has none stay absolute.
+    """
+    root = os.path.abspath(os.path.expanduser(root)) if root else getattr(dataset, "root", "")
+    tasks = tasks_of(dataset)
+    shots = {task.name: {"train": [], "val": []} for task in tasks}
+    for part, items in (("train", dataset.train_x), ("val", dataset.val)):
+        for item in items or ():
+            # The domains of an ordinary data set are not tasks.
+            task = tasks[item.domain] if len(tasks) > 1 else tasks[0]
+            path = os.path.relpath(item.impath, root) if root else item.impath
+            shots[task.name][part].append(path.replace(os.sep, "/"))
+    return shots
+
+
+def write_shots(dataset: DatasetBase, path: str, root: str = "") -> None:
+    """Write `drawn_shots` as JSON, through a temporary file so that there is never half of it."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(drawn_shots(dataset, root), file, indent=1, ensure_ascii=False)
+        file.write("\n")
+    os.replace(temporary, path)

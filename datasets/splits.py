@@ -1,0 +1,204 @@
+"""Split files, few-shot draws and class halves, as functions of lists of images.
+
+Format, draws and halves are those of CoOp (Zhou et al., "Learning to Prompt for Vision-Language Models",
+arXiv 2109.01134), so the same split file and seed give the same images.
+"""
+
+import difflib
+import json
+import logging
+import math
+import os
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from dassl.data.datasets import Datum
+
+logger = logging.getLogger(__name__)
+
+Items = list[Datum]
+PARTS = ("train", "val", "test")
+SUBSAMPLES = ("all", "base", "new")
+
+
+def check_subsample(which: str) -> None:
+    """Raise ValueError unless `which` is a value of `DATASET.SUBSAMPLE_CLASSES`."""
+    if which not in SUBSAMPLES:
+        raise ValueError(
+            f"DATASET.SUBSAMPLE_CLASSES is {which!r}: use one of {', '.join(SUBSAMPLES)}{nearest(which, SUBSAMPLES)}"
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' (did you mean ...?)' with the known name closest to `name`, or nothing."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def read_split(path: str, image_dir: str) -> tuple[Items, Items, Items]:
+    """Read CoOp's split format: {"train" | "val" | "test": [[path relative to `image_dir`, label, class name], ...]}.
+
+    Raises:
+        ValueError: no JSON, or JSON of another form (names the file and the place).
+        FileNotFoundError: images that do not exist (how many, and the first).
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            split = json.load(file)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(split, dict):
+        raise ValueError(f"{path}: expected an object with the keys {', '.join(PARTS)}, found {type(split).__name__}")
+    for part in PARTS:
+        if not isinstance(split.get(part), list):
+            raise ValueError(f"{path}: key {part!r} must hold a list of [path, label, class name]")
+        for i, row in enumerate(split[part]):
+            if not _is_row(row):
+                raise ValueError(f"{path}: {part}[{i}] is {row!r}: expected [path, label (0, 1, ...), class name]")
+    check_images((os.path.join(image_dir, row[0]) for part in PARTS for row in split[part]), path)
+    return tuple(
+        [
+            Datum(impath=os.path.join(image_dir, image), label=label, classname=name)
+            for image, label, name in split[part]
+        ]
+        for part in PARTS
+    )
+
+
+def _is_row(row: object) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) == 3
+        and isinstance(row[0], str)
+        and type(row[1]) is int
+        and row[1] >= 0
+        and isinstance(row[2], str)
+    )
+
+
+def check_images(paths: Iterable[str], source: str) -> None:
+    """Raise FileNotFoundError if images are missing. Lists each folder once: a stat per image is slow."""
+    folders: dict[str, frozenset[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()
+        if name not in folders[folder]:
+            missing.append(path)
+    if missing:
+        raise FileNotFoundError(f"{source}: {len(missing):,} of its images are missing, the first is {missing[0]}")
+
+
+def check_classes(train: Items, val: Items, test: Items, source: str) -> None:
+    """Raise ValueError unless labels are 0..C-1, each with one name of its own and at least one training image."""
+    names: dict[int, str] = {}
+    for item in [*train, *val, *test]:
+        if names.setdefault(item.label, item.classname) != item.classname:
+            raise ValueError(f"{source}: label {item.label} is both {names[item.label]!r} and {item.classname!r}")
+    if not names:
+        raise ValueError(f"{source}: no images")
+    gaps = sorted(set(range(max(names))) - set(names))
+    if gaps:
+        raise ValueError(f"{source}: labels must be 0..C-1, but no image has the label {summary(gaps)}")
+    labels: dict[str, int] = {}
+    for label, name in sorted(names.items()):
+        if labels.setdefault(name, label) != label:
+            raise ValueError(f"{source}: labels {labels[name]} and {label} are both called {name!r}")
+    untrained = sorted(set(names) - {item.label for item in train})
+    if untrained:
+        raise ValueError(f"{source}: no training image for {summary([names[label] for label in untrained])}")
+
+
+def summary(values: Sequence, limit: int = 5) -> str:
+    """The first `limit` values, and how many more there are."""
+    more = f" and {len(values) - limit:,} more" if len(values) > limit else ""
+    return ", ".join(repr(value) for value in values[:limit]) + more
+
+
+def group_by_label(items: Iterable[Datum]) -> dict[int, Items]:
+    """Items of each label, labels in order of first appearance."""
+    groups: dict[int, Items] = defaultdict(list)
+    for item in items:
+        groups[item.label].append(item)
+    return dict(groups)
+
+
+def draw_shots(items: Items, shots: int, rng: random.Random, what: str = "") -> Items:
+    """`shots` items of each label, labels as they first appear; all items of a label that has fewer (logged)."""
+    drawn, short = [], []
+    for group in group_by_label(items).values():
+        if len(group) < shots:
+            short.append(f"{group[0].classname} ({len(group)})")
+        drawn.extend(rng.sample(group, shots) if len(group) >= shots else group)
+    if short:
+        logger.warning(
+            "%s: %d classes have fewer than %d images, all are used: %s", what, len(short), shots, summary(short)
+        )
+    return drawn
+
+
+def subsample_classes(*parts: Items, which: str) -> tuple[Items, ...]:
+    """Keep all classes, the first half ("base", rounded up) or the rest ("new"), with labels counted from 0 again.
+
+    Classes are those of all parts together: a class that one part lacks must not shift the halves of the others.
+    """
+    check_subsample(which)
+    if which == "all":
+        return parts
+    labels = sorted({item.label for part in parts for item in part})
+    half = math.ceil(len(labels) / 2)
+    kept = labels[:half] if which == "base" else labels[half:]
+    if not kept:
+        raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is 'new', but there is only {len(labels)} class")
+    new_label = {label: i for i, label in enumerate(kept)}
+    return tuple(
+        [
+            Datum(impath=item.impath, label=new_label[item.label], domain=item.domain, classname=item.classname)
+            for item in part
+            if item.label in new_label
+        ]
+        for part in parts
+    )
+
+
+def split_train_val(items: Items, p_val: float = 0.2, seed: int = 0) -> tuple[Items, Items]:
+    """Split each class at random into train and val; the same for the same files, seed and class.
+
+    At least one image goes to each side. Raises ValueError for a class with fewer than two images.
+    """
+    train, val = [], []
+    for group in _shuffled_classes(items, seed, least=2):
+        n_val = _clamp(round(len(group) * p_val), 1, len(group) - 1)
+        val.extend(group[:n_val])
+        train.extend(group[n_val:])
+    return train, val
+
+
+def split_train_val_test(
+    items: Items, p_train: float = 0.5, p_val: float = 0.2, seed: int = 0
+) -> tuple[Items, Items, Items]:
+    """As `split_train_val`, but into train, val and test (the rest), with three images or more."""
+    train, val, test = [], [], []
+    for group in _shuffled_classes(items, seed, least=3):
+        n_train = _clamp(round(len(group) * p_train), 1, len(group) - 2)
+        n_val = _clamp(round(len(group) * p_val), 1, len(group) - n_train - 1)
+        train.extend(group[:n_train])
+        val.extend(group[n_train : n_train + n_val])
+        test.extend(group[n_train + n_val :])
+    return train, val, test
+
+
+def _shuffled_classes(items: Items, seed: int, least: int) -> Iterator[Items]:
+    for label, group in sorted(group_by_label(items).items()):
+        if len(group) < least:
+            raise ValueError(f"class {group[0].classname!r} has {len(group)} images: {least} are needed to split it")
+        group = sorted(group, key=lambda item: item.impath)
+        # A generator per class: neither the other classes nor the order of the listing changes the draw.
+        random.Random(f"{seed}/{label}").shuffle(group)
+        yield group
+
+
+def _clamp(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))

@@ -1,0 +1,181 @@
+"""The multi-task evaluator, registered in Dassl's EVALUATOR_REGISTRY."""
+
+import logging
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
+from torch import Tensor
+from yacs.config import CfgNode
+
+logger = logging.getLogger(__name__)
+
+METRICS = ("accuracy", "mean_per_class")
+
+
+class AllClasses(NamedTuple):
+    """The one task of an ordinary data set."""
+
+    name: str
+    classnames: tuple[str, ...]
+    metric: str = "accuracy"
+
+
+@EVALUATOR_REGISTRY.register()
+class MultiTaskClassification(EvaluatorBase):
+    """Accuracy or mean per-class recall of each task, and their unweighted mean.
+
+    A sample is predicted among the classes of its own task. Only confusion counts are kept, one (C_t, C_t) table of
+    int64 per task, rows the true classes: memory does not grow with the test set.
+
+    Args:
+        lab2cname: class name of each global label; used if there are no `tasks`.
+        tasks: objects with `name`, `classnames` and `metric` ("accuracy" or "mean_per_class") in label order; None: one
+            task of all classes.
+
+    Attributes:
+        task_results: after `evaluate`, a dict per task with its name, metric, value in percent (None without samples)
+            and number n of samples.
+    """
+
+    def __init__(
+        self,
+        cfg: CfgNode,
+        lab2cname: Mapping[int, str] | None = None,
+        tasks: Sequence | None = None,
+        **kwargs,
+    ):
+        super().__init__(cfg)
+        if not tasks and lab2cname:
+            tasks = [AllClasses("all classes", tuple(lab2cname[label] for label in sorted(lab2cname)))]
+        self._set_tasks(tasks or ())
+
+    def _set_tasks(self, tasks: Sequence) -> None:
+        for task in tasks:
+            if task.metric not in METRICS:
+                raise ValueError(f"task {task.name!r}: metric is {task.metric!r}, use one of {', '.join(METRICS)}")
+        self.tasks = list(tasks)
+        sizes = torch.tensor([len(task.classnames) for task in self.tasks], dtype=torch.int64)
+        self._task_of_class = torch.arange(len(sizes)).repeat_interleave(sizes)  # (C,)
+        self._offsets = sizes.cumsum(0) - sizes  # (T,)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self.task_results: list[dict] = []
+        self.confusion = [
+            torch.zeros(len(task.classnames), len(task.classnames), dtype=torch.int64) for task in self.tasks
+        ]
+
+    def process(self, mo: Tensor, gt: Tensor) -> None:
+        """Count a batch of logits `mo` (B, C) over all classes, with global labels `gt` (B,), on any device.
+
+        Raises ValueError if the shapes or labels do not fit the tasks, FloatingPointError if logits are not finite.
+        """
+        if not self.tasks:
+            self._set_tasks([AllClasses("all classes", tuple(str(label) for label in range(mo.shape[1])))])
+        n_classes = len(self._task_of_class)
+        if mo.shape != (len(gt), n_classes):
+            raise ValueError(f"logits of shape {tuple(mo.shape)} for {len(gt)} labels and {n_classes} classes")
+        label = gt.cpu().long()
+        if len(label) and not 0 <= int(label.min()) <= int(label.max()) < n_classes:
+            raise ValueError(f"labels from {int(label.min())} to {int(label.max())} for {n_classes} classes")
+
+        task = self._task_of_class[label]  # (B,)
+        other = (task[:, None] != self._task_of_class).to(mo.device)  # (B, C)
+        # On ties argmax returns the first index, whatever the precision and device.
+        prediction = mo.masked_fill(other, -torch.inf).argmax(1).cpu()  # (B,)
+        finite = mo.masked_fill(other, 0).isfinite().all(1).cpu()  # (B,)
+        if not finite.all():
+            name = self.tasks[int(task[~finite][0])].name
+            raise FloatingPointError(f"logits of {int((~finite).sum())} of {len(gt)} samples are not finite ({name})")
+
+        for t in task.unique().tolist():
+            size, mine = len(self.tasks[t].classnames), task == t
+            cell = (label[mine] - self._offsets[t]) * size + (prediction[mine] - self._offsets[t])
+            self.confusion[t] += cell.bincount(minlength=size * size).view(size, size)
+
+    def evaluate(self) -> OrderedDict[str, float]:
+        """Percentages over the samples so far: accuracy (the mean of the tasks' metrics), error_rate, macro_f1.
+
+        Prints a line per task, then Dassl's `=> result` block. Raises ValueError if there are no samples.
+        """
+        total = sum(int(counts.sum()) for counts in self.confusion)
+        if not total:
+            raise ValueError("no test samples to evaluate")
+        self.task_results = [self._task_result(t) for t in range(len(self.tasks))]
+        values = [result["value"] for result in self.task_results if result["n"]]
+        f1_scores = [macro_f1(counts) for counts in self.confusion if counts.sum()]
+        results = OrderedDict()
+        results["accuracy"] = sum(values) / len(values)  # first: what trainer.test() returns
+        results["error_rate"] = 100 - results["accuracy"]
+        results["macro_f1"] = sum(f1_scores) / len(f1_scores)
+        print(
+            "=> result\n"
+            f"* total: {total:,}\n"
+            f"* correct: {sum(int(counts.trace()) for counts in self.confusion):,}\n"
+            f"* accuracy: {results['accuracy']:.2f}%\n"
+            f"* error: {results['error_rate']:.2f}%\n"
+            f"* macro_f1: {results['macro_f1']:.2f}%"
+        )
+        if self.cfg.TEST.PER_CLASS_RESULT:
+            results["perclass_accuracy"] = self._print_classes()
+        if self.cfg.TEST.COMPUTE_CMAT:
+            self._write_confusion()
+        return results
+
+    def _task_result(self, t: int) -> dict:
+        """The result of one task, printed and with the classes that have no samples logged."""
+        task, counts = self.tasks[t], self.confusion[t]
+        n = int(counts.sum())
+        value = None
+        if n:
+            value = 100 * (mean_recall(counts) if task.metric == "mean_per_class" else float(counts.trace()) / n)
+            absent = [task.classnames[c] for c in (counts.sum(1) == 0).nonzero().flatten().tolist()]
+            if absent:
+                logger.warning("task %s: %d classes have no test sample: %s", task.name, len(absent), ", ".join(absent))
+        # Not in the form "* accuracy: ...%": parsers of logs would take the last such line for the result.
+        outcome = f"{value:.2f}% {task.metric}, n = {n:,}" if n else "no samples, left out of the mean"
+        print(f"task {t + 1}/{len(self.tasks)} ({task.name}): {outcome}")
+        return {"name": task.name, "metric": task.metric, "value": value, "n": n}
+
+    def _print_classes(self) -> float:
+        print("=> per-class result")
+        recalls = []
+        for task, offset, counts in zip(self.tasks, self._offsets.tolist(), self.confusion):
+            for c, (correct, n) in enumerate(zip(counts.diag().tolist(), counts.sum(1).tolist())):
+                if n:
+                    recalls.append(100 * correct / n)
+                    print(
+                        f"* class: {offset + c} ({task.classnames[c]})\t"
+                        f"total: {n:,}\tcorrect: {correct:,}\tacc: {recalls[-1]:.1f}%"
+                    )
+        mean = sum(recalls) / len(recalls)
+        print(f"* average: {mean:.1f}%")
+        return mean
+
+    def _write_confusion(self) -> None:
+        """Write each task's counts to OUTPUT_DIR/cmat_<task>.csv: rows true classes, columns predicted classes."""
+        import pandas as pd
+
+        for task, counts in zip(self.tasks, self.confusion):
+            path = os.path.join(self.cfg.OUTPUT_DIR, f"cmat_{re.sub(r'[^0-9A-Za-z]+', '_', task.name)}.csv")
+            frame = pd.DataFrame(counts.numpy(), index=task.classnames, columns=task.classnames)
+            frame.to_csv(path, index_label="true \\ predicted")
+            print(f"Confusion matrix is saved to {path}")
+
+
+def mean_recall(counts: Tensor) -> float:
+    """Mean over the classes that occur of the share predicted right; `counts` (C, C), rows the true classes."""
+    n = counts.sum(1)
+    return float((counts.diag()[n > 0] / n[n > 0].double()).mean())
+
+
+def macro_f1(counts: Tensor) -> float:
+    """Percent; mean over the classes that occur of 2 true positives / (samples + predictions); `counts` (C, C)."""
+    n, predicted = counts.sum(1), counts.sum(0)
+    return float(100 * (2 * counts.diag() / (n + predicted).double())[n > 0].mean())

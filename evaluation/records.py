@@ -1,0 +1,199 @@
+"""The record of a run: results.json, written last and read by tables and plots."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+FILE_NAME = "results.json"
+SCHEMA = 1
+# The keys of a record with the types of their values; metric and values are percentages.
+KEYS = {
+    "schema": int,
+    "trainer": str,
+    "variant": str,
+    "dataset": str,
+    "shots": int,
+    "seed": int,
+    "backbone": str,
+    "split": str,
+    "metric": (int, float),
+    "tasks": list,
+    "n_params": int,
+    "train_seconds": (int, float, type(None)),
+    "test_seconds": (int, float),
+    "peak_memory_bytes": int,
+    "epochs": int,
+    "commit": str,
+    "versions": dict,
+}
+TASK_KEYS = {"name": str, "metric": str, "value": (int, float, type(None)), "n": int}
+
+
+def run_record(
+    *,
+    trainer: str,
+    variant: str,
+    dataset: str,
+    shots: int,
+    seed: int,
+    backbone: str,
+    split: str,
+    tasks: Sequence[Mapping],
+    n_params: int,
+    train_seconds: float | None,
+    test_seconds: float,
+    peak_memory_bytes: int,
+    epochs: int,
+    commit: str,
+    versions: Mapping[str, str],
+) -> dict:
+    """The record of one run, ready for `write_record`.
+
+    Args:
+        variant: what tells runs of one trainer apart, "" if nothing does.
+        train_seconds: None if it is not known (a run that was resumed).
+        shots: training images per class; 0 for a method that uses none, -1 for all of them.
+        tasks: the evaluator's `task_results`; the record's metric is the unweighted mean of their values.
+        commit, versions: see `git_commit` and `software_versions`.
+
+    Raises ValueError for a value of the wrong type, or if no task has a value.
+    """
+    values = [task["value"] for task in tasks if task["value"] is not None]
+    if not values:
+        raise ValueError("a run without the result of any task has no record")
+    record = {
+        "schema": SCHEMA,
+        "trainer": trainer,
+        "variant": variant,
+        "dataset": dataset,
+        "shots": shots,
+        "seed": seed,
+        "backbone": backbone,
+        "split": split,
+        "metric": sum(values) / len(values),
+        "tasks": [dict(task) for task in tasks],
+        "n_params": n_params,
+        "train_seconds": train_seconds,
+        "test_seconds": test_seconds,
+        "peak_memory_bytes": peak_memory_bytes,
+        "epochs": epochs,
+        "commit": commit,
+        "versions": dict(versions),
+    }
+    check_record(record, "run record")
+    return record
+
+
+def check_record(record: object, source: str) -> None:
+    """Raise ValueError, naming `source` and the key, unless `record` has all keys of schema 1 with their types."""
+    if not isinstance(record, dict) or "schema" not in record:
+        raise ValueError(f"{source}: not the record of a run (no key 'schema')")
+    if record["schema"] != SCHEMA:
+        raise ValueError(f"{source}: schema is {record['schema']!r}, this version reads schema {SCHEMA}")
+    _check_keys(record, KEYS, source)
+    if not record["tasks"]:
+        raise ValueError(f"{source}: 'tasks' is empty")
+    for i, task in enumerate(record["tasks"]):
+        _check_keys(task, TASK_KEYS, f"{source}: tasks[{i}]")
+
+
+def _check_keys(values: object, types: Mapping, source: str) -> None:
+    if not isinstance(values, dict):
+        raise ValueError(f"{source}: expected an object, found {values!r}")
+    missing = [key for key in types if key not in values]
+    if missing:
+        raise ValueError(f"{source}: missing keys: {', '.join(missing)}")
+    for key, legal in types.items():
+        if not isinstance(values[key], legal) or isinstance(values[key], bool):
+            raise ValueError(f"{source}: {key!r} is {values[key]!r}")
+
+
+def write_record(path: str | os.PathLike, record: Mapping) -> None:
+    """Write a record as JSON; the file appears complete or not at all."""
+    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
+    """Write a file through a temporary one beside it."""
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_records(folder: str | os.PathLike) -> list[dict]:
+    """All results.json below `folder`, sorted by path, each with its file in the extra key "path".
+
+    Raises FileNotFoundError if there is no such folder, ValueError for a file that is not a record of schema 1.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}")
+    records = []
+    for path in sorted(folder.rglob(FILE_NAME)):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: not a JSON file ({error})") from error
+        check_record(record, str(path))
+        records.append({**record, "path": str(path)})
+    return records
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what the numbers depend on; "" for what is not installed."""
+    clip = next((name for name in ("clip-anytorch", "openai-clip", "clip") if _installed(name)), "")
+    return {
+        "python": platform.python_version(),
+        "torch": _installed("torch"),
+        "torchvision": _installed("torchvision"),
+        "clip": f"{clip} {_installed(clip)}".strip() if clip else "",
+        "dassl": _dassl(),
+        "softcpt": _project_version(),
+    }
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _dassl() -> str:
+    """Which Dassl is loaded: the project's own, or an installed one."""
+    module = sys.modules.get("dassl")
+    if module is None:
+        return ""
+    own = PROJECT_ROOT in Path(module.__file__ or "").resolve().parents
+    return f"{getattr(module, '__version__', '')} ({'compat' if own else 'installed'})".strip()
+
+
+def _project_version() -> str:
+    file = PROJECT_ROOT / "pyproject.toml"
+    found = re.search(r'^version = "([^"]+)"', file.read_text(encoding="utf-8"), re.M) if file.is_file() else None
+    return found.group(1) if found else ""
+
+
+def git_commit(folder: str | os.PathLike = PROJECT_ROOT) -> str:
+    """The commit that is checked out at `folder`, with "+dirty" if tracked files differ; "" without git."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    return commit + ("+dirty" if git("status", "--porcelain", "--untracked-files=no") else "") if commit else ""

@@ -1,0 +1,181 @@
+"""Tables: pure functions of the records of runs.
+
+A section is what may be compared: one data set, backbone, split and list of tested tasks. Within it a method is a
+trainer and its variant, and a cell is the mean and the sample standard deviation over the runs that differ in the seed.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+
+import pandas as pd
+
+AVERAGE = "average over tasks"  # unweighted; a row beside those of the tasks
+SECTION = ["dataset", "backbone", "split", "tested"]
+MISSING = "–"
+
+
+def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
+    """One row per run and task, and one per run with the task AVERAGE. Values in percent, times in seconds.
+
+    Columns: dataset, backbone, split, tested (tasks with their numbers of images), method, shots, seed, task, metric,
+    value, parameters, train_seconds. Raises ValueError if two records are of the same run, naming both files.
+    """
+    rows, seen = [], {}
+    for record in records:
+        run = {
+            **{key: record[key] for key in ("dataset", "backbone", "split")},
+            "tested": ", ".join(_tested(task) for task in record["tasks"]),
+            "method": f"{record['trainer']} {record['variant']}".strip(),
+            "shots": record["shots"],
+            "seed": record["seed"],
+        }
+        twin = seen.setdefault(tuple(run.values()), record)
+        if twin is not record:
+            raise ValueError(
+                f"the same run twice ({run['method']}, {run['dataset']}, {run['shots']} shots, seed {run['seed']}): "
+                f"{twin.get('path', '?')} and {record.get('path', '?')}"
+            )
+        cost = {"parameters": record["n_params"], "train_seconds": record["train_seconds"]}
+        average = {"name": AVERAGE, "metric": "mean over tasks", "value": record["metric"]}
+        for task in [average, *record["tasks"]]:
+            rows.append({**run, "task": task["name"], "metric": task["metric"], "value": task["value"], **cost})
+    frame = pd.DataFrame(rows)
+    return frame.astype({"value": float, "train_seconds": float}) if rows else frame
+
+
+def _tested(task: Mapping) -> str:
+    metric = "" if task["metric"] == "accuracy" else f", {task['metric'].replace('_', ' ')}"
+    return f"{task['name']} ({task['n']:,}{metric})"
+
+
+def summarise(frame: pd.DataFrame) -> pd.DataFrame:
+    """Over seeds: mean, sd (sample, of two runs or more), n, and the means of parameters and train_seconds.
+
+    One row per section, method, shots and task; methods without training images first, then by name; tasks in order.
+    """
+    groups = frame.groupby([*SECTION, "method", "shots", "task", "metric"], sort=False)
+    summary = groups.agg(
+        mean=("value", "mean"),
+        sd=("value", "std"),
+        n=("value", "count"),
+        parameters=("parameters", "max"),
+        train_seconds=("train_seconds", "mean"),
+    ).reset_index()
+    order = {
+        **{key: summary[key] for key in SECTION},
+        "trained": ~summary["method"].isin(zero_shot_methods(summary)),
+        "name": summary["method"].str.casefold(),
+        "shots": summary["shots"].map(_shots_order),
+        "task": summary["task"].map({task: i for i, task in enumerate(summary["task"].unique())}),
+    }
+    return summary.loc[pd.DataFrame(order).sort_values(list(order), kind="stable").index].reset_index(drop=True)
+
+
+def zero_shot_methods(summary: pd.DataFrame) -> list[str]:
+    """Methods that only ran without training images."""
+    most = summary.groupby("method", sort=False)["shots"].agg(lambda shots: (shots == 0).all())
+    return list(most[most].index)
+
+
+def sections(summary: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
+    """The sections of a summary: what names each, and its rows."""
+    groups = summary.groupby(SECTION, sort=False)
+    return [(dict(zip(SECTION, names)), rows.reset_index(drop=True)) for names, rows in groups]
+
+
+def shots_table(section: pd.DataFrame, task: str = AVERAGE) -> pd.DataFrame:
+    """Methods x shots for one task or the average: texts "mean ± sd", then what the method costs."""
+    rows = section[section["task"] == task]
+    usual = pd.Series(usual_n(section), index=rows["method"].unique())
+    shots = sorted(rows["shots"].unique(), key=_shots_order)
+    table = _pivot(rows, "method", "shots", usual).reindex(columns=shots)
+    table.columns = [shots_name(value) for value in shots]
+    longest = rows.drop_duplicates("method", keep="last").set_index("method").loc[table.index]
+    table["parameters"] = [f"{value:,}" for value in longest["parameters"]]
+    table["training"] = [duration(value) for value in longest["train_seconds"]]
+    return table.rename_axis("method").reset_index()
+
+
+def task_table(section: pd.DataFrame, shots: int) -> pd.DataFrame:
+    """Tasks x methods at one number of shots: texts "mean ± sd"; methods without training images are always there."""
+    rows = section[(section["shots"] == shots) | section["method"].isin(zero_shot_methods(section))]
+    tasks = [task for task in rows["task"].unique() if task != AVERAGE]
+    # A number of seeds that a whole column has goes into its title.
+    usual = rows.groupby("method")["n"].agg(lambda n: n.mode().max())
+    table = _pivot(rows, "task", "method", usual).reindex(index=[*tasks, AVERAGE])
+    others = {method: f"{method} (n={n})" for method, n in usual.items() if n != usual_n(section)}
+    return table.rename(columns=others).rename_axis("task").reset_index()
+
+
+def usual_n(section: pd.DataFrame) -> int:
+    """The most frequent number of seeds (of those, the greatest)."""
+    return int(section["n"].mode().max())
+
+
+def _pivot(rows: pd.DataFrame, index: str, columns: str, usual: pd.Series) -> pd.DataFrame:
+    """Texts of the cells; `usual` is the number of seeds per method that goes without saying."""
+    cells = rows.assign(cell=[cell(row.mean, row.sd, row.n, usual[row.method]) for row in rows.itertuples(index=False)])
+    table = cells.pivot(index=index, columns=columns, values="cell").fillna(MISSING)
+    return table.reindex(index=rows[index].unique(), columns=rows[columns].unique())
+
+
+def cell(mean: float, sd: float, n: int, usual: int) -> str:
+    """ "45.6 ± 1.5", with the number of seeds where it is not the usual one."""
+    if n == 0:
+        return MISSING
+    return f"{mean:.1f}" + (f" ± {sd:.1f}" if n > 1 else "") + (f" (n={n})" if n != usual else "")
+
+
+def shots_name(shots: int) -> str:
+    """A number of shots as a column's title."""
+    return {0: "zero-shot", 1: "1 shot", -1: "all images"}.get(shots, f"{shots} shots")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that reads best."""
+    if not seconds > 0:  # NaN too: the time of a resumed run is not known
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _shots_order(shots: int) -> float:
+    return float("inf") if shots < 0 else shots
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown that also reads well in a terminal."""
+    return table.to_markdown(index=False, disable_numparse=True, colalign=["left"] + ["right"] * (table.shape[1] - 1))
+
+
+def csv(summary: pd.DataFrame) -> str:
+    """The summary as CSV, with the long column last."""
+    return summary[[*summary.columns.drop("tested"), "tested"]].to_csv(index=False, lineterminator="\n")
+
+
+def section_title(name: Mapping[str, str]) -> str:
+    """Data set, backbone (of a file, its bare name) and split."""
+    backbone = name["backbone"]
+    if PurePath(backbone).suffix in (".pt", ".pth", ".npz", ".safetensors"):
+        backbone = PurePath(backbone).stem
+    return f"{name['dataset']}, {backbone}, {name['split']} set"
+
+
+def section_report(name: Mapping[str, str], section: pd.DataFrame) -> str:
+    """A section in Markdown: the average over methods x shots, then the tasks at each number of shots."""
+    shots = [value for value in section["shots"].unique() if value != 0] or [0]
+    shots = sorted(shots, key=_shots_order)
+    n = usual_n(section)
+    spread = f"Percent, mean ± sample standard deviation over {n} seeds" if n > 1 else "Percent, one run each"
+    lines = [
+        f"## {section_title(name)}",
+        f"{spread} unless said otherwise. Tasks (test images): {name['tested']}.",
+        f"### {AVERAGE.capitalize()}",
+        markdown(shots_table(section)),
+        "Parameters are those that are trained; training is the time of a run at the most shots.",
+    ]
+    if section["task"].nunique() > 2:
+        for value in shots:
+            lines += [f"### Tasks, {shots_name(value)}", markdown(task_table(section, value))]
+    return "\n\n".join(lines)
