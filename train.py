@@ -200,7 +200,7 @@ def main(argv: list[str] | None = None) -> int:
         cfg = setup_cfg(args)
         folder = Path(cfg.OUTPUT_DIR)
         check_same_config(cfg, folder)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     fresh = not folder.exists()
@@ -208,8 +208,10 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     try:
         run(args, cfg)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, FloatingPointError) as error:
+        # An error of a loader's worker process arrives with the worker's traceback, the message in its last line.
+        message = str(error).strip().splitlines()[-1] if str(error).startswith("Caught ") else error
+        print(f"error: {message}", file=sys.stderr)
         if fresh and not (folder / "prompt_learner" / "checkpoint").is_file():
             shutil.rmtree(folder, ignore_errors=True)  # nothing to resume: leave no half-written run
         return 1

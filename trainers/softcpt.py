@@ -39,8 +39,8 @@ class MetaNet(nn.Module):
         else:
             self.weight = nn.Parameter(0.02 * torch.randn(n_in, n_context * width))
 
-    def forward(self, task_features: Tensor, class_features: Tensor | None = None) -> Tensor:
-        """Contexts (N, M, D) of task features (N, E) and, with a class branch, class features (N, E)."""
+    def forward(self, task_features: Tensor | None, class_features: Tensor | None = None) -> Tensor:
+        """Contexts (N, M, D) of task features (N, E) (None for lincls) and, with a class branch, class features."""
         if class_features is None:
             x = task_features
         elif self.kind == "linmean":
@@ -64,9 +64,10 @@ class SoftContextSharing(nn.Module):
         classnames = [name for task in tasks for name in task.classnames]
         self.encoder = encoder
         n_features, width = model.text_projection.shape[1], model.token_embedding.embedding_dim
+        self.task_branch = options.META_NET != "lincls"
         if options.TASK_FEATURES == "learned":
             self.task_features = nn.Parameter(0.02 * torch.randn(len(tasks), n_features))  # (T, E)
-        else:
+        elif self.task_branch:
             rows = len(tasks) if options.VARIANT.endswith("TS") else None
             self.task_context = Context(options.TASK_N_CTX, model, rows, options.TASK_CTX_INIT)
             self.task_template = PromptTemplate([t.name for t in tasks], self.task_context.n_context, model)
@@ -92,14 +93,16 @@ class SoftContextSharing(nn.Module):
     def forward(self, rows: Tensor, class_task: Tensor) -> tuple[Tensor, Tensor]:
         """Contexts (G, M, D) for the classes `rows` (R,), and each class's context (R,)."""
         tasks, group = class_task[rows].unique(return_inverse=True)
+        f = g = None
         if hasattr(self, "task_features"):
             f = self.task_features[tasks]
-        else:
+        elif self.task_branch:
             f = self.encode_names(self.task_template, self.task_context, tasks)  # (T', E), f_t of the tasks in use
-        if not self.class_branch:
-            return self.meta_net(f), group
-        g = self.encode_names(self.class_template, self.class_context, rows)  # (R, E), g_c
-        return self.meta_net(f[group], g), torch.arange(len(rows), device=rows.device)
+        if self.class_branch:
+            g = self.encode_names(self.class_template, self.class_context, rows)  # (R, E), g_c
+            f = f[group] if self.task_branch else None
+            group = torch.arange(len(rows), device=rows.device)
+        return self.meta_net(f, g), group
 
 
 @TRAINER_REGISTRY.register()

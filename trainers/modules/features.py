@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from dassl.utils import read_image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -125,12 +125,7 @@ class ViewImages(Dataset):
         return len(self.items)
 
     def __getitem__(self, index: int) -> Tensor:
-        try:
-            with Image.open(self.items[index].impath) as file:
-                image = file.convert("RGB")
-        except OSError as error:
-            raise ValueError(f"cannot read the image {self.items[index].impath} ({error})") from error
-        views = []
+        image, views = read_image(self.items[index].impath), []
         with torch.random.fork_rng(devices=[]):
             state = random.getstate()
             for view in range(self.views):

@@ -1,0 +1,171 @@
+"""The command line: flags, config errors, run folders, resuming, and what is left behind when something is wrong."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+import toy
+from dassl.engine import TrainerX
+
+import train
+
+EPOCHS = ("OPTIM.MAX_EPOCH", 4, "TRAIN.CHECKPOINT_FREQ", 1)
+
+
+def prompts(folder):
+    (path,) = (folder / "prompt_learner").glob("model.pth.tar-*")
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_a_run_leaves_its_config_shots_checkpoint_and_record(toy_root, tmp_path):
+    out = tmp_path / "run"
+    assert train.main(toy.arguments(toy_root, out, "SoftCPT", "DATASET.NUM_SHOTS", 2)) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {"config.yaml", "log.txt", "shots.json", "prompt_learner", "tensorboard", "results.json"}
+    record = json.loads((out / "results.json").read_text())
+    assert (record["trainer"], record["variant"], record["shots"], record["seed"]) == ("SoftCPT", "NATA", 2, 1)
+    assert [task["metric"] for task in record["tasks"]] == ["accuracy", "accuracy", "mean_per_class"]
+    assert [task["n"] for task in record["tasks"]] == [9, 6, 15]
+    assert record["n_params"] == 32 * 16 * 64 + 4 * 64 and record["train_seconds"] > 0 and record["epochs"] == 2
+    shots = json.loads((out / "shots.json").read_text())
+    assert len(shots["flower recognition"]["train"]) == 2 * 3 and len(shots["texture recognition"]["val"]) == 2
+    log = (out / "log.txt").read_text()
+    assert "Finish training" in log and "=> result" in log and "* accuracy: " in log
+
+
+def test_the_same_arguments_give_the_same_run(toy_root, tmp_path):
+    for name in ("a", "b"):
+        assert train.main(toy.arguments(toy_root, tmp_path / name, "SoftCPT", "DATASET.NUM_SHOTS", 2)) == 0
+    a, b = prompts(tmp_path / "a"), prompts(tmp_path / "b")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert (tmp_path / "a/shots.json").read_text() == (tmp_path / "b/shots.json").read_text()
+
+
+@pytest.mark.parametrize("method", ["SoftCPT", "CoOp"])
+@pytest.mark.parametrize("views", [0, 2])
+def test_a_run_that_was_killed_resumes_to_the_same_parameters_bit_for_bit(
+    toy_root, tmp_path, method, views, monkeypatch
+):
+    opts = (*EPOCHS, "FEATURES.TRAIN_VIEWS", views)
+    assert train.main(toy.arguments(toy_root, tmp_path / "whole", method, *opts)) == 0
+
+    run_epoch = TrainerX.run_epoch
+
+    def killed(self):
+        if self.epoch == 2:
+            raise KeyboardInterrupt
+        run_epoch(self)
+
+    monkeypatch.setattr(TrainerX, "run_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(toy.arguments(toy_root, tmp_path / "cut", method, *opts))
+    assert not (tmp_path / "cut/results.json").exists()
+    monkeypatch.setattr(TrainerX, "run_epoch", run_epoch)
+    assert train.main(toy.arguments(toy_root, tmp_path / "cut", method, *opts)) == 0
+
+    whole, cut = prompts(tmp_path / "whole"), prompts(tmp_path / "cut")
+    assert whole.keys() == cut.keys() and all(torch.equal(whole[key], cut[key]) for key in whole)
+    a, b = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "cut"))
+    assert a["tasks"] == b["tasks"] and b["train_seconds"] is None
+
+
+def test_a_folder_with_a_run_of_another_config_is_not_resumed(toy_root, tmp_path, capsys):
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "SoftCPT")) == 0
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "SoftCPT", "OPTIM.LR", 0.01)) == 2
+    assert "another config" in (error := capsys.readouterr().err) and "OPTIM.LR (0.002 there, 0.01 here)" in error
+
+
+def test_evaluation_only_loads_what_training_saved(toy_root, tmp_path):
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp")) == 0
+    arguments = ["--eval-only", "--model-dir", str(tmp_path / "run"), "--load-epoch", "2"]
+    assert train.main([*arguments, *toy.arguments(toy_root, tmp_path / "eval", "CoOp")]) == 0
+    trained, evaluated = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("run", "eval"))
+    assert trained["tasks"] == evaluated["tasks"]
+
+
+def test_later_settings_win_and_coops_flags_are_there(tmp_path):
+    (tmp_path / "data.yaml").write_text("DATASET:\n  NAME: Demo\nSEED: 5\nOPTIM:\n  LR: 0.5\n")
+    (tmp_path / "method.yaml").write_text("OPTIM:\n  LR: 0.25\n  MAX_EPOCH: 7\nTRAINER:\n  NAME: X\n")
+    files = f"--dataset-config-file {tmp_path}/data.yaml --config-file {tmp_path}/method.yaml"
+    flags = (
+        f"{files} --root r --output-dir o --resume s --seed 0 --trainer CoOp --backbone RN50 --head h "
+        "--source-domains a b --target-domains c --transforms normalize --model-dir m --load-epoch 3 --no-train "
+        "OPTIM.MAX_EPOCH 9 TRAINER.COOP.N_CTX 4"
+    )
+    cfg = train.setup_cfg(train.parse_args(flags.split()))
+    assert (cfg.DATASET.NAME, cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH, cfg.SEED) == ("Demo", 0.25, 9, 0)
+    assert (cfg.TRAINER.NAME, cfg.MODEL.BACKBONE.NAME, cfg.MODEL.HEAD.NAME) == ("CoOp", "RN50", "h")
+    assert (cfg.DATASET.ROOT, cfg.OUTPUT_DIR, cfg.RESUME) == ("r", "o", "s")
+    assert (list(cfg.DATASET.SOURCE_DOMAINS), list(cfg.INPUT.TRANSFORMS)) == (["a", "b"], ["normalize"])
+    assert cfg.TRAINER.COOP.N_CTX == 4
+
+
+def remove_images(root):
+    next((root / "toy/flower/images").iterdir()).unlink()
+
+
+def spoil_an_image(root):
+    for path in (root / "toy/flower/images").glob("train-0-*"):
+        path.write_bytes(b"no image")
+
+
+def take_a_class_from_training(root):
+    path = root / "toy/flower/split_zhou_ToyFlower.json"
+    split = json.loads(path.read_text())
+    split["train"] = [row for row in split["train"] if row[1] != 1]
+    path.write_text(json.dumps(split))
+
+
+BAD = {
+    "trainer": (["--trainer", "SoftCTP"], None, "SoftCPT"),
+    "data set": (["DATASET.NAME", "ToyTask"], None, "ToyTasks"),
+    "task": (["DATASET.TASKS", "flower recognitoin"], None, "flower recognition"),
+    "variant": (["TRAINER.SOFTCPT.VARIANT", "NATO"], None, "NATA, NATS"),
+    "precision": (["TRAINER.SOFTCPT.PREC", "fp17"], None, "fp32, amp"),
+    "backbone": (["MODEL.BACKBONE.NAME", "ViT-B/17"], None, "ViT-B/16"),
+    "config key": (["TRAINER.SOFTCPT.NCTX", "4"], None, "TRAINER.SOFTCPT.N_CTX"),
+    "config value": (["TRAINER.SOFTCPT.N_CTX", "four"], None, "TRAINER.SOFTCPT.N_CTX"),
+    "odd options": (["OPTIM.LR"], None, "pairs KEY VALUE"),
+    "config file": (["--config-file", "configs/trainers/SoftCPT/rn51.yaml"], None, "rn51.yaml"),
+    "root": (["--root", "nowhere"], None, "nowhere"),
+    "input size": (["INPUT.SIZE", "(48, 48)"], None, "(32, 32)"),
+    "missing images": ([], remove_images, "missing"),
+    "corrupt image": ([], spoil_an_image, "train-0-"),
+    "corrupt image in a worker": (["DATALOADER.NUM_WORKERS", "1"], spoil_an_image, "train-0-"),
+    "corrupt image among views": (["FEATURES.TRAIN_VIEWS", "2"], spoil_an_image, "train-0-"),
+    "class without training images": ([], take_a_class_from_training, "ox-eye daisy"),
+    "model folder": (["--eval-only", "--model-dir", "nowhere"], None, "nowhere"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_one_clear_error_and_leaves_no_run_behind(toy_root, tmp_path, capsys, what):
+    arguments, spoil, message = BAD[what]
+    root = toy_root
+    if spoil:
+        root = tmp_path / "data"
+        shutil.copytree(toy_root, root)
+        spoil(root)
+    flags = [item for item in arguments if item.startswith("--")]
+    ours = toy.arguments(root, tmp_path / "run", "SoftCPT", *([] if flags else arguments))
+    assert train.main([*ours[:8], *(arguments if flags else []), *ours[8:]]) != 0
+    error = capsys.readouterr().err
+    assert error.count("error: ") == 1 and message in error and "Traceback" not in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_shots_than_images_takes_all_of_them_and_says_so(toy_root, tmp_path):
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "DATASET.NUM_SHOTS", 16)) == 0
+    assert "fewer than 16 images" in (tmp_path / "run/log.txt").read_text()
+    shots = json.loads((tmp_path / "run/shots.json").read_text())
+    assert len(shots["flower recognition"]["train"]) == 3 * toy.IMAGES["train"]
+
+
+def test_the_command_line_works_from_any_folder(tmp_path):
+    command = [sys.executable, str(train.PROJECT_ROOT / "train.py"), "--trainer", "SoftCPT", "--root", "nowhere"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

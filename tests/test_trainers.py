@@ -1,0 +1,216 @@
+"""What every registered method must do, over several tasks and over one: tested by being registered."""
+
+import pytest
+import torch
+import toy
+from dassl.engine import TRAINER_REGISTRY, build_trainer
+
+from trainers.base import PromptTrainer
+
+METHODS = [n for n in TRAINER_REGISTRY.registered_names() if issubclass(TRAINER_REGISTRY.get(n), PromptTrainer)]
+LEARNING = [name for name in METHODS if name != "ZeroshotCLIP"]
+VARIANTS = {
+    "SoftCPT": [("VARIANT", variant) for variant in ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")]
+    + [
+        ("VARIANT", "NATA", "META_NET", "lowrank", "META_RANK", 4),
+        ("VARIANT", "CATA", "META_NET", "linmean"),
+        ("VARIANT", "CSTA", "META_NET", "lincls"),
+        ("VARIANT", "CSTA", "META_NET", "lowrank", "CLASS_SAMPLE_RATE", 0.3),
+        ("TASK_FEATURES", "learned"),
+        ("TASK_FEATURES", "learned", "VARIANT", "CATA"),
+        ("CLASS_TOKEN_POSITION", "middle", "TASK_CTX_INIT", "a photo of a"),
+        ("CLASS_TOKEN_POSITION", "front", "CLASS_SAMPLE_RATE", 0.1),
+        ("SCHEDULE", "released"),
+    ],
+    "CoOp": [
+        (),
+        ("TSC", True),
+        ("CSC", True, "CLASS_TOKEN_POSITION", "middle"),
+        ("TSC", True, "CTX_INIT", "a photo of a", "CLASS_TOKEN_POSITION", "front"),
+    ],
+}
+CASES = [(name, options) for name in LEARNING for options in VARIANTS.get(name, [()])]
+case = pytest.mark.parametrize("name, options", CASES, ids=lambda x: x if isinstance(x, str) else "-".join(map(str, x)))
+data = pytest.mark.parametrize("dataset", ["ToyTasks", "ToySingle"])
+
+
+def build(root, out, name, *options, dataset="ToyTasks", opts=()):
+    pairs = [
+        item for key, value in zip(options[::2], options[1::2]) for item in (f"TRAINER.{name.upper()}.{key}", value)
+    ]
+    return build_trainer(toy.config(root, out, name, *pairs, *opts, dataset=dataset))
+
+
+def batch_of(trainer):
+    batch = next(iter(trainer.train_loader_x))
+    trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 2
+    return batch
+
+
+def gradients(trainer, batch):
+    image, label, _ = trainer.parse_batch_train(batch)
+    loss, _ = trainer.compute_loss(trainer.image_features(image), label)
+    loss.backward()
+    return loss
+
+
+@case
+@data
+def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, options, dataset):
+    trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
+    gradients(trainer, batch_of(trainer)).item()
+    for key, parameter in trainer.prompts.named_parameters():
+        assert parameter.dtype == torch.float32
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), key
+    assert not any(p.requires_grad or p.grad is not None for p in trainer.clip.parameters())
+    optimised = [p for group in trainer.optim.param_groups for p in group["params"]]
+    assert {id(p) for p in optimised} == {id(p) for p in trainer.prompts.parameters()}
+    assert trainer.n_params == sum(p.numel() for p in optimised)
+
+
+@case
+def test_a_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, monkeypatch):
+    trainer = build(toy_root, tmp_path, name, *options)
+    steps, step = [], trainer.optim.step
+    monkeypatch.setattr(trainer.optim, "step", lambda *args: steps.append(1) or step(*args))
+    trainer.forward_backward(batch_of(trainer))
+    assert trainer.get_model_names() == ["prompt_learner"]
+    released = dict(zip(options[::2], options[1::2])).get("SCHEDULE") == "released"
+    assert len(steps) == (3 if released else 1)
+
+
+@case
+@data
+def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name, options, dataset):
+    trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
+    batch = batch_of(trainer)
+    trainer.forward_backward(batch)
+    trainer.save_model(0, str(tmp_path))
+    expected = trainer.model_inference(batch["img"])
+    fresh = build(toy_root, tmp_path / "other", name, *options, dataset=dataset)
+    assert not torch.equal(fresh.model_inference(batch["img"]), expected)
+    fresh.load_model(str(tmp_path))
+    assert torch.equal(fresh.model_inference(batch["img"]), expected)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@data
+def test_the_test_loop_scores_what_model_inference_says(toy_root, tmp_path, name, dataset):
+    """Class features once per call and image features from the cache change no prediction."""
+    trainer = build(toy_root, tmp_path / "run", name, dataset=dataset, opts=("FEATURES.TEST_CACHE", False))
+    plain = trainer.test()
+    cached = build(toy_root, tmp_path / "run", name, dataset=dataset)
+    if name != "ZeroshotCLIP":
+        cached.prompts.load_state_dict(trainer.prompts.state_dict())
+    assert cached.test() == cached.test() == plain
+    assert len(list((tmp_path / "features").glob("*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_class_features_are_computed_once_per_evaluation(toy_root, tmp_path, name, monkeypatch):
+    trainer = build(toy_root, tmp_path / "run", name, opts=("DATALOADER.TEST.BATCH_SIZE", 4))
+    calls, text_features = [], trainer.text_features
+    monkeypatch.setattr(trainer, "text_features", lambda *args: calls.append(1) or text_features(*args))
+    trainer.test()
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("precision", ["fp32", "amp", "bf16", "fp16"])
+def test_every_precision_trains_and_tests_without_nan(toy_root, tmp_path, name, precision):
+    trainer = build(toy_root, tmp_path / "run", name, "PREC", precision, opts=("OPTIM.MAX_EPOCH", 1))
+    trainer.train()
+    assert 0 <= trainer.evaluator.task_results[0]["value"] <= 100
+    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in trainer.prompts.parameters())
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_features_of_present_tasks_are_those_among_all(toy_root, tmp_path, name):
+    trainer = build(toy_root, tmp_path, name)
+    rows = torch.tensor([0, 1, 2, 5, 6, 7, 8, 9])
+    torch.testing.assert_close(trainer.text_features(rows), trainer.text_features()[rows], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_cached_training_views_give_the_same_losses_where_transforms_are_deterministic(toy_root, tmp_path, name):
+    losses = []
+    for views in (0, 2):
+        out = tmp_path / str(views)
+        opts = ("INPUT.TRANSFORMS", ("center_crop", "normalize"), "FEATURES.TRAIN_VIEWS", views)
+        torch.manual_seed(1)
+        trainer = build(toy_root, out, name, opts=opts)
+        recorded, forward_backward = [], trainer.forward_backward
+        trainer.forward_backward = lambda batch, f=forward_backward, r=recorded: r.append(f(batch)) or r[-1]
+        trainer.train()
+        losses.append([step["loss"] for step in recorded])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_checkpoint_of_other_shapes_or_another_method_is_an_error(toy_root, tmp_path, name):
+    trainer = build(toy_root, tmp_path, name)
+    trainer.save_model(0, str(tmp_path))
+    with pytest.raises(ValueError, match="has shape .* expects"):
+        build(toy_root, tmp_path, name, "N_CTX", 3).load_model(str(tmp_path))
+    other = next(method for method in LEARNING if method != name)
+    with pytest.raises(ValueError, match=f"no checkpoint of this {other}"):
+        build(toy_root, tmp_path, other).load_model(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="model.pth.tar-7.*there: model.pth.tar-1"):
+        trainer.load_model(str(tmp_path), epoch=7)
+
+
+def test_frozen_tokens_in_upstream_checkpoints_are_ignored(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "CoOp", dataset="ToySingle")
+    state = {**trainer.prompts.state_dict(), "token_prefix": torch.zeros(2, 1, 64), "0.token_suffix": torch.zeros(1)}
+    (tmp_path / "prompt_learner").mkdir()
+    torch.save({"state_dict": state, "epoch": 2}, tmp_path / "prompt_learner" / "model.pth.tar-2")
+    trainer.load_model(str(tmp_path), epoch=2)
+
+
+def test_prompts_learned_on_base_classes_serve_new_classes_of_unequal_number(toy_root, tmp_path):
+    base = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
+    trainer = build(toy_root, tmp_path / "base", "SoftCPT", opts=base)
+    assert [len(task.classnames) for task in trainer.tasks] == [2, 1, 3]
+    trainer.train()
+    new = build(toy_root, tmp_path / "new", "SoftCPT", opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
+    assert [len(task.classnames) for task in new.tasks] == [1, 1, 2]
+    new.load_model(str(tmp_path / "base"))
+    new.test()
+    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
+    assert new.tasks[2].classnames == ("DHC-8-300", "Spitfire")
+
+
+def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path / "base", "SoftCPT", opts=("DATASET.TASKS", "base", "OPTIM.MAX_EPOCH", 1))
+    trainer.train()
+    new = build(toy_root, tmp_path / "new", "SoftCPT", opts=("DATASET.TASKS", "new"))
+    new.load_model(str(tmp_path / "base"))
+    assert [task.name for task in new.tasks] == ["aircraft model recognition"]
+    new.test()
+
+
+def test_zero_shot_uses_the_template_of_each_task(toy_root, tmp_path):
+    from clip import clip
+
+    trainer = build(toy_root, tmp_path, "ZeroshotCLIP")
+    sentences = [f"a photo of a {name.replace('_', ' ')}." for name in toy.CLASSES["ToyFlower"]]
+    sentences += [f"{name} texture." for name in toy.CLASSES["ToyTexture"]]
+    expected = trainer.clip.encode_text(clip.tokenize(sentences))
+    torch.testing.assert_close(trainer.text_features()[:5], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("SoftCPT", ("VARIANT", "NAXX"), "TRAINER.SOFTCPT.VARIANT: 'NAXX' is not legal; one of NATA"),
+        ("SoftCPT", ("PREC", "fp8"), "TRAINER.SOFTCPT.PREC: 'fp8'"),
+        ("SoftCPT", ("META_NET", "lincls"), "META_NET: lincls reads class features, which VARIANT NATA has not"),
+        ("SoftCPT", ("CLASS_SAMPLE_RATE", 0.0), r"CLASS_SAMPLE_RATE: 0.0 is not in \(0, 1\]"),
+        ("SoftCPT", ("CLASS_TOKEN_POSITION", "start"), "CLASS_TOKEN_POSITION: 'start'"),
+        ("SoftCPT", ("N_CTX", 72), "the prompt of 'ox-eye daisy' has"),
+        ("CoOp", ("CSC", True, "TSC", True), "CSC and TRAINER.COOP.TSC are both True"),
+    ],
+)
+def test_an_illegal_option_is_an_error_that_says_what_is_legal(toy_root, tmp_path, name, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(toy_root, tmp_path, name, *options)
