@@ -155,7 +155,7 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
 
     trainer = build_trainer(cfg)
     (folder / "config.yaml").write_text(cfg.dump())
-    write_shots(trainer.dm.dataset, folder / "shots.json")
+    write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
@@ -171,7 +171,7 @@ def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode) -> dict:
         trainer=cfg.TRAINER.NAME,
         variant=cfg.TRAINER.LABEL or trainer.variant,
         dataset=cfg.DATASET.NAME,
-        shots=cfg.DATASET.NUM_SHOTS,
+        shots=cfg.DATASET.NUM_SHOTS if trainer.uses_shots else 0,
         seed=cfg.SEED,
         backbone=cfg.MODEL.BACKBONE.NAME,
         split=split_of(cfg),

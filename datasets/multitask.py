@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
 from .base import data_root
-from .splits import PARTS, Items, check_subsample, nearest, summary
+from .splits import PARTS, Items, check_subsample, datum, nearest, summary
 
 METRICS = ("accuracy", "mean_per_class")
 DEFAULT_TEMPLATE = "a photo of a {}."
@@ -150,10 +150,7 @@ def tasks_of(dataset: DatasetBase) -> tuple[Task, ...]:
 
 def relabel(items: Items | None, offset: int, domain: int) -> Items:
     """Copies of `items` with `offset` added to the label, in another domain."""
-    return [
-        Datum(impath=item.impath, label=item.label + offset, domain=domain, classname=item.classname)
-        for item in items or ()
-    ]
+    return [datum(item.impath, item.label + offset, item.classname, domain) for item in items or ()]
 
 
 def words(name: str) -> str:

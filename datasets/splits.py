@@ -57,13 +57,14 @@ def read_split(path: str, image_dir: str) -> tuple[Items, Items, Items]:
             if not _is_row(row):
                 raise ValueError(f"{path}: {part}[{i}] is {row!r}: expected [path, label (0, 1, ...), class name]")
     check_images((os.path.join(image_dir, row[0]) for part in PARTS for row in split[part]), path)
-    return tuple(
-        [
-            Datum(impath=os.path.join(image_dir, image), label=label, classname=name)
-            for image, label, name in split[part]
-        ]
-        for part in PARTS
-    )
+    return tuple([datum(os.path.join(image_dir, row[0]), row[1], row[2]) for row in split[part]] for part in PARTS)
+
+
+def datum(impath: str, label: int, classname: str, domain: int = 0) -> Datum:
+    """A Datum of an image whose existence is checked elsewhere: Dassl's constructor asks the file system every time."""
+    item = Datum.__new__(Datum)
+    item._impath, item._label, item._domain, item._classname = impath, label, domain, classname
+    return item
 
 
 def _is_row(row: object) -> bool:
@@ -155,7 +156,7 @@ def subsample_classes(*parts: Items, which: str) -> tuple[Items, ...]:
     new_label = {label: i for i, label in enumerate(kept)}
     return tuple(
         [
-            Datum(impath=item.impath, label=new_label[item.label], domain=item.domain, classname=item.classname)
+            datum(item.impath, new_label[item.label], item.classname, item.domain)
             for item in part
             if item.label in new_label
         ]

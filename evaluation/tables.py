@@ -73,8 +73,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
 def zero_shot_methods(summary: pd.DataFrame) -> list[str]:
     """Methods that only ran without training images."""
-    most = summary.groupby("method", sort=False)["shots"].agg(lambda shots: (shots == 0).all())
-    return list(most[most].index)
+    untrained = (summary["shots"] == 0).groupby(summary["method"], sort=False).all()
+    return list(untrained[untrained].index)
 
 
 def sections(summary: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:

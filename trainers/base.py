@@ -42,6 +42,7 @@ class PromptTrainer(TrainerX):
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
+    uses_shots = True  # False for a method that needs no training image
     steps_per_batch = 1
 
     def __init__(self, cfg: Any) -> None:

@@ -23,6 +23,7 @@ class ZeroshotCLIP(PromptTrainer):
     A class is its name in its task's template ("a photo of a {}, a type of pet."); all tasks are evaluated in one run.
     """
 
+    uses_shots = False
     defaults = {
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }

@@ -1,0 +1,190 @@
+"""The evaluator against naive loops."""
+
+import logging
+import re
+from collections import namedtuple
+
+import pytest
+import torch
+from dassl.config import get_cfg_default
+from dassl.evaluation import build_evaluator
+
+import evaluation
+
+FakeTask = namedtuple("FakeTask", "name classnames metric")
+TASKS = (
+    FakeTask("shape", ("square", "circle", "star"), "accuracy"),
+    FakeTask("number of objects", ("one", "two", "three", "four"), "mean_per_class"),
+    FakeTask("day", ("day", "night"), "accuracy"),
+)
+OFFSETS = (0, 3, 7, 9)
+
+
+def evaluator(tasks=TASKS, lab2cname=None, **keys):
+    cfg = get_cfg_default()
+    evaluation.extend_cfg(cfg)
+    cfg.VERBOSE = False
+    cfg.merge_from_list([part for key, value in keys.items() for part in (key.replace("__", "."), value)])
+    return build_evaluator(cfg, lab2cname=lab2cname, tasks=tasks)
+
+
+def batch(n=60, seed=0, dtype=torch.float32):
+    """Logits with ties and labels without class 1 ('circle') and class 5 ('three')."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(0, 4, (n, 9), generator=generator).to(dtype)
+    label = torch.tensor([0, 2, 3, 4, 6, 7, 8])[torch.randint(0, 7, (n,), generator=generator)]
+    return logits, label
+
+
+def by_loops(logits, label, tasks=TASKS):
+    """Values, F1 scores and numbers of samples per task, from the definitions, one sample at a time."""
+    values, scores, numbers = [], [], []
+    for t, task in enumerate(tasks):
+        truth, predictions = [], []
+        for row, y in zip(logits.tolist(), label.tolist(), strict=True):
+            if OFFSETS[t] <= y < OFFSETS[t + 1]:
+                own = row[OFFSETS[t] : OFFSETS[t + 1]]
+                predictions.append(own.index(max(own)))
+                truth.append(y - OFFSETS[t])
+        pairs = list(zip(truth, predictions, strict=True))
+        recalls, f1 = [], []
+        for c in sorted(set(truth)):
+            hits = sum(y == p == c for y, p in pairs)
+            recalls.append(hits / truth.count(c))
+            f1.append(2 * hits / (truth.count(c) + predictions.count(c)))
+        accuracy = sum(y == p for y, p in pairs) / len(pairs)
+        values.append(100 * (accuracy if task.metric == "accuracy" else sum(recalls) / len(recalls)))
+        scores.append(100 * sum(f1) / len(f1))
+        numbers.append(len(pairs))
+    return values, scores, numbers
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_results_are_those_of_naive_loops_with_ties_and_absent_classes(dtype, seed):
+    logits, label = batch(seed=seed, dtype=dtype)
+    values, scores, numbers = by_loops(logits, label)
+    judge = evaluator()
+    judge.process(logits, label)
+    results = judge.evaluate()
+    assert list(results) == ["accuracy", "error_rate", "macro_f1"]
+    assert results["accuracy"] == pytest.approx(sum(values) / 3)
+    assert results["error_rate"] == pytest.approx(100 - sum(values) / 3)
+    assert results["macro_f1"] == pytest.approx(sum(scores) / 3)
+    assert [result["value"] for result in judge.task_results] == pytest.approx(values)
+    assert [result["n"] for result in judge.task_results] == numbers
+    assert [(result["name"], result["metric"]) for result in judge.task_results] == [(t.name, t.metric) for t in TASKS]
+
+
+def test_a_streamed_test_set_counts_as_one_batch_and_reset_forgets_it():
+    logits, label = batch()
+    whole, streamed = evaluator(), evaluator()
+    whole.process(logits, label)
+    streamed.process(*batch(seed=5))
+    streamed.reset()
+    for start in range(0, 60, 7):
+        streamed.process(logits[start : start + 7], label[start : start + 7])
+    assert streamed.evaluate() == whole.evaluate()
+    assert streamed.task_results == whole.task_results
+
+
+def test_ties_go_to_the_lowest_class_of_the_task():
+    judge = evaluator()
+    judge.process(torch.zeros(2, 9), torch.tensor([7, 8]))
+    judge.evaluate()
+    assert judge.confusion[2].tolist() == [[1, 0], [1, 0]]
+
+
+def test_other_tasks_logits_do_not_matter():
+    logits, label = batch()
+    judge, other = evaluator(), evaluator()
+    judge.process(logits, label)
+    own = torch.tensor([t for t in range(3) for _ in TASKS[t].classnames])
+    logits[own[label][:, None] != own] = float("nan")
+    other.process(logits, label)
+    assert other.evaluate() == judge.evaluate()
+
+
+def test_absent_classes_are_logged_by_name(caplog):
+    judge = evaluator()
+    judge.process(*batch())
+    with caplog.at_level(logging.WARNING):
+        judge.evaluate()
+    assert "task shape: 1 classes have no test sample: circle" in caplog.text
+    assert "task number of objects: 1 classes have no test sample: three" in caplog.text
+
+
+def test_a_task_without_samples_is_left_out_of_the_mean_and_reported(capsys):
+    judge = evaluator()
+    judge.process(torch.eye(9)[:3], torch.tensor([0, 1, 1]))
+    judge.process(torch.eye(9)[7:], torch.tensor([7, 7]))
+    assert judge.evaluate()["accuracy"] == pytest.approx((100 * 2 / 3 + 50) / 2)
+    assert judge.task_results[1] == {"name": "number of objects", "metric": "mean_per_class", "value": None, "n": 0}
+    assert "task 2/3 (number of objects): no samples, left out of the mean" in capsys.readouterr().out
+
+
+def test_the_result_block_is_the_one_that_log_parsers_read(capsys):
+    judge = evaluator()
+    for _ in range(411):
+        judge.process(torch.eye(9)[:3], torch.tensor([0, 1, 1]))
+    judge.process(torch.eye(9)[3:4], torch.tensor([3]))
+    judge.evaluate()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3:] == [
+        "=> result",
+        "* total: 1,234",
+        "* correct: 823",
+        "* accuracy: 83.33%",
+        "* error: 16.67%",
+        "* macro_f1: 91.67%",
+    ]
+    matches = [line for line in lines if re.search(r"\* accuracy: ([\.\deE+-]+)%", line)]
+    assert matches == ["* accuracy: 83.33%"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_logits_that_are_not_finite_are_an_error_not_class_zero(value):
+    logits, label = batch()
+    logits[label == 4, 3] = value
+    with pytest.raises(FloatingPointError, match=rf"{int((label == 4).sum())} of 60 samples .*number of objects"):
+        evaluator().process(logits, label)
+
+
+def test_shapes_and_labels_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"logits of shape \(2, 8\) for 2 labels and 9 classes"):
+        evaluator().process(torch.zeros(2, 8), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="labels from 0 to 9 for 9 classes"):
+        evaluator().process(torch.zeros(2, 9), torch.tensor([0, 9]))
+    with pytest.raises(ValueError, match="metric is 'recall'"):
+        evaluator(tasks=[FakeTask("x", ("a", "b"), "recall")])
+    with pytest.raises(ValueError, match="no test samples"):
+        evaluator().evaluate()
+
+
+@pytest.mark.parametrize("lab2cname", [None, dict(enumerate("abcdefghi"))])
+def test_without_tasks_all_classes_are_one_task(lab2cname):
+    judge = evaluator(tasks=None, lab2cname=lab2cname)
+    judge.process(torch.eye(9), torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 0]))
+    judge.process(torch.zeros(0, 9), torch.zeros(0, dtype=torch.long))
+    assert judge.evaluate()["accuracy"] == pytest.approx(100 * 8 / 9)
+    judge.reset()
+    judge.process(torch.eye(9)[:1], torch.tensor([0]))
+    assert judge.evaluate()["accuracy"] == 100
+
+
+def test_recall_per_class_and_confusion_tables_are_given_when_asked_for(tmp_path, capsys):
+    judge = evaluator(TEST__PER_CLASS_RESULT=True, TEST__COMPUTE_CMAT=True, OUTPUT_DIR=str(tmp_path))
+    judge.process(torch.eye(9)[[0, 1, 7]], torch.tensor([0, 0, 8]))
+    results = judge.evaluate()
+    assert results["perclass_accuracy"] == pytest.approx((50 + 0) / 2)
+    assert "* class: 0 (square)\ttotal: 2\tcorrect: 1\tacc: 50.0%" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "cmat_day.csv",
+        "cmat_number_of_objects.csv",
+        "cmat_shape.csv",
+    ]
+    assert (tmp_path / "cmat_day.csv").read_text().splitlines() == [
+        "true \\ predicted,day,night",
+        "day,0,0",
+        "night,1,0",
+    ]

@@ -1,0 +1,260 @@
+"""Records, tables and the report, against numbers worked out by hand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from evaluation.plots import accuracy_figure, method_styles
+from evaluation.records import git_commit, read_records, run_record, software_versions, write_record
+from evaluation.tables import (
+    AVERAGE,
+    duration,
+    results_frame,
+    section_title,
+    sections,
+    shots_table,
+    summarise,
+    task_table,
+    zero_shot_methods,
+)
+
+REPORT = Path(__file__).resolve().parents[1] / "scripts" / "report.py"
+
+
+def record(trainer="SoftCPT", variant="NATA", shots=1, seed=1, values=(40.0, 60.0), n=(30, 1200), **changes):
+    names = ("shape", "number of objects", "day")
+    metrics = ("accuracy", "mean_per_class", "accuracy")
+    fields = {
+        "trainer": trainer,
+        "variant": variant,
+        "dataset": "Demo",
+        "shots": shots,
+        "seed": seed,
+        "backbone": "models/tiny_clip.npz",
+        "split": "test",
+        "tasks": [dict(zip(("name", "metric", "value", "n"), task)) for task in zip(names, metrics, values, n)],
+        "n_params": 1234 if shots else 0,
+        "train_seconds": 90.0 if shots else 0.0,
+        "test_seconds": 2.0,
+        "peak_memory_bytes": 10**9,
+        "epochs": 50,
+        "commit": "abc",
+        "versions": {"torch": "2.4"},
+    }
+    return run_record(**{**fields, **changes})
+
+
+RUNS = (
+    record("ZeroshotCLIP", "", 0, 1, (35.0, 45.0)),
+    record("CoOp", "", 1, 1, (40.0, 50.0)),
+    record("CoOp", "", 1, 2, (44.0, 54.0)),
+    record("CoOp", "", 1, 3, (42.0, 58.0)),
+    record("SoftCPT", "NATA", 16, 1, (50.0, 70.0)),
+    record("SoftCPT", "NATA", 16, 2, (53.0, 71.0)),
+    record("SoftCPT", "NATA", 1, 1, (41.0, 51.0)),
+    record("SoftCPT", "NATA", 1, 2, (43.0, 55.0)),
+    record("SoftCPT", "NATA", 1, 3, (42.0, 53.0)),
+)
+
+
+def write_runs(folder, runs=RUNS):
+    for i, run in enumerate(runs):
+        path = folder / run["dataset"] / run["trainer"] / f"run{i}"
+        path.mkdir(parents=True)
+        write_record(path / "results.json", run)
+
+
+def run_report(*arguments, cwd="/"):
+    return subprocess.run([sys.executable, str(REPORT), *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
+
+
+def section_of(runs):
+    return sections(summarise(results_frame(runs)))[0][1]
+
+
+def test_a_record_has_the_keys_of_schema_1_in_order_and_the_mean_over_tasks():
+    run = record(values=(40.0, None, 65.0), n=(30, 0, 20))
+    assert run["metric"] == 52.5
+    assert (
+        list(run)
+        == (
+            "schema trainer variant dataset shots seed backbone split metric tasks n_params train_seconds test_seconds "
+            "peak_memory_bytes epochs commit versions"
+        ).split()
+    )
+    assert run["schema"] == 1
+    with pytest.raises(ValueError, match="'shots' is '16'"):
+        record(shots="16")
+    with pytest.raises(ValueError, match="result of any task"):
+        record(values=(None,), n=(0,))
+
+
+def test_records_are_read_back_sorted_with_their_files(tmp_path):
+    write_runs(tmp_path)
+    records = read_records(tmp_path)
+    assert [run.pop("path") for run in records] == sorted(map(str, tmp_path.rglob("results.json")))
+    assert sorted(map(str, records)) == sorted(map(str, RUNS))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_number_that_json_cannot_hold_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_record(tmp_path / "results.json", record(train_seconds=float("nan")))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not a JSON file"),
+        ("[1]", "no key 'schema'"),
+        ('{"accuracy": 3}', "no key 'schema'"),
+        ('{"schema": 2}', "schema is 2"),
+        ('{"schema": 1, "trainer": "CoOp"}', "missing keys: variant, dataset, shots"),
+        (json.dumps({**RUNS[0], "seed": "1"}), "'seed' is '1'"),
+        (json.dumps({**RUNS[0], "tasks": []}), "'tasks' is empty"),
+        (json.dumps({**RUNS[0], "tasks": [{"name": "x"}]}), r"tasks\[0\]: missing keys: metric, value, n"),
+    ],
+)
+def test_a_file_that_is_no_record_is_named(tmp_path, content, message):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"{tmp_path}/results\.json.*{message}"):
+        read_records(tmp_path)
+
+
+def test_versions_and_commit_are_texts(tmp_path):
+    versions = software_versions()
+    assert set(versions) == {"python", "torch", "torchvision", "clip", "dassl", "softcpt"}
+    assert versions["torch"]
+    assert git_commit(tmp_path) == ""
+    subprocess.run(
+        "git init -q . && touch a && git add a && git -c user.name=x -c user.email=x@x commit -qm a",
+        shell=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    clean = git_commit(tmp_path)
+    assert len(clean) == 40
+    (tmp_path / "a").write_text("changed")
+    assert git_commit(tmp_path) == clean + "+dirty"
+
+
+def test_means_and_sample_deviations_are_those_worked_out_by_hand():
+    summary = summarise(results_frame(RUNS))
+    coop = summary[(summary["method"] == "CoOp") & (summary["shots"] == 1)].set_index("task")
+    # shape: 40, 44, 42: mean 42, s.d. sqrt((4 + 4 + 0) / 2) = 2; average: 45, 49, 50: mean 48, s.d. sqrt(14 / 2)
+    assert coop.loc["shape", ["mean", "sd", "n"]].tolist() == [42, 2, 3]
+    assert coop.loc[AVERAGE, ["mean", "sd", "n"]].tolist() == pytest.approx([48, 7**0.5, 3])
+    zero_shot = summary[summary["method"] == "ZeroshotCLIP"].set_index("task")
+    assert zero_shot.loc[AVERAGE, "mean"] == 40
+    assert pd.isna(zero_shot.loc[AVERAGE, "sd"])
+    assert zero_shot_methods(summary) == ["ZeroshotCLIP"]
+
+
+def test_the_table_has_methods_times_shots_with_zero_shot_first_and_costs_last():
+    table = shots_table(section_of(RUNS))
+    assert list(table) == ["method", "zero-shot", "1 shot", "16 shots", "parameters", "training"]
+    assert table.values.tolist() == [
+        ["ZeroshotCLIP", "40.0 (n=1)", "–", "–", "0", "–"],
+        ["CoOp", "–", "48.0 ± 2.6", "–", "1,234", "90 s"],
+        ["SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", "1,234", "90 s"],
+    ]
+
+
+def test_the_table_of_tasks_names_other_numbers_of_seeds_in_the_title():
+    table = task_table(section_of(RUNS), 16)
+    assert list(table) == ["task", "ZeroshotCLIP (n=1)", "SoftCPT NATA (n=2)"]
+    assert table.values.tolist() == [
+        ["shape", "35.0", "51.5 ± 2.1"],
+        ["number of objects", "45.0", "70.5 ± 0.7"],
+        [AVERAGE, "40.0", "61.0 ± 1.4"],
+    ]
+
+
+def test_a_task_without_samples_and_a_run_on_all_images_have_their_places():
+    runs = [record(shots=shots, values=(40.0, None), n=(30, 0), train_seconds=None) for shots in (-1, 4)]
+    section = section_of(runs)
+    assert list(shots_table(section)) == ["method", "4 shots", "all images", "parameters", "training"]
+    assert shots_table(section)["training"].tolist() == ["–"]
+    assert task_table(section, 4).iloc[:, 1].tolist() == ["40.0", "–", "40.0"]
+    accuracy_figure(summarise(results_frame(runs)))
+
+
+def test_the_same_run_from_two_folders_is_an_error_that_names_both():
+    first, second = {**RUNS[1], "path": "a/results.json"}, {**RUNS[1], "path": "b/results.json"}
+    with pytest.raises(ValueError, match=r"CoOp, Demo, 1 shots, seed 1\): a/results.json and b/results.json"):
+        results_frame([first, RUNS[0], second])
+
+
+def test_other_test_sets_backbones_and_splits_are_other_sections():
+    runs = [
+        record(),
+        record(n=(15, 600)),
+        record(values=(40.0,), n=(30,)),
+        record(split="val"),
+        record(dataset="General10", backbone="ViT-B/16"),
+    ]
+    found = sections(summarise(results_frame(runs)))
+    assert len(found) == 5
+    assert section_title(found[-1][0]) == "General10, ViT-B/16, test set"
+    assert found[0][0]["tested"] == "shape (15), number of objects (600, mean per class)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "–"), (3.21, "3.2 s"), (90, "90 s"), (600, "10.0 min"), (9000, "2.5 h")]
+)
+def test_durations_read_well(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_the_picture_draws_every_method_in_its_colour_in_every_panel():
+    summary = summarise(results_frame(RUNS))
+    figure = accuracy_figure(summary)
+    styles = method_styles(summary)
+    assert [axes.get_title() for axes in figure.axes] == [AVERAGE, "shape", "number of objects"]
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        assert labels == ["ZeroshotCLIP", "CoOp", "SoftCPT NATA"]
+        lines = [handle if hasattr(handle, "get_color") else handle.lines[0] for handle in handles]
+        assert [to_hex(line.get_color()) for line in lines] == [to_hex(styles[label]["color"]) for label in labels]
+        assert [axes.get_xscale(), axes.get_xticks().tolist()] == ["log", [1, 16]]
+    large = figure.axes[0].get_legend_handles_labels()[0]
+    assert list(large[2].lines[0].get_ydata()) == [47.5, 61.0]
+    assert set(large[0].get_ydata()) == {40.0}
+
+
+def test_report_end_to_end_from_another_folder(tmp_path):
+    write_runs(tmp_path / "out", [*RUNS, record(dataset="Single", values=(70.0,), n=(10,))])
+    done = run_report("out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    row = next(line for line in done.stdout.splitlines() if line.startswith("| SoftCPT NATA"))
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells == ["", "SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", "1,234", "90 s", ""]
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "## Demo, tiny_clip, test set" in text
+    assert "## Single, tiny_clip, test set" in text
+    assert "![Accuracy against shots](accuracy.png)" in text
+    numbers = pd.read_csv(tmp_path / "out" / "report.csv")
+    row = numbers[(numbers["method"] == "CoOp") & (numbers["task"] == "shape")].iloc[0]
+    assert (row["mean"], row["sd"], row["n"]) == (42, 2, 3)
+    assert Image.open(tmp_path / "out" / "accuracy.png").width > 1000
+
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
+    run_report(tmp_path / "out", "--to", tmp_path / "elsewhere", cwd=os.sep)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()} == first
+
+
+def test_a_folder_without_finished_runs_is_one_clear_error(tmp_path):
+    done = run_report(tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {tmp_path}: no results.json below this folder, so no finished run to report\n"
+    missing = run_report(tmp_path / "nowhere")
+    assert (missing.returncode, missing.stderr) == (1, f"error: no folder {tmp_path / 'nowhere'}\n")
+    assert not list(tmp_path.iterdir())
