@@ -5,9 +5,10 @@ import pytest
 import torch
 import toy
 
+from trainers.modules import text_encoder
 from trainers.modules.clip_model import load_clip
 from trainers.modules.prompts import Context, PromptTemplate
-from trainers.modules.text_encoder import TextEncoder
+from trainers.modules.text_encoder import QuickGELU, TextEncoder
 
 NAMES = ["rose", "hard_leaved_pocket_orchid", "ox-eye daisy", "707-320", "a", " ".join(["aircraft"] * 40)]
 
@@ -72,12 +73,21 @@ def test_a_prompt_longer_than_the_context_is_an_error_that_names_the_class(model
         PromptTemplate([" ".join(["aircraft"] * 62)], 16, model)
 
 
-def test_nothing_beyond_the_longest_prompt_is_computed(model, monkeypatch):
-    lengths = []
-    project = TextEncoder._project
-    monkeypatch.setattr(
-        TextEncoder, "_project", lambda self, block, x: lengths.append(x.shape[1]) or project(self, block, x)
-    )
+def test_no_token_is_computed_that_the_features_do_not_need(model, monkeypatch):
+    computed = []
+    qkv = text_encoder._qkv
+    monkeypatch.setattr(text_encoder, "_qkv", lambda block, x: computed.append(x.shape[:-1]) or qkv(block, x))
     template, group = PromptTemplate(["rose", "ox-eye daisy"], 16, model), torch.zeros(2, dtype=torch.long)
     TextEncoder(model)(*template(torch.randn(1, 16, 64), group), group)
-    assert set(lengths) == {17, 6}  # [SOS] and the context; ox - eye daisy . [EOS] is 6 tokens
+    # One prefix of [SOS] and the context; rose . [EOS] and ox - eye daisy . [EOS] packed, in each of three layers.
+    assert computed == [(1, 17)] * 3 + [(3 + 6,)] * 3
+
+
+def test_quick_gelu_has_the_values_and_gradients_of_the_clip_packages():
+    from clip.model import QuickGELU as Reference
+
+    x = torch.randn(50, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(QuickGELU.apply(x), Reference()(x))
+    (ours,) = torch.autograd.grad(QuickGELU.apply(x).sin().sum(), x)
+    (expected,) = torch.autograd.grad(Reference()(x).sin().sum(), x)
+    torch.testing.assert_close(ours, expected)

@@ -9,7 +9,7 @@ from .base import PromptTrainer
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Add the keys of this package: those that all methods share, and TRAINER.<NAME> with each method's defaults."""
-    cfg.TRAINER.TEXT_CHUNK = 256  # prompts encoded at a time; bounds memory whatever the number of classes
+    cfg.TRAINER.TEXT_CHUNK = 2048  # prompts encoded at a time; bounds memory whatever the number of classes
     cfg.TRAINER.LABEL = ""  # what tables call this run; empty for the method's own variant
     cfg.FEATURES = CfgNode()
     cfg.FEATURES.DIR = ""  # folder of the caches of image features; empty: features/ beside the run folder
