@@ -1,0 +1,117 @@
+"""The shell scripts, with a stand-in for Python that writes down how it was called."""
+
+import os
+import subprocess
+
+import pytest
+
+import train
+
+ROOT = train.PROJECT_ROOT
+STUB = """#!/usr/bin/env bash
+echo "$@" >> "$CALLS"
+while [ $# -gt 0 ]; do [ "$1" = --output-dir ] && mkdir -p "$2" && [ -z "${CUT:-}" ] && touch "$2/results.json"; shift; done
+exit ${CUT:-0}
+"""
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Runs a script from another folder; returns (exit status, calls of Python, output)."""
+    stub, calls = tmp_path / "python-stub", tmp_path / "calls"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+
+    def run(*command, **variables):
+        calls.unlink(missing_ok=True)
+        names = {"PYTHON": str(stub), "CALLS": str(calls), "OUT": "results", **variables}
+        env = {key: value for key, value in os.environ.items() if key not in ("VARIANT", "SEEDS", "DATA")}
+        done = subprocess.run(
+            ["bash", ROOT / command[0], *command[1:]],
+            cwd=tmp_path,
+            env={**env, **names},
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, calls.read_text().splitlines() if calls.exists() else [], done.stdout + done.stderr
+
+    run.folder = tmp_path
+    return run
+
+
+def test_one_run_per_seed_in_the_folder_of_its_settings(call):
+    status, calls, _ = call("scripts/softcpt/main.sh", "demo", "16", SEEDS="1 7")
+    assert status == 0 and len(calls) == 2
+    out = call.folder / "results/demo/SoftCPT/tiny_16shots/NATA/seed7"
+    assert f"--output-dir {out} " in calls[1] and "--seed 7 " in calls[1] and f"--root {ROOT}/data " in calls[1]
+    assert "--config-file configs/trainers/SoftCPT/tiny.yaml" in calls[1]
+    assert "DATASET.NUM_SHOTS 16" in calls[1] and "TRAINER.SOFTCPT.VARIANT NATA" in calls[1]
+
+
+def test_every_run_can_be_parsed_by_train(call):
+    for script, variant in [("softcpt", "CSTS"), ("coop", "per-class"), ("zeroshot", "")]:
+        _, calls, _ = call(f"scripts/{script}/main.sh", "demo", "4", "tiny", "OPTIM.LR", "0.1", VARIANT=variant)
+        args = train.parse_args(calls[0].split()[1:])
+        for name in ("config_file", "dataset_config_file"):
+            setattr(args, name, str(ROOT / getattr(args, name)))
+        assert train.setup_cfg(args).OPTIM.LR == 0.1
+
+
+def test_trailing_pairs_make_another_variant(call):
+    _, calls, _ = call(
+        "scripts/softcpt/main.sh", "demo", "4", "tiny", "TRAINER.SOFTCPT.META_NET", "lowrank", SEEDS="1", VARIANT="NATS"
+    )
+    assert "/tiny_4shots/NATS_META_NET-lowrank/seed1" in calls[0]
+    assert "TRAINER.LABEL NATS_META_NET-lowrank" in calls[0]
+    assert calls[0].endswith("TRAINER.SOFTCPT.META_NET lowrank")
+
+
+def test_finished_runs_are_skipped_and_unfinished_ones_started_again(call):
+    assert call("scripts/coop/main.sh", "demo", "1", SEEDS="1", CUT="3")[0] == 3  # cut off: no results.json
+    assert len(call("scripts/coop/main.sh", "demo", "1", SEEDS="1")[1]) == 1
+    status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1")
+    assert (status, calls) == (0, []) and "done before" in output
+
+
+def test_a_failing_run_stops_the_script(call):
+    status, calls, _ = call("scripts/softcpt/main.sh", "demo", "1", SEEDS="1 2 3", CUT="3")
+    assert status == 3 and len(calls) == 1
+
+
+@pytest.mark.parametrize("variant, keys", [("shared", ""), ("per-task", "TSC True"), ("per-class", "CSC True")])
+def test_coops_variants_are_its_config_keys(call, variant, keys):
+    _, calls, _ = call("scripts/coop/main.sh", "demo", "1", SEEDS="1", VARIANT=variant)
+    assert f"/{variant}/" in calls[0] and (
+        f"TRAINER.COOP.{keys}" in calls[0] if keys else "TRAINER.COOP" not in calls[0]
+    )
+
+
+def test_zero_shot_is_one_run_of_no_shots(call):
+    _, calls, _ = call("scripts/zeroshot/main.sh", "demo", "16")
+    assert len(calls) == 1 and "/ZeroshotCLIP/tiny_0shots/default/seed1" in calls[0]
+
+
+def test_wrong_arguments_print_the_usage(call):
+    for arguments in (["scripts/softcpt/main.sh"], ["scripts/softcpt/main.sh", "demo"]):
+        status, calls, output = call(*arguments)
+        assert status == 2 and not calls and "usage: bash scripts/softcpt/main.sh DATASET SHOTS" in output
+    status, _, output = call("scripts/coop/main.sh", "demo", "1", VARIANT="MT")
+    assert status == 2 and "shared, per-task, per-class" in output
+
+
+def test_setup_prints_the_python_that_satisfies_the_requirements():
+    import sys
+
+    done = subprocess.run(
+        ["bash", ROOT / "scripts/setup.sh"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable},
+    )
+    assert done.returncode == 0 and done.stdout.strip() == sys.executable and "Python: " in done.stderr
+
+
+def test_setup_refuses_a_python_that_was_asked_for_and_does_not_satisfy_them(tmp_path):
+    env = {**os.environ, "PYTHON": str(tmp_path / "no-python")}
+    done = subprocess.run(["bash", ROOT / "scripts/setup.sh"], capture_output=True, text=True, env=env)
+    assert done.returncode == 1 and "does not satisfy" in done.stderr
