@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -10,7 +11,8 @@ import train
 ROOT = train.PROJECT_ROOT
 STUB = """#!/usr/bin/env bash
 echo "$@" >> "$CALLS"
-while [ $# -gt 0 ]; do [ "$1" = --output-dir ] && mkdir -p "$2" && [ -z "${CUT:-}" ] && touch "$2/results.json"; shift; done
+while [ $# -gt 1 ] && [ "$1" != --output-dir ]; do shift; done
+mkdir -p "$2" && [ -z "${CUT:-}" ] && touch "$2/results.json"
 exit ${CUT:-0}
 """
 
@@ -26,13 +28,8 @@ def call(tmp_path):
         calls.unlink(missing_ok=True)
         names = {"PYTHON": str(stub), "CALLS": str(calls), "OUT": "results", **variables}
         env = {key: value for key, value in os.environ.items() if key not in ("VARIANT", "SEEDS", "DATA")}
-        done = subprocess.run(
-            ["bash", ROOT / command[0], *command[1:]],
-            cwd=tmp_path,
-            env={**env, **names},
-            capture_output=True,
-            text=True,
-        )
+        command = ["bash", ROOT / command[0], *command[1:]]
+        done = subprocess.run(command, cwd=tmp_path, env={**env, **names}, capture_output=True, text=True)
         return done.returncode, calls.read_text().splitlines() if calls.exists() else [], done.stdout + done.stderr
 
     run.folder = tmp_path
@@ -81,9 +78,8 @@ def test_a_failing_run_stops_the_script(call):
 @pytest.mark.parametrize("variant, keys", [("shared", ""), ("per-task", "TSC True"), ("per-class", "CSC True")])
 def test_coops_variants_are_its_config_keys(call, variant, keys):
     _, calls, _ = call("scripts/coop/main.sh", "demo", "1", SEEDS="1", VARIANT=variant)
-    assert f"/{variant}/" in calls[0] and (
-        f"TRAINER.COOP.{keys}" in calls[0] if keys else "TRAINER.COOP" not in calls[0]
-    )
+    assert f"/{variant}/" in calls[0]
+    assert f"TRAINER.COOP.{keys}" in calls[0] if keys else "TRAINER.COOP" not in calls[0]
 
 
 def test_zero_shot_is_one_run_of_no_shots(call):
@@ -100,14 +96,8 @@ def test_wrong_arguments_print_the_usage(call):
 
 
 def test_setup_prints_the_python_that_satisfies_the_requirements():
-    import sys
-
-    done = subprocess.run(
-        ["bash", ROOT / "scripts/setup.sh"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHON": sys.executable},
-    )
+    env = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(["bash", ROOT / "scripts/setup.sh"], capture_output=True, text=True, env=env)
     assert done.returncode == 0 and done.stdout.strip() == sys.executable and "Python: " in done.stderr
 
 
