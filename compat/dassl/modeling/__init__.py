@@ -10,7 +10,6 @@ from torch import nn
 
 BACKBONE_REGISTRY = Registry("BACKBONE")
 HEAD_REGISTRY = Registry("HEAD")
-NETWORK_REGISTRY = Registry("NETWORK")
 
 _ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 
@@ -77,8 +76,3 @@ def build_backbone(name: str, verbose: bool = True, **kwargs: Any) -> nn.Module:
 def build_head(name: str, verbose: bool = True, **kwargs: Any) -> nn.Module:
     """The registered head `name`, called with `kwargs`; ValueError naming the key when it is unknown."""
     return _build(HEAD_REGISTRY, "MODEL.HEAD.NAME", name, verbose, kwargs)
-
-
-def build_network(name: str, verbose: bool = True, **kwargs: Any) -> nn.Module:
-    """The registered network `name`, called with `kwargs`; ValueError when it is unknown."""
-    return _build(NETWORK_REGISTRY, "network", name, verbose, kwargs)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import shutil
 from contextlib import contextmanager
 from typing import Any
@@ -36,11 +37,13 @@ def to_plain(value: Any, where: str = "checkpoint") -> Any:
     Raises TypeError, naming the path inside the checkpoint, for anything but tensors, numbers, strings and containers.
     """
     if isinstance(value, torch.Tensor):
-        return value.detach()
+        value = value.detach()
+        whole = value.untyped_storage().nbytes() == value.nbytes
+        return value if whole else value.clone()  # a view would be saved with all of its base
+    if isinstance(value, np.generic):  # first: a np.float64 is a float
+        return value.item()
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, dict):
         return {key: to_plain(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -111,7 +114,9 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
     except Exception as error:  # a truncated archive raises RuntimeError, a foreign pickle UnpicklingError, ...
         checkpoint = _load_upstream(fpath)
         if checkpoint is None:
-            raise CheckpointError(f'Cannot read the checkpoint "{fpath}" safely: {first_line(error)}') from error
+            objects = isinstance(error, pickle.UnpicklingError)
+            reason = "it holds more than tensors and plain values" if objects else first_line(error)
+            raise CheckpointError(f'Cannot read the checkpoint "{fpath}": {reason}') from error
         return checkpoint
 
 
@@ -127,8 +132,9 @@ class _Inert:
     def __setstate__(self, state: Any) -> None:
         pass
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
+
+def _dict_for_defaultdict(*args: Any) -> dict:
+    return {}  # the unpickler fills exact dicts only
 
 
 def _load_upstream(fpath: str) -> dict[str, Any] | None:
@@ -137,7 +143,8 @@ def _load_upstream(fpath: str) -> dict[str, Any] | None:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(fpath)  # PyTorch >= 2.6
         if not names or not all(name.startswith(_UPSTREAM_PICKLES) for name in names):
             return None
-        with torch.serialization.safe_globals([(_Inert, name) for name in names]):
+        stand_ins = [(_dict_for_defaultdict if name.endswith("defaultdict") else _Inert, name) for name in names]
+        with torch.serialization.safe_globals(stand_ins):
             checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
         checkpoint = {**checkpoint, "scheduler": None}
         to_plain(checkpoint)  # nothing else was an object

@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -38,7 +39,7 @@ def restore_checkpoint(
             raise CheckpointError(f'"{fpath}" has no entry "{key}": not a checkpoint of a trainer')
     load_weights(model, checkpoint["state_dict"], fpath)
     if scheduler is not None:
-        _restore_scheduler(scheduler, checkpoint)
+        _restore_scheduler(scheduler, checkpoint, fpath)
     # After the scheduler: replaying one sets learning rates, and the optimiser's saved ones are the true ones.
     if optimizer is not None and checkpoint.get("optimizer") is not None:
         _restore_optimizer(optimizer, checkpoint["optimizer"], fpath)
@@ -52,7 +53,7 @@ def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor], fpath: s
         model.load_state_dict(state_dict)
     except RuntimeError as error:
         expected = model.state_dict()
-        for key in state_dict.keys() & expected.keys():
+        for key in [key for key in state_dict if key in expected]:
             saved, own = tuple(state_dict[key].shape), tuple(expected[key].shape)
             if saved != own:
                 raise CheckpointError(
@@ -77,12 +78,17 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], 
         raise CheckpointError(f'"{fpath}": its optimiser state does not fit: {first_line(error)}') from error
 
 
-def _restore_scheduler(scheduler: Any, checkpoint: dict[str, Any]) -> None:
-    if checkpoint.get("scheduler") is not None:
-        scheduler.load_state_dict(checkpoint["scheduler"])
+def _restore_scheduler(scheduler: Any, checkpoint: dict[str, Any], fpath: str) -> None:
+    state = checkpoint.get("scheduler")
+    if state is not None:
+        if ("successor" in state) != hasattr(scheduler, "successor"):
+            raise CheckpointError(f'"{fpath}" was trained with another OPTIM.WARMUP_EPOCH: one of them has no warm-up')
+        scheduler.load_state_dict(state)
         return
-    for _ in range(checkpoint["epoch"]):
-        scheduler.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the optimiser has not stepped before
+        for _ in range(checkpoint["epoch"]):
+            scheduler.step()
 
 
 def resume_from_checkpoint(
@@ -144,7 +150,7 @@ def get_rng_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *position],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }
 
 

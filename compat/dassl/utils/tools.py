@@ -2,12 +2,10 @@
 
 import difflib
 import json
-import logging
 import os
 import platform
 import random
 import sys
-import urllib.request
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -21,7 +19,6 @@ __all__ = [
     "check_availability",
     "check_isfile",
     "collect_env_info",
-    "download_url",
     "get_most_similar_str_to_a_from_b",
     "listdir_nohidden",
     "mkdir_if_missing",
@@ -31,8 +28,6 @@ __all__ = [
     "tolist_if_not",
     "write_json",
 ]
-
-logger = logging.getLogger(__name__)
 
 
 def mkdir_if_missing(dirname: str) -> None:
@@ -73,15 +68,6 @@ def set_random_seed(seed: int) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.cuda.manual_seed_all(seed)
-
-
-def download_url(url: str, dst: str) -> None:
-    """Download `url` into the file `dst`, which exists only once it is complete."""
-    logger.info('Downloading "%s" to "%s"', url, dst)
-    mkdir_if_missing(os.path.dirname(dst))
-    temporary = f"{dst}.tmp-{os.getpid()}"
-    urllib.request.urlretrieve(url, temporary)
-    os.replace(temporary, dst)
 
 
 def read_image(path: str) -> Image.Image:

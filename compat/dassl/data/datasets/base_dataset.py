@@ -3,7 +3,6 @@
 import logging
 import os
 import random
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -148,17 +147,6 @@ class DatasetBase:
         for domain in input_domains:
             if domain not in self.domains:
                 raise ValueError(f"{type(self).__name__}: unknown domain {domain!r}; choose from {list(self.domains)}")
-
-    def download_data(self, url: str, dst: str, from_gdrive: bool = True) -> None:
-        """Download an archive from Google Drive (needs the package gdown) to `dst` and unpack it beside it."""
-        if not from_gdrive:
-            raise NotImplementedError("download_data fetches from Google Drive only; see dassl.utils.download_url")
-        import gdown
-
-        os.makedirs(os.path.dirname(dst), exist_ok=True)
-        gdown.download(url, dst, quiet=False)
-        shutil.unpack_archive(dst, os.path.dirname(dst))
-        logger.info("Unpacked %s", dst)
 
     def generate_fewshot_dataset(
         self,

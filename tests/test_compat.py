@@ -1,0 +1,88 @@
+"""`compat.ensure_dassl`: which Dassl is used. Each case runs in a fresh interpreter with its own installed packages."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import compat
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SCRIPT = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s")
+sys.path[:0] = {path!r}
+{before}
+import compat
+description = compat.ensure_dassl()
+length = len(sys.path)
+assert compat.ensure_dassl() == description and len(sys.path) == length
+import dassl, dassl.optim
+print(description)
+print(dassl.__file__)
+print(getattr(dassl.optim, "MARK", "unmarked"))
+"""
+
+
+def choose(tmp_path, before=""):
+    script = SCRIPT.format(path=[str(tmp_path), str(ROOT)], before=before)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return (*done.stdout.strip().splitlines(), done.stderr)
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A working Dassl in a folder of its own: the functions that the check calls, under another name of the module."""
+    package = tmp_path / "dassl"
+    shutil.copytree(ROOT / "compat" / "dassl", package, ignore=shutil.ignore_patterns("__pycache__"))
+    with open(package / "optim" / "__init__.py", "a") as file:
+        file.write('\nMARK = "installed"\n')
+    return package
+
+
+def test_without_an_installed_dassl_the_one_in_compat_is_used(tmp_path):
+    description, path, _, log = choose(tmp_path)
+    assert description.startswith("compat/dassl 0.6.3")
+    assert Path(path).parent == ROOT / "compat" / "dassl"
+    assert description in log
+
+
+def test_an_installed_dassl_that_works_is_kept(installed, tmp_path):
+    description, path, mark, _ = choose(tmp_path)
+    assert description.startswith("installed Dassl 0.6.3") and str(installed) in description
+    assert Path(path).parent == installed and mark == "installed"
+
+
+def test_an_installed_dassl_whose_scheduler_fails_is_replaced_even_if_imported(installed, tmp_path):
+    path = installed / "optim" / "lr_scheduler.py"
+    text = path.read_text()
+    assert "super().__init__(optimizer)" in text
+    path.write_text(text.replace("super().__init__(optimizer)", "super().__init__(optimizer, -1, False)"))
+    description, path, mark, _ = choose(tmp_path, before="import dassl, dassl.config, dassl.optim")
+    assert description.startswith("compat/dassl 0.6.3") and "TypeError" in description
+    assert Path(path).parent == ROOT / "compat" / "dassl" and mark == "unmarked"
+
+
+def test_an_installed_dassl_that_cannot_read_its_checkpoints_is_replaced(installed, tmp_path):
+    path = installed / "optim" / "lr_scheduler.py"
+    text = path.read_text()
+    own_state = 'return {**super().state_dict(), "successor": self.successor.state_dict()}'
+    assert own_state in text
+    path.write_text(text.replace(own_state, "return super().state_dict()"))  # pickles the scheduler, as upstream
+    description, _, _, _ = choose(tmp_path)
+    assert description.startswith("compat/dassl 0.6.3") and "fails: " in description
+
+
+def test_an_installed_dassl_that_does_not_import_is_replaced(tmp_path):
+    (tmp_path / "dassl").mkdir()
+    (tmp_path / "dassl" / "__init__.py").write_text("import a_module_that_does_not_exist\n")
+    description, path, _, _ = choose(tmp_path)
+    assert "ModuleNotFoundError" in description and Path(path).parent == ROOT / "compat" / "dassl"
+
+
+def test_a_second_call_gives_the_same_answer():
+    assert compat.ensure_dassl() == compat.ensure_dassl()

@@ -1,0 +1,157 @@
+"""Checkpoint files: atomic, safe to load, and errors that name file, key and shapes."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from dassl.config import get_cfg_default
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import (
+    load_checkpoint,
+    load_pretrained_weights,
+    resume_from_checkpoint,
+    save_checkpoint,
+    set_random_seed,
+)
+from dassl.utils.resume import get_rng_state, scheduler_state, set_rng_state
+from torch import nn
+
+
+def checkpoint_state(model, epoch=3, **extra):
+    return {"state_dict": model.state_dict(), "epoch": epoch, "optimizer": None, "scheduler": None, **extra}
+
+
+def test_a_checkpoint_holds_plain_values_and_is_pointed_to(tmp_path):
+    model = nn.DataParallel(nn.Linear(2, 3))
+    save_checkpoint(checkpoint_state(model, val_result=np.float64(1.5)), str(tmp_path), is_best=True)
+    names = {"model.pth.tar-3", "model-best.pth.tar", "checkpoint"}
+    assert set(os.listdir(tmp_path)) == names  # and no temporary file
+    assert (tmp_path / "checkpoint").read_text() == "model.pth.tar-3\n"
+    for name in ("model.pth.tar-3", "model-best.pth.tar"):
+        saved = torch.load(tmp_path / name, weights_only=True)
+        assert set(saved["state_dict"]) == {"weight", "bias"} and type(saved["val_result"]) is float
+    other = nn.Linear(2, 3)
+    assert resume_from_checkpoint(str(tmp_path), other) == 3
+    assert torch.equal(other.weight, model.module.weight)
+
+
+def test_a_checkpoint_refuses_objects_and_a_failed_write_leaves_the_old_one(tmp_path, monkeypatch):
+    model = nn.Linear(2, 3)
+    save_checkpoint(checkpoint_state(model), str(tmp_path))
+    with pytest.raises(TypeError, match=r"checkpoint\['scheduler'\]\['function'\]"):
+        save_checkpoint({**checkpoint_state(model), "scheduler": {"function": print}}, str(tmp_path))
+
+    def full_disk(*args, **kwargs):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(checkpoint_state(model, epoch=4), str(tmp_path))
+    assert set(os.listdir(tmp_path)) == {"model.pth.tar-3", "checkpoint"}
+    assert load_checkpoint(str(tmp_path / "model.pth.tar-3"))["epoch"] == 3
+
+
+def test_checkpoints_that_do_not_fit_are_errors_naming_file_key_and_shapes(tmp_path):
+    save_checkpoint(checkpoint_state(nn.Linear(2, 3)), str(tmp_path))
+    path = str(tmp_path / "model.pth.tar-3")
+    with pytest.raises(ValueError, match=r'tar-3": "weight" has shape \(3, 2\) in the file and \(3, 5\)'):
+        resume_from_checkpoint(str(tmp_path), nn.Linear(5, 3))
+    with pytest.raises(ValueError, match="tar-3.*another method.*missing keys.*'0.bias'"):
+        resume_from_checkpoint(str(tmp_path), nn.Sequential(nn.Linear(2, 3)))
+    with pytest.raises(FileNotFoundError, match="tar-9"):
+        load_checkpoint(path[:-1] + "9")
+    with open(path, "r+b") as file:
+        file.truncate(300)
+    with pytest.raises(ValueError, match="Cannot read the checkpoint.*tar-3"):
+        load_checkpoint(path)
+
+
+def test_the_state_of_another_optimiser_is_refused(tmp_path):
+    model, optim_cfg = nn.Linear(2, 3), get_cfg_default().OPTIM
+    state = checkpoint_state(model)
+    state["optimizer"] = build_optimizer(model, optim_cfg).state_dict()
+    save_checkpoint(state, str(tmp_path))
+    optim_cfg.NAME = "sgd"
+    with pytest.raises(ValueError, match="tar-3.*another optimiser than SGD"):
+        resume_from_checkpoint(str(tmp_path), model, build_optimizer(model, optim_cfg))
+
+
+def test_the_schedule_of_another_warmup_is_refused(tmp_path):
+    model, optim_cfg = nn.Linear(2, 3), get_cfg_default().OPTIM
+    optimizer = build_optimizer(model, optim_cfg)
+    scheduler = scheduler_state(build_lr_scheduler(optimizer, optim_cfg))
+    save_checkpoint({**checkpoint_state(model), "scheduler": scheduler}, str(tmp_path))
+    optim_cfg.WARMUP_EPOCH = 1
+    with pytest.raises(ValueError, match="tar-3.*OPTIM.WARMUP_EPOCH"):
+        resume_from_checkpoint(str(tmp_path), model, optimizer, build_lr_scheduler(optimizer, optim_cfg))
+
+
+def test_a_view_is_saved_without_its_base(tmp_path):
+    save_checkpoint({"state_dict": {"context": torch.zeros(1000, 1000)[:2]}, "epoch": 1}, str(tmp_path))
+    assert os.path.getsize(tmp_path / "model.pth.tar-1") < 20_000
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.mkdir, ("harmed",)
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "epoch": 1, "scheduler": Harmful()}, "bad.pth")
+    with pytest.raises(ValueError, match="bad.pth.*more than tensors and plain values"):
+        load_checkpoint("bad.pth")
+    assert not os.path.exists("harmed")
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"), reason="needs PyTorch 2.6 to read them"
+)
+@pytest.mark.parametrize("scheduler", ["cosine", "multi_step"])
+def test_a_checkpoint_of_upstream_with_its_pickled_scheduler_is_resumed(tmp_path, scheduler):
+    optim_cfg = get_cfg_default().OPTIM
+    optim_cfg.NAME, optim_cfg.LR_SCHEDULER, optim_cfg.STEPSIZE = "sgd", scheduler, (3, 6)
+    optim_cfg.WARMUP_EPOCH, optim_cfg.WARMUP_TYPE = 2, "constant"
+
+    def build():
+        model = nn.Linear(2, 1)
+        optimizer = build_optimizer(model, optim_cfg)
+        return model, optimizer, build_lr_scheduler(optimizer, optim_cfg)
+
+    model, optimizer, schedule = build()
+    for _ in range(5):
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        schedule.step()
+    pickled = {key: value for key, value in vars(schedule).items() if key != "optimizer"}  # upstream's state_dict()
+    state = {**checkpoint_state(model, 5), "optimizer": optimizer.state_dict(), "scheduler": pickled}
+    torch.save(state, tmp_path / "model.pth.tar-5")
+    (tmp_path / "checkpoint").write_text("model.pth.tar-5\n")
+
+    other, live, resumed = build()
+    assert resume_from_checkpoint(str(tmp_path), other, live, resumed) == 5
+    assert torch.equal(other.weight, model.weight)
+    for _ in range(4):
+        assert live.param_groups[0]["lr"] == pytest.approx(optimizer.param_groups[0]["lr"])
+        for step in (optimizer.step, schedule.step, live.step, resumed.step):
+            step()
+
+
+def test_partial_loading_keeps_what_does_not_fit(tmp_path, caplog):
+    saved, model = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}), nn.ModuleDict({"a": nn.Linear(2, 2)})
+    model["b"] = nn.Linear(5, 5)
+    torch.save({"state_dict": saved.state_dict()}, tmp_path / "weights.pth")
+    load_pretrained_weights(model, str(tmp_path / "weights.pth"))
+    assert torch.equal(model["a"].weight, saved["a"].weight)
+    load_pretrained_weights(nn.Conv2d(1, 1, 1), str(tmp_path / "weights.pth"))
+    assert "No weight of" in caplog.text
+
+
+def test_random_states_are_restored():
+    set_random_seed(5)
+    state = get_rng_state()
+    first = random.random(), np.random.rand(), torch.rand(1).item()
+    set_rng_state(state)
+    assert (random.random(), np.random.rand(), torch.rand(1).item()) == first

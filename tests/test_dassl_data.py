@@ -1,0 +1,244 @@
+"""Data sets, samplers, transforms and loaders on a folder of small generated PNGs."""
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from dassl.config import get_cfg_default
+from dassl.data import DataManager, DatasetWrapper
+from dassl.data.data_manager import build_data_loader
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum, build_dataset
+from dassl.data.samplers import build_sampler
+from dassl.data.transforms import AVAI_CHOICES, INTERPOLATION_MODES, build_transform
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Paths of 30 noise images of 20 x 16 pixels."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    paths = []
+    for index in range(30):
+        paths.append(str(folder / f"{index}.png"))
+        Image.fromarray(rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)).save(paths[-1])
+    return paths
+
+
+@pytest.fixture
+def items(images):
+    """Thirty images: three classes in turn, two domains in blocks of ten and twenty."""
+    return [Datum(path, i % 3, int(i >= 10), "abc"[i % 3]) for i, path in enumerate(images)]
+
+
+@pytest.fixture
+def cfg(items):
+    @DATASET_REGISTRY.register(force=True)
+    class Generated(DatasetBase):
+        def __init__(self, cfg):
+            super().__init__(train_x=items[:21], val=items[21:24], test=items[24:])
+
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME = "Generated"
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.DATALOADER.TRAIN_X.BATCH_SIZE = 4
+    cfg.INPUT.SIZE = (8, 12)
+    cfg.INPUT.TRANSFORMS = ["random_resized_crop", "random_flip", "normalize"]
+    return cfg
+
+
+def test_a_datum_needs_an_existing_file(images, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.png"):
+        Datum(str(tmp_path / "nowhere.png"), 3, classname="cat")
+    with pytest.raises(TypeError, match="impath"):
+        Datum(tmp_path / "a.png")
+    assert Datum(images[0]).label == 0
+
+
+def test_a_data_set_takes_its_classes_from_the_training_images(items):
+    dataset = DatasetBase(train_x=items[:6], test=items)
+    assert dataset.num_classes == 3 and dataset.classnames == ["a", "b", "c"] and dataset.val is None
+    assert dataset.lab2cname == {0: "a", 1: "b", 2: "c"}
+
+
+def test_a_class_without_training_images_is_an_error(items):
+    with pytest.raises(ValueError, match=r"DatasetBase.*label\(s\) \[1\]"):
+        DatasetBase(train_x=[item for item in items if item.label != 1], test=items)
+    with pytest.raises(ValueError, match="train_x is empty"):
+        DatasetBase(train_x=[], test=items)
+
+
+@pytest.mark.parametrize("shots", [1, 4, 10])
+def test_few_shot_draws_are_those_of_random_sample_class_by_class(items, shots):
+    dataset = DatasetBase(train_x=items, test=items)
+    random.seed(1)
+    drawn = dataset.generate_fewshot_dataset(items, num_shots=shots)
+    random.seed(1)
+    expected = [item for label in range(3) for item in random.sample(items[label::3], shots)]
+    assert drawn == expected
+    assert dataset.generate_fewshot_dataset(items, num_shots=shots, rng=random.Random(1)) == expected
+
+
+def test_more_shots_than_images_uses_all_of_them_and_logs(items, caplog):
+    dataset = DatasetBase(train_x=items, test=items)
+    first, second = dataset.generate_fewshot_dataset(items, items[:4], num_shots=4)
+    assert len(first) == 12 and second == [items[0], items[3], items[1], items[2]]
+    assert "class 0 (a): 2 images for 4 shots" in caplog.text
+    repeated = dataset.generate_fewshot_dataset(items[:4], num_shots=4, repeat=True)
+    assert Counter(item.label for item in repeated) == {0: 4, 1: 4, 2: 4}
+    assert dataset.generate_fewshot_dataset(items, num_shots=0) is items
+
+
+def test_splitting_by_label_and_domain_keeps_the_order(items):
+    dataset = DatasetBase(train_x=items, test=items)
+    assert dataset.split_dataset_by_label(items)[1] == items[1::3]
+    assert dataset.split_dataset_by_domain(items) == {0: items[:10], 1: items[10:]}
+
+
+def test_domains_are_checked(items):
+    class Domains(DatasetBase):
+        domains = ("photo", "sketch")
+
+    dataset = Domains(train_x=items, test=items)
+    dataset.check_input_domains(["photo"], ["sketch"])
+    with pytest.raises(ValueError, match="'art'.*photo"):
+        dataset.check_input_domains(["photo"], ["art"])
+    with pytest.raises(ValueError, match="TARGET_DOMAINS is empty"):
+        dataset.check_input_domains(["photo"], [])
+
+
+def test_an_unknown_data_set_is_an_error_with_the_key(cfg):
+    cfg.DATASET.NAME = "Generatd"
+    with pytest.raises(ValueError, match="DATASET.NAME.*'Generatd'.*nearest: 'Generated'"):
+        build_dataset(cfg)
+
+
+def test_domain_samplers_fill_every_batch_evenly(items):
+    random.seed(0)
+    for name, n_domain in (("RandomDomainSampler", 0), ("SeqDomainSampler", 0), ("RandomDomainSampler", 1)):
+        sampler = build_sampler(name, data_source=items, batch_size=4, n_domain=n_domain)
+        for _ in range(20):
+            indices = list(sampler)
+            assert len(indices) == len(sampler) and len(indices) % 4 == 0
+            for start in range(0, len(indices), 4):
+                domains = [items[index].domain for index in indices[start : start + 4]]
+                assert len(set(indices[start : start + 4])) == 4
+                if name == "SeqDomainSampler":
+                    assert domains == [0, 0, 1, 1]
+                elif n_domain == 0:
+                    assert sorted(domains) == [0, 0, 1, 1]
+                else:
+                    assert len(set(domains)) == 1
+    even = build_sampler("SeqDomainSampler", data_source=items, batch_size=4)
+    assert len(set(even)) == len(even) == 20  # ends when the ten images of domain 0 are used
+
+
+def test_class_sampler_batches_have_the_asked_number_of_images_per_class(items):
+    random.seed(0)
+    sampler = build_sampler("RandomClassSampler", data_source=items, batch_size=6, n_ins=3)
+    indices = list(sampler)
+    assert len(indices) == len(sampler) > 0
+    for start in range(0, len(indices), 6):
+        counts = Counter(items[index].label for index in indices[start : start + 6])
+        assert len(counts) == 2 and set(counts.values()) == {3}
+    few = build_sampler("RandomClassSampler", data_source=items[:3], batch_size=4, n_ins=2)  # drawn with replacement
+    assert Counter(few).most_common()[0][1] == 2
+
+
+def test_plain_samplers(items):
+    assert list(build_sampler("SequentialSampler", data_source=items)) == list(range(30))
+    assert sorted(build_sampler("RandomSampler", data_source=items)) == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "message"),
+    [
+        ("RandomSamplr", {}, "SAMPLER.*'RandomSamplr'.*nearest: 'RandomSampler'"),
+        ("RandomDomainSampler", {"batch_size": 5}, "BATCH_SIZE 5.*N_DOMAIN 2"),
+        ("SeqDomainSampler", {"batch_size": 22}, "domain 0 has 10 images"),
+        ("RandomClassSampler", {"batch_size": 2, "n_ins": 4}, "N_INS 4.*BATCH_SIZE 2"),
+        ("RandomClassSampler", {"batch_size": 8, "n_ins": 2}, "4 classes.*have 3"),
+    ],
+)
+def test_a_sampler_that_does_not_fit_is_an_error(items, name, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        build_sampler(name, data_source=items, **sizes)
+
+
+@pytest.mark.parametrize("name", AVAI_CHOICES)
+def test_every_named_transform_gives_a_tensor_of_the_input_size(cfg, images, name):
+    cfg.INPUT.TRANSFORMS = [name]
+    cfg.INPUT.GB_K = 3
+    torch.manual_seed(0)
+    random.seed(0)
+    for is_train in (True, False):
+        transform = build_transform(cfg, is_train=is_train)
+        for path in images[:8]:
+            view = transform(Image.open(path).convert("RGB"))
+            assert view.shape == (3, 8, 12) and view.dtype == torch.float32 and torch.isfinite(view).all()
+
+
+@pytest.mark.parametrize("mode", INTERPOLATION_MODES)
+def test_test_images_are_resized_cropped_in_the_centre_and_normalised(cfg, mode):
+    cfg.INPUT.INTERPOLATION, cfg.INPUT.TRANSFORMS = mode, ["normalize"]
+    cfg.INPUT.SIZE, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (4, 4), [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
+    pixels = np.zeros((4, 8, 3), np.uint8)
+    pixels[:, 2:6] = 255  # what the centre crop keeps of an image whose short edge fits already
+    view = build_transform(cfg, is_train=False)(Image.fromarray(pixels))
+    assert torch.equal(view, torch.full((3, 4, 4), 2.0))
+
+
+def test_no_transform(cfg):
+    cfg.INPUT.NO_TRANSFORM = True
+    assert build_transform(cfg) is None
+
+
+def test_wrong_names_of_transforms_are_errors_with_the_key(cfg):
+    with pytest.raises(ValueError, match="INPUT.TRANSFORMS.*'random_flp'.*nearest: 'random_flip'"):
+        build_transform(cfg, choices=["random_flp"])
+    cfg.INPUT.INTERPOLATION = "cubic"
+    with pytest.raises(ValueError, match="INPUT.INTERPOLATION.*'cubic'.*nearest: 'bicubic'"):
+        build_transform(cfg)
+
+
+def test_the_data_manager_delivers_the_keys_and_sizes_of_the_config(cfg, items):
+    manager = DataManager(cfg)
+    assert manager.num_classes == 3 and manager.lab2cname == {0: "a", 1: "b", 2: "c"}
+    assert manager.num_source_domains == 0 and manager.train_loader_u is None
+    assert len(manager.train_loader_x) == 5  # the 21st image does not fill a batch
+    batches = list(manager.test_loader)
+    assert [len(batch["label"]) for batch in batches] == [6] and len(manager.val_loader) == 1
+    batch = batches[0]
+    assert set(batch) == {"label", "domain", "impath", "index", "img"}
+    assert batch["img"].shape == (6, 3, 8, 12)
+    assert batch["label"].tolist() == [item.label for item in items[24:]]
+    assert batch["domain"].tolist() == [1] * 6 and batch["impath"] == [item.impath for item in items[24:]]
+    assert batch["index"].tolist() == list(range(6))
+
+
+def test_a_training_set_smaller_than_a_batch_is_one_batch(cfg, items):
+    loader = build_data_loader(cfg, data_source=items[:3], batch_size=4, tfm=build_transform(cfg), is_train=True)
+    assert [len(batch["label"]) for batch in loader] == [3]
+    with pytest.raises(ValueError, match="no images"):
+        build_data_loader(cfg, data_source=[], is_train=True)
+
+
+def test_several_transforms_views_and_the_plain_image(cfg, items):
+    cfg.DATALOADER.K_TRANSFORMS, cfg.DATALOADER.RETURN_IMG0 = 2, True
+    transform = build_transform(cfg)
+    item = DatasetWrapper(cfg, items, transform=[transform, transform], is_train=True)[0]
+    assert {key for key in item if key.startswith("img")} == {"img", "img2", "img0"}
+    assert len(item["img"]) == len(item["img2"]) == 2 and item["img0"].shape == (3, 8, 12)
+    assert torch.is_tensor(DatasetWrapper(cfg, items, transform=transform, is_train=False)[0]["img"])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_image_is_one_error_that_names_the_file(cfg, images, tmp_path, workers):
+    broken = tmp_path / "broken.png"
+    with open(images[0], "rb") as file:
+        broken.write_bytes(file.read()[:200])
+    cfg.DATALOADER.NUM_WORKERS = workers
+    loader = build_data_loader(cfg, data_source=[Datum(str(broken))], tfm=build_transform(cfg), is_train=False)
+    with pytest.raises(OSError, match="broken.png"):
+        next(iter(loader))

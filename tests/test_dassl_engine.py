@@ -1,0 +1,166 @@
+"""The trainer's loop on a toy method: verbs, log lines, checkpoints, deployment."""
+
+import os
+import re
+import sys
+
+import pytest
+import torch
+from dassl.engine import SimpleNet, TrainerX, build_trainer
+from dassl.engine.trainer_base import TrainerBase
+from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
+from dassl.modeling import BACKBONE_REGISTRY, Backbone
+from dassl_toy import EPOCHS, build, toy_cfg, weights
+from torch import nn
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    return toy_cfg(tmp_path)
+
+
+def test_the_verbs_the_log_lines_and_the_files_of_a_run(cfg, capsys):
+    trainer = build(cfg)
+    trainer.train()
+    assert trainer.verbs == ["before_epoch", "after_epoch"] * EPOCHS
+    printed = capsys.readouterr().out
+    line = (
+        r"epoch \[2/4\] batch \[3/3\] time \d+\.\d{3} \(\d+\.\d{3}\) data \d+\.\d{3} \(\d+\.\d{3}\) "
+        r"loss \d+\.\d{4} \(\d+\.\d{4}\) acc \d+\.\d{4} \(\d+\.\d{4}\) lr \d\.\d{4}e-\d\d eta \d+:\d\d:\d\d"
+    )
+    assert re.search(line, printed)
+    order = [
+        "Finish training",
+        "Deploy the last-epoch model",
+        "Evaluate on the *test* set",
+        "=> result",
+        "* accuracy: ",
+    ]
+    positions = [printed.index(text) for text in [*order, "Elapsed: 0:"]]
+    assert positions == sorted(positions)
+    folder = os.path.join(cfg.OUTPUT_DIR, "toy")
+    names = {f"model.pth.tar-{epoch}" for epoch in range(1, EPOCHS + 1)}
+    assert set(os.listdir(folder)) == names | {"checkpoint"}
+    saved = torch.load(os.path.join(folder, "model.pth.tar-4"), weights_only=True)
+    assert saved["epoch"] == 4 and {"state_dict", "optimizer", "scheduler", "val_result", "trainer"} <= set(saved)
+    assert os.listdir(os.path.join(cfg.OUTPUT_DIR, "tensorboard"))
+
+
+def test_only_the_last_epoch_is_saved_by_default_and_loads_without_a_val_result(cfg, capsys):
+    cfg.TRAIN.CHECKPOINT_FREQ = 0
+    trained = build(cfg)
+    trained.train()
+    assert set(os.listdir(os.path.join(cfg.OUTPUT_DIR, "toy"))) == {"model.pth.tar-4", "checkpoint"}
+    loaded = build(cfg, seed=2)
+    loaded.load_model(cfg.OUTPUT_DIR, epoch=EPOCHS)
+    assert torch.equal(weights(trained), weights(loaded)) and loaded.test() == trained.test()
+    assert "(epoch=4, val_result=none)" in capsys.readouterr().out
+    loaded.load_model("")
+    with pytest.raises(FileNotFoundError, match=r"model-best.pth.tar.*there: \['model.pth.tar-4'\]"):
+        loaded.load_model(cfg.OUTPUT_DIR)
+
+
+@EVALUATOR_REGISTRY.register()
+class Scripted(EvaluatorBase):
+    """Returns given results instead of measuring."""
+
+    results: tuple[float, ...] = ()
+
+    def __init__(self, cfg, **kwargs):
+        super().__init__(cfg)
+        self.left = list(self.results)
+
+    def reset(self):
+        pass
+
+    def process(self, mo, gt):
+        pass
+
+    def evaluate(self):
+        return {"accuracy": self.left.pop(0) if self.left else 0.0}
+
+
+def test_the_best_model_on_validation_is_deployed(cfg, monkeypatch, capsys):
+    monkeypatch.setattr(Scripted, "results", (10.0, 30.0, 20.0, 30.0))
+    cfg.TEST.EVALUATOR, cfg.TEST.FINAL_MODEL = "Scripted", "best_val"
+    trainer = build(cfg)
+    trainer.train()
+    printed = capsys.readouterr().out
+    assert printed.count("Evaluate on the *val* set") == EPOCHS and printed.count("Evaluate on the *test* set") == 1
+    assert "Deploy the model with the best val performance" in printed and "(epoch=2, val_result=30.0)" in printed
+    second = torch.load(os.path.join(cfg.OUTPUT_DIR, "toy", "model.pth.tar-2"), weights_only=True)["state_dict"]
+    assert torch.equal(trainer.model[2].weight, second["2.weight"])
+
+
+def test_without_test_nothing_is_evaluated(cfg, capsys):
+    cfg.TEST.NO_TEST = True
+    build(cfg).train()
+    assert "Evaluate" not in capsys.readouterr().out
+
+
+def test_training_works_without_tensorboard(cfg, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    caplog.set_level("INFO")
+    build(cfg).train()
+    assert "tensorboard is missing" in caplog.text and not os.path.exists(os.path.join(cfg.OUTPUT_DIR, "tensorboard"))
+
+
+def test_a_nan_loss_stops_the_run(cfg):
+    trainer = build(cfg)
+    nn.init.constant_(trainer.model[2].bias, float("nan"))
+    with pytest.raises(FloatingPointError, match="infinite or NaN"):
+        trainer.train()
+
+
+def test_one_step_on_named_models_only():
+    trainer = TrainerBase()
+    models = {name: nn.Linear(1, 1, bias=False) for name in "ab"}
+    for name, model in models.items():
+        trainer.register_model(name, model, torch.optim.SGD(model.parameters(), lr=1.0))
+    before = {name: model.weight.item() for name, model in models.items()}
+    trainer.model_backward_and_update(sum(model(torch.ones(1, 1)).sum() for model in models.values()), names="a")
+    assert models["a"].weight.item() == pytest.approx(before["a"] - 1) and models["b"].weight.item() == before["b"]
+    trainer.set_model_mode("eval", "a")
+    assert not models["a"].training and models["b"].training
+    with pytest.raises(ValueError, match="'c'"):
+        trainer.get_model_names(["c"])
+    with pytest.raises(ValueError, match="already registered"):
+        trainer.register_model("a", models["a"])
+    with pytest.raises(ValueError, match="'evl'"):
+        trainer.set_model_mode("evl")
+
+
+def test_without_models_there_is_nothing_to_resume(tmp_path):
+    assert TrainerBase().resume_model_if_exist(str(tmp_path)) == 0
+
+
+def test_an_unknown_trainer_is_an_error_with_the_key(cfg):
+    cfg.TRAINER.NAME = "Toi"
+    with pytest.raises(ValueError, match="TRAINER.NAME.*'Toi'.*nearest: 'Toy'"):
+        build_trainer(cfg)
+
+
+def test_a_simple_net_of_a_registered_backbone_trains_by_default(cfg):
+    @BACKBONE_REGISTRY.register(force=True)
+    class Flat(Backbone):
+        def __init__(self, pretrained):
+            super().__init__()
+            self._out_features = 3 * 8 * 8
+
+        def forward(self, x):
+            return x.flatten(1)
+
+    class Plain(TrainerX):
+        def forward_backward(self, batch):
+            image, label, _ = self.parse_batch_train(batch)
+            loss = nn.functional.cross_entropy(self.model(image), label)
+            self.model_backward_and_update(loss)
+            return {"loss": loss.item()}
+
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.HEAD.NAME, cfg.MODEL.HEAD.HIDDEN_LAYERS = "Flat", "mlp", [4]
+    cfg.OPTIM.MAX_EPOCH = 1
+    trainer = Plain(cfg)
+    trainer.train()
+    assert isinstance(trainer.model, SimpleNet) and trainer.model.fdim == 4
+    logits, features = trainer.model(torch.zeros(2, 3, 8, 8, device=trainer.device), return_feature=True)
+    assert logits.shape == (2, 3) and features.shape == (2, 4)

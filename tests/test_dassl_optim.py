@@ -1,0 +1,162 @@
+"""Learning rates against closed forms, and optimisers by name."""
+
+import math
+
+import pytest
+import torch
+from dassl.config import get_cfg_default
+from dassl.optim import build_lr_scheduler, build_optimizer
+from torch import nn
+
+LR = 0.002
+EPOCHS = 50
+
+
+def optim_cfg(**keys):
+    cfg = get_cfg_default().OPTIM
+    cfg.NAME, cfg.LR, cfg.MAX_EPOCH = "sgd", LR, EPOCHS
+    for key, value in keys.items():
+        cfg[key] = value
+    return cfg
+
+
+def rates(cfg, epochs=EPOCHS):
+    optimizer = build_optimizer(nn.Linear(2, 2), cfg)
+    scheduler = build_lr_scheduler(optimizer, cfg)
+    sequence = []
+    for _ in range(epochs):
+        sequence.append(optimizer.param_groups[0]["lr"])
+        assert scheduler.get_last_lr() == [sequence[-1]]
+        optimizer.step()
+        scheduler.step()
+    return sequence
+
+
+def cosine(epoch):
+    return LR * (1 + math.cos(math.pi * epoch / EPOCHS)) / 2
+
+
+def single_step(epoch, step=20, gamma=0.1):
+    return LR * gamma ** (epoch // step)
+
+
+def multi_step(epoch, milestones=(10, 20, 35), gamma=0.1):
+    return LR * gamma ** sum(epoch >= milestone for milestone in milestones)
+
+
+SCHEDULES = {
+    "cosine": (cosine, {}),
+    "single_step": (single_step, {"STEPSIZE": (20,)}),
+    "multi_step": (multi_step, {"STEPSIZE": (10, 20, 35)}),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedulers_follow_their_closed_forms(name):
+    closed_form, keys = SCHEDULES[name]
+    assert rates(optim_cfg(LR_SCHEDULER=name, **keys)) == pytest.approx([closed_form(e) for e in range(EPOCHS)])
+
+
+def test_a_single_step_of_minus_one_never_comes():
+    assert rates(optim_cfg(LR_SCHEDULER="single_step", STEPSIZE=(-1,))) == [LR] * EPOCHS
+
+
+@pytest.mark.parametrize("warmup", [1, 3])
+@pytest.mark.parametrize("kind", ["constant", "linear"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_with_recount_the_schedule_starts_after_the_warmup(name, kind, warmup):
+    closed_form, keys = SCHEDULES[name]
+    cfg = optim_cfg(LR_SCHEDULER=name, WARMUP_EPOCH=warmup, WARMUP_TYPE=kind, WARMUP_RECOUNT=True, **keys)
+    line = [1e-5] + [1e-5 if kind == "constant" else LR * epoch / warmup for epoch in range(1, warmup)]
+    expected = line + [closed_form(epoch - warmup) for epoch in range(warmup, EPOCHS)]
+    assert rates(cfg) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_without_recount_the_schedule_goes_on_from_the_warmup_epoch_at_the_base_rate(name):
+    closed_form, keys = SCHEDULES[name]
+    warmup = 4
+    cfg = optim_cfg(LR_SCHEDULER=name, WARMUP_EPOCH=warmup, WARMUP_TYPE="constant", WARMUP_RECOUNT=False, **keys)
+    scale = LR / closed_form(warmup)  # the recursion starts from the base rate
+    expected = [1e-5] * warmup + [scale * closed_form(epoch) for epoch in range(warmup, EPOCHS)]
+    assert rates(cfg) == pytest.approx(expected)
+
+
+def test_the_familys_standard_schedule():
+    cfg = optim_cfg(LR_SCHEDULER="cosine", WARMUP_EPOCH=1, WARMUP_TYPE="constant", WARMUP_CONS_LR=1e-5)
+    expected = [1e-5] + [0.001 * (1 + math.cos(math.pi * (epoch - 1) / 50)) for epoch in range(1, 50)]
+    assert rates(cfg) == pytest.approx(expected, rel=1e-12)
+
+
+def test_linear_warmup_starts_at_its_minimum():
+    cfg = optim_cfg(LR_SCHEDULER="cosine", WARMUP_EPOCH=4, WARMUP_TYPE="linear", WARMUP_MIN_LR=3e-4)
+    assert rates(cfg, 5) == pytest.approx([3e-4, LR / 4, LR / 2, 3 * LR / 4, LR])
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("stop", [0, 1, 2, 3, 30])
+def test_a_restored_schedule_continues_on_the_live_optimiser(name, stop):
+    keys = {"LR_SCHEDULER": name, "WARMUP_EPOCH": 2, "WARMUP_TYPE": "constant", **SCHEDULES[name][1]}
+    cfg = optim_cfg(**keys)
+    optimizer = build_optimizer(nn.Linear(2, 2), cfg)
+    scheduler = build_lr_scheduler(optimizer, cfg)
+    for _ in range(stop):
+        optimizer.step()
+        scheduler.step()
+    live = build_optimizer(nn.Linear(2, 2), cfg)
+    restored = build_lr_scheduler(live, cfg)
+    restored.load_state_dict(scheduler.state_dict())
+    live.load_state_dict(optimizer.state_dict())
+    sequence = []
+    for _ in range(EPOCHS - stop):
+        sequence.append(live.param_groups[0]["lr"])
+        live.step()
+        restored.step()
+    assert sequence == rates(cfg)[stop:]
+
+
+EXPECTED = {
+    "sgd": (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 5e-4}),
+    "adam": (torch.optim.Adam, {"amsgrad": False, "betas": (0.9, 0.999)}),
+    "amsgrad": (torch.optim.Adam, {"amsgrad": True}),
+    "adamw": (torch.optim.AdamW, {"weight_decay": 5e-4}),
+    "radam": (torch.optim.RAdam, {"decoupled_weight_decay": True}),
+    "rmsprop": (torch.optim.RMSprop, {"alpha": 0.99, "momentum": 0.9}),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_optimisers_by_name(name):
+    kind, settings = EXPECTED[name]
+    optimizer = build_optimizer(nn.Linear(2, 2), optim_cfg(NAME=name))
+    assert type(optimizer) is kind
+    group = optimizer.param_groups[0]
+    assert group["lr"] == LR and {key: group[key] for key in settings} == settings
+
+
+def test_staged_learning_rates():
+    model = nn.ModuleDict({"old": nn.Linear(2, 2), "new": nn.Linear(2, 2)})
+    optimizer = build_optimizer(model, optim_cfg(STAGED_LR=True, NEW_LAYERS=("new",), BASE_LR_MULT=0.1))
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([LR / 10, LR])
+    assert optimizer.param_groups[1]["params"][0] is model["new"].weight
+
+
+def test_param_groups_take_the_place_of_the_model():
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = build_optimizer(None, optim_cfg(), param_groups=[{"params": [parameter], "lr": 1.0}])
+    assert optimizer.param_groups[0]["lr"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"NAME": "sdg"}, "OPTIM.NAME.*'sdg'.*nearest: 'sgd'"),
+        ({"LR_SCHEDULER": "cosin"}, "OPTIM.LR_SCHEDULER.*'cosin'.*nearest: 'cosine'"),
+        ({"WARMUP_EPOCH": 1, "WARMUP_TYPE": "const"}, "OPTIM.WARMUP_TYPE.*'const'.*nearest: 'constant'"),
+        ({"STAGED_LR": True, "NEW_LAYERS": ("hed",)}, "OPTIM.NEW_LAYERS.*'hed'.*nearest: 'head'"),
+    ],
+)
+def test_a_wrong_name_is_an_error_with_the_key_the_value_and_the_nearest_name(keys, message):
+    cfg = optim_cfg(**keys)
+    with pytest.raises(ValueError, match=message):
+        build_lr_scheduler(build_optimizer(nn.ModuleDict({"head": nn.Linear(2, 2)}), cfg), cfg)

@@ -1,0 +1,96 @@
+"""Killed and resumed runs of a toy method: exact to the bit, and clear errors where that cannot be."""
+
+import os
+
+import pytest
+import torch
+from dassl_toy import EPOCHS, Killed, Toy, build, toy_cfg, weights
+from torch import nn
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    return toy_cfg(tmp_path)
+
+
+def run_killed_then_resumed(cfg, kill_epoch, monkeypatch):
+    """Train until the second batch of `kill_epoch`, then again in the same folder with another seed."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Toy, "kill_epoch", kill_epoch)
+        with pytest.raises(Killed):
+            build(cfg).train()
+    resumed = build(cfg, seed=99)
+    resumed.train()
+    return resumed
+
+
+@pytest.mark.parametrize(
+    ("kill_epoch", "keys"),
+    [
+        (1, ["DATALOADER.NUM_WORKERS", 2, "OPTIM.MAX_EPOCH", 2, "TEST.NO_TEST", True]),
+        (1, []),  # in the first epoch after the warm-up
+        (3, ["OPTIM.NAME", "adam"]),
+        (2, ["DATALOADER.TRAIN_X.SAMPLER", "RandomDomainSampler"]),
+        (2, ["TEST.FINAL_MODEL", "best_val", "OPTIM.LR_SCHEDULER", "multi_step", "OPTIM.STEPSIZE", (1, 2)]),
+        (2, ["TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", 0]),  # resumes from the best model
+    ],
+)
+def test_a_killed_and_resumed_run_ends_with_bitwise_the_same_parameters(cfg, tmp_path, monkeypatch, kill_epoch, keys):
+    cfg.merge_from_list(keys)
+    whole = build(cfg)
+    whole.train()
+    cfg.OUTPUT_DIR = str(tmp_path / "killed")
+    resumed = run_killed_then_resumed(cfg, kill_epoch, monkeypatch)
+    assert 0 < resumed.start_epoch <= kill_epoch
+    assert resumed.rates == whole.rates[resumed.start_epoch :]
+    assert torch.equal(weights(resumed), weights(whole))
+    assert resumed.best_result == whole.best_result
+    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
+
+
+def test_a_run_killed_in_its_first_epoch_starts_again(cfg, monkeypatch, capsys):
+    resumed = run_killed_then_resumed(cfg, 0, monkeypatch)
+    assert resumed.start_epoch == 0 and len(resumed.rates) == EPOCHS
+    assert "No checkpoint found, train from scratch" in capsys.readouterr().out
+
+
+def test_a_finished_run_is_only_tested_again(cfg):
+    first = build(cfg)
+    first.train()
+    again = build(cfg, seed=2)
+    again.train()
+    assert again.start_epoch == EPOCHS and again.rates == [] and torch.equal(weights(first), weights(again))
+
+
+def test_resuming_into_another_model_or_from_a_lost_file_is_an_error(cfg):
+    build(cfg).train()
+    folder = os.path.join(cfg.OUTPUT_DIR, "toy")
+    wider = build(cfg)
+    wider.model[2] = nn.Linear(3 * 8 * 8, 5)
+    with pytest.raises(ValueError, match=r'model.pth.tar-4": "2.weight" has shape \(3, 192\).*\(5, 192\)'):
+        wider.train()
+    os.remove(os.path.join(folder, "model.pth.tar-4"))
+    with pytest.raises(FileNotFoundError, match="model.pth.tar-4"):
+        build(cfg).train()
+
+
+def test_two_models_saved_at_different_epochs_resume_from_the_last_common_one(cfg, monkeypatch):
+    monkeypatch.setattr(Toy, "names", ("toy", "other"))
+    whole = build(cfg)
+    whole.train()
+    for name in ("model.pth.tar-4", "checkpoint"):  # killed after the first model's checkpoint of epoch 4
+        os.remove(os.path.join(cfg.OUTPUT_DIR, "other", name))
+    with open(os.path.join(cfg.OUTPUT_DIR, "other", "checkpoint"), "w") as file:
+        file.write("model.pth.tar-3\n")
+    resumed = build(cfg, seed=9)
+    resumed.train()
+    assert resumed.start_epoch == 3 and torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_run_may_resume_from_another_folder(cfg, tmp_path):
+    cfg.OPTIM.MAX_EPOCH = 2
+    build(cfg).train()
+    cfg.OPTIM.MAX_EPOCH, cfg.RESUME, cfg.OUTPUT_DIR = 3, cfg.OUTPUT_DIR, str(tmp_path / "longer")
+    trainer = build(cfg)
+    trainer.train()
+    assert trainer.start_epoch == 2 and os.path.isfile(tmp_path / "longer" / "toy" / "model.pth.tar-3")
