@@ -32,6 +32,7 @@ def ensure_dassl() -> str:
     origin = _origin()
     if origin is not None and not _is_ours(origin):
         problem = _probe()
+        logging.disable(logging.NOTSET)  # upstream imports wilds, which silences all warnings of the process
         if problem is None:
             _description = f"installed Dassl {_version()} ({origin})"
         else:
