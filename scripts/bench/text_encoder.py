@@ -1,93 +1,58 @@
 """Class features of one training step, forward and backward to the contexts: the shared-prefix encoder against the
-plain path of 77 tokens per class.
+plain path of 77 tokens per class, always in fp32.
 
     python scripts/bench/text_encoder.py [--cases plant6,general10] [--precs fp32,bf16] [--json]
 """
 
 from __future__ import annotations
 
-import os
-
 import _common
 import torch
-from _common import BENCHMARKS, best_of, class_names, in_own_process, matmul_rate, random_clip, show
+from _common import BENCHMARKS, DEVICE, DTYPES, PlainTextEncoder, best_of, class_names, in_own_process, random_clip
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-M = 16
+from trainers.modules.prompts import PromptTemplate
+from trainers.modules.text_encoder import TextEncoder
 
-
-def setup(case: str, backbone: str):
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = random_clip(backbone).to(device)
-    sizes = BENCHMARKS[case]
-    names = class_names(sum(sizes))
-    group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
-    torch.manual_seed(0)
-    context = (0.02 * torch.randn(len(sizes), M, 512)).to(device).requires_grad_(True)
-    return model, names, group, context
+M = 16  # context tokens
 
 
-def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, threads: int) -> dict:
+def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, chunk: int) -> dict:
     """Seconds of one forward and backward pass; features and gradient for comparison."""
-    if threads:
-        torch.set_num_threads(threads)
-    model, names, group, context = setup(case, backbone)
-    device = context.device.type
-    if kind == "plain":
-        import plain
-
-        rows = [plain.prompt(model, name, torch.zeros(M, 512, device=device), "end") for name in names]
-        embedded, eos = torch.stack([row for row, _ in rows]), torch.tensor([end for _, end in rows])
-
-        def features():
-            prompts = torch.cat([embedded[:, :1], context[group], embedded[:, 1 + M :]], dim=1)
-            return plain.encode(model, prompts, eos)
-
-        tokens = embedded.shape[0] * embedded.shape[1]
-    else:
-        from trainers.modules.prompts import PromptTemplate
-        from trainers.modules.text_encoder import TextEncoder
-
-        template, encoder = PromptTemplate(names, M, model), TextEncoder(model, int(os.environ.get("TEXT_CHUNK", 2048)))
-
-        def features():
-            return encoder(*template(context, group), group)
-
-        tokens = len(context) * (1 + M) + int(template.lengths.sum())
+    model, sizes = random_clip(backbone).to(DEVICE), BENCHMARKS[case]
+    group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(DEVICE)
+    torch.manual_seed(0)
+    context = (0.02 * torch.randn(len(sizes), M, 512)).to(DEVICE).requires_grad_(True)
+    template = PromptTemplate(class_names(sum(sizes)), M, model)
+    encoder = (TextEncoder if kind == "shared" else PlainTextEncoder)(model, chunk)
 
     def step():
         context.grad = None
-        with torch.autocast(device, DTYPES[prec], enabled=prec != "fp32"):
-            out = features()
-        weight = torch.linspace(-1, 1, out.numel(), device=device).view_as(out)
+        with torch.autocast(DEVICE, DTYPES[prec], enabled=prec != "fp32"):
+            out = encoder(*template(context, group), group)
+        weight = torch.linspace(-1, 1, out.numel(), device=DEVICE).view_as(out)
         (out.float() * weight).sum().backward()
         return out
 
     seconds = best_of(step, repeats)
-    out = step().detach().float().cpu()
-    rate = matmul_rate(DTYPES[prec], device)
+    tokens = len(sizes) * (1 + M) + int(template.lengths.sum())
     # Per token and layer 12 D^2 multiply-adds forward, as many backward to the activations (the weights are frozen).
     needed = 2 * 2 * 12 * 12 * 512**2 * tokens
     return {
         "seconds": seconds,
-        "features": out.numpy(),
+        "features": step().detach().float().cpu().numpy(),
         "grad": context.grad.float().cpu().numpy(),
-        "gemm_fraction": needed / seconds / rate,
+        "gemm_fraction": needed / seconds / _common.matmul_rate(DTYPES[prec]),
     }
 
 
-def compare(case: str, backbone: str, prec: str, repeats: int, threads: int, plain_limit: int) -> dict:
-    """One row of the table; the plain path is left out where it would need more than `plain_limit` classes."""
-    sizes = BENCHMARKS[case]
-    ours = in_own_process(measure, "shared", case, backbone, prec, repeats, threads)
-    plain = None
-    if sum(sizes) <= plain_limit:
-        plain = in_own_process(measure, "plain", case, backbone, "fp32", max(1, repeats // 3), threads)
-    row = {
+def compare(case: str, prec: str, args, plain: dict | None) -> dict:
+    """One row of the table."""
+    ours = in_own_process(measure, "shared", case, args.backbone, prec, args.repeats, args.chunk, threads=args.threads)
+    return {
         "case": case,
-        "classes": sum(sizes),
-        "tasks": len(sizes),
-        "backbone": backbone,
+        "classes": sum(BENCHMARKS[case]),
+        "tasks": len(BENCHMARKS[case]),
+        "backbone": args.backbone,
         "prec": prec,
         "plain_seconds": plain and plain["seconds"],
         "seconds": ours["seconds"],
@@ -98,7 +63,6 @@ def compare(case: str, backbone: str, prec: str, repeats: int, threads: int, pla
         "max_rel_diff": plain and relative(ours["features"], plain["features"]),
         "grad_rel_diff": plain and relative(ours["grad"], plain["grad"]),
     }
-    return row
 
 
 def relative(value, expected) -> float:
@@ -108,17 +72,18 @@ def relative(value, expected) -> float:
 def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--cases", default="plant6,general10,rs8,fashion20")
-    parser.add_argument("--precs", default="fp32,bf16", help="ours; the plain path is always fp32")
-    parser.add_argument("--backbone", default="ViT-B/32")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--precs", default="fp32,bf16")
+    parser.add_argument("--chunk", type=int, default=2048, help="TRAINER.TEXT_CHUNK")
     parser.add_argument("--plain-limit", type=int, default=400, help="classes above which the plain path does not fit")
     args = parser.parse_args()
-    rows = [
-        compare(case, args.backbone, prec, args.repeats, args.threads, args.plain_limit)
-        for case in args.cases.split(",")
-        for prec in args.precs.split(",")
-    ]
-    show(rows, args.json)
+    rows = []
+    for case in args.cases.split(","):
+        plain = None
+        if sum(BENCHMARKS[case]) <= args.plain_limit:
+            repeats = max(1, args.repeats // 2)
+            plain = in_own_process(measure, "plain", case, args.backbone, "fp32", repeats, 0, threads=args.threads)
+        rows += [compare(case, prec, args, plain) for prec in args.precs.split(",")]
+    _common.show(rows, args.json)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""Several processes: images are shared out by batch, classes by rank.
+
+Every rank encodes its share of the class prompts and of the images. The class features are gathered with their
+gradients and the gradients of the prompts are summed, so that a step is the step of one process on the whole batch.
+All functions are the identity in one process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+
+def start(use_cuda: bool) -> None:
+    """Join the group that torchrun's environment describes, if any: nccl with a GPU per process, gloo without."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+        cuda = use_cuda and torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if cuda else "gloo")
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def share(count: int) -> slice:
+    """This rank's part of `count` things: contiguous, of sizes that differ by one at most."""
+    return slice(count * rank() // world(), count * (rank() + 1) // world())
+
+
+def gather_rows(local: Tensor, count: int) -> Tensor:
+    """(count, ...) of every rank's `local` (n, ...), its `share(count)`; the gradient reaches all ranks' parts."""
+    return local if world() == 1 else _GatherRows.apply(local, count)
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, local: Tensor, count: int) -> Tensor:
+        ctx.count = count
+        # Shares differ in size; a sum of zero-filled parts gathers them with one call that every backend has.
+        whole = local.new_zeros(count, *local.shape[1:])
+        whole[share(count)] = local
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        grad = grad.contiguous().clone()
+        dist.all_reduce(grad)
+        return grad[share(ctx.count)], None
+
+
+def gather_labels(label: Tensor) -> Tensor:
+    """(B',) the labels of all ranks' batches, whatever their sizes, in the order of the ranks."""
+    if world() == 1:
+        return label
+    parts: list[Tensor] = [None] * world()
+    dist.all_gather_object(parts, label.cpu())
+    return torch.cat(parts).to(label.device)
+
+
+def from_first_rank(value: Tensor) -> Tensor:
+    """The value of rank 0: what is drawn at random must be drawn once."""
+    if world() == 1:
+        return value
+    values = [value.cpu()]
+    dist.broadcast_object_list(values)
+    return values[0].to(value.device)
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    if world() > 1:
+        value = value.detach().clone()
+        dist.all_reduce(value)
+    return value
+
+
+def sum_gradients(module: nn.Module) -> None:
+    """Replace the gradients of a module's parameters by their sums over the ranks."""
+    if world() > 1:
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                if parameter.grad is None:  # no class of this rank's share uses it
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
+
+
+class ShardedBatches(Sampler):
+    """Each global batch's share of this rank, in the order that rank 0 draws.
+
+    Raises ValueError where a global batch has fewer images than there are ranks.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool) -> None:
+        self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
+        smallest = batch_size if drop_last or len(sampler) % batch_size == 0 else len(sampler) % batch_size
+        if smallest < world():
+            raise ValueError(
+                f"DATALOADER.TRAIN_X.BATCH_SIZE: a batch of {smallest} images (of {len(sampler)}) cannot be shared by "
+                f"{world()} processes; start at most {smallest}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.sampler) // self.batch_size if self.drop_last else -(-len(self.sampler) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = from_first_rank(torch.tensor(list(self.sampler))).tolist()
+        for i in range(len(self)):
+            batch = order[i * self.batch_size : (i + 1) * self.batch_size]
+            yield batch[share(len(batch))]
+
+
+def sharded(loader: DataLoader) -> DataLoader:
+    """A training loader of the same global batches, of which each rank reads its share."""
+    if world() == 1:
+        return loader
+    batches = ShardedBatches(loader.sampler, loader.batch_size, loader.drop_last)
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=batches,
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+        persistent_workers=loader.num_workers > 0,
+    )
+
+
+def on_first_rank(function: Callable[..., None], *args: object) -> None:
+    """Call a function that writes files on rank 0 alone; the others wait for it."""
+    if rank() == 0:
+        function(*args)
+    if world() > 1:
+        dist.barrier()
