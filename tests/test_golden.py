@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import toy
 from dassl.engine import build_trainer
+
+from trainers.modules.losses import knowledge_distance
 
 CASES = {
     "NATA": ("SoftCPT", {"VARIANT": "NATA", "SCHEDULE": "released"}),
@@ -13,9 +16,11 @@ CASES = {
     "CoOp-MT": ("CoOp", {}),
     "CoOp-CS": ("CoOp", {"CSC": True}),
     "single-CoOp": ("CoOp", {}),
+    "single-CoCoOp": ("CoCoOp", {}),
+    "single-KgCoOp": ("KgCoOp", {"TEACHER_TEMPLATE": "a photo of a {}, a type of pet."}),
+    "single-ProGrad": ("ProGrad", {"TEACHER_TEMPLATE": "a type of pet, a photo of a {}.", "LAMBDA": 0.8}),
 }
 NAMES = {
-    "prompt_learner.ctx": "ctx",
     "task_prompt_learner.ctx": "task_context.ctx",
     "class_prompt_learner.ctx": "class_context.ctx",
     "prompt_gen.proj": "meta_net.weight",
@@ -30,7 +35,8 @@ def golden(name: str) -> dict[str, np.ndarray]:
 
 
 def group(case: dict[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
-    return {NAMES[key.removeprefix(prefix)]: torch.from_numpy(case[key]) for key in case if key.startswith(prefix)}
+    keys = [key.removeprefix(prefix) for key in case if key.startswith(prefix)]
+    return {NAMES.get(key, key.removeprefix("prompt_learner.")): torch.from_numpy(case[prefix + key]) for key in keys}
 
 
 @pytest.fixture(params=CASES)
@@ -60,6 +66,12 @@ def test_logits_loss_and_gradients_are_those_of_the_public_code(case):
     arrays, trainer, batches = case
     assert relative(trainer.model_inference(batches[0]["img"]), arrays["logits"]) < 1e-4
 
+    if "teacher_features" in arrays:  # KgCoOp
+        assert relative(F.normalize(trainer.teacher, dim=-1), arrays["teacher_features"]) < 1e-4
+        assert relative(knowledge_distance(trainer.text_features(), trainer.teacher).detach(), arrays["score"]) < 1e-4
+    if "teacher_logits" in arrays:  # ProGrad
+        x = trainer.image_features(batches[0]["img"])
+        assert relative(trainer.logits(x, trainer.teacher), arrays["teacher_logits"]) < 1e-4
     if "loss" in arrays:
         loss, _ = trainer.compute_loss(trainer.image_features(batches[0]["img"]), batches[0]["label"])
         assert relative(loss.detach(), arrays["loss"]) < 1e-4
@@ -72,14 +84,34 @@ def test_logits_loss_and_gradients_are_those_of_the_public_code(case):
 
 def test_thirty_steps_have_the_losses_and_learning_rates_of_the_public_code(case):
     arrays, trainer, batches = case
-    losses, rates = [], []
+    losses, rates, distances = [], [], []
     trainer.num_batches = BATCHES
     for trainer.epoch in range(EPOCHS):
         for trainer.batch_idx, batch in enumerate(batches):
             rates.append(trainer.get_current_lr())
-            losses.append(trainer.forward_backward(batch)["loss"])
+            logs = trainer.forward_backward(batch)
+            losses.append(logs["loss"])
+            distances.append(logs.get("kl"))
     np.testing.assert_allclose(rates, arrays["lrs"], rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-3)
+    if "kl" in arrays:  # ProGrad
+        np.testing.assert_allclose(distances, arrays["kl"], rtol=1e-3)
     assert relative(trainer.model_inference(batches[0]["img"]), arrays["final_logits"]) < 1e-3
     for name, value in group(arrays, "final/").items():
         assert relative(trainer.prompts.state_dict()[name], value) < 1e-3, name
+
+
+def test_plot_has_the_logits_loss_and_gradients_of_the_public_code(toy_root, tmp_path):
+    """From the features that the image tower of another tiny CLIP, a ResNet, gave it."""
+    weights = {**golden("tiny_vit"), **golden("tiny_rn_text")}
+    np.savez(tmp_path / "clip.npz", **weights)
+    opts = ("MODEL.BACKBONE.NAME", tmp_path / "clip.npz")
+    trainer = build_trainer(toy.config(toy_root, tmp_path / "run", "PLOT", *opts, dataset="ToySingle"))
+    arrays = golden("single-PLOT")
+    trainer.prompts.load_state_dict(group(arrays, "init/"))
+    local, label = torch.from_numpy(arrays["tokens"])[1:].transpose(0, 1), torch.from_numpy(arrays["lab"])
+    assert relative(trainer.model_inference(local), arrays["logits"]) < 1e-4
+    loss, _ = trainer.compute_loss(local, label)
+    assert relative(loss.detach(), arrays["loss"]) < 1e-4
+    loss.backward()
+    assert relative(trainer.prompts.ctx.grad, group(arrays, "grads/")["ctx"]) < 1e-4

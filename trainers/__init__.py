@@ -3,7 +3,7 @@
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from . import coop, softcpt, zeroshot  # noqa: F401
+from . import cocoop, coop, kgcoop, linear_probe, plot, prograd, protonet, softcpt, zeroshot  # noqa: F401
 from .base import PromptTrainer
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from .modules.checkpoints import find_checkpoint, keep_only, read_prompts
 from .modules.clip_model import check_input_size, load_clip, store_in_half
 from .modules.features import FeatureCache, FeatureLoader, digest_of, view_loader
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
+from .modules.memory import peak_memory_bytes
 from .modules.prompts import check_choice
 from .modules.text_encoder import TextEncoder
 
@@ -37,12 +36,15 @@ class PromptTrainer(TrainerX):
     """Base of the methods that learn prompts of a frozen CLIP, over one or several tasks.
 
     A method overrides `build_prompts`, its learnable parameters as one module, and `text_features`, the class features
-    that they make; where it differs, `compute_loss`. Its config keys and their defaults are `defaults`, under
-    `TRAINER.<NAME>`.
+    that they make; where it differs, `logits` or `compute_loss`. Its config keys and their defaults are `defaults`,
+    under `TRAINER.<NAME>`.
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
     uses_shots = True  # False for a method that needs no training image
+    learns_by_gradient = True  # False for a method without an optimiser
+    conditional = False  # True where the class features depend on the image: `class_logits` is to be overridden
+    feature_kind = "global"  # what `encode_image` makes of an image; methods of one kind share the cached features
     steps_per_batch = 1
 
     def __init__(self, cfg: Any) -> None:
@@ -74,10 +76,10 @@ class PromptTrainer(TrainerX):
         cfg, self.precision = self.cfg, self.precision_of(self.cfg)
         model = load_clip(cfg.MODEL.BACKBONE.NAME)
         check_input_size(cfg.INPUT.SIZE, model)
-        half = {"fp16": torch.float16, "bf16": torch.bfloat16, "amp": self._autocast_dtype()}.get(self.precision)
-        self.half = half
+        amp = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        self.half = {"fp16": torch.float16, "bf16": torch.bfloat16, "amp": amp}.get(self.precision)
         if self.precision in ("fp16", "bf16"):
-            store_in_half(model, half)
+            store_in_half(model, self.half)
         self.clip = model.to(self.device)
         self.text_encoder = TextEncoder(self.clip, cfg.TRAINER.TEXT_CHUNK)
 
@@ -89,13 +91,13 @@ class PromptTrainer(TrainerX):
         self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
         if cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
-        self.n_params = sum(p.numel() for p in self.prompts.parameters() if p.requires_grad)
+        self.n_params = sum(p.numel() for p in self.prompts.parameters())
         logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision)
         # Gradients of fp16 underflow without scaling; bf16 has the range of fp32.
-        scaled = half == torch.float16 and self.device.type == "cuda"
+        scaled = self.half == torch.float16 and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
         self.optim = self.sched = None
-        if self.n_params:
+        if self.learns_by_gradient:
             self.optim = build_optimizer(self.prompts, cfg.OPTIM)
             self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model("prompt_learner", self.prompts, self.optim, self.sched)
@@ -104,19 +106,15 @@ class PromptTrainer(TrainerX):
     def use_feature_cache(self) -> None:
         """Let evaluation, and with FEATURES.TRAIN_VIEWS training, read features of the image tower from a cache."""
         options = self.cfg.FEATURES
-        folder = options.DIR or Path(self.cfg.OUTPUT_DIR).parent / "features"
-        self.feature_cache = FeatureCache(folder)
+        cache = FeatureCache(options.DIR or Path(self.cfg.OUTPUT_DIR).parent / "features")
         if not (options.TEST_CACHE or options.TRAIN_VIEWS):
             return
-        self.feature_key = {
-            "tower": digest_of(self.clip.visual),
-            "precision": self.precision,
-            "device": self.device.type,
-        }
+        key = {"tower": digest_of(self.clip.visual), "features": self.feature_kind}
+        key |= {"precision": self.precision, "device": self.device.type}
+        self.caching = self._encode_batch, cache, key
         if options.TEST_CACHE:
-            args = self._encode_batch, self.feature_cache, self.feature_key
-            self.test_loader = FeatureLoader(self.test_loader, *args)
-            self.val_loader = FeatureLoader(self.val_loader, *args) if self.val_loader else None
+            self.test_loader = FeatureLoader(self.test_loader, *self.caching)
+            self.val_loader = FeatureLoader(self.val_loader, *self.caching) if self.val_loader else None
 
     def _encode_batch(self, image: Tensor) -> Tensor:
         with self.autocast():
@@ -125,9 +123,6 @@ class PromptTrainer(TrainerX):
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
         """The module of learnable parameters, all in fp32."""
         raise NotImplementedError
-
-    def _autocast_dtype(self) -> torch.dtype:
-        return torch.float16 if self.device.type == "cuda" else torch.bfloat16
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
@@ -140,10 +135,11 @@ class PromptTrainer(TrainerX):
 
     def image_features(self, image: Tensor) -> Tensor:
         """(B, E) of images (B, 3, H, W), not normalised, without gradient; features from the cache stay as they are."""
-        if image.dim() == 2:
-            return image
         with torch.no_grad():
-            return self.clip.encode_image(image)
+            return self.encode_image(image) if image.dim() == 4 else image
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        return self.clip.encode_image(image)
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """(B, R): cosine similarities times CLIP's scale. In fp32: half precision would round logits of 30 to 1/8."""
@@ -152,16 +148,22 @@ class PromptTrainer(TrainerX):
             text_features = F.normalize(text_features.float(), dim=-1)
             return self.clip.logit_scale.exp() * image_features @ text_features.T
 
+    def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
+        """Logits (B, R) of the classes `rows`; with `task` (B,) only those of a sample's own task need be right."""
+        text_features = self._frozen_text_features if rows is None else None
+        return self.logits(image_features, self.text_features(rows) if text_features is None else text_features)
+
     def candidates(self, label: Tensor) -> Tensor | None:
         """The classes that a training step encodes: those of the tasks in the batch; None for all of them."""
-        if len(self.tasks) == 1:
-            return None
-        return classes_of_present_tasks(label, self.class_task)
+        return classes_of_present_tasks(label, self.class_task) if len(self.tasks) > 1 else None
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Loss and logged values of a batch: image_features (B, E), label (B,) global."""
         rows = self.candidates(label)
-        logits = self.logits(image_features, self.text_features(rows))  # (B, R)
+        return self.cross_entropy(self.class_logits(image_features, rows, self.class_task[label]), label, rows)
+
+    def cross_entropy(self, logits: Tensor, label: Tensor, rows: Tensor | None) -> tuple[Tensor, dict[str, float]]:
+        """The multi-task loss of logits (B, R) of the classes `rows`, and the accuracy within the tasks to log."""
         loss = multitask_cross_entropy(logits, label, self.class_task, rows)
         prediction = within_task(logits, label, self.class_task, rows).argmax(1)
         prediction = prediction if rows is None else rows[prediction]
@@ -183,20 +185,23 @@ class PromptTrainer(TrainerX):
         self.detect_anomaly(loss)
         self.optim.zero_grad()
         if self.scaler is None:
-            loss.backward()
+            self.backward(loss)
             for _ in range(self.steps_per_batch):
                 self.optim.step()
         else:
-            self.scaler.scale(loss).backward()
+            self.backward(self.scaler.scale(loss))
             self.scaler.step(self.optim)
             self.scaler.update()
+
+    def backward(self, loss: Tensor) -> None:
+        """Fill the parameters' gradients; `loss` may carry the gradient scaler's factor."""
+        loss.backward()
 
     def before_train(self) -> None:
         start = time.perf_counter()
         views = self.cfg.FEATURES.TRAIN_VIEWS
         if views:
-            args = self._encode_batch, self.feature_cache, self.feature_key, views, self.cfg.SEED
-            self.train_loader_x = view_loader(self.train_loader_x, *args)
+            self.train_loader_x = view_loader(self.train_loader_x, *self.caching, views, self.cfg.SEED)
         super().before_train()
         self._train_start = start
 
@@ -222,7 +227,7 @@ class PromptTrainer(TrainerX):
         start = time.perf_counter()
         self.set_model_mode("eval")
         with self.autocast():
-            self._frozen_text_features = self.text_features()
+            self._frozen_text_features = None if self.conditional else self.text_features()
             try:
                 result = super().test(split)
             finally:
@@ -233,17 +238,10 @@ class PromptTrainer(TrainerX):
     def model_inference(self, image: Tensor) -> Tensor:
         """Logits (B, C) over the classes of all tasks; image (B, 3, H, W)."""
         with torch.no_grad(), self.autocast():
-            text_features = self._frozen_text_features
-            if text_features is None:
-                text_features = self.text_features()
-            return self.logits(self.image_features(image), text_features)
+            return self.class_logits(self.image_features(image))
 
     def peak_memory_bytes(self) -> int:
-        """Peak memory of the run: allocated on the GPU, or resident in the process."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return peak_memory_bytes(self.device)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load the prompts that a run saved: of `epoch`, else the best of the validation set, else the last.

@@ -25,6 +25,8 @@ class CoOp(PromptTrainer):
     jointly with the multi-task loss.
     """
 
+    pads_init = False  # True: CTX_INIT takes the last of the N_CTX tokens, zeros the others
+
     defaults = {
         "N_CTX": 16,  # number of context tokens M
         "CSC": False,  # one context per class
@@ -36,8 +38,11 @@ class CoOp(PromptTrainer):
 
     def check_cfg(self, cfg) -> None:
         super().check_cfg(cfg)
-        if cfg.TRAINER.COOP.CSC and cfg.TRAINER.COOP.TSC:
-            raise ValueError("TRAINER.COOP.CSC and TRAINER.COOP.TSC are both True: a context is per class or per task")
+        key = type(self).__name__.upper()
+        if cfg.TRAINER[key].CSC and cfg.TRAINER[key].TSC:
+            raise ValueError(
+                f"TRAINER.{key}.CSC and TRAINER.{key}.TSC are both True: a context is per class or per task"
+            )
 
     @property
     def variant(self) -> str:
@@ -46,7 +51,7 @@ class CoOp(PromptTrainer):
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
         options = self.options
         rows = len(self.classnames) if options.CSC else len(tasks) if options.TSC else None
-        context = Context(options.N_CTX, model, rows, options.CTX_INIT)
+        context = Context(options.N_CTX, model, rows, options.CTX_INIT, self.pads_init)
         self.template = PromptTemplate(self.classnames, context.n_context, model, options.CLASS_TOKEN_POSITION)
         return context
 

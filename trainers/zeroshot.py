@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.prompts import PromptTemplate, clean
+from .modules.templates import ENSEMBLE, class_sentences, encode_sentences
 
 
 @TRAINER_REGISTRY.register()
@@ -20,24 +21,34 @@ class ZeroshotCLIP(PromptTrainer):
     """Radford et al. Learning Transferable Visual Models From Natural Language Supervision. ICML 2021,
     arXiv 2103.00020.
 
-    A class is its name in its task's template ("a photo of a {}, a type of pet."); all tasks are evaluated in one run.
+    A class is its name in its task's template ("a photo of a {}, a type of pet."), or with `ENSEMBLE` the mean of its
+    normalised features in seven generic templates and the task's own; all tasks are evaluated in one run.
     """
 
     uses_shots = False
+    learns_by_gradient = False
     defaults = {
+        "ENSEMBLE": False,  # average over seven generic templates and the task's own
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
+    @property
+    def variant(self) -> str:
+        return "ensemble" if self.options.ENSEMBLE else ""
+
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
-        sentences = [task.template.format(clean(name)) for task in tasks for name in task.classnames]
-        self.template = PromptTemplate(sentences, 0, model, stop="")
+        self.templates = (*ENSEMBLE, "") if self.options.ENSEMBLE else ("",)
+        self.sentences = class_sentences(tasks, self.templates, model)
         return nn.Module()
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        width = self.clip.token_embedding.embedding_dim
-        group = torch.zeros(len(self.class_task) if rows is None else len(rows), dtype=torch.long, device=self.device)
-        prefix, suffix, lengths = self.template(torch.empty(1, 0, width, device=self.device), group, rows)
-        return self.text_encoder(prefix, suffix, lengths, group)
+        if not self.options.ENSEMBLE:
+            return encode_sentences(self.sentences, self.text_encoder, rows)
+        n = len(self.templates)
+        if rows is not None:
+            rows = (n * rows.unsqueeze(1) + torch.arange(n, device=rows.device)).flatten()
+        features = encode_sentences(self.sentences, self.text_encoder, rows).float()  # (R K, E)
+        return F.normalize(F.normalize(features, dim=-1).unflatten(0, (-1, n)).mean(1), dim=-1)
 
     def train(self) -> None:
         """Nothing is learned: the test alone."""

@@ -34,7 +34,8 @@ class FeatureCache:
         self.folder: Path | None = Path(folder)
 
     def get(self, key: dict[str, Any], shape: Sequence[int], compute: Callable[[], Tensor]) -> Tensor:
-        """The tensor of `key` (JSON-able): read if it is there with `shape` (-1: any size), else computed and kept."""
+        """The tensor of `key` (JSON-able): read if it is there with `shape` (its leading sizes; -1: any), else computed
+        and kept."""
         text = json.dumps(key, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None
@@ -65,7 +66,7 @@ class FeatureCache:
 
 
 def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
-    return len(shape) == len(expected) and all(e in (-1, s) for s, e in zip(shape, expected))
+    return len(shape) >= len(expected) and all(e in (-1, s) for s, e in zip(shape, expected))
 
 
 def digest_of(module: nn.Module) -> str:
@@ -87,11 +88,11 @@ def image_list(items: Sequence[Any]) -> str:
 
 
 class FeatureLoader:
-    """In the place of an evaluation loader: the same batches with features (B, E) instead of images.
+    """In the place of an evaluation loader: the same batches with features (B, E), or (B, L, E), instead of images.
 
     Args:
         loader: a sequential loader of Dassl's DataManager.
-        encode: images (B, 3, H, W) to features (B, E).
+        encode: images (B, 3, H, W) to features.
         cache: where to keep the features of all its images.
         key: what the features depend on besides the images and the transform: weights, precision, device.
     """
@@ -140,7 +141,7 @@ class ViewImages(Dataset):
 
 
 class ViewFeatures(Dataset):
-    """A training set of features in the place of images: `features` (N, views, E), of which `view` is in use."""
+    """A training set of features in the place of images: `features` (N, views, ...), of which `view` is in use."""
 
     def __init__(self, items: Sequence[Any], features: Tensor) -> None:
         self.items, self.features = items, features

@@ -61,3 +61,53 @@ def sample_classes(rows: Tensor, label: Tensor, class_task: Tensor, rate: float)
         chosen = torch.randperm(len(candidates), device=candidates.device)[: math.ceil(rate * len(candidates))]
         kept.append(candidates[chosen])
     return torch.cat(kept).sort().values
+
+
+def knowledge_distance(text_features: Tensor, teacher_features: Tensor) -> Tensor:
+    """1 - mean cosine between the learned and the hand-made features of the classes, both (R, E): KgCoOp's L_kg.
+
+    It is half the mean squared distance of the normalised features, the form of the paper.
+    """
+    return 1 - F.cosine_similarity(text_features.float(), teacher_features.float(), dim=-1).mean()
+
+
+def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """-T^2 mean_b sum_c p_bc log q_bc with p, q the softmax of teacher's and student's logits (B, R) at temperature T
+    (ProGrad's L_kl, up to the teacher's entropy, which has no gradient). Classes at -inf in both do not count.
+    """
+    log_q = F.log_softmax(logits / temperature, dim=1)
+    p = F.softmax(teacher_logits / temperature, dim=1)
+    return -(temperature**2) * (p * log_q.masked_fill(p == 0, 0)).sum(1).mean()
+
+
+def project_conflicting(gradient: Tensor, general: Tensor, strength: float = 1.0) -> Tensor:
+    """`gradient` without its component against `general`, both of one shape: ProGrad's G_prograd.
+
+    Where their inner product is negative, `strength` times the projection of `gradient` on `general` is taken off;
+    elsewhere, and for a zero `general`, it stays as it is.
+    """
+    u = general / general.norm().clamp(min=torch.finfo(general.dtype).tiny)
+    return gradient - strength * (gradient * u).sum().clamp(max=0) * u
+
+
+@torch.no_grad()
+def sinkhorn(similarity: Tensor, epsilon: float = 0.1, threshold: float = 1e-2, max_iterations: int = 100) -> Tensor:
+    """Entropic transport plans (..., L, N) between L image tokens and N prompts, uniform on both sides, for the cost
+    1 - similarity (Cuturi, NeurIPS 2013; PLOT's inner loop), without gradient.
+
+    Iterations stop for all problems together when the mean change of the row scalings is below `threshold`.
+
+    Args:
+        similarity: (..., L, N), cosines in fp32.
+        epsilon: weight of the entropy. Below 0.025 the kernel exp(-2 / epsilon) of opposite vectors underflows.
+    """
+    kernel = ((similarity - 1) / epsilon).exp()  # K
+    n_tokens, n_prompts = similarity.shape[-2:]
+    r, c = torch.ones_like(kernel[..., 0]), torch.ones_like(kernel[..., 0, :])  # (..., L), (..., N)
+    for _ in range(max_iterations):
+        before = r
+        r = 1 / n_tokens / (kernel * c.unsqueeze(-2)).sum(-1)
+        c = 1 / n_prompts / (kernel * r.unsqueeze(-1)).sum(-2)
+        if (r - before).abs().mean() < threshold:
+            break
+    return r.unsqueeze(-1) * kernel * c.unsqueeze(-2)

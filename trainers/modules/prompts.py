@@ -97,13 +97,23 @@ class Context(nn.Module):
         model: the CLIP in whose token space the context lives.
         rows: None for one context shared by all, else one context per row.
         words: initial words ("a photo of a"); empty for N(0, 0.02^2) as in CoOp.
+        pad: keep all n_context tokens: the words are the last of them, zeros come before.
+
+    Raises:
+        ValueError: with `pad`, more words than tokens.
     """
 
-    def __init__(self, n_context: int, model: CLIP, rows: int | None = None, words: str = "") -> None:
+    def __init__(
+        self, n_context: int, model: CLIP, rows: int | None = None, words: str = "", pad: bool = False
+    ) -> None:
         super().__init__()
         if words:
             ids = torch.tensor(clip._tokenizer.encode(clean(words)), device=model.token_embedding.weight.device)
             start = model.token_embedding(ids).detach().clone()  # (M, D)
+            if pad and len(start) > n_context:
+                raise ValueError(f"CTX_INIT: {words!r} has {len(start)} tokens, more than N_CTX {n_context}")
+            if pad:
+                start = torch.cat([start.new_zeros(n_context - len(start), start.shape[1]), start])
         else:
             start = torch.empty(n_context, model.token_embedding.embedding_dim)
         shape = start.shape if rows is None else (rows, *start.shape)

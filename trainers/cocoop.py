@@ -1,0 +1,103 @@
+"""CoCoOp: a context that depends on the image."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from clip.model import CLIP
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor, nn
+
+from datasets.multitask import Task
+
+from .base import PromptTrainer
+from .modules.prompts import Context, PromptTemplate
+
+
+class ConditionalContext(Context):
+    """ctx + h(x): a shared context, shifted by what the meta network h makes of the normalised image feature."""
+
+    def __init__(self, n_context: int, model: CLIP, words: str) -> None:
+        super().__init__(n_context, model, words=words)
+        n_features = model.text_projection.shape[1]
+        hidden = max(1, n_features // 16)
+        layers = OrderedDict(
+            linear1=nn.Linear(n_features, hidden),
+            relu=nn.ReLU(inplace=True),
+            linear2=nn.Linear(hidden, self.ctx.shape[1]),
+        )
+        self.meta_net = nn.Sequential(layers)
+
+    def forward(self, image_features: Tensor) -> Tensor:
+        """Contexts (B, M, D) of normalised image features (B, E)."""
+        return self.ctx + self.meta_net(image_features).unsqueeze(1)
+
+
+@TRAINER_REGISTRY.register()
+class CoCoOp(PromptTrainer):
+    """Conditional context optimisation: Zhou, Yang, Loy, Liu. Conditional Prompt Learning for Vision-Language Models.
+    CVPR 2022, arXiv 2203.05557.
+
+    A meta network adds one vector, made of the image feature, to all context tokens; so every image has class features
+    of its own, and the loss is cross-entropy. A step encodes one prompt per image and class of the image's task, with
+    the prefix [SOS][ctx(x)] once per image. Over several tasks context and meta network are shared by all of them.
+    """
+
+    conditional = True
+    _test_task: Tensor | None = None  # (B,) of the batch in Dassl's test loop, which hands on the images alone
+
+    defaults = {
+        "N_CTX": 4,  # number of context tokens M, where CTX_INIT is empty
+        "CTX_INIT": "a photo of a",  # initial words; their number takes the place of N_CTX
+        "CSC": False,  # per-class contexts: CoCoOp has none
+        "PREC": "amp",  # fp32, amp, fp16 or bf16
+    }
+
+    def check_cfg(self, cfg: Any) -> None:
+        super().check_cfg(cfg)
+        if cfg.TRAINER.COCOOP.CSC:
+            raise ValueError(
+                "TRAINER.COCOOP.CSC: CoCoOp's context is one for all classes, so that it serves new ones; "
+                "CoOp, KgCoOp and ProGrad have one per class"
+            )
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> ConditionalContext:
+        context = ConditionalContext(self.options.N_CTX, model, self.options.CTX_INIT)
+        self.template = PromptTemplate(self.classnames, context.n_context, model)
+        return context
+
+    def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
+        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        x = F.normalize(image_features.float(), dim=-1)
+        context = self.prompts(x)  # (B, M, D), v_m(x) = v_m + h(x)
+        wanted = torch.ones(len(x), len(rows), dtype=torch.bool, device=self.device)
+        if task is not None:
+            wanted = self.class_task[rows] == task.unsqueeze(1)  # (B, R)
+        image, column = wanted.nonzero(as_tuple=True)
+        # In training one call, whose chunks the encoder recomputes in the backward pass; else few pairs at a time.
+        size = len(image) if torch.is_grad_enabled() else self.text_encoder.chunk
+        logits = [self.pair_logits(x, context, i, rows[c]) for i, c in zip(image.split(size), column.split(size))]
+        foreign = torch.full(wanted.shape, -torch.inf, device=self.device)
+        return foreign.index_put((image, column), torch.cat(logits))
+
+    def pair_logits(self, x: Tensor, context: Tensor, image: Tensor, label: Tensor) -> Tensor:
+        """Logits (P,) of pairs of an image and a class: image (P,) counts in x (B, E) and context (B, M, D)."""
+        images, group = image.unique(return_inverse=True)
+        prefix, suffix, lengths = self.template(context[images], group, label)
+        features = self.text_encoder(prefix, suffix, lengths, group).float()  # (P, E)
+        return self.clip.logit_scale.exp() * F.cosine_similarity(x[image], features, dim=-1)
+
+    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        image, label = super().parse_batch_test(batch)
+        self._test_task = self.class_task[label]
+        return image, label
+
+    def model_inference(self, image: Tensor) -> Tensor:
+        """Logits (B, C); within Dassl's test loop, which compares classes of a sample's own task, -inf elsewhere."""
+        task, self._test_task = self._test_task, None
+        with torch.no_grad(), self.autocast():
+            return self.class_logits(self.image_features(image), task=task)

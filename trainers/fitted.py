@@ -1,0 +1,82 @@
+"""Base of the methods that fit a classifier to the image features of the shots, without a training loop."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from dassl.data.data_manager import build_data_loader
+from dassl.data.transforms import build_transform
+from torch import Tensor, nn
+
+from .base import PromptTrainer
+from .modules.features import FeatureLoader
+
+
+class Classifier(nn.Module):
+    """What a method fits: `weight` (C, ...), a row per class, and a digest of the class names that it belongs to.
+
+    Args:
+        weight: a parameter if its entries are learned, or a tensor.
+        classnames: the C names.
+    """
+
+    def __init__(self, weight: Tensor, classnames: Sequence[str]) -> None:
+        super().__init__()
+        if isinstance(weight, nn.Parameter):
+            self.weight = weight
+        else:
+            self.register_buffer("weight", weight)
+        digest = hashlib.blake2b("\n".join(classnames).encode(), digest_size=16).digest()
+        self.register_buffer("classes", torch.tensor(list(digest), dtype=torch.uint8))
+
+
+class FittedTrainer(PromptTrainer):
+    """Base of LinearProbe and ProtoNet. A method overrides `fit`, which fills its `Classifier`; the features are of
+    the test transform, so that they come from the cache, and the whole training takes seconds.
+    """
+
+    learns_by_gradient = False
+
+    def build_model(self) -> None:
+        super().build_model()
+        self.max_epoch = 0  # for the record: there are no epochs
+
+    def features_of(self, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Image features (N, E), fp32 and not normalised, and global labels (N,) of the Datum `items`."""
+        loader = build_data_loader(
+            self.cfg,
+            sampler_type="SequentialSampler",
+            data_source=items,
+            batch_size=self.cfg.DATALOADER.TEST.BATCH_SIZE,
+            tfm=build_transform(self.cfg, is_train=False),
+            is_train=False,
+        )
+        if self.cfg.FEATURES.TEST_CACHE:
+            loader = FeatureLoader(loader, *self.caching)
+        batches = [(self._encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]
+        features, label = (torch.cat(column) for column in zip(*batches))
+        return features, label.to(self.device)
+
+    def fit(self) -> None:
+        """Fill `self.prompts` from the shots."""
+        raise NotImplementedError
+
+    def train(self) -> None:
+        self.time_start, self._train_start = time.time(), time.perf_counter()
+        self.fit()
+        self.save_model(self.epoch, self.output_dir)
+        self.after_train()
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """As the base, and ValueError if the classifier was fitted to other classes: it has no row for new ones."""
+        mine = self.prompts.classes.clone()
+        super().load_model(directory, epoch)
+        if not torch.equal(mine, self.prompts.classes):
+            raise ValueError(
+                f"{directory}: this {type(self).__name__} was fitted to other classes and cannot name new ones; "
+                "fit it to these, or use a method that learns prompts"
+            )

@@ -1,0 +1,139 @@
+"""LinearProbe: logistic regression on CLIP's image features."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from clip.model import CLIP
+from dassl.engine import TRAINER_REGISTRY
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+from datasets.multitask import Task
+
+from .fitted import Classifier, FittedTrainer
+
+logger = logging.getLogger(__name__)
+
+GRID = (6.0, 4.0, 2.0, 0.0, -2.0, -4.0, -6.0)  # log10 C
+
+
+@TRAINER_REGISTRY.register()
+class LinearProbe(FittedTrainer):
+    """Linear probe (LP-CLIP): Radford et al. Learning Transferable Visual Models From Natural Language Supervision.
+    ICML 2021, arXiv 2103.00020; the few-shot protocol is CoOp's (arXiv 2109.01134).
+
+    L2-regularised logistic regression on the image features of the shots, not normalised and not augmented, for each
+    task by itself. The weight C of the data is searched on the validation shots, with the task's metric: seven powers
+    of ten, then eight halvings of the interval around the best.
+    """
+
+    defaults = {
+        "C": 0.0,  # inverse strength of the regularisation; 0: searched on the validation shots
+        "STEPS": 8,  # halvings of the search
+        "MAX_ITER": 1000,  # of L-BFGS
+        "PREC": "amp",  # fp32, amp, fp16 or bf16
+    }
+
+    def check_cfg(self, cfg: Any) -> None:
+        super().check_cfg(cfg)
+        if cfg.TRAINER.LINEARPROBE.C < 0:
+            raise ValueError(f"TRAINER.LINEARPROBE.C: {cfg.TRAINER.LINEARPROBE.C} is negative; 0 searches it")
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
+        weight = torch.zeros(len(self.classnames), model.text_projection.shape[1] + 1)  # (C, E + 1), the bias last
+        return Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
+
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        """(R, E + 1): in the place of text features the classes' weights, and their biases."""
+        return self.prompts.weight if rows is None else self.prompts.weight[rows]
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            return image_features.float() @ text_features[:, :-1].T + text_features[:, -1]
+
+    def fit(self) -> None:
+        train, val = self.task_features(self.dm.dataset.train_x), None
+        if not self.options.C:
+            val = self.task_features(self.dm.dataset.val or [])
+            missing = [task.name for task, (_, label) in zip(self.tasks, val) if not len(label)]
+            if missing:
+                raise ValueError(
+                    f"LinearProbe searches C on validation shots, and there are none for {', '.join(missing)}: give "
+                    "the data set validation images, set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet"
+                )
+        for t, task in enumerate(self.tasks):
+            x, y = train[t]
+            if len(task.classnames) == 1:
+                continue  # nothing to tell apart: the zero row it has
+            log_c = np.log10(self.options.C) if self.options.C else self.search(task, x, y, *val[t])
+            logger.info("%s: C = %.3g", task.name, 10**log_c)
+            row = torch.from_numpy(self.regress(x, y, log_c)).to(self.prompts.weight)
+            self.prompts.weight[self.class_task == t] = row
+
+    def task_features(self, items: Sequence[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Features (N_t, E) and labels (N_t,) within the task, of each task."""
+        if not items:
+            return [(np.empty((0, 0)), np.empty(0, int))] * len(self.tasks)
+        features, label = self.features_of(items)
+        task = self.class_task[label]
+        offset = [int((self.class_task < t).sum()) for t in range(len(self.tasks))]
+        return [
+            (features[task == t].cpu().numpy(), (label[task == t] - offset[t]).cpu().numpy())
+            for t in range(len(self.tasks))
+        ]
+
+    def regress(self, x: np.ndarray, y: np.ndarray, log_c: float) -> np.ndarray:
+        """Weights and bias (C_t, E + 1) of the regression on x (N, E), y (N,)."""
+        model = LogisticRegression(C=10**log_c, max_iter=self.options.MAX_ITER)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # for huge C on separable shots, as in the protocol
+            model.fit(x, y)
+        weight = np.column_stack([model.coef_, model.intercept_])
+        # Of two classes scikit-learn keeps the second's log-odds.
+        return np.vstack([np.zeros_like(weight), weight]) if len(weight) == 1 else weight
+
+    def search(self, task: Task, x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray) -> float:
+        """The best log10 C on the validation shots."""
+
+        def score(log_c: float) -> float:
+            weight = self.regress(x, y, log_c)
+            prediction = (x_val @ weight[:, :-1].T + weight[:, -1]).argmax(1)
+            return metric_of(task, prediction, y_val)
+
+        return search_c(score, self.options.STEPS)
+
+
+def search_c(score: Callable[[float], float], steps: int) -> float:
+    """log10 C by CoOp's protocol: the best of GRID, then the interval of one decade to each side of it is halved
+    `steps` times towards the end with the better score, on ties the lower one."""
+    known: dict[float, float] = {}
+
+    def cached(log_c: float) -> float:
+        if log_c not in known:
+            known[log_c] = score(log_c)
+        return known[log_c]
+
+    peak = max(GRID, key=cached)
+    low, high, best = peak - 1, peak + 1, peak
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if cached(low) < cached(high):
+            best, low = high, middle
+        else:
+            best, high = low, middle
+    return best
+
+
+def metric_of(task: Task, prediction: np.ndarray, label: np.ndarray) -> float:
+    """The task's metric, accuracy or mean recall of the classes that occur, of labels (N,)."""
+    right = prediction == label
+    if task.metric == "accuracy":
+        return float(right.mean())
+    return float(np.mean([right[label == c].mean() for c in np.unique(label)]))

@@ -1,0 +1,89 @@
+"""PLOT: several prompts per class, matched to the image's regions by optimal transport."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from clip.model import CLIP
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
+
+from datasets.multitask import Task
+
+from .base import PromptTrainer
+from .modules.local_features import local_features
+from .modules.losses import sinkhorn
+from .modules.prompts import Context, PromptTemplate
+
+
+@TRAINER_REGISTRY.register()
+class PLOT(PromptTrainer):
+    """Prompt learning with optimal transport: Chen, Yao, Song, Li, Rao, Zhang. PLOT: Prompt Learning with Optimal
+    Transport for Vision-Language Models. ICLR 2023, arXiv 2210.01253.
+
+    N contexts give each class N features, and the image has one feature per region. The logit is the similarity
+    between the two sets under the entropic transport plan between them, which Sinkhorn's iterations find and which
+    has no gradient. Over several tasks the N contexts are shared by all of them.
+    """
+
+    feature_kind = "local"
+
+    defaults = {
+        "N": 4,  # number of prompts; the table's General-10 has 2
+        "N_CTX": 16,  # number of context tokens M of each
+        "CSC": False,  # per-class contexts: PLOT has none
+        "CTX_INIT": "",  # initial words of all prompts (they then start equal); their number takes the place of N_CTX
+        "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
+        "EPS": 0.1,  # weight of the transport plan's entropy
+        "THRESH": 1e-2,  # mean change of the scalings at which Sinkhorn's iterations stop
+        "MAX_ITER": 100,  # their largest number
+        "PREC": "amp",  # fp32, amp, fp16 or bf16
+    }
+
+    def check_cfg(self, cfg: Any) -> None:
+        super().check_cfg(cfg)
+        options = cfg.TRAINER.PLOT
+        if options.CSC:
+            raise ValueError(
+                "TRAINER.PLOT.CSC: PLOT's N prompts are shared by all classes; CoOp, KgCoOp and ProGrad have contexts "
+                "per class"
+            )
+        for key in ("N", "MAX_ITER"):
+            if options[key] < 1:
+                raise ValueError(f"TRAINER.PLOT.{key}: {options[key]} is not at least 1")
+        if options.EPS < 0.025:
+            raise ValueError(f"TRAINER.PLOT.EPS: {options.EPS} is below 0.025, where exp(-2 / EPS) underflows in fp32")
+
+    @property
+    def variant(self) -> str:
+        return f"{self.options.N}-prompts"
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
+        options = self.options
+        context = Context(options.N_CTX, model, options.N, options.CTX_INIT)  # (N, M, D)
+        self.template = PromptTemplate(self.classnames, context.n_context, model, options.CLASS_TOKEN_POSITION)
+        return context
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """(B, L, E): the features of the image's regions."""
+        return local_features(self.clip, image)
+
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        """(R, N, E): each class in each of the N contexts."""
+        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        n = self.options.N
+        group = torch.arange(n, device=self.device).repeat(len(rows))
+        prefix, suffix, lengths = self.template(self.prompts(), group, rows.repeat_interleave(n))
+        return self.text_encoder(prefix, suffix, lengths, group).unflatten(0, (-1, n))
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        options = self.options
+        with torch.autocast(self.device.type, enabled=False):
+            local = F.normalize(image_features.float(), dim=-1)  # (B, L, E)
+            prompts = F.normalize(text_features.float(), dim=-1)  # (R, N, E)
+            similarity = torch.einsum("ble,rne->brln", local, prompts)
+            plan = sinkhorn(similarity, options.EPS, options.THRESH, options.MAX_ITER)  # T*
+            return self.clip.logit_scale.exp() * (plan * similarity).sum((-2, -1))  # (B, R)
