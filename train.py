@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import os
 import shutil
 import sys
 import warnings
@@ -35,6 +36,8 @@ import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots  # noqa: E402
 from evaluation.records import git_commit, run_record, software_versions, write_record  # noqa: E402
+from trainers.modules import distributed  # noqa: E402
+from trainers.modules.memory import peak_memory_bytes  # noqa: E402
 
 PROJECT_ROOT = Path(__file__).resolve().parent
 # A run may be continued elsewhere: these keys do not change what it computes.
@@ -154,14 +157,15 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
     logging.getLogger(__name__).info("Dassl: %s", DASSL)
 
     trainer = build_trainer(cfg)
-    (folder / "config.yaml").write_text(cfg.dump())
-    write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
+    if distributed.rank() == 0:
+        (folder / "config.yaml").write_text(cfg.dump())
+        write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
     elif not args.no_train:
         trainer.train()
-    if trainer.test_seconds is not None:
+    if trainer.test_seconds is not None and distributed.rank() == 0:
         write_record(folder / "results.json", record_of(trainer, cfg))
 
 
@@ -179,7 +183,7 @@ def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode) -> dict:
         n_params=trainer.n_params,
         train_seconds=trainer.train_seconds,
         test_seconds=trainer.test_seconds,
-        peak_memory_bytes=trainer.peak_memory_bytes(),
+        peak_memory_bytes=peak_memory_bytes(trainer.device),
         epochs=trainer.max_epoch if trainer.n_params else 0,
         commit=git_commit(),
         versions=software_versions(),
@@ -203,18 +207,25 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    distributed.start(cfg.USE_CUDA)
+    first = distributed.rank() == 0
     fresh = not folder.exists()
-    setup_logger(cfg.OUTPUT_DIR)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    if first:
+        setup_logger(cfg.OUTPUT_DIR)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    else:
+        sys.stdout = open(os.devnull, "w")
     try:
         run(args, cfg)
     except (ValueError, OSError, FloatingPointError) as error:
         # An error of a loader's worker process arrives with the worker's traceback, the message in its last line.
         message = str(error).strip().splitlines()[-1] if str(error).startswith("Caught ") else error
-        print(f"error: {message}", file=sys.stderr)
-        if fresh and not (folder / "prompt_learner" / "checkpoint").is_file():
+        print(f"error: {message}" if first else f"process {distributed.rank()}: {message}", file=sys.stderr)
+        if first and fresh and not (folder / "prompt_learner" / "checkpoint").is_file():
             shutil.rmtree(folder, ignore_errors=True)  # nothing to resume: leave no half-written run
         return 1
+    finally:
+        distributed.stop()
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
@@ -104,6 +105,7 @@ class MultiTaskClassification(EvaluatorBase):
 
         Prints a line per task, then Dassl's `=> result` block. Raises ValueError if there are no samples.
         """
+        self._add_other_processes()
         total = sum(int(counts.sum()) for counts in self.confusion)
         if not total:
             raise ValueError("no test samples to evaluate")
@@ -127,6 +129,13 @@ class MultiTaskClassification(EvaluatorBase):
         if self.cfg.TEST.COMPUTE_CMAT:
             self._write_confusion()
         return results
+
+    def _add_other_processes(self) -> None:
+        """Under torchrun each process has counted its part of the images: sum the parts."""
+        if dist.is_available() and dist.is_initialized():
+            parts: list = [None] * dist.get_world_size()
+            dist.all_gather_object(parts, self.confusion)
+            self.confusion = [torch.stack(counts).sum(0) for counts in zip(*parts)]
 
     def _task_result(self, t: int) -> dict:
         """The result of one task, printed and with the classes that have no samples logged."""

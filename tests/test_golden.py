@@ -50,7 +50,7 @@ def case(request, toy_root, tmp_path):
     )
     trainer = build_trainer(cfg)
     arrays = golden(request.param)
-    trainer.prompts.load_state_dict(group(arrays, "init/"))
+    trainer.prompts.load_state_dict({**trainer.prompts.state_dict(), **group(arrays, "init/")})
     data = {key: torch.from_numpy(value) for key, value in golden("batches").items()}
     label = data["label"] % 5 if single else OFFSETS[data["task"]] + data["label"]
     batches = [{"img": data["images"][i], "label": label[i], "domain": data["task"][i]} for i in range(BATCHES)]
@@ -108,7 +108,7 @@ def test_plot_has_the_logits_loss_and_gradients_of_the_public_code(toy_root, tmp
     opts = ("MODEL.BACKBONE.NAME", tmp_path / "clip.npz")
     trainer = build_trainer(toy.config(toy_root, tmp_path / "run", "PLOT", *opts, dataset="ToySingle"))
     arrays = golden("single-PLOT")
-    trainer.prompts.load_state_dict(group(arrays, "init/"))
+    trainer.prompts.load_state_dict({**trainer.prompts.state_dict(), **group(arrays, "init/")})
     local, label = torch.from_numpy(arrays["tokens"])[1:].transpose(0, 1), torch.from_numpy(arrays["lab"])
     assert relative(trainer.model_inference(local), arrays["logits"]) < 1e-4
     loss, _ = trainer.compute_loss(local, label)

@@ -223,6 +223,26 @@ def test_prompts_learned_on_base_classes_serve_new_classes_of_unequal_number(toy
     assert new.tasks[2].classnames == ("DHC-8-300", "Spitfire")
 
 
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("CoOp", ("CSC", True)),
+        ("SoftCPT", ("VARIANT", "CSTA")),
+        ("CoOp", ("TSC", True)),
+        ("SoftCPT", ("VARIANT", "NATS")),
+        ("SoftCPT", ("TASK_FEATURES", "learned")),
+    ],
+)
+def test_parameters_of_classes_or_tasks_do_not_serve_as_many_others(toy_root, tmp_path, name, options):
+    """Aircraft has 5 classes: its first 3 and the 3 flowers are equal in number, and a silent mix-up otherwise."""
+    first = ("DATASET.TASKS", "aircraft model recognition", "DATASET.SUBSAMPLE_CLASSES", "base")
+    trainer = build(toy_root, tmp_path / "one", name, *options, opts=first)
+    trainer.save_model(0, str(tmp_path / "one"))
+    other = build(toy_root, tmp_path / "two", name, *options, opts=("DATASET.TASKS", "flower recognition"))
+    with pytest.raises(ValueError, match="learned for other classes or tasks"):
+        other.load_model(str(tmp_path / "one"))
+
+
 def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "base", "SoftCPT", opts=("DATASET.TASKS", "base", "OPTIM.MAX_EPOCH", 1))
     trainer.train()

@@ -19,17 +19,16 @@ from torch import Tensor, nn
 
 from datasets.multitask import Task, tasks_of
 
+from .modules import distributed
 from .modules.checkpoints import find_checkpoint, keep_only, read_prompts
-from .modules.clip_model import check_input_size, load_clip, store_in_half
+from .modules.clip_model import check_input_size, load_clip
 from .modules.features import FeatureCache, FeatureLoader, digest_of, view_loader
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
-from .modules.memory import peak_memory_bytes
+from .modules.precision import PRECISIONS, Precision
 from .modules.prompts import check_choice
 from .modules.text_encoder import TextEncoder
 
 logger = logging.getLogger(__name__)
-
-PRECISIONS = ("fp32", "amp", "fp16", "bf16")
 
 
 class PromptTrainer(TrainerX):
@@ -67,19 +66,16 @@ class PromptTrainer(TrainerX):
         return ""
 
     def check_cfg(self, cfg: Any) -> None:
-        check_choice(f"TRAINER.{type(self).__name__.upper()}.PREC", self.precision_of(cfg), PRECISIONS)
-
-    def precision_of(self, cfg: Any) -> str:
-        return cfg.TRAINER[type(self).__name__.upper()].PREC
+        name = type(self).__name__.upper()
+        check_choice(f"TRAINER.{name}.PREC", cfg.TRAINER[name].PREC, PRECISIONS)
 
     def build_model(self) -> None:
-        cfg, self.precision = self.cfg, self.precision_of(self.cfg)
+        cfg = self.cfg
         model = load_clip(cfg.MODEL.BACKBONE.NAME)
         check_input_size(cfg.INPUT.SIZE, model)
-        amp = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        self.half = {"fp16": torch.float16, "bf16": torch.bfloat16, "amp": amp}.get(self.precision)
-        if self.precision in ("fp16", "bf16"):
-            store_in_half(model, self.half)
+        self.precision = Precision(self.options.PREC, self.device)
+        self.precision.store(model)
+        self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
         self.clip = model.to(self.device)
         self.text_encoder = TextEncoder(self.clip, cfg.TRAINER.TEXT_CHUNK)
 
@@ -92,10 +88,7 @@ class PromptTrainer(TrainerX):
         if cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
         self.n_params = sum(p.numel() for p in self.prompts.parameters())
-        logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision)
-        # Gradients of fp16 underflow without scaling; bf16 has the range of fp32.
-        scaled = self.half == torch.float16 and self.device.type == "cuda"
-        self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
+        logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
         self.optim = self.sched = None
         if self.learns_by_gradient:
             self.optim = build_optimizer(self.prompts, cfg.OPTIM)
@@ -107,14 +100,15 @@ class PromptTrainer(TrainerX):
         """Let evaluation, and with FEATURES.TRAIN_VIEWS training, read features of the image tower from a cache."""
         options = self.cfg.FEATURES
         cache = FeatureCache(options.DIR or Path(self.cfg.OUTPUT_DIR).parent / "features")
-        if not (options.TEST_CACHE or options.TRAIN_VIEWS):
-            return
-        key = {"tower": digest_of(self.clip.visual), "features": self.feature_kind}
-        key |= {"precision": self.precision, "device": self.device.type}
+        key = {"features": self.feature_kind, "precision": self.precision.name, "device": self.device.type}
+        if options.TEST_CACHE or options.TRAIN_VIEWS:
+            key["tower"] = digest_of(self.clip.visual)
         self.caching = self._encode_batch, cache, key
-        if options.TEST_CACHE:
-            self.test_loader = FeatureLoader(self.test_loader, *self.caching)
-            self.val_loader = FeatureLoader(self.val_loader, *self.caching) if self.val_loader else None
+        for name in ("test_loader", "val_loader"):
+            loader = getattr(self, name)
+            if loader is not None:
+                cached = FeatureLoader(loader, *self.caching) if options.TEST_CACHE else distributed.part_of(loader)
+                setattr(self, name, cached)
 
     def _encode_batch(self, image: Tensor) -> Tensor:
         with self.autocast():
@@ -123,9 +117,6 @@ class PromptTrainer(TrainerX):
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
         """The module of learnable parameters, all in fp32."""
         raise NotImplementedError
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
@@ -151,11 +142,24 @@ class PromptTrainer(TrainerX):
     def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
         """Logits (B, R) of the classes `rows`; with `task` (B,) only those of a sample's own task need be right."""
         text_features = self._frozen_text_features if rows is None else None
-        return self.logits(image_features, self.text_features(rows) if text_features is None else text_features)
+        return self.logits(image_features, self.class_features(rows) if text_features is None else text_features)
+
+    def class_features(self, rows: Tensor | None = None) -> Tensor:
+        """`text_features`, of which each process encodes its share."""
+        if distributed.world() == 1:
+            return self.text_features(rows)
+        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        mine = rows[distributed.share(len(rows))]
+        # A process without a share encodes one class and passes on none of it.
+        local = self.text_features(mine if len(mine) else rows[:1])[: len(mine)]
+        return distributed.gather_rows(local, len(rows))
 
     def candidates(self, label: Tensor) -> Tensor | None:
-        """The classes that a training step encodes: those of the tasks in the batch; None for all of them."""
-        return classes_of_present_tasks(label, self.class_task) if len(self.tasks) > 1 else None
+        """The classes that a training step encodes, for the labels (B,) of this process's images: those of the tasks in
+        the whole batch; None for all of them."""
+        if len(self.tasks) == 1:
+            return None
+        return classes_of_present_tasks(distributed.gather_labels(label), self.class_task)
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Loss and logged values of a batch: image_features (B, E), label (B,) global."""
@@ -173,12 +177,14 @@ class PromptTrainer(TrainerX):
 
     def forward_backward(self, batch: dict[str, Any]) -> dict[str, float]:
         image, label = self.parse_batch_train(batch)[:2]
+        # Losses are means over a process's images: weighted by its share of the batch they add up to the batch's.
+        self.batch_share = distributed.share_of_batch(len(label))
         with self.autocast():
             loss, logs = self.compute_loss(self.image_features(image), label)
-        self.update_prompts(loss)
+        self.update_prompts(loss * self.batch_share)
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        return {"loss": loss.item(), **logs}
+        return distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
 
     def update_prompts(self, loss: Tensor) -> None:
         """One backward pass and one optimiser step (`steps_per_batch` of them, see SoftCPT's SCHEDULE)."""
@@ -196,18 +202,25 @@ class PromptTrainer(TrainerX):
     def backward(self, loss: Tensor) -> None:
         """Fill the parameters' gradients; `loss` may carry the gradient scaler's factor."""
         loss.backward()
+        distributed.sum_gradients(self.prompts)
 
     def before_train(self) -> None:
         start = time.perf_counter()
         views = self.cfg.FEATURES.TRAIN_VIEWS
         if views:
             self.train_loader_x = view_loader(self.train_loader_x, *self.caching, views, self.cfg.SEED)
+        self.train_loader_x = distributed.sharded(self.train_loader_x)
         super().before_train()
         self._train_start = start
 
     def before_epoch(self) -> None:
         if self.cfg.FEATURES.TRAIN_VIEWS:
             self.train_loader_x.dataset.set_epoch(self.epoch)
+        distributed.spread_seeds(self.cfg.SEED, self.epoch)
+
+    def init_writer(self, log_dir: str) -> None:
+        if distributed.rank() == 0:
+            super().init_writer(log_dir)
 
     def after_train(self) -> None:
         if self.start_epoch == 0:  # the time of a resumed run is not known
@@ -216,8 +229,10 @@ class PromptTrainer(TrainerX):
 
     def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
         """Save, and keep one resumable checkpoint: the one just written takes the place of the one before."""
-        super().save_model(epoch, directory, **kwargs)
-        keep_only(Path(directory, "prompt_learner"), epoch + 1)
+        if distributed.rank() == 0:
+            super().save_model(epoch, directory, **kwargs)
+            keep_only(Path(directory, "prompt_learner"), epoch + 1)
+        distributed.wait()
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
@@ -227,7 +242,7 @@ class PromptTrainer(TrainerX):
         start = time.perf_counter()
         self.set_model_mode("eval")
         with self.autocast():
-            self._frozen_text_features = None if self.conditional else self.text_features()
+            self._frozen_text_features = None if self.conditional else self.class_features()
             try:
                 result = super().test(split)
             finally:
@@ -239,9 +254,6 @@ class PromptTrainer(TrainerX):
         """Logits (B, C) over the classes of all tasks; image (B, 3, H, W)."""
         with torch.no_grad(), self.autocast():
             return self.class_logits(self.image_features(image))
-
-    def peak_memory_bytes(self) -> int:
-        return peak_memory_bytes(self.device)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load the prompts that a run saved: of `epoch`, else the best of the validation set, else the last.

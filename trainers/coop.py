@@ -50,7 +50,7 @@ class CoOp(PromptTrainer):
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
         options = self.options
-        rows = len(self.classnames) if options.CSC else len(tasks) if options.TSC else None
+        rows = self.classnames if options.CSC else [task.name for task in tasks] if options.TSC else None
         context = Context(options.N_CTX, model, rows, options.CTX_INIT, self.pads_init)
         self.template = PromptTemplate(self.classnames, context.n_context, model, options.CLASS_TOKEN_POSITION)
         return context

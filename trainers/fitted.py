@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +12,12 @@ from dassl.data.transforms import build_transform
 from torch import Tensor, nn
 
 from .base import PromptTrainer
+from .modules.checkpoints import register_owners
 from .modules.features import FeatureLoader
 
 
 class Classifier(nn.Module):
-    """What a method fits: `weight` (C, ...), a row per class, and a digest of the class names that it belongs to.
+    """What a method fits: `weight` (C, ...), a row per class.
 
     Args:
         weight: a parameter if its entries are learned, or a tensor.
@@ -30,8 +30,7 @@ class Classifier(nn.Module):
             self.weight = weight
         else:
             self.register_buffer("weight", weight)
-        digest = hashlib.blake2b("\n".join(classnames).encode(), digest_size=16).digest()
-        self.register_buffer("classes", torch.tensor(list(digest), dtype=torch.uint8))
+        register_owners(self, classnames)
 
 
 class FittedTrainer(PromptTrainer):
@@ -70,13 +69,3 @@ class FittedTrainer(PromptTrainer):
         self.fit()
         self.save_model(self.epoch, self.output_dir)
         self.after_train()
-
-    def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """As the base, and ValueError if the classifier was fitted to other classes: it has no row for new ones."""
-        mine = self.prompts.classes.clone()
-        super().load_model(directory, epoch)
-        if not torch.equal(mine, self.prompts.classes):
-            raise ValueError(
-                f"{directory}: this {type(self).__name__} was fitted to other classes and cannot name new ones; "
-                "fit it to these, or use a method that learns prompts"
-            )

@@ -51,7 +51,7 @@ class KgCoOp(CoOp):
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
         rows = self.candidates(label)
-        text_features = self.text_features(rows)  # (R, E)
+        text_features = self.class_features(rows)  # (R, E)
         loss, logs = self.cross_entropy(self.logits(image_features, text_features), label, rows)
         distance = knowledge_distance(text_features, self.teacher if rows is None else self.teacher[rows])  # L_kg
         return loss + self.options.W * distance, {**logs, "distance": distance.item()}  # L_ce + w L_kg

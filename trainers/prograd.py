@@ -13,6 +13,7 @@ from torch import Tensor
 from datasets.multitask import Task
 
 from .coop import CoOp
+from .modules.distributed import sum_over_ranks
 from .modules.losses import distillation_loss, project_conflicting, within_task
 from .modules.prompts import Context
 from .modules.templates import check_template, class_sentences, encode_sentences
@@ -69,8 +70,9 @@ class ProGrad(CoOp):
     def backward(self, loss: Tensor) -> None:
         general_loss = self.general_loss if self.scaler is None else self.scaler.scale(self.general_loss)
         parameters = list(self.prompts.parameters())
+        general_loss = general_loss * self.batch_share
         general = torch.autograd.grad(general_loss, parameters, retain_graph=True)  # G_g
         domain = torch.autograd.grad(loss, parameters)  # G_d
-        for parameter, g_d, g_g in zip(parameters, domain, general):
+        for parameter, g_d, g_g in zip(parameters, map(sum_over_ranks, domain), map(sum_over_ranks, general)):
             parameter.grad = project_conflicting(g_d, g_g, self.options.LAMBDA)  # G_prograd
         self.general_loss = None

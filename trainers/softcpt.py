@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from datasets.multitask import Task
 
 from .base import PromptTrainer
+from .modules import distributed
+from .modules.checkpoints import register_owners
 from .modules.losses import sample_classes
 from .modules.prompts import Context, PromptTemplate, check_choice
 from .modules.text_encoder import TextEncoder
@@ -62,18 +64,20 @@ class SoftContextSharing(nn.Module):
     def __init__(self, options: Any, model: CLIP, encoder: TextEncoder, tasks: Sequence[Task]) -> None:
         super().__init__()
         classnames = [name for task in tasks for name in task.classnames]
+        names = [task.name for task in tasks]
         self.encoder = encoder
         n_features, width = model.text_projection.shape[1], model.token_embedding.embedding_dim
         self.task_branch = options.META_NET != "lincls"
         if options.TASK_FEATURES == "learned":
             self.task_features = nn.Parameter(0.02 * torch.randn(len(tasks), n_features))  # (T, E)
+            register_owners(self, names)
         elif self.task_branch:
-            rows = len(tasks) if options.VARIANT.endswith("TS") else None
+            rows = names if options.VARIANT.endswith("TS") else None
             self.task_context = Context(options.TASK_N_CTX, model, rows, options.TASK_CTX_INIT)
-            self.task_template = PromptTemplate([t.name for t in tasks], self.task_context.n_context, model)
+            self.task_template = PromptTemplate(names, self.task_context.n_context, model)
         self.class_branch = not options.VARIANT.startswith("NA")
         if self.class_branch:
-            rows = len(classnames) if options.VARIANT.startswith("CS") else None
+            rows = classnames if options.VARIANT.startswith("CS") else None
             self.class_context = Context(options.CLASS_N_CTX, model, rows, options.CLASS_CTX_INIT)
             self.class_template = PromptTemplate(classnames, self.class_context.n_context, model)
         self.meta_net = MetaNet(
@@ -174,7 +178,8 @@ class SoftCPT(PromptTrainer):
         if rate == 1:
             return rows
         rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
-        return sample_classes(rows, label, self.class_task, rate)
+        label = distributed.gather_labels(label)
+        return distributed.from_first_rank(sample_classes(rows, label, self.class_task, rate))
 
     def update_lr(self, names: list[str] | None = None) -> None:
         for _ in range(self.steps_per_batch):

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from dassl.utils import load_checkpoint
-from torch import Tensor
+from torch import Tensor, nn
 
 # Upstream checkpoints of the CoOp family carry the embeddings of their own class names, under these names.
 FROZEN_TOKENS = re.compile(r"(^|\.)token_(prefix|suffix)$")
+OWNERS = re.compile(r"(^|\.)owners$")
+
+
+def register_owners(module: nn.Module, names: Sequence[str]) -> None:
+    """Save with a module the digest of the classes or tasks that its rows belong to.
+
+    Without it, rows learned for some classes would load for as many others without a word.
+    """
+    digest = hashlib.blake2b("\n".join(names).encode(), digest_size=16).digest()
+    module.register_buffer("owners", torch.tensor(list(digest), dtype=torch.uint8))
 
 
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
@@ -29,6 +42,8 @@ def read_prompts(path: Path, expected: dict[str, Tensor], method: str) -> dict[s
     """The learnable tensors of a checkpoint; ValueError where they are not those that the method expects."""
     state = load_checkpoint(str(path))["state_dict"]
     state = {key: value for key, value in state.items() if not FROZEN_TOKENS.search(key)}
+    # Upstream checkpoints do not say whose rows they hold.
+    state = {**{key: value.cpu() for key, value in expected.items() if OWNERS.search(key)}, **state}
     if state.keys() != expected.keys():
         raise ValueError(
             f"{path} is no checkpoint of this {method}: it holds {sorted(state)}, expected are {sorted(expected)}"
@@ -38,6 +53,11 @@ def read_prompts(path: Path, expected: dict[str, Tensor], method: str) -> dict[s
             raise ValueError(
                 f"{path}: {key} has shape {tuple(value.shape)}, this {method} expects {tuple(expected[key].shape)}; "
                 "was it trained with other classes, tasks, N_CTX or another backbone?"
+            )
+        if OWNERS.search(key) and not torch.equal(value, expected[key].cpu()):
+            raise ValueError(
+                f"{path} was learned for other classes or tasks: this {method} has parameters of their own for each, "
+                "which do not serve new ones; train it on these, or use a method or variant that shares them"
             )
     return state
 

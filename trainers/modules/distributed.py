@@ -8,12 +8,13 @@ All functions are the identity in one process.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, Subset
 
 
 def start(use_cuda: bool) -> None:
@@ -23,6 +24,11 @@ def start(use_cuda: bool) -> None:
         if cuda:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("nccl" if cuda else "gloo")
+
+
+def stop() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def rank() -> int:
@@ -61,21 +67,26 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_labels(label: Tensor) -> Tensor:
-    """(B',) the labels of all ranks' batches, whatever their sizes, in the order of the ranks."""
+    """(B',) the labels of all ranks' batches, in the order of the ranks."""
+    return gather_parts([label]).to(label.device)
+
+
+def gather_parts(parts: list[Tensor]) -> Tensor:
+    """The concatenation of all ranks' lists of tensors (n, ...), of any lengths, in the order of the ranks."""
     if world() == 1:
-        return label
-    parts: list[Tensor] = [None] * world()
-    dist.all_gather_object(parts, label.cpu())
-    return torch.cat(parts).to(label.device)
+        return torch.cat(parts)
+    lists: list = [None] * world()
+    dist.all_gather_object(lists, [part.cpu() for part in parts])
+    return torch.cat([part for parts in lists for part in parts])
 
 
-def from_first_rank(value: Tensor) -> Tensor:
+def from_first_rank(value: Tensor | None) -> Tensor | None:
     """The value of rank 0: what is drawn at random must be drawn once."""
     if world() == 1:
         return value
-    values = [value.cpu()]
+    values = [None if value is None else value.cpu()]
     dist.broadcast_object_list(values)
-    return values[0].to(value.device)
+    return values[0] if value is None else values[0].to(value.device)
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
@@ -134,9 +145,40 @@ def sharded(loader: DataLoader) -> DataLoader:
     )
 
 
-def on_first_rank(function: Callable[..., None], *args: object) -> None:
-    """Call a function that writes files on rank 0 alone; the others wait for it."""
-    if rank() == 0:
-        function(*args)
+def part_of(loader: DataLoader) -> DataLoader:
+    """This rank's part of a sequential evaluation loader."""
+    if world() == 1:
+        return loader
+    part = share(len(loader.dataset))
+    images = Subset(loader.dataset, range(part.start, part.stop))
+    return DataLoader(images, batch_size=loader.batch_size, num_workers=loader.num_workers)
+
+
+def share_of_batch(count: int) -> float:
+    """`count` over its sum over the ranks."""
+    return 1.0 if world() == 1 else count / sum_over_ranks(_on_backend(torch.tensor(float(count)))).item()
+
+
+def weighted_sums(values: dict[str, float], weight: float) -> dict[str, float]:
+    """The sums over the ranks of each rank's values times its weight."""
+    if world() == 1:
+        return values
+    sums = sum_over_ranks(_on_backend(torch.tensor(list(values.values()), dtype=torch.float64) * weight))
+    return dict(zip(values, sums.tolist()))
+
+
+def spread_seeds(seed: int, epoch: int) -> None:
+    """Let the ranks' augmentations differ; rank 0 draws on, the others start every epoch anew."""
+    if rank() > 0:
+        torch.manual_seed((max(seed, 0) * 100_003 + epoch) * 10_007 + rank())
+        random.seed(torch.initial_seed())
+
+
+def wait() -> None:
+    """Until all ranks are here."""
     if world() > 1:
         dist.barrier()
+
+
+def _on_backend(value: Tensor) -> Tensor:
+    return value.cuda() if dist.get_backend() == "nccl" else value

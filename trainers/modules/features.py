@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from .distributed import from_first_rank, gather_parts, part_of, rank, share
+
 logger = logging.getLogger(__name__)
 
 Encode = Callable[[Tensor], Tensor]
@@ -39,6 +41,15 @@ class FeatureCache:
         text = json.dumps(key, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None
+        # One rank looks, so that all of them read or all compute.
+        tensor = from_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
+        if tensor is None:
+            tensor = compute().contiguous()
+            if path is not None and rank() == 0:
+                self._write(path, tensor, digest)
+        return tensor
+
+    def _read(self, path: Path | None, digest: str, shape: Sequence[int]) -> Tensor | None:
         if path is not None and path.is_file():
             try:
                 with safe_open(path, "pt") as file:
@@ -48,10 +59,7 @@ class FeatureCache:
                 logger.warning("%s holds features of other contents or shape: rebuilt", path)
             except (SafetensorError, OSError) as error:
                 logger.warning("%s cannot be read (%s): rebuilt", path, error)
-        tensor = compute().contiguous()
-        if path is not None:
-            self._write(path, tensor, digest)
-        return tensor
+        return None
 
     def _write(self, path: Path, tensor: Tensor, digest: str) -> None:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -101,19 +109,21 @@ class FeatureLoader:
         self.loader, self.encode, self.cache, self.key = loader, encode, cache, key
 
     def __len__(self) -> int:
-        return len(self.loader)
+        """Number of this process's batches."""
+        part = share(len(self.loader.dataset))
+        return -(-(part.stop - part.start) // self.loader.batch_size)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         items = self.loader.dataset.data_source
         key = {**self.key, "transform": str(self.loader.dataset.transform), "images": image_list(items)}
         features = self.cache.get(key, (len(items), -1), self._encode_all)
         labels = torch.tensor([item.label for item in items])
-        size = self.loader.batch_size
-        for image, label in zip(features.split(size), labels.split(size)):
+        size, part = self.loader.batch_size, share(len(items))
+        for image, label in zip(features[part].split(size), labels[part].split(size)):
             yield {"img": image, "label": label}
 
     def _encode_all(self) -> Tensor:
-        return torch.cat([self.encode(batch["img"]).cpu() for batch in self.loader])
+        return gather_parts([self.encode(batch["img"]).cpu() for batch in part_of(self.loader)])
 
 
 class ViewImages(Dataset):
@@ -130,9 +140,8 @@ class ViewImages(Dataset):
         with torch.random.fork_rng(devices=[]):
             state = random.getstate()
             for view in range(self.views):
-                seed = int.from_bytes(
-                    hashlib.blake2b(f"{self.seed} {index} {view}".encode(), digest_size=6).digest(), "big"
-                )
+                digest = hashlib.blake2b(f"{self.seed} {index} {view}".encode(), digest_size=6).digest()
+                seed = int.from_bytes(digest, "big")
                 torch.manual_seed(seed)
                 random.seed(seed)
                 views.append(self.transform(image))
@@ -181,8 +190,9 @@ def view_loader(
         )
         # A loader draws its workers' seed from the global generator: what is trained must not depend on the cache.
         with torch.random.fork_rng(devices=[]):
-            batches = [encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views)) for batch in images]
-        return torch.cat(batches)
+            return gather_parts(
+                [encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views)) for batch in part_of(images)]
+            )
 
     key = {**key, "transform": str(transform), "images": image_list(items), "views": views, "seed": seed}
     features = cache.get(key, (len(items), views, -1), encode_all)

@@ -9,6 +9,8 @@ from clip import clip
 from clip.model import CLIP
 from torch import Tensor, nn
 
+from .checkpoints import register_owners
+
 POSITIONS = ("end", "middle", "front")
 
 
@@ -95,7 +97,8 @@ class Context(nn.Module):
     Args:
         n_context: number of tokens M; with `words` their number of tokens counts instead.
         model: the CLIP in whose token space the context lives.
-        rows: None for one context shared by all, else one context per row.
+        rows: None for one context shared by all, a number of contexts, or the names of what each context belongs to: a
+            checkpoint then serves the same names only.
         words: initial words ("a photo of a"); empty for N(0, 0.02^2) as in CoOp.
         pad: keep all n_context tokens: the words are the last of them, zeros come before.
 
@@ -104,7 +107,7 @@ class Context(nn.Module):
     """
 
     def __init__(
-        self, n_context: int, model: CLIP, rows: int | None = None, words: str = "", pad: bool = False
+        self, n_context: int, model: CLIP, rows: int | Sequence[str] | None = None, words: str = "", pad: bool = False
     ) -> None:
         super().__init__()
         if words:
@@ -116,6 +119,9 @@ class Context(nn.Module):
                 start = torch.cat([start.new_zeros(n_context - len(start), start.shape[1]), start])
         else:
             start = torch.empty(n_context, model.token_embedding.embedding_dim)
+        if rows is not None and not isinstance(rows, int):
+            register_owners(self, rows)
+            rows = len(rows)
         shape = start.shape if rows is None else (rows, *start.shape)
         self.ctx = nn.Parameter(start.expand(shape).clone())
         if not words:

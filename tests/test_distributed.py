@@ -1,0 +1,57 @@
+"""Two processes (gloo) against one: the same losses, parameters and results, and files written once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import toy
+
+SCRIPT = Path(__file__).with_name("toy_process.py")
+
+
+def start(processes: int, out: Path, arguments: list[str]) -> subprocess.CompletedProcess:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    env = {**os.environ, "LOSSES": str(out.with_suffix(".json")), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *launch, str(SCRIPT), *arguments], capture_output=True, text=True, env=env)
+
+
+def losses(out: Path) -> list[float]:
+    return json.loads(out.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize(
+    "method, options",
+    [
+        ("SoftCPT", ["TRAINER.SOFTCPT.VARIANT", "CATS", "TRAINER.SOFTCPT.CLASS_SAMPLE_RATE", "0.5"]),
+        ("CoOp", ["TRAINER.COOP.CSC", "True"]),
+    ],
+)
+def test_two_processes_compute_what_one_does(toy_root, tmp_path, method, options):
+    runs = {}
+    for processes in (1, 2):
+        out = tmp_path / f"run{processes}" / "run"
+        out.parent.mkdir()
+        # Views: an image's augmentation then depends on the image, not on who reads it.
+        arguments = toy.arguments(toy_root, out, method, "FEATURES.TRAIN_VIEWS", 2, "DATALOADER.TRAIN_X.BATCH_SIZE", 7)
+        done = start(processes, out, [*arguments, *options])
+        assert done.returncode == 0, done.stderr
+        state = torch.load(out / "prompt_learner/model.pth.tar-2", weights_only=True)["state_dict"]
+        runs[processes] = losses(out), state, json.loads((out / "results.json").read_text()), done.stdout
+    one, two = runs[1], runs[2]
+    np.testing.assert_allclose(two[0], one[0], rtol=1e-4)
+    for key, value in one[1].items():
+        torch.testing.assert_close(two[1][key], value, rtol=1e-4, atol=1e-6)
+    assert two[2]["tasks"] == one[2]["tasks"]
+    assert two[3].count("=> result") == 1  # only rank 0 prints
+
+
+def test_more_processes_than_images_in_a_batch_is_an_error(toy_root, tmp_path):
+    arguments = toy.arguments(toy_root, tmp_path / "run", "CoOp", "DATALOADER.TRAIN_X.BATCH_SIZE", 1)
+    done = start(2, tmp_path / "run", arguments)
+    assert done.returncode != 0 and done.stderr.count("error: ") == 1
+    assert "a batch of 1 images" in done.stderr and not (tmp_path / "run").exists()
