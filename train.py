@@ -90,6 +90,8 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     given = [item for key, value in flags.items() if value not in ("", None) for item in (key, value)]
     merge_list(cfg, given)
     merge_list(cfg, args.opts)
+    if cfg.DATALOADER.NUM_WORKERS < 0:
+        cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
     cfg.freeze()
     return cfg
 

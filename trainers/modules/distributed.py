@@ -39,6 +39,12 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def cores_per_process() -> int:
+    """The processors that this process may use, shared with the other processes of this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
 def share(count: int) -> slice:
     """This rank's part of `count` things: contiguous, of sizes that differ by one at most."""
     return slice(count * rank() // world(), count * (rank() + 1) // world())
