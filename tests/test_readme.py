@@ -43,7 +43,7 @@ def test_every_training_command_is_understood(monkeypatch):
 
 
 def test_every_config_key_and_default_of_softcpts_table_is_true():
-    cfg = toy.config("", "", "CoOp")
+    cfg = train.setup_cfg(train.parse_args([]))
     rows = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \| (.*?) \|", README, re.M)
     checked = 0
     for keys, default in rows:
