@@ -14,7 +14,7 @@ class DemoShape(SplitDataset):
 
     dataset_dir = "demo/shape"
     task_name = "outline shape recognition"
-    template = "a drawing of a {}."
+    template = "a photo of a {}."
     how_to_get = HOW_TO_GET
 
 
@@ -23,8 +23,8 @@ class DemoColour(SplitDataset):
     """10 colours of objects of any shape."""
 
     dataset_dir = "demo/colour"
-    task_name = "ink colour recognition"
-    template = "a drawing in {}."
+    task_name = "bright ink colour recognition"
+    template = "a photo of a {} object."
     how_to_get = HOW_TO_GET
 
 
@@ -34,7 +34,7 @@ class DemoTexture(SplitDataset):
 
     dataset_dir = "demo/texture"
     task_name = "surface texture recognition"
-    template = "{} texture."
+    template = "a photo of a {} texture."
     how_to_get = HOW_TO_GET
 
 
@@ -44,7 +44,7 @@ class DemoCount(SplitDataset):
 
     dataset_dir = "demo/count"
     task_name = "counting the number of objects"
-    template = "a drawing with {} objects."
+    template = "a photo of {} objects."
     how_to_get = HOW_TO_GET
 
 
@@ -54,7 +54,7 @@ class DemoBackground(SplitDataset):
 
     dataset_dir = "demo/background"
     task_name = "background scene recognition"
-    template = "a drawing on {}."
+    template = "a photo of a {} scene."
     how_to_get = HOW_TO_GET
 
 
@@ -64,7 +64,7 @@ class DemoHandwriting(SplitDataset):
 
     dataset_dir = "demo/handwriting"
     task_name = "handwritten digit recognition"
-    template = "a handwritten {}."
+    template = "a photo of the number {}."
     how_to_get = HOW_TO_GET
 
 
@@ -74,7 +74,7 @@ class DemoSign(SplitDataset):
 
     dataset_dir = "demo/sign"
     task_name = "coloured road sign recognition"
-    template = "a {} road sign."
+    template = "a photo of a {} sign."
     how_to_get = HOW_TO_GET
 
 

@@ -1,0 +1,231 @@
+"""Draws the offline benchmark: seven small classification tasks in one sketchy style, with CoOp's split files.
+
+    python scripts/demo/render.py [--out data/demo] [--seed 0]      draws what is missing (about 15 s on 2 cores)
+    python scripts/demo/render.py --sheet sheet.png                 a contact sheet of the benchmark
+
+Writes <out>/<task>/images/<class>/*.png (64 x 64) and, last, <out>/<task>/split_zhou_Demo<Task>.json. A task that is
+complete and of this version and seed is kept. `handwriting` holds real digits, scanned at 8 x 8 pixels by the
+authors of scikit-learn's `load_digits` data set (Alpaydin and Kaynak, UCI, 1998), inked and toned as the drawings are.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import shutil
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.demo import scenes, surfaces, world
+from scripts.demo.scenes import Scene
+from scripts.demo.world import Style
+
+VERSION = 2  # of the pictures; raise it with every change to them
+SPLITS = {"train": 24, "val": 4, "test": 40}  # images per class
+
+# Class names of each task, and what in the drawn world each of them is.
+TASKS: dict[str, dict[str, dict]] = {
+    "shape": {
+        name: {"shape": shape}
+        for name, shape in zip(
+            "disc square wedge star heart plus crescent dart pentagon diamond donut dome".split(),
+            world.SHAPES,
+            strict=True,
+        )
+    },
+    "colour": {
+        name: {"colour": colour}
+        for name, colour in zip(
+            "crimson amber lemon emerald azure violet rose chocolate ebony silver".split(), world.COLOURS, strict=True
+        )
+    },
+    "texture": {
+        name: {"texture": texture}
+        for name, texture in zip(
+            "flat banded dotted chessboard meshed rippled grainy".split(),
+            surfaces.TEXTURES,
+            strict=True,
+        )
+    },
+    "count": {name: {"count": i + 1} for i, name in enumerate("one two three four five".split())},
+    "background": {place: {"background": place} for place in surfaces.BACKGROUNDS},
+    "handwriting": {
+        name: {"digit": i} for i, name in enumerate("zero one two three four five six seven eight nine".split())
+    },
+    "sign": {
+        name: {"colour": name.split()[0], "shape": shape}
+        for name, shape in {
+            "red disc": "circle",
+            "red wedge": "triangle",
+            "blue disc": "circle",
+            "blue square": "square",
+            "yellow wedge": "triangle",
+            "yellow diamond": "rhombus",
+            "green square": "square",
+            "green pentagon": "pentagon",
+            "black diamond": "rhombus",
+            "black pentagon": "pentagon",
+        }.items()
+    },
+}
+
+
+def split_file(out: Path, task: str) -> Path:
+    return out / task / f"split_zhou_Demo{task.capitalize()}.json"
+
+
+def file_name(split: str, index: int) -> str:
+    return f"{split}_{index:03d}.png"
+
+
+def random_style(rng: np.random.Generator) -> Style:
+    """The hand that drew the benchmark, common to all tasks: an old notebook with ruled, yellowed pages, doubled pencil
+    lines, misprinted fills and faded inks, copied by a poor machine."""
+    return Style(
+        outline=rng.uniform(0.7, 1.4),
+        ink=tuple(rng.uniform(0.12, 0.35, 3)),
+        strokes=3,
+        wobble=rng.uniform(0.03, 0.07),
+        misprint=1.8,
+        clutter=int(rng.poisson(1.2)),
+        fade=rng.uniform(0.35, 0.45),
+        ruled=rng.uniform(0.5, 0.6),
+        tint=tuple(np.array([1.0, 0.9, 0.72]) * rng.uniform(0.9, 1.0) + rng.normal(0, 0.02, 3)),
+        lift=rng.uniform(0.33, 0.43),
+        blur=rng.uniform(0.3, 0.5),
+        vignette=rng.uniform(0.3, 0.4),
+        noise=rng.uniform(0.02, 0.04),
+    )
+
+
+def random_scene(task: str, fixed: dict, rng: np.random.Generator) -> Scene:
+    """A scene of one class: what the class says is `fixed`, all else is drawn."""
+    place = rng.choice(["paper", "plain", "scene"], p=[0.65, 0.1, 0.25])
+    most = {"shape": 2, "colour": 3, "texture": 2, "background": 4}.get(task, 1)
+    drawn = {
+        "kind": {"handwriting": "digit", "sign": "sign"}.get(task, "objects"),
+        "shape": str(rng.choice(world.SHAPES)),
+        "colour": str(rng.choice(list(world.COLOURS))),
+        "texture": "plain" if rng.uniform() < 0.5 else str(rng.choice(surfaces.TEXTURES)),
+        "count": 1 if rng.uniform() < 0.5 else int(rng.integers(1, most + 1)),
+        "background": str(rng.choice(surfaces.BACKGROUNDS)) if place == "scene" else str(place),
+        "filled": task in ("colour", "texture") or bool(rng.uniform() < 0.8),
+    }
+    return Scene(**{**drawn, **fixed})
+
+
+def scanned_digits(seed: int) -> list[list[np.ndarray]]:
+    """For each digit its scans, arrays (8, 8) in [0, 1], in an order drawn from the seed."""
+    from sklearn.datasets import load_digits  # here, since only this task needs it and it is slow to import
+
+    data = load_digits()
+    found = [
+        [image / 16.0 for image, label in zip(data.images, data.target, strict=True) if label == d] for d in range(10)
+    ]
+    for images in found:
+        random.Random(seed).shuffle(images)
+    return found
+
+
+def digit_mask(scan: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A scan (8, 8) enlarged to a mask (S, S), moved and turned a little."""
+    side = int(rng.integers(36, 58))
+    big = Image.fromarray((scan * 255).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+    canvas = Image.new("L", (world.SIZE, world.SIZE))
+    canvas.paste(big, tuple(int((world.SIZE - side) / 2 + d) for d in rng.uniform(-5, 5, 2)))
+    return np.asarray(canvas.rotate(rng.normal(0, 8), Image.Resampling.BILINEAR), np.float32) / 255
+
+
+def draw_class(out: Path, task: str, name: str, seed: int, sizes: dict[str, int]) -> None:
+    """Draws all images of one class; each depends on (seed, task, class, image number) alone."""
+    folder = out / task / "images" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    fixed = TASKS[task][name]
+    scans = scanned_digits(seed)[fixed["digit"]] if task == "handwriting" else None
+    numbers = [(split, i) for split, size in sizes.items() for i in range(size)]
+    for number, (split, i) in enumerate(numbers):
+        rng = np.random.default_rng([seed, list(TASKS).index(task), list(TASKS[task]).index(name), number])
+        mask = digit_mask(scans[number], rng) if scans else None
+        picture = scenes.draw(random_scene(task, fixed, rng), random_style(rng), rng, mask)
+        Image.fromarray(picture).save(folder / file_name(split, i))
+
+
+def is_complete(out: Path, task: str, seed: int, sizes: dict[str, int]) -> bool:
+    """Whether a task was drawn to its end by this version, with this seed and these sizes, and no image is missing."""
+    try:
+        stamp = json.loads((out / task / "rendered.json").read_text())
+        split = json.loads(split_file(out, task).read_text())
+    except (OSError, ValueError):
+        return False
+    present = {f"{f.parent.name}/{f.name}" for f in (out / task / "images").glob("*/*.png")}
+    listed = {item[0] for items in split.values() for item in items}
+    return stamp == {"version": VERSION, "seed": seed, "sizes": sizes} and listed <= present
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes the file in one piece, so that it is never seen half written."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1))
+    os.replace(part, path)
+
+
+def render(out: Path, seed: int = 0, sizes: dict[str, int] | None = None, workers: int = 2) -> list[str]:
+    """Draws the tasks that are not complete and returns their names.
+
+    Args:
+        sizes: images per class for "train", "val" and "test"; SPLITS if None.
+    """
+    sizes = sizes or SPLITS
+    missing = [task for task in TASKS if not is_complete(out, task, seed, sizes)]
+    for task in missing:
+        split_file(out, task).unlink(missing_ok=True)
+        shutil.rmtree(out / task / "images", ignore_errors=True)
+    jobs = [(out, task, name, seed, sizes) for task in missing for name in TASKS[task]]
+    if workers > 1 and jobs:
+        with ProcessPoolExecutor(workers) as pool:
+            list(pool.map(draw_class, *zip(*jobs, strict=True)))
+    else:
+        list(itertools.starmap(draw_class, jobs))
+    for task in missing:
+        names = list(TASKS[task])
+        content = {
+            split: [
+                [f"{name}/{file_name(split, i)}", label, name] for label, name in enumerate(names) for i in range(n)
+            ]
+            for split, n in sizes.items()
+        }
+        write_json(out / task / "rendered.json", {"version": VERSION, "seed": seed, "sizes": sizes})
+        write_json(split_file(out, task), content)
+    return missing
+
+
+def contact_sheet(path: Path, seed: int = 0, columns: int = 12) -> None:
+    """One row of examples per task, its classes in turn."""
+    rows = []
+    for t, task in enumerate(TASKS):
+        row = []
+        for i, fixed in zip(range(columns), itertools.cycle(TASKS[task].values())):
+            rng = np.random.default_rng([seed, 1000 + t, i])
+            mask = digit_mask(scanned_digits(seed)[fixed["digit"]][-1 - i], rng) if task == "handwriting" else None
+            row.append(scenes.draw(random_scene(task, fixed, rng), random_style(rng), rng, mask))
+        rows.append(np.concatenate(row, 1))
+    Image.fromarray(np.concatenate(rows)).save(path)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("data/demo"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file and draw nothing else")
+    args = parser.parse_args()
+    if args.sheet:
+        contact_sheet(args.sheet, args.seed)
+    else:
+        drawn = render(args.out, args.seed)
+        print(f"{args.out}: drew {', '.join(drawn)}" if drawn else f"{args.out}: complete, nothing to draw")

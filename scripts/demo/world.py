@@ -1,0 +1,213 @@
+"""What a drawn picture is made of: colours, shapes, digits, and the style that they are drawn in; 64 x 64 pixels.
+
+`render.py` draws the benchmark with it and `pretrain.py` the scenes that the tiny CLIP learns from; they differ in the
+`Style` they pass. What covers areas is in `surfaces`. Pictures are float arrays (S, S, 3) in [0, 1],
+masks (S, S) in [0, 1]; every function takes its own `numpy.random.Generator`, so that a picture depends on its seed
+alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+SIZE = 64  # pixels
+OVERSAMPLE = 2  # masks are drawn this many times larger and averaged down
+
+COLOURS = {
+    "red": (0.83, 0.12, 0.12),
+    "orange": (0.95, 0.52, 0.10),
+    "yellow": (0.94, 0.86, 0.15),
+    "green": (0.13, 0.62, 0.22),
+    "blue": (0.13, 0.30, 0.82),
+    "purple": (0.50, 0.18, 0.66),
+    "pink": (0.96, 0.56, 0.74),
+    "brown": (0.45, 0.27, 0.12),
+    "black": (0.07, 0.07, 0.08),
+    "grey": (0.53, 0.53, 0.55),
+}
+SHAPES = "circle square triangle star heart cross crescent arrow pentagon rhombus ring semicircle".split()
+Y, X = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
+
+# Strokes of the ten digits in a unit square (x to the right, y down); `smooth` rounds their corners.
+DIGITS = (
+    [[(0.5, 0), (0.1, 0.2), (0.1, 0.8), (0.5, 1), (0.9, 0.8), (0.9, 0.2), (0.5, 0)]],
+    [[(0.3, 0.2), (0.55, 0), (0.55, 1)]],
+    [[(0.12, 0.25), (0.3, 0), (0.8, 0.02), (0.85, 0.4), (0.1, 1), (0.1, 1), (0.9, 0.98)]],
+    [[(0.12, 0.08), (0.8, 0), (0.85, 0.4), (0.4, 0.48), (0.9, 0.55), (0.85, 1), (0.1, 0.95)]],
+    [[(0.6, 0), (0.1, 0.65), (0.1, 0.65), (0.95, 0.65)], [(0.68, 0.3), (0.66, 1)]],
+    [[(0.85, 0), (0.2, 0.02), (0.2, 0.02), (0.15, 0.45), (0.85, 0.4), (0.9, 0.95), (0.1, 0.95)]],
+    [[(0.75, 0), (0.2, 0.35), (0.1, 0.95), (0.8, 1.05), (0.9, 0.55), (0.15, 0.6)]],
+    [[(0.1, 0.02), (0.9, 0), (0.9, 0), (0.4, 1)]],
+    [[(0.5, 0.48), (0.1, 0.25), (0.5, -0.05), (0.9, 0.25), (0.5, 0.48), (0.05, 0.75), (0.5, 1.05), (0.95, 0.75),
+      (0.5, 0.48)]],
+    [[(0.85, 0.3), (0.5, 0.55), (0.1, 0.3), (0.45, -0.05), (0.85, 0.2), (0.82, 0.5), (0.6, 1)]],
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a scene is drawn, whatever it shows; numbers are pixels or fractions of the full range."""
+
+    outline: float = 0.0  # line width; 0 draws none
+    ink: tuple[float, float, float] = (0.1, 0.1, 0.1)
+    strokes: int = 1  # outlines drawn over each other, each wobbling differently
+    wobble: float = 0.0  # how far a contour bends, as a fraction of the radius
+    misprint: float = 0.0  # shift of the fill against its outline
+    filled: bool = True
+    clutter: int = 0
+    fade: float = 0.0  # share of the colour that is lost
+    ruled: float = 0.0  # how dark the lines of a notebook page show through
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    lift: float = 0.0  # black becomes this bright
+    blur: float = 0.0  # radius
+    vignette: float = 0.0
+    noise: float = 0.0  # standard deviation
+
+
+def contours(shape: str) -> list[np.ndarray]:
+    """Outer contour of `shape`, then its holes: arrays (n, 2) of x, y (down) around 0 with radius about 1."""
+
+    def arc(start: float, stop: float, radius: float = 1.0, n: int = 40, x: float = 0.0, y: float = 0.0) -> np.ndarray:
+        angle = np.linspace(start, stop, n) * 2 * np.pi
+        return np.stack([x + radius * np.sin(angle), y - radius * np.cos(angle)], 1)
+
+    corners = {"triangle": 3, "pentagon": 5}
+    if shape in corners:
+        return [arc(0, 1, n=corners[shape] + 1)[:-1]]
+    if shape == "square":
+        return [np.array([(-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)])]
+    if shape == "rhombus":
+        return [np.array([(0, -1.1), (0.62, 0), (0, 1.1), (-0.62, 0)])]
+    if shape == "star":
+        return [arc(0, 1, n=11)[:-1] * np.where(np.arange(10) % 2, 0.42, 1.1)[:, None]]
+    if shape == "cross":
+        arm = np.array([(-0.33, -0.33), (-0.33, -1.0), (0.33, -1.0)])
+        turns = [np.array([(cos, sin), (-sin, cos)]) for cos, sin in [(1, 0), (0, 1), (-1, 0), (0, -1)]]
+        return [np.concatenate([arm @ turn for turn in turns])]
+    if shape == "arrow":
+        return [np.array([(0, -1.1), (0.75, -0.2), (0.28, -0.2), (0.28, 1), (-0.28, 1), (-0.28, -0.2), (-0.75, -0.2)])]
+    if shape == "heart":
+        t = np.linspace(0, 2 * np.pi, 40)[:-1]
+        y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+        return [np.stack([np.sin(t) ** 3 * 16, -y - 2], 1) / 15.5]
+    if shape == "crescent":
+        return [np.concatenate([arc(-0.02, -0.52, n=30), arc(-0.57, 0.07, 0.86, 24, 0.42)])]
+    if shape == "semicircle":
+        return [arc(-0.25, 0.25) + (0, 0.45)]
+    if shape == "ring":
+        return [arc(0, 1)[:-1], arc(0, 1, 0.55)[:-1]]
+    if shape == "circle":
+        return [arc(0, 1)[:-1]]
+    raise KeyError(f"unknown shape {shape!r}: legal are {', '.join(SHAPES)}")
+
+
+def bend(points: np.ndarray, wobble: float, rng: np.random.Generator, closed: bool = True) -> np.ndarray:
+    """Resamples a contour (n, 2) finely and displaces it by a smooth random wave of size `wobble`."""
+    loop = np.concatenate([points, points[:1]]) if closed else points
+    length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(loop, axis=0).T) + 1e-6)])
+    at = np.union1d(np.linspace(0, length[-1], 48), length)
+    fine = np.stack([np.interp(at, length, loop[:, i]) for i in (0, 1)], 1)
+    if wobble > 0:
+        turn = at[:, None, None] / length[-1] * 2 * np.pi * np.arange(1, 5)
+        wave = np.sin(turn + rng.uniform(0, 2 * np.pi, (1, 2, 4))) * rng.normal(0, 1, (1, 2, 4))
+        fine = fine + wobble * 0.5 * wave.sum(-1)
+    return fine
+
+
+def place(points: np.ndarray, x: float, y: float, radius: float, angle: float, aspect: float = 1.0) -> np.ndarray:
+    """Points (n, 2) of the unit figure, scaled (pixels), turned (radians) and moved to (x, y)."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return (points * (radius * aspect, radius / aspect)) @ np.array([(cos, sin), (-sin, cos)]) + (x, y)
+
+
+def fill_mask(outlines: list[np.ndarray]) -> np.ndarray:
+    """Inside of the first contour without the others."""
+    canvas = Image.new("L", (SIZE * OVERSAMPLE,) * 2)
+    pen = ImageDraw.Draw(canvas)
+    for i, points in enumerate(outlines):
+        pen.polygon([tuple(p) for p in points * OVERSAMPLE], fill=0 if i else 255)
+    return np.asarray(canvas.reduce(OVERSAMPLE), np.float32) / 255
+
+
+def line_mask(lines: list[np.ndarray], width: float) -> np.ndarray:
+    """Open lines (n, 2), `width` pixels wide."""
+    canvas = Image.new("L", (SIZE * OVERSAMPLE,) * 2)
+    pen = ImageDraw.Draw(canvas)
+    for points in lines:
+        pen.line([tuple(p) for p in points * OVERSAMPLE], 255, max(1, round(width * OVERSAMPLE)), joint="curve")
+    return np.asarray(canvas.reduce(OVERSAMPLE), np.float32) / 255
+
+
+def smooth(points: np.ndarray, times: int = 3) -> np.ndarray:
+    """Chaikin's corner cutting of an open line (n, 2); its ends stay."""
+    for _ in range(times):
+        a, b = points[:-1], points[1:]
+        cut = np.stack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b], 1).reshape(-1, 2)
+        points = np.concatenate([points[:1], cut[1:-1], points[-1:]])
+    return points
+
+
+def digit_strokes(digit: int, radius: float, wobble: float, width: float, rng: np.random.Generator) -> np.ndarray:
+    """Mask of a digit drawn by hand: bent strokes, slanted and turned a little."""
+    x, y = SIZE / 2 + rng.uniform(-6, 6, 2)
+    slant = np.array([(1, 0), (rng.normal(-0.1, 0.2), 1)])
+    aspect, angle = rng.uniform(0.62, 0.95), rng.normal(0, 0.12)
+    lines = []
+    for stroke in DIGITS[digit]:
+        points = (np.array(stroke) - 0.5) * 2 + rng.normal(0, 0.06, (len(stroke), 2))
+        lines.append(place(bend(smooth(points), wobble, rng, False) @ slant, x, y, radius, angle, aspect))
+    return line_mask(lines, width)
+
+
+def digit_glyph(digit: int, font: ImageFont.FreeTypeFont, rng: np.random.Generator) -> np.ndarray:
+    """Mask of a printed digit, turned and slanted a little."""
+    canvas = Image.new("L", (SIZE, SIZE))
+    centre = SIZE / 2 + rng.uniform(-6, 6, 2)
+    ImageDraw.Draw(canvas).text(tuple(centre), str(digit), 255, font, anchor="mm")
+    a, b, c = rng.normal(0, (0.12, 0.2, 0.12))
+    matrix = (1 + a, b, -32 * (a + b), c, 1.0, -32 * c)
+    return np.asarray(canvas.transform((SIZE, SIZE), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)) / 255.0
+
+
+def soften(mask: np.ndarray, size: int) -> np.ndarray:
+    """The mask as a scan of `size` x `size` pixels would show it."""
+    picture = Image.fromarray((mask * 255).astype(np.uint8))
+    small = picture.resize((size, size), Image.Resampling.BOX)
+    return np.asarray(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32) / 255
+
+
+def paint(picture: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Lays `colour`, (3,) or (S, S, 3), over the picture where the mask is 1."""
+    return picture + mask[..., None] * (colour - picture)
+
+
+def jitter(colour: str, rng: np.random.Generator, amount: float = 0.05) -> np.ndarray:
+    """One example (3,) of a named colour."""
+    return np.clip(np.array(COLOURS[colour]) * rng.normal(1, 2 * amount) + rng.normal(0, amount, 3), 0, 1)
+
+
+def clutter(picture: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Scatters short thin lines of random colours."""
+    for _ in range(count):
+        start, step = rng.uniform(0, SIZE, 2), rng.normal(0, 9, 2)
+        mask = line_mask([np.stack([start, start + step])], rng.uniform(0.5, 1.5))
+        picture = paint(picture, mask * rng.uniform(0.3, 0.9), rng.uniform(0, 1, 3))
+    return picture
+
+
+def finish(picture: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
+    """Applies the style's light and camera; the finished picture (S, S, 3) in uint8."""
+    if style.fade:
+        picture = picture + style.fade * (picture.mean(2, keepdims=True) - picture)
+    if style.ruled:
+        line = (Y + rng.normal(0, 0.04) * X + rng.uniform(0, 9)) % 9 < 1
+        picture = paint(picture, line * style.ruled, np.array([0.35, 0.4, 0.6]))
+    picture = style.lift + (1 - style.lift) * np.clip(picture, 0, 1) * style.tint
+    if style.vignette:
+        picture = picture * (1 - style.vignette * ((X - 31.5) ** 2 + (Y - 31.5) ** 2) / 31.5**2 / 2)[..., None]
+    image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
+    if style.blur:
+        image = image.filter(ImageFilter.GaussianBlur(style.blur))
+    noisy = np.asarray(image, np.float32) + 255 * style.noise * rng.normal(0, 1, (SIZE, SIZE, 3))
+    return np.clip(noisy, 0, 255).astype(np.uint8)

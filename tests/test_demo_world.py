@@ -1,0 +1,182 @@
+"""The drawn benchmark, its captions and the tiny CLIP's checkpoint."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from clip.simple_tokenizer import SimpleTokenizer
+from dassl.data.datasets import DATASET_REGISTRY
+from PIL import Image
+
+import datasets.demo as demo
+from scripts.demo import captions, pretrain, render, sampling, scenes, surfaces, world
+from scripts.demo.check import load_checkpoint
+from scripts.demo.words import Words
+
+SIZES = {"train": 2, "val": 1, "test": 1}
+CHECKPOINT = render.Path(render.__file__).with_name("tiny_clip.npz")
+CLASSES = [DATASET_REGISTRY.get(spec.dataset) for spec in demo.Demo.specs]
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory):
+    out = tmp_path_factory.mktemp("data") / "demo"
+    render.render(out, seed=0, sizes=SIZES, workers=1)
+    return out
+
+
+def all_files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_every_task_is_declared_as_a_data_set_with_its_split_file(benchmark):
+    assert [cls.dataset_dir for cls in CLASSES] == [f"demo/{task}" for task in render.TASKS]
+    for cls in CLASSES:
+        assert (benchmark.parent / cls.dataset_dir / f"split_zhou_{cls.__name__}.json").is_file()
+
+
+def test_splits_are_disjoint_complete_and_of_the_asked_sizes(benchmark):
+    for task, classes in render.TASKS.items():
+        assert 5 <= len(classes) <= 12
+        split = json.loads(render.split_file(benchmark, task).read_text())
+        listed = [path for items in split.values() for path, _, _ in items]
+        assert len(set(listed)) == len(listed) == sum(SIZES.values()) * len(classes)
+        for part, size in SIZES.items():
+            found = [(label, name) for _, label, name in split[part]]
+            assert sorted(found) == sorted((i, name) for i, name in enumerate(classes) for _ in range(size))
+        for path in listed:
+            with Image.open(benchmark / task / "images" / path) as image:
+                assert image.size == (64, 64) and image.mode == "RGB"
+
+
+def test_default_sizes_serve_sixteen_shots():
+    assert render.SPLITS["train"] >= 16 and render.SPLITS["val"] >= 4 and render.SPLITS["test"] >= 40
+
+
+def test_no_two_pictures_are_equal(benchmark):
+    pictures = [path.read_bytes() for path in benchmark.rglob("*.png")]
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_the_same_seed_draws_the_same_files_and_another_seed_others(benchmark, tmp_path):
+    render.draw_class(tmp_path / "a", "sign", "red disc", 0, SIZES)
+    render.draw_class(tmp_path / "b", "sign", "red disc", 1, SIZES)
+    folder = benchmark / "sign" / "images" / "red disc"
+    first, other = (all_files(tmp_path / name / "sign" / "images" / "red disc") for name in "ab")
+    assert first == all_files(folder) and set(first.values()).isdisjoint(other.values())
+
+
+def test_a_complete_benchmark_is_kept_and_a_damaged_task_drawn_again(benchmark):
+    before = all_files(benchmark)
+    assert render.render(benchmark, seed=0, sizes=SIZES, workers=1) == []
+    next((benchmark / "count" / "images").rglob("*.png")).unlink()
+    render.split_file(benchmark, "sign").write_text("{")
+    assert render.render(benchmark, seed=0, sizes=SIZES, workers=1) == ["count", "sign"]
+    assert all_files(benchmark) == before
+
+
+def test_handwriting_never_shows_one_scan_in_two_splits():
+    for scans in render.scanned_digits(0):
+        assert len({scan.tobytes() for scan in scans}) == len(scans) >= sum(render.SPLITS.values())
+
+
+@pytest.mark.parametrize("task", render.TASKS)
+def test_a_class_fixes_its_attributes_and_nothing_else(task):
+    rng = np.random.default_rng(0)
+    fixed = list(render.TASKS[task].values())[1]
+    drawn = [render.random_scene(task, fixed, rng) for _ in range(60)]
+    assert all(getattr(scene, key) == value for scene in drawn for key, value in fixed.items())
+    free = {"shape", "colour", "background"} - fixed.keys()
+    assert all(len({getattr(scene, key) for scene in drawn}) > 3 for key in free)
+
+
+def test_every_object_of_a_scene_has_its_place_in_the_picture():
+    rng = np.random.default_rng(0)
+    for count, (_, high) in scenes.RADIUS.items():
+        places = np.array(scenes._places(count, high, rng))
+        assert len(places) == count and places.min() > 0 and places.max() < world.SIZE
+        gaps = [np.hypot(*(a - b)) for i, a in enumerate(places) for b in places[:i]]
+        assert min(gaps, default=np.inf) > 1.3 * high
+
+
+def test_shapes_and_textures_reject_unknown_names():
+    with pytest.raises(KeyError, match="unknown shape 'blob'.*circle"):
+        world.contours("blob")
+    with pytest.raises(KeyError, match="unknown texture 'furry'.*striped"):
+        surfaces.pattern("furry", np.random.default_rng(0), 6)
+
+
+def test_every_benchmark_class_is_a_word_of_its_attribute_in_captions():
+    tables = {"shape": captions.SHAPE, "colour": captions.COLOUR, "texture": captions.TEXTURE}
+    tables |= {"background": captions.BACKGROUND, "count": captions.COUNT, "digit": captions.DIGIT}
+    for task in set(render.TASKS) - {"sign"}:
+        for name, fixed in render.TASKS[task].items():
+            ((attribute, value),) = fixed.items()
+            assert name in tables[attribute][value].split("|")
+
+
+def test_captions_hide_what_they_are_told_to_hide_and_fit_the_context():
+    rng, numbers = random.Random(0), np.random.default_rng(0)
+    words, colours = Words(), {w for entry in captions.COLOUR.values() for w in entry.split("|")}
+    for _ in range(2000):
+        scene = sampling.random_scene(numbers)
+        text = captions.caption(scene, rng, frozenset({"colour", "background"}), long=rng.random() < 0.5)
+        assert colours.isdisjoint(text.rstrip(".").split()), text
+        assert words.encode([text]).shape[1] <= 77
+
+
+def test_text_features_of_the_short_encoder_are_clips_own():
+    torch = pytest.importorskip("torch")
+    words = Words()
+    model, _ = load_checkpoint(CHECKPOINT)
+    small = pretrain.CLIP(vocab_size=len(words.ids), **pretrain.ARCHITECTURE)
+    state = model.state_dict() | {"token_embedding.weight": model.token_embedding.weight[words.ids]}
+    small.load_state_dict(state)
+    rows = words.encode(["a red star.", "the number of objects is three ; texture: striped"])
+    ids = torch.zeros(2, 77, dtype=torch.long)
+    ids[:, : rows.shape[1]] = torch.tensor(words.ids)[rows] * (rows > 0)
+    with torch.no_grad():
+        assert torch.allclose(pretrain.encode_text(small, rows), model.encode_text(ids), atol=1e-4)
+
+
+def test_the_checkpoint_is_small_and_has_a_row_for_every_word_of_the_prompts():
+    assert CHECKPOINT.stat().st_size <= 5_000_000
+    kept = set(np.load(CHECKPOINT)["token_ids"].tolist())
+    tokenizer = SimpleTokenizer()
+    texts = ["a photo of a .", "X X X X", "task", "recognition", "a drawing of a", captions.EXTRA]
+    for cls in CLASSES:
+        names = list(render.TASKS[cls.dataset_dir.split("/")[1]])
+        texts += [cls.task_name + ".", *names, *(f"{name}." for name in names)]
+        texts += [cls.template.format(name) for name in names]
+    missing = {tokenizer.decode([i]) for text in texts for i in tokenizer.encode(text) if i not in kept}
+    assert not missing
+
+
+def test_the_checkpoint_says_how_it_was_made():
+    meta = json.loads(str(np.load(CHECKPOINT)["meta"]))
+    assert meta["command"].startswith("python scripts/demo/pretrain.py") and {"seed", "steps", "minutes"} <= meta.keys()
+
+
+def test_the_contact_sheet_has_a_row_per_task(tmp_path):
+    render.contact_sheet(tmp_path / "sheet.png", columns=3)
+    with Image.open(tmp_path / "sheet.png") as image:
+        assert image.size == (3 * 64, len(render.TASKS) * 64)
+
+
+def test_an_interrupted_pretraining_goes_on_as_if_it_had_not_been(tmp_path):
+    """The batches and the optimiser restored from the state file are those of the uninterrupted training."""
+    torch = pytest.importorskip("torch")
+    shown, pictures = [scenes.Scene("sign")] * 8, np.zeros((8, 64, 64, 3), np.uint8)
+    batches = pretrain.Batches(shown, pictures, Words(), 4, seed=0)
+    layer = torch.nn.Linear(2, 2)
+    optimiser, schedule = pretrain.make_optimiser([layer], 1e-3, 10)
+    parts = {"layer": layer, "optimiser": optimiser, "schedule": schedule}
+    batches.draw()
+    saved = {"parts": {k: v.state_dict() for k, v in parts.items()}, "batches": batches.state(), "meta": {"steps": 5}}
+    torch.save(saved, tmp_path / "a.state")
+    expected, meta = batches.draw(), {}
+    assert pretrain.resume(tmp_path / "a.state", parts, batches, meta) == 6
+    for a, b in zip(expected, batches.draw()):
+        assert np.array_equal(np.asarray(a), np.asarray(b))
+    assert pretrain.resume(tmp_path / "none.state", parts, batches, meta) == 1
