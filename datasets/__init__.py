@@ -18,3 +18,5 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.TASKS = "all"
     # Classes of each task: "all", "base" / "new" (first half rounded up / the rest, labels counted from 0 again).
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+    # Of FolderTasks: a table path,task,class,split below ROOT. Empty: tasks.csv if there is one, else folders.
+    cfg.DATASET.CSV = ""

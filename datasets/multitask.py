@@ -17,7 +17,7 @@ from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
 from .base import data_root
-from .splits import PARTS, Items, check_subsample, datum, nearest, summary
+from .splits import Items, check_subsample, datum, nearest, summary
 
 METRICS = ("accuracy", "mean_per_class")
 DEFAULT_TEMPLATE = "a photo of a {}."
@@ -65,24 +65,44 @@ class MultiTask(DatasetBase):
     data sets (comma-separated, or a list). Tasks keep the order of `specs`. Every data set is built with the same
     configuration and, whatever its place, from the same random state: a task's images do not depend on the others.
 
-    Raises ValueError for an unknown task or data set, two tasks of one name, or a task without training images.
+    Raises ValueError for an unknown task or data set, two tasks of one name, or a task without training images, and
+    FileNotFoundError, once for all tasks, where data are missing.
     """
 
     specs: tuple[TaskSpec, ...] = ()
+    n_classes = 0  # of all tasks, complete; 0: the sum over the tasks
 
     def __init__(self, cfg: CfgNode):
         check_subsample(cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
         self.root = data_root(cfg)
-        tasks, parts = [], {part: [] for part in PARTS}
-        n_classes = 0
-        for index, spec in enumerate(select_specs(self.specs, cfg.DATASET.get("TASKS", "all"))):
-            dataset = build_task(spec, cfg)
+        specs = select_specs(self.specs, cfg.DATASET.get("TASKS", "all"))
+        tasks, lists, missing = [], [], []
+        for spec in specs:
+            try:
+                dataset = build_task(spec, cfg)
+            except FileNotFoundError as error:  # name all that is missing at once, not a task per attempt
+                missing.append(str(error))
+                continue
             tasks.append(task_of(dataset, spec))
-            for part, items in zip(PARTS, (dataset.train_x, dataset.val, dataset.test)):
-                parts[part].extend(relabel(items, n_classes, index))
-            n_classes += len(tasks[-1].classnames)
+            lists.append((dataset.train_x, dataset.val, dataset.test))
+        if missing:
+            name = type(self).__name__
+            what = f"{name}: the data of {len(missing)} of {len(specs)} tasks are missing."
+            command = f"python scripts/data.py download {name} --root {self.root}"
+            raise FileNotFoundError("\n\n".join([f"{what} Get what is public: {command}", *missing]))
         self.tasks = tuple(tasks)
-        super().__init__(train_x=parts["train"], val=parts["val"] or None, test=parts["test"])
+        train, val, test = join_tasks(self.tasks, lists)
+        super().__init__(train_x=train, val=val or None, test=test)
+
+
+def join_tasks(tasks: Sequence[Task], lists: Sequence[Sequence[Items | None]]) -> tuple[Items, Items, Items]:
+    """The train, val and test lists of several tasks as one each: domains number the tasks, labels are global."""
+    joined, n_classes = ([], [], []), 0
+    for index, (task, parts) in enumerate(zip(tasks, lists)):
+        for all_items, items in zip(joined, parts):
+            all_items.extend(relabel(items, n_classes, index))
+        n_classes += len(task.classnames)
+    return joined
 
 
 def select_specs(specs: Sequence[TaskSpec], which: str | Sequence[str]) -> tuple[TaskSpec, ...]:

@@ -60,6 +60,18 @@ def read_split(path: str, image_dir: str) -> tuple[Items, Items, Items]:
     return tuple([datum(os.path.join(image_dir, row[0]), row[1], row[2]) for row in split[part]] for part in PARTS)
 
 
+def write_split(path: str, image_dir: str, parts: Sequence[Items]) -> None:
+    """Write train, val and test lists in the format that `read_split` reads, through a temporary file."""
+    split = {
+        part: [[os.path.relpath(i.impath, image_dir).replace(os.sep, "/"), i.label, i.classname] for i in items]
+        for part, items in zip(PARTS, parts)
+    }
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(split, file, ensure_ascii=False)
+    os.replace(temporary, path)
+
+
 def datum(impath: str, label: int, classname: str, domain: int = 0) -> Datum:
     """A Datum of an image whose existence is checked elsewhere: Dassl's constructor asks the file system every time."""
     item = Datum.__new__(Datum)
@@ -92,8 +104,11 @@ def check_images(paths: Iterable[str], source: str) -> None:
         raise FileNotFoundError(f"{source}: {len(missing):,} of its images are missing, the first is {missing[0]}")
 
 
-def check_classes(train: Items, val: Items, test: Items, source: str) -> None:
-    """Raise ValueError unless labels are 0..C-1, each with one name of its own and at least one training image."""
+def check_classes(train: Items, val: Items, test: Items, source: str, unique_names: bool = True) -> None:
+    """Raise ValueError unless labels are 0..C-1, each with one name and at least one training image.
+
+    With `unique_names` two labels must not have the same name.
+    """
     names: dict[int, str] = {}
     for item in [*train, *val, *test]:
         if names.setdefault(item.label, item.classname) != item.classname:
@@ -105,7 +120,7 @@ def check_classes(train: Items, val: Items, test: Items, source: str) -> None:
         raise ValueError(f"{source}: labels must be 0..C-1, but no image has the label {summary(gaps)}")
     labels: dict[str, int] = {}
     for label, name in sorted(names.items()):
-        if labels.setdefault(name, label) != label:
+        if labels.setdefault(name, label) != label and unique_names:
             raise ValueError(f"{source}: labels {labels[name]} and {label} are both called {name!r}")
     untrained = sorted(set(names) - {item.label for item in train})
     if untrained:

@@ -1,0 +1,161 @@
+"""Users' own tasks without code: folders of pictures, or a CSV that lists them.
+
+my_data/<task>/<class>/*.jpg                    each class is split 50/20/30
+my_data/<task>/{train,val,test}/<class>/*.jpg   val may be left out
+my_data/tasks.csv                               path,task,class,split (split may be left out)
+my_data/tasks.yaml                              optional: names, templates, metrics, classes, order
+"""
+
+import os
+from dataclasses import dataclass
+
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
+from yacs.config import CfgNode
+
+from .base import data_root, select_items
+from .multitask import Task, TaskSpec, join_tasks, select_specs
+from .raw import is_image, list_folder
+from .settings import SETTINGS_FILE, TaskSettings, read_settings
+from .splits import PARTS, Items, check_classes, check_subsample, datum, split_train_val_test, summary
+from .tables import Pictures, part_of, read_table
+
+TABLE_FILE = "tasks.csv"
+JUNK = frozenset(("thumbs.db", "desktop.ini"))
+LAYOUT = "expected <root>/<task>/<class>/* or <root>/<task>/{train,val,test}/<class>/*"
+
+
+@dataclass(frozen=True)
+class UserTask:
+    """A task and its train, val and test items, labelled from 0."""
+
+    task: Task
+    parts: tuple[Items, Items, Items]
+
+
+@DATASET_REGISTRY.register()
+class FolderTasks(DatasetBase):
+    """The tasks below `DATASET.ROOT`, one domain each: `DATASET.CSV` or tasks.csv where there is one, else folders.
+
+    Tasks and classes are in the order of their names unless tasks.yaml says otherwise. `DATASET.TASKS` takes the names
+    of tasks or folders. Shots and class halves as in every data set here.
+
+    Raises FileNotFoundError for missing files and ValueError for what cannot be read as tasks, with file and line.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        check_subsample(cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
+        self.root = data_root(cfg)
+        tasks, lists = [], []
+        for user_task in read_tasks(cfg):
+            name = user_task.task.name
+            parts = select_items(user_task.parts, cfg, f"task {name!r}")
+            kept = {item.label: item.classname for item in parts[0]}
+            classnames = tuple(kept[label] for label in sorted(kept))
+            tasks.append(Task(name, classnames, user_task.task.metric, user_task.task.template))
+            lists.append(parts)
+        self.tasks = tuple(tasks)
+        train, val, test = join_tasks(self.tasks, lists)
+        super().__init__(train_x=train, val=val or None, test=test)
+
+
+def read_tasks(cfg: CfgNode) -> list[UserTask]:
+    """The tasks that `DATASET.TASKS` selects, complete: nothing is drawn."""
+    root = data_root(cfg)
+    if not os.path.isdir(root):
+        raise FileNotFoundError(f"DATASET.ROOT: no folder {root}; {LAYOUT}")
+    table = find_table(cfg)
+    listed, lines = read_table(table) if table else ({}, {})
+    found = list(listed) if table else list_folder(root)[0]
+    if not found:
+        raise FileNotFoundError(f"{root}: no folder of a task and no {TABLE_FILE}; {LAYOUT}")
+    settings = read_settings(os.path.join(root, SETTINGS_FILE), found)
+    ordered = [*settings, *(folder for folder in sorted(found) if folder not in settings)]
+    settings = {folder: settings.get(folder, TaskSettings(folder)) for folder in ordered}
+    specs = select_specs(
+        [TaskSpec(folder, name=own.name) for folder, own in settings.items()], cfg.DATASET.get("TASKS", "all")
+    )
+    return [
+        make_task(
+            listed[spec.dataset] if table else read_folder(os.path.join(root, spec.dataset)),
+            settings[spec.dataset],
+            source=table or os.path.join(root, spec.dataset),
+            lines=lines.get(spec.dataset, {}),
+        )
+        for spec in specs
+    ]
+
+
+def find_table(cfg: CfgNode) -> str:
+    """The path of the CSV to read, or "" where tasks are folders."""
+    root, named = data_root(cfg), cfg.DATASET.get("CSV", "")
+    path = os.path.join(root, named or TABLE_FILE)
+    if named and not os.path.isfile(path):
+        raise FileNotFoundError(f"DATASET.CSV: no file {path}")
+    return path if os.path.isfile(path) else ""
+
+
+def read_folder(folder: str) -> Pictures:
+    """The pictures of one task by part ("" where it is not split) and class folder."""
+    names = list_folder(folder)[0]
+    parts = {name: part_of(name) for name in names}
+    # A class may be called "train": it is a part only if it holds folders.
+    if "train" not in names or any(is_image(name) for name in list_folder(os.path.join(folder, "train"))[1]):
+        return {"": read_classes(folder)}
+    others = [name for name, part in parts.items() if part is None]
+    if others:
+        raise ValueError(f"{folder}: has a train folder, so {others[0]!r} should be val or test; {LAYOUT}")
+    twice = [name for name in names if list(parts.values()).count(parts[name]) > 1]
+    if twice:
+        raise ValueError(f"{folder}: {' and '.join(twice)} are the same part")
+    return {parts[name]: read_classes(os.path.join(folder, name)) for name in names}
+
+
+def read_classes(folder: str) -> dict[str, list[str]]:
+    """{class folder: paths of its pictures}. Raises ValueError for anything else that lies there."""
+    classes, files = list_folder(folder)
+    stray = [name for name in files if name.lower() not in JUNK]
+    if stray or not classes:
+        what = f"{stray[0]} lies in no class folder" if stray else "no class folders"
+        raise ValueError(f"{folder}: {what}; {LAYOUT}")
+    pictures = {}
+    for name in classes:
+        path = os.path.join(folder, name)
+        deeper, files = list_folder(path)
+        files = [file for file in files if file.lower() not in JUNK]
+        wrong = [*deeper, *(file for file in files if not is_image(file))]
+        if wrong:
+            raise ValueError(f"{os.path.join(path, wrong[0])}: not an image file (it lies in the folder of a class)")
+        if not files:
+            raise ValueError(f"{path}: the folder of a class without images")
+        pictures[name] = [os.path.join(path, file) for file in files]
+    return pictures
+
+
+def make_task(pictures: Pictures, settings: TaskSettings, source: str, lines: dict[str, int]) -> UserTask:
+    """Label the classes and, where the pictures have no parts, split them 50/20/30 per class.
+
+    `source` and the `lines` of the classes (of a CSV) are for errors: a class without images in one of the parts, or
+    with too few to split, and two classes of one name.
+    """
+    classes = settings.order({name for part in pictures.values() for name in part})
+    lists = {
+        part: [
+            datum(path, label, classes[name])
+            for label, name in enumerate(classes)
+            for path in pictures[part].get(name, ())
+        ]
+        for part in pictures
+    }
+    where = f"{source}: task {settings.folder!r}"
+    try:
+        parts = split_train_val_test(lists[""]) if "" in lists else tuple(lists.get(part, []) for part in PARTS)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}; or give train and test parts yourself") from error
+    for part, items in zip(PARTS, parts):
+        present = {item.label for item in items}
+        absent = [name for label, name in enumerate(classes) if label not in present]
+        if absent and (items or part != "val"):
+            line = f" (first named in line {lines[absent[0]]})" if absent[0] in lines else ""
+            raise ValueError(f"{where}: no {part} image of the class {summary(absent)}{line}")
+    check_classes(*parts, source=where)
+    return UserTask(Task(settings.name, tuple(classes.values()), settings.metric, settings.template), parts)

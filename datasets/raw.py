@@ -1,0 +1,121 @@
+"""Reading raw layouts: folders of images, lists, MATLAB files. Listings are sorted; errors name file and line."""
+
+import glob
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from .splits import Items, datum, nearest
+
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
+
+
+def is_image(name: str) -> bool:
+    """Whether a file name ends as images do and is not hidden."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def found(folder: str, pattern: str) -> bool:
+    """Whether a file or folder below `folder` matches a glob pattern."""
+    return next(glob.iglob(os.path.join(glob.escape(folder), pattern)), None) is not None
+
+
+def list_folder(folder: str) -> tuple[list[str], list[str]]:
+    """The names of the sub-folders and of the files in a folder, both sorted, without hidden ones."""
+    folders, files = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                (folders if entry.is_dir() else files).append(entry.name)
+    return sorted(folders), sorted(files)
+
+
+def class_folders(image_dir: str, depth: int = 1, ignored: Iterable[str] = ()) -> list[str]:
+    """Paths of the folders `depth` levels below `image_dir`, sorted by their own names."""
+    folders = [image_dir]
+    for _ in range(depth):
+        folders = [os.path.join(folder, name) for folder in folders for name in list_folder(folder)[0]]
+    ignored = set(ignored)
+    folders = [folder for folder in folders if os.path.basename(folder) not in ignored]
+    return sorted(folders, key=lambda folder: (os.path.basename(folder), folder))
+
+
+def folder_items(folder: str, label: int, classname: str) -> Items:
+    """The images of a folder as items of one class. Other files are passed over: published folders have such."""
+    return [datum(os.path.join(folder, name), label, classname) for name in list_folder(folder)[1] if is_image(name)]
+
+
+def read_rows(path: str, columns: tuple[str, ...], sep: str | None = " ", optional: int = 0) -> Iterator[tuple]:
+    """(line number, fields) of each line that is not empty; the last column takes the rest of the line.
+
+    The last `optional` columns may be absent. Raises ValueError naming the line that has too few fields.
+    """
+    with open(path, encoding="utf-8") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                line = line.strip()
+                if not line:
+                    continue
+                fields = line.split(sep, len(columns) - 1)
+                if len(fields) < len(columns) - optional:
+                    raise ValueError(f"{path}, line {number}: {line!r} is not '{(sep or ' ').join(columns)}'")
+                yield number, fields
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not a text file ({error})") from error
+
+
+def label_of(name: str, labels: dict[str, int], path: str, line: int) -> int:
+    """The label of a class that a line of an annotation names; ValueError if there is no such class."""
+    if name not in labels:
+        raise ValueError(f"{path}, line {line}: unknown class {name!r}{nearest(name, labels)}")
+    return labels[name]
+
+
+def number_of(text: str, path: str, line: int) -> int:
+    """The label (from 0) of a class that a line of an annotation numbers from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{path}, line {line}: {text!r} is not a class number (1, 2, ...)")
+    return int(text) - 1
+
+
+def read_mat(path: str, key: str):
+    """The array `key` of a MATLAB file (up to version 7.2). Raises ValueError if the file or the key is not one."""
+    import scipy.io
+
+    try:
+        content = scipy.io.loadmat(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # SciPy raises many kinds for files that are no MATLAB files
+        raise ValueError(f"{path}: not a MATLAB file that SciPy can read ({error})") from error
+    if key not in content:
+        known = ", ".join(name for name in content if not name.startswith("__"))
+        raise ValueError(f"{path}: no variable {key!r}; it has {known or 'none'}")
+    return content[key]
+
+
+def drop_copies(items: Items, of: Items) -> Items:
+    """`items` without those whose file is the same, byte by byte, as one of `of` or as an earlier one of `items`.
+
+    Sizes are compared first, so that files are read (never decoded) only where two have the same size.
+    """
+    sizes: dict[int, int] = defaultdict(int)
+    size = {item.impath: os.path.getsize(item.impath) for item in (*of, *items)}
+    for value in size.values():
+        sizes[value] += 1
+    seen = {key for item in of if (key := _content(item.impath, size, sizes)) is not None}
+    kept = []
+    for item in items:
+        key = _content(item.impath, size, sizes)
+        if key is None or key not in seen:
+            kept.append(item)
+            seen.add(key)
+    return kept
+
+
+def _content(path: str, size: dict[str, int], sizes: dict[int, int]) -> bytes | None:
+    if sizes[size[path]] == 1:
+        return None
+    with open(path, "rb") as file:
+        return hashlib.blake2b(file.read()).digest()

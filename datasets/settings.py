@@ -1,0 +1,116 @@
+"""tasks.yaml: what users say about their own tasks.
+
+flowers:                                  # the task's folder, or its name in the CSV; tasks are in this order
+  name: flower species recognition        # the task in words; default: the folder's name
+  template: "a photo of a {}, a type of flower."
+  metric: mean_per_class                  # default: accuracy
+  classes: {ox_eye: ox-eye daisy, rose: rose}   # folders in label order, with their names; or a list of folders
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import yaml
+
+from .multitask import DEFAULT_TEMPLATE, METRICS
+from .splits import nearest, summary
+
+SETTINGS_FILE = "tasks.yaml"
+KEYS = ("name", "template", "metric", "classes")
+
+
+@dataclass
+class TaskSettings:
+    """One task: `classes` maps the folders, in label order, to class names; None: all folders, sorted."""
+
+    folder: str
+    name: str = ""
+    template: str = DEFAULT_TEMPLATE
+    metric: str = "accuracy"
+    classes: dict[str, str] | None = None
+    where: str = ""  # file and line of the classes, for errors
+
+    def __post_init__(self):
+        self.name = self.name or self.folder.replace("_", " ")
+
+    def order(self, found: Iterable[str]) -> dict[str, str]:
+        """{folder: class name} in label order. Raises ValueError unless `classes` are just the classes found."""
+        found = sorted(found)
+        if self.classes is None:
+            return {name: name.replace("_", " ") for name in found}
+        unknown = [name for name in self.classes if name not in found]
+        if unknown:
+            raise ValueError(f"{self.where}: {self.folder!r} has no class {unknown[0]!r}{nearest(unknown[0], found)}")
+        left_out = [name for name in found if name not in self.classes]
+        if left_out:
+            raise ValueError(f"{self.where}: the classes of {self.folder!r} lack {summary(left_out)}")
+        names = list(self.classes.values())
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{self.where}: two classes of {self.folder!r} are called {twice[0]!r}")
+        return self.classes
+
+
+def read_settings(path: str, tasks: Iterable[str]) -> dict[str, TaskSettings]:
+    """{task's folder: its settings} in the file's order; {} where there is no file.
+
+    Raises ValueError, with the line, for what is not such a file, and for a task that is not one of `tasks`.
+    """
+    if not os.path.isfile(path):
+        return {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        content, lines = yaml.safe_load(text), _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a YAML file ({error})") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected tasks as keys, found {type(content).__name__}")
+    tasks, settings = list(tasks), {}
+    for folder, own in content.items():
+        where = f"{path}, line {lines.get((folder,), 1)}"
+        if folder not in tasks:
+            raise ValueError(f"{where}: no task {folder!r}{nearest(folder, tasks)}; there are {summary(sorted(tasks))}")
+        settings[folder] = _task_settings(folder, own or {}, path, lines)
+    return settings
+
+
+def _task_settings(folder: str, own: object, path: str, lines: dict[tuple, int]) -> TaskSettings:
+    def wrong(message: str, *keys: str) -> ValueError:
+        return ValueError(f"{path}, line {lines.get((folder, *keys), 1)}: {message}")
+
+    if not isinstance(own, dict):
+        raise wrong(f"{folder!r} must have keys like {', '.join(KEYS)}")
+    for key, value in own.items():
+        if key not in KEYS:
+            raise wrong(f"unknown key {key!r}{nearest(key, KEYS)}; use {', '.join(KEYS)}", key)
+        if key != "classes" and not isinstance(value, str):
+            raise wrong(f"{key} must be text, found {value!r}", key)
+    if own.get("metric", METRICS[0]) not in METRICS:
+        raise wrong(
+            f"metric is {own['metric']!r}, use {' or '.join(METRICS)}{nearest(own['metric'], METRICS)}", "metric"
+        )
+    if own.get("template", DEFAULT_TEMPLATE).count("{}") != 1:
+        raise wrong(f"template {own['template']!r} must have one {{}} for the class name", "template")
+    classes = own.get("classes")
+    if isinstance(classes, list):
+        classes = {str(name): str(name).replace("_", " ") for name in classes}
+    elif isinstance(classes, dict):
+        classes = {str(name): str(text) for name, text in classes.items()}
+    elif classes is not None:
+        raise wrong("classes must be a list of folders, or folders with their names", "classes")
+    texts = {key: own[key] for key in ("name", "template", "metric") if key in own}
+    return TaskSettings(folder, **texts, classes=classes, where=f"{path}, line {lines.get((folder, 'classes'), 1)}")
+
+
+def _lines(node: yaml.Node | None, above: tuple = ()) -> dict[tuple, int]:
+    """{(task, key): line from 1} of the keys of a YAML mapping, two levels deep."""
+    lines = {}
+    if isinstance(node, yaml.MappingNode) and len(above) < 2:
+        for key, value in node.value:
+            lines[(*above, key.value)] = key.start_mark.line + 1
+            lines.update(_lines(value, (*above, key.value)))
+    return lines

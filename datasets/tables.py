@@ -1,0 +1,93 @@
+"""A CSV of pictures: `path,task,class,split`, a picture a line, paths relative to the file's folder."""
+
+import csv
+import os
+from collections.abc import Iterable
+
+from .raw import IMAGE_SUFFIXES, is_image
+from .splits import PARTS, nearest
+
+# {part, or "" where there are none: {class: paths}} of one task
+Pictures = dict[str, dict[str, list[str]]]
+
+COLUMNS = ("path", "task", "class")
+ALIASES = {"valid": "val", "validation": "val", **{part: part for part in PARTS}}
+
+
+def part_of(name: str) -> str | None:
+    """ "train", "val" or "test" for one of their usual names, else None."""
+    return ALIASES.get(name)
+
+
+def read_table(path: str) -> tuple[dict[str, Pictures], dict[str, dict[str, int]]]:
+    """{task: its pictures} of a CSV, and {task: {class: the first line that names it}}, in the order of the lines.
+
+    Raises ValueError, with the line: a wrong header, an empty field, an unknown split, a path that is no image or that
+    is listed twice in one task. Raises FileNotFoundError for a picture that does not exist.
+    """
+    tasks: dict[str, Pictures] = {}
+    class_lines: dict[str, dict[str, int]] = {}
+    lines: dict[tuple[str, str], int] = {}
+    folders: dict[str, frozenset[str]] = {}
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        try:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            _check_header(path, header)
+            for row in reader:
+                if not any(field.strip() for field in row):
+                    continue
+                where = f"{path}, line {reader.line_num}"
+                if len(row) != len(header):
+                    raise ValueError(f"{where}: {len(row)} fields, but the header has {len(header)}")
+                image, task, name, part = _fields(where, dict(zip(header, map(str.strip, row))), os.path.dirname(path))
+                _check_file(where, image, folders)
+                first = lines.setdefault((task, image), reader.line_num)
+                if first != reader.line_num:
+                    raise ValueError(f"{where}: {image} is already in line {first} of the same task")
+                tasks.setdefault(task, {}).setdefault(part, {}).setdefault(name, []).append(image)
+                class_lines.setdefault(task, {}).setdefault(name, reader.line_num)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not a CSV file ({error})") from error
+    if not tasks:
+        raise ValueError(f"{path}: lists no pictures")
+    return tasks, class_lines
+
+
+def write_table(path: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
+    """Write (path, task, class, split) rows, through a temporary file."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow((*COLUMNS, "split"))
+        writer.writerows(rows)
+    os.replace(temporary, path)
+
+
+def _check_header(path: str, header: list[str]) -> None:
+    missing = [name for name in COLUMNS if name not in header]
+    unknown = [name for name in header if name not in (*COLUMNS, "split")]
+    if missing or unknown:
+        what = f"no column {missing[0]!r}" if missing else f"unknown column {unknown[0]!r}"
+        raise ValueError(f"{path}, line 1: {what}; the header must be path,task,class,split (or without split)")
+
+
+def _fields(where: str, row: dict[str, str], folder: str) -> tuple[str, str, str, str]:
+    empty = [name for name in COLUMNS if not row[name]]
+    if empty:
+        raise ValueError(f"{where}: no {empty[0]}")
+    if "split" in row and part_of(row["split"]) is None:
+        raise ValueError(f"{where}: split is {row['split']!r}, use {', '.join(PARTS)}{nearest(row['split'], PARTS)}")
+    part = part_of(row["split"]) if "split" in row else ""
+    return os.path.normpath(os.path.join(folder, row["path"])), row["task"], row["class"], part
+
+
+def _check_file(where: str, image: str, folders: dict[str, frozenset[str]]) -> None:
+    """Lists each folder once: a stat per image is slow."""
+    folder, name = os.path.split(image)
+    if not is_image(name):
+        raise ValueError(f"{where}: {image} is not an image file ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    if folder not in folders:
+        folders[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()
+    if name not in folders[folder]:
+        raise FileNotFoundError(f"{where}: no file {image}")

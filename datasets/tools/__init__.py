@@ -1,0 +1,1 @@
+"""What scripts/data.py is made of: sources, downloads, checks, pictures. No data set needs any of it."""

@@ -1,0 +1,179 @@
+"""Is a data set on disk what it should be? Files, counts, images, copies, names."""
+
+import hashlib
+import io
+import os
+import re
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+from PIL import Image
+from tqdm import tqdm
+
+from ..splits import PARTS, summary
+from .on_disk import Contents
+
+CONTEXT_LENGTH = 77  # of CLIP's text encoder
+IN_A_BATCH = 32  # images per message between processes
+SHOWN = 5  # findings of one kind
+
+
+@dataclass
+class Report:
+    """Lines to read; `problems` are what is wrong, `notes` what may be."""
+
+    name: str
+    lines: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def check_contents(contents: Contents, n_context: int = 16, workers: int | None = None, images: bool = True) -> Report:
+    """All checks of one task. `workers`: processes that read images (None: one per core); `images` False: none is."""
+    report = Report(contents.name)
+    report.lines.append(describe(contents))
+    check_counts(contents, report)
+    check_paths(contents, report)
+    check_names(contents, report, n_context)
+    if images:
+        check_images(contents, report, workers)
+    return report
+
+
+def describe(contents: Contents) -> str:
+    """'37 classes; train 2944 (79-80 per class), ...'."""
+    parts = []
+    for part, items in zip(PARTS, contents.parts):
+        counts = Counter(item.label for item in items)
+        low, high = min(counts.values(), default=0), max(counts.values(), default=0)
+        spread = f"{low}" if low == high else f"{low}-{high}"
+        parts.append(f"{part} {len(items):,}" + (f" ({spread} per class)" if items else ""))
+    return f"{len(contents.task.classnames)} classes; {', '.join(parts)}"
+
+
+def per_class(contents: Contents) -> list[tuple[str, int, int, int]]:
+    """(class name, train, val, test) of each class, in label order."""
+    counts = [Counter(item.label for item in items) for items in contents.parts]
+    return [(name, *(count[label] for count in counts)) for label, name in enumerate(contents.task.classnames)]
+
+
+def check_counts(contents: Contents, report: Report) -> None:
+    """Classes that a part lacks, and numbers other than the published ones."""
+    rows = per_class(contents)
+    for index, part in enumerate(PARTS, start=1):
+        absent = [row[0] for row in rows if not row[index]]
+        if absent and len(absent) < len(rows):
+            report.problems.append(f"no {part} image of {len(absent)} classes: {summary(absent)}")
+    if not contents.parts[2]:
+        report.problems.append("no test images")
+    declared = contents.declared
+    if declared is None:
+        return
+    if declared.n_classes and declared.n_classes != len(rows):
+        report.problems.append(f"{len(rows)} classes, but {declared.n_classes} were published")
+    sizes = [len(items) for items in contents.parts]
+    if declared.test_only:
+        sizes = sizes[2:]
+    if declared.n_images and sum(declared.n_images) != sum(sizes):
+        report.problems.append(f"{sum(sizes):,} images, but {sum(declared.n_images):,} were published")
+    elif len(declared.n_images) == 3 and list(declared.n_images) != sizes:
+        report.notes.append(f"{sizes} train, val and test images; CoOp's split has {list(declared.n_images)}")
+
+
+def check_paths(contents: Contents, report: Report) -> None:
+    """Files that are listed twice."""
+    if contents.declared is not None and contents.declared.test_only:
+        return  # the test images are listed as training images too
+    where: dict[str, list[str]] = defaultdict(list)
+    for part, items in zip(PARTS, contents.parts):
+        for item in items:
+            where[item.impath].append(part)
+    twice = [f"{path} ({', '.join(parts)})" for path, parts in where.items() if len(parts) > 1]
+    if twice:
+        report.problems.append(f"{len(twice)} images are listed twice: {summary(twice, SHOWN)}")
+
+
+def check_names(contents: Contents, report: Report, n_context: int) -> None:
+    """Class names that a model cannot tell apart, or that do not fit beside the learnable context."""
+    names = contents.task.classnames
+    groups = defaultdict(list)
+    for name in names:
+        groups[" ".join(re.split(r"[\s_-]+", name.lower().strip()))].append(name)
+    same = [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
+    if same:
+        known = contents.declared is not None and not contents.declared.unique_names
+        (report.notes if known else report.problems).append(f"classes with one name: {'; '.join(same[:SHOWN])}")
+    room = CONTEXT_LENGTH - 2 - n_context
+    long = [name for name, length in zip(names, token_counts(names)) if length > room]
+    if long:
+        report.problems.append(
+            f"{len(long)} class names are longer than the {room} tokens left beside a context of {n_context}: "
+            f"{summary(long, 3)}"
+        )
+
+
+def token_counts(names: Sequence[str]) -> list[int]:
+    """The number of CLIP's tokens of each name with a full stop, as in a prompt."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pkg_resources, in the clip package
+        from clip.simple_tokenizer import SimpleTokenizer
+    tokenizer = SimpleTokenizer()
+    return [len(tokenizer.encode(f"{name.replace('_', ' ')}.")) for name in names]
+
+
+def check_images(contents: Contents, report: Report, workers: int | None) -> None:
+    """Files that are no images or are cut off, and copies of one image in two parts."""
+    part_of = {item.impath: part for part, items in zip(PARTS, contents.parts) for item in items}
+    unreadable, copies = [], defaultdict(list)
+    for path, digest, error in examine_all(list(part_of), workers, contents.name):
+        if error:
+            unreadable.append(f"{path} ({error})")
+        copies[digest].append(path)
+    if unreadable:
+        report.problems.append(f"{len(unreadable)} unreadable images: {summary(unreadable, SHOWN)}")
+    groups = [sorted(paths) for digest, paths in copies.items() if digest and len(paths) > 1]
+    across = [" = ".join(paths) for paths in groups if len({part_of[path] for path in paths}) > 1]
+    within = len(groups) - len(across)
+    if across:
+        report.problems.append(f"{len(across)} images are in two parts: {summary(sorted(across), SHOWN)}")
+    if within:
+        report.notes.append(f"{within} images have copies in their own part")
+
+
+def examine_all(paths: Sequence[str], workers: int | None, what: str) -> Iterator[tuple[str, bytes, str]]:
+    """(path, digest of the bytes, error or "") of each image, read by `workers` processes, with a progress bar."""
+    workers = os.cpu_count() or 1 if workers is None else workers
+    with tqdm(total=len(paths), desc=what, unit="img", disable=None) as bar:
+        for result in _map(paths, min(workers, 1 + len(paths) // IN_A_BATCH)):
+            bar.update()
+            yield result
+
+
+def _map(paths: Sequence[str], workers: int) -> Iterable[tuple[str, bytes, str]]:
+    if workers <= 1:
+        yield from map(examine, paths)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(examine, paths, chunksize=IN_A_BATCH)
+
+
+def examine(path: str) -> tuple[str, bytes, str]:
+    """(path, digest of its bytes, why it is no image or ""). The whole file is decoded: it may be cut off."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        return path, b"", str(error)
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata do no harm
+            with Image.open(io.BytesIO(content)) as image:
+                image.draft("RGB", (64, 64))  # JPEG: all bytes are read, at a fraction of the work
+                image.load()
+    except Exception as error:  # decoders raise many kinds
+        return path, digest, f"{type(error).__name__}: {error}".replace(str(io.BytesIO), "file")
+    return path, digest, ""

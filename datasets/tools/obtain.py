@@ -1,0 +1,69 @@
+"""Fetching what is public of a data set and arranging it in CoOp's layout."""
+
+import json
+import os
+
+from yacs.config import CfgNode
+
+from ..base import SplitDataset
+from ..raw import found
+from .download import DownloadError, fetch
+from .sources import Archive, source_of
+from .unpack import unpack
+
+
+def obtain(dataset: type, cfg: CfgNode, keep: bool = False) -> tuple[str, bool]:
+    """Fetch what a data set lacks; a message about it, and whether it is complete now.
+
+    Archives are unpacked and removed, unless `keep`. What is there already is not fetched again. Errors of the network
+    and of archives become part of the message.
+    """
+    if not issubclass(dataset, SplitDataset):
+        return "there is nothing to download", False
+    unloaded, source = dataset.unloaded(cfg), source_of(dataset.__name__)
+    if not (source.archives or source.by_hand):
+        return dataset.how_to_get or "there is nothing to download", False
+    failures, absent = [], [archive for archive in source.archives if not found(unloaded.dataset_dir, archive.gives)]
+    for archive in absent:
+        try:
+            take(archive, unloaded.dataset_dir, keep)
+        except (DownloadError, ValueError) as error:
+            failures.append(str(error))
+    lacking = [
+        pattern for pattern in unloaded.missing_files() if "*" in pattern or not os.path.exists(unloaded.split_path)
+    ]
+    if not (failures or lacking):
+        return f"complete in {unloaded.dataset_dir}; python scripts/data.py check {dataset.__name__}", True
+    lines = [f"not complete in {unloaded.dataset_dir}.", *failures, source.by_hand, "See docs/datasets.md."]
+    return "\n  ".join(line for line in lines if line), False
+
+
+def take(archive: Archive, folder: str, keep: bool) -> None:
+    """Fetch one archive or file into a data set's folder. Raises DownloadError and ValueError."""
+    os.makedirs(folder, exist_ok=True)
+    if archive.file:
+        path = os.path.join(folder, archive.file)
+        partial = os.path.join(folder, f".{archive.file}")  # not under its name before it was looked at
+        fetch(archive.url, partial, archive.md5)
+        if archive.file.endswith(".json"):
+            check_json(partial, archive.url)
+        os.replace(partial, path)
+        return
+    name = archive.url.split("?")[0].rstrip("/").rpartition("/")[2] or "archive"
+    path = os.path.join(folder, f".{name}")
+    fetch(archive.url, path, archive.md5)
+    unpack(path, os.path.join(folder, archive.to) if archive.to else folder, archive.prefix, archive.inner)
+    if keep:
+        os.replace(path, os.path.join(folder, name))
+    else:
+        os.remove(path)
+
+
+def check_json(path: str, url: str) -> None:
+    """Remove a file that is no JSON, with a ValueError that names its address."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            json.load(file)
+    except ValueError as error:
+        os.remove(path)
+        raise ValueError(f"{url}: what came is not a JSON file ({error}); open the address in a browser") from error

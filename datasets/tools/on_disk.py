@@ -1,0 +1,112 @@
+"""Data sets as they are on disk, for the tools: registered data sets, their tasks and their complete lists."""
+
+import os
+from dataclasses import dataclass
+
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
+from yacs.config import CfgNode
+
+from ..base import SplitDataset
+from ..folder import FolderTasks, read_tasks
+from ..multitask import MultiTask, Task, TaskSpec, build_task, task_of
+from ..splits import Items, nearest
+
+OWN_TASKS = "FolderTasks"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A task with all of its images, labelled from 0; `dataset` is its class, None for users' own folders."""
+
+    name: str
+    task: Task
+    parts: tuple[Items, Items, Items]
+    dataset: type[DatasetBase] | None = None
+
+    @property
+    def declared(self) -> type[SplitDataset] | None:
+        """The class, if it declares what to expect."""
+        return self.dataset if self.dataset and issubclass(self.dataset, SplitDataset) else None
+
+
+def dataset_class(name: str) -> type[DatasetBase]:
+    """The registered class. Raises ValueError, with the nearest name, if there is none."""
+    known = DATASET_REGISTRY.registered_names()
+    if name not in known:
+        raise ValueError(f"no data set {name!r}{nearest(name, known)}; python scripts/data.py list shows all")
+    return DATASET_REGISTRY.get(name)
+
+
+def specs_of(name: str) -> tuple[TaskSpec, ...]:
+    """The tasks of a benchmark; of a single data set, itself."""
+    dataset = dataset_class(name)
+    return dataset.specs if issubclass(dataset, MultiTask) else (TaskSpec(name),)
+
+
+def is_own_tasks(name: str) -> bool:
+    """Whether it stands for users' own folders."""
+    return issubclass(dataset_class(name), FolderTasks)
+
+
+def read_own(cfg: CfgNode) -> list[Contents]:
+    """The users' own tasks below `DATASET.ROOT`."""
+    return [Contents(own.task.name, own.task, own.parts) for own in read_tasks(cfg)]
+
+
+def read_spec(spec: TaskSpec, cfg: CfgNode) -> Contents:
+    """One data set, complete. Raises what its constructor raises."""
+    dataset = dataset_class(spec.dataset)
+    if not issubclass(dataset, SplitDataset):
+        built = build_task(spec, cfg)
+        return Contents(spec.dataset, task_of(built, spec), (built.train_x, built.val or [], built.test or []), dataset)
+    parts = dataset.unloaded(cfg).read()
+    names = {item.label: item.classname for part in parts for item in part}
+    task = Task(
+        name=spec.task_name,
+        classnames=tuple(names[label] for label in sorted(names)),
+        metric=spec.metric or dataset.metric,
+        template=spec.template or dataset.template,
+    )
+    return Contents(spec.dataset, task, parts, dataset)
+
+
+def read_all(name: str, cfg: CfgNode) -> list[Contents]:
+    """The tasks of a data set, complete."""
+    if is_own_tasks(name):
+        return read_own(cfg)
+    return [read_spec(spec, cfg) for spec in specs_of(name)]
+
+
+def state_on_disk(name: str, cfg: CfgNode) -> str:
+    """What there is of a data set, in a few words; no image is listed or read."""
+    dataset = dataset_class(name)
+    if is_own_tasks(name):
+        return "your folders: --root"
+    if issubclass(dataset, MultiTask):
+        there = [state_on_disk(spec.dataset, cfg).startswith("yes") for spec in dataset.specs]
+        return f"{sum(there)} of {len(there)} tasks"
+    if not issubclass(dataset, SplitDataset):
+        return "?"
+    unloaded = dataset.unloaded(cfg)
+    if not os.path.isdir(unloaded.dataset_dir):
+        return "no"
+    if os.path.exists(unloaded.split_path):
+        return "yes, with split file"
+    absent = unloaded.missing_files() if unloaded.files else [os.path.basename(unloaded.split_path)]
+    return f"incomplete: no {absent[0]}" if absent else "yes"
+
+
+def count_classes(name: str, cfg: CfgNode) -> int:
+    """The number of classes, read from disk where the class does not declare it; 0 if it is not known."""
+    dataset = dataset_class(name)
+    declared = getattr(dataset, "n_classes", 0)
+    if declared or is_own_tasks(name):
+        return declared
+    counts = []
+    for spec in specs_of(name):
+        count = getattr(dataset_class(spec.dataset), "n_classes", 0)
+        try:
+            counts.append(count or len(read_spec(spec, cfg).task.classnames))
+        except (ValueError, OSError):
+            return 0
+    return sum(counts)

@@ -1,0 +1,79 @@
+"""Pictures of a data set: how many images each class has, and samples with their prompts."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ..splits import PARTS
+from .check import per_class
+from .on_disk import Contents
+
+COLOURS = ("#4269d0", "#efb118", "#6cc5b0")
+SAMPLES = 6
+MAX_NAMES = 40  # more classes are not labelled
+
+
+def counts_figure(contents: Sequence[Contents]) -> Figure:
+    """Images per class and part, stacked, a panel per task."""
+    columns = min(2, len(contents))
+    rows = math.ceil(len(contents) / columns)
+    figure = Figure(figsize=(7 * columns, 2.8 * rows + 0.6), layout="constrained")
+    for place, task in enumerate(contents, start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        table = per_class(task)
+        below = [0] * len(table)
+        for index, part in enumerate(PARTS, start=1):
+            counts = [row[index] for row in table]
+            axes.bar(range(len(table)), counts, bottom=below, width=0.9, color=COLOURS[index - 1], label=part)
+            below = [a + b for a, b in zip(below, counts)]
+        axes.set_title(f"{task.task.name}: {len(table)} classes, {sum(below):,} images", fontsize=10)
+        axes.set_ylabel("images")
+        if len(table) <= MAX_NAMES:
+            axes.set_xticks(range(len(table)), [row[0] for row in table], rotation=90, fontsize=7)
+        else:
+            axes.set_xlabel("class")
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(PARTS), frameon=False)
+    return figure
+
+
+def samples_figure(contents: Sequence[Contents]) -> Figure:
+    """A row per task: test images of classes spread over its labels, each above the hand-made prompt of its class."""
+    figure = Figure(figsize=(2.1 * SAMPLES, 2.9 * len(contents)), layout="constrained")
+    panels = figure.subfigures(len(contents), 1, squeeze=False)[:, 0]
+    for panel, task in zip(panels, contents):
+        panel.suptitle(task.task.name, fontsize=10, x=0.01, ha="left", weight="bold")
+        for place, item in enumerate(sample(task), start=1):
+            axes = panel.add_subplot(1, SAMPLES, place)
+            with Image.open(item.impath) as image:
+                image.draft("RGB", (256, 256))
+                image = image.convert("RGB")
+                image.thumbnail((256, 256))
+                axes.imshow(image)
+            prompt = task.task.template.format(item.classname.replace("_", " "))
+            axes.set_xlabel("\n".join(textwrap.wrap(prompt, 26)), fontsize=7)
+            axes.set_xticks([])
+            axes.set_yticks([])
+    return figure
+
+
+def sample(task: Contents) -> list:
+    """One image of each of up to `SAMPLES` classes: of the test part, or of another where there is none."""
+    items = next(part for part in reversed(task.parts) if part)
+    first = {}
+    for item in items:
+        first.setdefault(item.label, item)
+    labels = sorted(first)
+    step = max(1, len(labels) // SAMPLES)
+    return [first[label] for label in labels[::step][:SAMPLES]]
+
+
+def save(figure: Figure, path: str) -> None:
+    """Write a PNG."""
+    with matplotlib.rc_context({"savefig.dpi": 110}):
+        figure.savefig(path)

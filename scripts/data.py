@@ -1,0 +1,216 @@
+"""Data sets on disk: which there are, are they right, where to get them, and what is drawn from them.
+
+    python scripts/data.py list
+    python scripts/data.py check OxfordPets --root data
+    python scripts/data.py download FGVC --root data
+    python scripts/data.py splits EuroSAT               writes CoOp's split format, where there is none yet
+    python scripts/data.py shots General10 --shots 16 --seed 1
+    python scripts/data.py stats Plant6 --plot
+
+NAME is a data set of `list`, a benchmark of several, or FolderTasks for your own tasks below --root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import compat
+
+compat.ensure_dassl()
+
+from dassl.config import get_cfg_default  # noqa: E402
+from dassl.data.datasets import DATASET_REGISTRY, build_dataset  # noqa: E402
+from tabulate import tabulate  # noqa: E402
+from yacs.config import CfgNode  # noqa: E402
+
+import datasets  # noqa: E402
+from datasets.folder import TABLE_FILE, find_table  # noqa: E402
+from datasets.multitask import drawn_shots, write_shots  # noqa: E402
+from datasets.splits import PARTS, write_split  # noqa: E402
+from datasets.tables import write_table  # noqa: E402
+from datasets.tools import on_disk  # noqa: E402
+from datasets.tools.check import Report, check_contents, describe, per_class  # noqa: E402
+from datasets.tools.obtain import obtain  # noqa: E402
+
+
+def config(args: argparse.Namespace, **keys) -> CfgNode:
+    """The config of all images of a data set, unless `keys` of DATASET say otherwise."""
+    cfg = get_cfg_default()
+    datasets.extend_cfg(cfg)
+    cfg.DATASET.ROOT, cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS = args.root, getattr(args, "name", ""), -1
+    cfg.DATASET.CSV = getattr(args, "csv", "")
+    cfg.SEED, cfg.VERBOSE = getattr(args, "seed", 1), False
+    for key, value in keys.items():
+        cfg.DATASET[key] = value
+    cfg.freeze()
+    return cfg
+
+
+def run_list(args: argparse.Namespace) -> int:
+    cfg, rows = config(args), []
+    for name in sorted(DATASET_REGISTRY.registered_names(), key=lambda name: (-len(on_disk.specs_of(name)), name)):
+        specs = on_disk.specs_of(name)
+        metrics = {spec.metric or getattr(on_disk.dataset_class(spec.dataset), "metric", "accuracy") for spec in specs}
+        state, count = on_disk.state_on_disk(name, cfg), on_disk.count_classes(name, cfg)
+        tasks = "?" if on_disk.is_own_tasks(name) else len(specs)
+        rows.append((name, tasks, count or "?", " / ".join(sorted(metrics)), state))
+    print(f"Data root: {os.path.abspath(args.root)}\n")
+    headers = ("data set", "tasks", "classes", "metric", "on disk")
+    print(tabulate(rows, headers=headers, colalign=("left", "right", "right")))
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    reports = []
+    for read in readers(args):
+        try:
+            for contents in read():
+                report = check_contents(contents, args.n_ctx, args.workers, images=not args.no_images)
+                if args.classes:
+                    report.lines.append(tabulate(per_class(contents), headers=("class", *PARTS)))
+                reports.append(report)
+        except (ValueError, OSError) as error:
+            reports.append(Report(args.name, problems=[str(error)]))
+    for report in reports:
+        notes = [*(f"note: {note}" for note in report.notes), *(f"WRONG: {text}" for text in report.problems)]
+        print(f"== {report.name}", *report.lines, *notes, "", sep="\n")
+    wrong = sum(len(report.problems) for report in reports)
+    print(f"{wrong} problem{'s' * (wrong != 1)} found." if wrong else "All right.")
+    return 1 if wrong else 0
+
+
+def readers(args: argparse.Namespace):
+    """A function per task that reads it, so that one task that cannot be read does not hide the others."""
+    cfg = config(args)
+    if on_disk.is_own_tasks(args.name):
+        return [lambda: on_disk.read_own(cfg)]
+    return [lambda spec=spec: [on_disk.read_spec(spec, cfg)] for spec in on_disk.specs_of(args.name)]
+
+
+def run_download(args: argparse.Namespace) -> int:
+    cfg, failed, told = config(args), 0, set()
+    for spec in on_disk.specs_of(args.name):
+        message, complete = obtain(on_disk.dataset_class(spec.dataset), cfg, keep=args.keep)
+        if message not in told:  # the tasks of Fashion-20 are one archive
+            print(f"{spec.dataset}: {message}")
+        told.add(message)
+        failed += not complete
+    return 1 if failed else 0
+
+
+def run_splits(args: argparse.Namespace) -> int:
+    cfg = config(args)
+    if on_disk.is_own_tasks(args.name):
+        return split_own(cfg)
+    for spec in on_disk.specs_of(args.name):
+        dataset = on_disk.dataset_class(spec.dataset)
+        if not hasattr(dataset, "unloaded") or dataset.test_only or dataset.val_is_test:
+            print(f"{spec.dataset}: has the parts that were published")
+            continue
+        unloaded = dataset.unloaded(cfg)
+        if os.path.exists(unloaded.split_path):
+            print(f"{unloaded.split_path} is there already")
+            continue
+        parts = unloaded.read()
+        write_split(unloaded.split_path, unloaded.image_dir, parts)
+        print(f"{unloaded.split_path}: {', '.join(f'{len(items):,} {part}' for part, items in zip(PARTS, parts))}")
+    return 0
+
+
+def split_own(cfg: CfgNode) -> int:
+    """Fix the parts of users' own folders in tasks.csv, which is read instead of the folders from then on."""
+    table = find_table(cfg)
+    if table:
+        print(f"{table} is there already")
+        return 0
+    rows = []
+    for contents in on_disk.read_own(cfg):
+        for part, items in zip(PARTS, contents.parts):
+            for path in (os.path.relpath(item.impath, cfg.DATASET.ROOT).replace(os.sep, "/") for item in items):
+                rows.append((path, path.split("/")[0], path.split("/")[-2], part))
+    table = os.path.join(cfg.DATASET.ROOT, TABLE_FILE)
+    write_table(table, rows)
+    print(f"{table}: {len(rows):,} images")
+    return 0
+
+
+def run_shots(args: argparse.Namespace) -> int:
+    cfg = config(args, NUM_SHOTS=args.shots)
+    dataset = build_dataset(cfg)
+    for task, parts in drawn_shots(dataset).items():
+        print(f"== {task}: {', '.join(f'{len(paths)} {part}' for part, paths in parts.items())}")
+        shown = parts["train"] if args.all else parts["train"][: args.shots]
+        print(*(f"  {path}" for path in shown), *["  ..."] * (len(shown) < len(parts["train"])), sep="\n")
+    path = Path(args.out or f"output/shots/{args.name}_{args.shots}shots_seed{args.seed}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_shots(dataset, str(path))
+    print(f"Saved as {path}")
+    return 0
+
+
+def run_stats(args: argparse.Namespace) -> int:
+    everything = on_disk.read_all(args.name, config(args))
+    for contents in everything:
+        print(f"{contents.task.name}: {describe(contents)}; {contents.task.metric}; '{contents.task.template}'")
+    if args.plot is not None:
+        from datasets.tools import pictures
+
+        folder = Path(args.plot or f"output/stats/{args.name}")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, draw in (("counts", pictures.counts_figure), ("samples", pictures.samples_figure)):
+            pictures.save(draw(everything), str(folder / f"{name}.png"))
+        print(f"Pictures: {folder / 'counts.png'}, {folder / 'samples.png'}")
+    return 0
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        if name != "list":
+            sub.add_argument("name", metavar="NAME")
+        sub.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets (data)")
+        sub.add_argument("--csv", default="", help="of FolderTasks: the table to read, below the root")
+        sub.set_defaults(run=run)
+        return sub
+
+    command("list", run_list, "all data sets, and what is on disk")
+    check = command("check", run_check, "files, counts, unreadable images, copies across parts, class names")
+    check.add_argument("--classes", action="store_true", help="list the counts of every class")
+    check.add_argument("--no-images", action="store_true", help="read no image")
+    check.add_argument("--workers", type=int, help="processes that read images (one per core)")
+    check.add_argument("--n-ctx", type=int, default=16, help="context tokens beside a class name (16)")
+    download = command("download", run_download, "fetch what is public, into CoOp's layout")
+    download.add_argument("--keep", action="store_true", help="keep the archives")
+    command("splits", run_splits, "write the split file (your own tasks: tasks.csv)")
+    shots = command("shots", run_shots, "show and save the images that a run draws")
+    shots.add_argument("--shots", type=int, default=16)
+    shots.add_argument("--seed", type=int, default=1)
+    shots.add_argument("--out", help="file to save to (output/shots/...json)")
+    shots.add_argument("--all", action="store_true", help="show all of them")
+    stats = command("stats", run_stats, "tasks, counts and prompts")
+    stats.add_argument("--plot", nargs="?", const="", metavar="DIR", help="draw counts.png and samples.png")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    args = parse_args(argv)
+    args.root = os.path.abspath(os.path.expanduser(args.root))
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

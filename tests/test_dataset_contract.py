@@ -1,0 +1,318 @@
+"""One contract for every registered data set, read from a miniature of its raw layout and from a split file."""
+
+import json
+import random
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import layouts
+import pytest
+import yaml
+from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY, build_dataset
+
+import datasets
+from datasets.base import SplitDataset
+from datasets.multitask import METRICS, MultiTask, tasks_of
+from datasets.splits import write_split
+
+PROJECT = Path(__file__).parents[1]
+ALL = [
+    name
+    for name in DATASET_REGISTRY.registered_names()
+    if DATASET_REGISTRY.get(name).__module__.startswith("datasets.")
+    and DATASET_REGISTRY.get(name).__module__ not in ("datasets.demo", "datasets.folder")
+]
+SINGLE = [name for name in ALL if issubclass(DATASET_REGISTRY.get(name), SplitDataset)]
+BENCHMARKS = [name for name in ALL if issubclass(DATASET_REGISTRY.get(name), MultiTask)]
+SPLIT = [name for name in SINGLE if not name.startswith("ImageNet")]
+MEAN_PER_CLASS = {"Caltech101", "FGVCAircraft", "OxfordFlowers", "OxfordPets"}
+
+
+def build(root, name, **keys):
+    cfg = get_cfg_default()
+    datasets.extend_cfg(cfg)
+    cfg.DATASET.ROOT, cfg.DATASET.NAME, cfg.SEED, cfg.VERBOSE = str(root), name, 1, False
+    cfg.merge_from_list([part for key, value in keys.items() for part in (key.replace("__", "."), value)])
+    cfg.freeze()
+    return build_dataset(cfg)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A data root with the raw layout of every data set, and what is in each."""
+    root = tmp_path_factory.mktemp("world")
+    return root, {name: layouts.lay_out(name, root) for name in layouts.LAYOUTS}
+
+
+def rows(items, layout):
+    return [(str(Path(item.impath).relative_to(layout.image_dir)), item.label, item.classname) for item in items]
+
+
+def test_every_data_set_has_a_layout_and_every_layout_a_data_set():
+    assert sorted(SINGLE) == sorted(layouts.LAYOUTS)
+    assert len(SINGLE) + len(BENCHMARKS) == len(ALL)
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_the_raw_layout_is_read_as_it_was_published(world, name):
+    root, all_layouts = world
+    layout = all_layouts[name]
+    dataset = build(root, name)
+    parts = [rows(part, layout) for part in (dataset.train_x, dataset.val, dataset.test)]
+    everything = [row for part in parts for row in part]
+    assert sorted(everything) == sorted((path, *row) for path, row in layout.rows.items())
+    assert len({path for path, _, _ in everything}) == len(everything)  # the parts are disjoint
+    for part, count in zip(parts, layout.counts):
+        assert Counter(label for _, label, _ in part) == {label: count for label in range(len(layout.classnames))}
+    if layout.test is not None:
+        assert {path for path, _, _ in parts[2]} == layout.test
+    assert dataset.classnames == layout.classnames
+    assert dataset.num_classes == len(layout.classnames)
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_the_split_is_the_same_every_time(world, name):
+    root, all_layouts = world
+    a, b = (build(root, name) for _ in range(2))
+    for part in ("train_x", "val", "test"):
+        assert rows(getattr(a, part), all_layouts[name]) == rows(getattr(b, part), all_layouts[name])
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_coops_split_file_is_used_as_it_is_without_the_annotations(tmp_path, name):
+    layout = layouts.lay_out(name, tmp_path)
+    folder = tmp_path / DATASET_REGISTRY.get(name).dataset_dir
+    file = layouts.write_split(name, layout, folder)
+    for path in layout.annotations:
+        path.unlink()
+    split = json.loads(file.read_text())
+    dataset = build(tmp_path, name)
+    for part, items in zip(("train", "val", "test"), (dataset.train_x, dataset.val, dataset.test)):
+        assert rows(items, layout) == [tuple(row) for row in split[part]]
+    assert dataset.classnames == layout.classnames
+    for shots, seed in ((1, 1), (2, 2), (4, 3)):
+        dataset = build(tmp_path, name, DATASET__NUM_SHOTS=shots, SEED=seed)
+        drawn = coop_draw(split, shots, seed)
+        assert [path for path, _, _ in rows(dataset.train_x, layout)] == drawn["train"]
+        assert [path for path, _, _ in rows(dataset.val, layout)] == drawn["val"]
+
+
+def coop_draw(split, shots, seed):
+    """CoOp's draw as a loop of its own: one generator, train before val, classes as they first appear."""
+    rng, drawn = random.Random(seed), {}
+    for part, k in (("train", shots), ("val", min(shots, 4))):
+        by_class = defaultdict(list)
+        for path, label, _ in split[part]:
+            by_class[label].append(path)
+        drawn[part] = [
+            path for paths in by_class.values() for path in (rng.sample(paths, k) if k <= len(paths) else paths)
+        ]
+    return drawn
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_a_written_split_is_read_again_as_it_was(tmp_path, name):
+    layout = layouts.lay_out(name, tmp_path)
+    raw = build(tmp_path, name)
+    parts = (raw.train_x, raw.val, raw.test)
+    write_split(raw.split_path, raw.image_dir, parts)
+    again = build(tmp_path, name)
+    assert again.classnames == raw.classnames
+    for before, after in zip(parts, (again.train_x, again.val, again.test)):
+        assert rows(after, layout) == rows(before, layout)
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_base_and_new_are_the_halves_of_the_classes(world, name):
+    root, all_layouts = world
+    names = all_layouts[name].classnames
+    half = -(-len(names) // 2)
+    base, new = (build(root, name, DATASET__SUBSAMPLE_CLASSES=which) for which in ("base", "new"))
+    assert (base.classnames, new.classnames) == (names[:half], names[half:])
+    whole = build(root, name)
+    assert len(base.test) + len(new.test) == len(whole.test)
+    assert {item.label for item in new.test} == set(range(len(names) - half))
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_each_data_set_declares_its_task(world, name):
+    dataset_class = DATASET_REGISTRY.get(name)
+    (task,) = tasks_of(build(world[0], name))
+    assert task.metric in METRICS and task.template.count("{}") == 1
+    assert task.metric == ("mean_per_class" if name in MEAN_PER_CLASS or name.startswith("Fashion") else "accuracy")
+    assert len(task.name.split()) >= 2 and "_" not in task.name
+    assert dataset_class.__doc__ and dataset_class.files
+    assert name.startswith("Fashion") or dataset_class.n_classes >= 5
+
+
+@pytest.mark.parametrize("name", [name for name in SINGLE if name.startswith("ImageNet")])
+def test_imagenet_and_its_variants(world, name):
+    root, all_layouts = world
+    layout = all_layouts[name]
+    dataset = build(root, name, DATASET__NUM_SHOTS=2)
+    assert {path for path, _, _ in rows(dataset.test, layout)} == layout.test
+    for items in (dataset.train_x, dataset.test):
+        for path, label, classname in rows(items, layout):
+            assert layout.rows[path] == (label, classname)
+    assert dataset.classnames == layout.classnames  # two classes are called "missile"
+    if name == "ImageNet":
+        assert dataset.val is dataset.test
+        assert Counter(item.label for item in dataset.train_x) == {label: 2 for label in range(4)}
+        assert all("/train/" in item.impath for item in dataset.train_x)
+    else:
+        assert dataset.val is None
+        assert rows(dataset.train_x, layout) == rows(dataset.test, layout)  # never drawn
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_is_its_tasks_side_by_side(world, name):
+    root, all_layouts = world
+    dataset = build(root, name, DATASET__NUM_SHOTS=1)
+    specs = DATASET_REGISTRY.get(name).specs
+    assert [task.classnames for task in dataset.tasks] == [
+        tuple(all_layouts[spec.dataset].classnames) for spec in specs
+    ]
+    assert len({task.name for task in dataset.tasks}) == len(specs)
+    offset = 0
+    for index, (task, spec) in enumerate(zip(dataset.tasks, specs)):
+        assert task == tasks_of(build(root, spec.dataset))[0]
+        labels = {item.label for item in dataset.test if item.domain == index}
+        assert labels == set(range(offset, offset + len(task.classnames)))
+        offset += len(task.classnames)
+    assert dataset.num_classes == offset
+
+
+@pytest.mark.parametrize(
+    ("name", "n_tasks", "n_classes"),
+    [("General10", 10, 1191), ("FGVC", 5, 536), ("Plant6", 6, 116), ("RS8", 8, 208), ("Fashion20", 20, 78)],
+)
+def test_benchmarks_have_the_papers_number_of_tasks_and_classes(name, n_tasks, n_classes):
+    benchmark = DATASET_REGISTRY.get(name)
+    assert (len(benchmark.specs), benchmark.n_classes) == (n_tasks, n_classes)
+    sizes = [DATASET_REGISTRY.get(spec.dataset).n_classes for spec in benchmark.specs]
+    assert sum(sizes) in (n_classes, 0)  # the sizes of the single tasks of Fashion-20 are not published
+
+
+def test_the_test_images_of_general10_are_as_many_as_with_coops_splits():
+    sizes = [DATASET_REGISTRY.get(spec.dataset).n_images[2] for spec in DATASET_REGISTRY.get("General10").specs]
+    assert sum(sizes) == 83696
+
+
+def test_plant_village_prompts_say_each_thing_once(world):
+    task = tasks_of(build(world[0], "PlantVillage"))[0]
+    for classname in task.classnames:
+        words = re.findall(r"\w+", task.template.format(classname))
+        assert len(words) == len(set(words)), words
+
+
+def test_no_copy_of_a_test_image_is_trained_on(world):
+    for name in ("FruitVegetable", "KaggleVegetable"):
+        dataset = build(world[0], name)
+        contents = [{Path(item.impath).read_bytes() for item in part} for part in (dataset.train_x, dataset.test)]
+        assert not contents[0] & contents[1]
+        everything = [Path(item.impath).read_bytes() for item in (*dataset.train_x, *dataset.val, *dataset.test)]
+        assert len(set(everything)) == len(everything)
+
+
+def test_fashion_tasks_are_split_per_class_and_can_be_selected(tmp_path):
+    for name in layouts.FASHION:
+        layouts.lay_out(f"Fashion{name}", tmp_path)
+    for i in range(300):  # a class that a split per task would all but fill the parts with
+        layouts.write_image(tmp_path / f"fashion20/images/14/1/more{i}.jpg")
+    dataset = build(tmp_path, "Fashion20", DATASET__TASKS="hat style recognition,FashionSocksType")
+    assert [task.name for task in dataset.tasks] == ["hat style recognition", "socks type recognition"]
+    assert [task.metric for task in dataset.tasks] == ["mean_per_class"] * 2
+    counts = [Counter(item.label for item in part) for part in (dataset.train_x, dataset.val, dataset.test)]
+    assert counts == [{0: 5, 1: 155, 2: 5, 3: 5}, {0: 2, 1: 62, 2: 2, 3: 2}, {0: 3, 1: 93, 2: 3, 3: 3}]
+    assert build(tmp_path, "Fashion20", DATASET__SUBSAMPLE_CLASSES="new").num_classes == 20
+
+
+def test_each_data_set_has_a_config_file():
+    configs = {}
+    for path in (PROJECT / "configs/datasets").glob("*.yaml"):
+        configs[yaml.safe_load(path.read_text())["DATASET"]["NAME"]] = path.stem
+    assert set(configs) <= set(DATASET_REGISTRY.registered_names())
+    assert {name for name in ALL if not re.match("Fashion[A-Z]", name)} <= set(configs)
+    assert configs["DescribableTextures"] == "dtd" and configs["ImageNetV2"] == "imagenetv2"
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_what_is_missing_is_named_with_the_tree_and_the_command(tmp_path, name):
+    with pytest.raises(FileNotFoundError) as error:
+        build(tmp_path / "nowhere", name)
+    assert "DATASET.ROOT: no folder" in str(error.value)
+    (tmp_path / DATASET_REGISTRY.get(name).dataset_dir).mkdir()
+    with pytest.raises(FileNotFoundError) as error:
+        build(tmp_path, name)
+    message = str(error.value)
+    dataset_class = DATASET_REGISTRY.get(name)
+    assert all(f"{dataset_class.dataset_dir}/{pattern}" in message for pattern in dataset_class.files)
+    assert (f"split_zhou_{name}.json" in message) == (not name.startswith("ImageNet"))
+    assert f"python scripts/data.py download {name} --root {tmp_path}" in message
+
+
+def test_a_benchmark_names_everything_that_is_missing_at_once(tmp_path):
+    layouts.lay_out("OxfordPets", tmp_path)
+    with pytest.raises(FileNotFoundError) as error:
+        build(tmp_path, "FGVC")
+    message = str(error.value)
+    assert "4 of 5 tasks" in message and "OxfordPets" not in message
+    for name in ("FGVCAircraft", "StanfordCars", "OxfordFlowers", "Food101"):
+        assert f"data.py download {name} " in message
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "change", "message"),
+    [
+        ("OxfordPets", "annotations/test.txt", lambda s: s + "beagle_1 5\n", "test.txt, line 13: 'beagle_1 5'"),
+        ("OxfordPets", "annotations/test.txt", lambda s: s + "beagle_1 x 1 1\n", "line 13: 'x' is not a class number"),
+        ("FGVCAircraft", "images_variant_val.txt", lambda s: s + "0034309 Boeing 727\n", "line 10: unknown class"),
+        ("SUN397", "Testing_01.txt", lambda s: s + "/a/abbeys/x.jpg\n", "unknown class '/a/abbeys' .*'/a/abbey'"),
+        ("UCF101", "ucfTrainTestlist/testlist01.txt", lambda s: s + "Jump/v.avi\n", "line 13: unknown class 'Jump'"),
+        ("OxfordFlowers", "cat_to_name.json", lambda s: "{", "cat_to_name.json: not a JSON file"),
+        ("OxfordFlowers", "cat_to_name.json", lambda s: '{"1": "a", "3": "b"}', "no name for the class 2"),
+        ("OxfordFlowers", "imagelabels.mat", lambda s: "x", "imagelabels.mat: not a MATLAB file"),
+        ("StanfordCars", "devkit/cars_meta.mat", lambda s: "x", "cars_meta.mat: not a MATLAB file"),
+        ("FashionPantsType", "task_info.csv", lambda s: s.replace("\t", ","), "task_info.csv, line 1"),
+        ("FashionPantsType", "task_info.csv", lambda s: s[:200], "expected a header and 20 tasks"),
+        ("ImageNet", "classnames.txt", lambda s: s[:15], "n01443537 is not in .*classnames.txt"),
+    ],
+)
+def test_a_wrong_annotation_is_an_error_that_names_file_and_line(tmp_path, name, file, change, message):
+    layouts.lay_out(name, tmp_path)
+    path = tmp_path / DATASET_REGISTRY.get(name).dataset_dir / file
+    path.write_text(change("x" if path.suffix == ".mat" else path.read_text()))
+    with pytest.raises(ValueError, match=message):
+        build(tmp_path, name)
+
+
+def test_an_annotation_that_names_a_missing_image_is_an_error(tmp_path):
+    layout = layouts.lay_out("OxfordPets", tmp_path)
+    (layout.image_dir / "Abyssinian_101.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match="1 of its images are missing.*Abyssinian_101"):
+        build(tmp_path, "OxfordPets")
+
+
+def test_the_documentation_has_a_section_with_the_declared_facts_of_each_data_set():
+    text = (PROJECT / "docs/datasets.md").read_text()
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", text, re.M | re.S))
+    configs = {
+        yaml.safe_load(path.read_text())["DATASET"]["NAME"]: path.stem
+        for path in (PROJECT / "configs/datasets").glob("*.yaml")
+    }
+    for name in SINGLE:
+        dataset = DATASET_REGISTRY.get(name)
+        if name.startswith("Fashion"):
+            assert f"| {name} | {dataset.task_name} | {dataset.template} |" in text
+            continue
+        section = sections[name]
+        assert f'`{configs[name]}`; task "{dataset.task_name}", prompt "{dataset.template}"' in section
+        assert f"metric {dataset.metric}." in section and f"Expect: {dataset.n_classes} classes" in section
+        assert all(f"{count:,}" in section for count in dataset.n_images if count)
+        assert all(f"\n{dataset.dataset_dir}/{pattern}\n" in section for pattern in dataset.files)
+        assert "Licence: " in section
+    for name in BENCHMARKS:
+        benchmark = DATASET_REGISTRY.get(name)
+        assert re.search(rf"^\| {name} \| {configs[name]} \|.*\| {benchmark.n_classes} \|$", text, re.M)

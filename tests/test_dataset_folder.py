@@ -1,0 +1,331 @@
+"""Users' own tasks: folders, a CSV, tasks.yaml, and data sets of other libraries as tasks."""
+
+import io
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dassl.config import get_cfg_default
+from dassl.data.datasets import build_dataset
+from PIL import Image
+
+import datasets
+from datasets.adapters import export_task
+from datasets.multitask import Task, drawn_shots, tasks_of
+
+PROJECT = Path(__file__).parents[1]
+
+
+def build(root, **keys):
+    cfg = get_cfg_default()
+    datasets.extend_cfg(cfg)
+    cfg.DATASET.ROOT, cfg.DATASET.NAME, cfg.SEED, cfg.VERBOSE = str(root), "FolderTasks", 1, False
+    cfg.merge_from_list([part for key, value in keys.items() for part in (key.replace("__", "."), value)])
+    cfg.freeze()
+    return build_dataset(cfg)
+
+
+def draw(folder, count, suffix=".png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / f"{i}{suffix}")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two tasks: leaves, without parts, and cups, with them (no val)."""
+    for name in ("oak", "ash_tree", "elm"):
+        draw(tmp_path / "leaves" / name, 10)
+    for name in ("red", "blue"):
+        draw(tmp_path / "cups/train" / name, 4, ".jpg")
+        draw(tmp_path / "cups/test" / name, 2, ".jpg")
+    (tmp_path / "leaves/oak/Thumbs.db").touch()
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / "notes.txt").touch()
+    return tmp_path
+
+
+def write_table(root, *lines, name="tasks.csv"):
+    (root / name).write_text("\n".join(["path,task,class,split", *lines]) + "\n")
+
+
+LINES = [
+    f"leaves/{name}/{i}.png,leaf,{name},{part}"
+    for name in ("oak", "elm")
+    for i, part in enumerate(("train", "train", "val", "test"))
+]
+
+
+def test_folders_are_tasks_and_classes(root):
+    dataset = build(root)
+    assert dataset.tasks == (Task("cups", ("blue", "red")), Task("leaves", ("ash tree", "elm", "oak")))
+    assert tasks_of(dataset) == dataset.tasks
+    assert dataset.classnames == ["blue", "red", "ash tree", "elm", "oak"]
+    counts = [[sum(item.domain == t for item in part) for t in (0, 1)] for part in (dataset.train_x, dataset.val)]
+    assert counts == [[8, 15], [0, 6]]
+    assert sorted(item.label for item in dataset.test) == [0] * 2 + [1] * 2 + [2] * 3 + [3] * 3 + [4] * 3
+    for item in (*dataset.train_x, *dataset.val, *dataset.test):
+        assert item.classname.replace(" ", "_") == Path(item.impath).parent.name
+    paths = [item.impath for part in (dataset.train_x, dataset.val, dataset.test) for item in part]
+    assert len(set(paths)) == len(paths) == 12 + 30
+
+
+def test_a_data_set_without_any_val_part_has_none(root):
+    assert build(root, DATASET__TASKS="cups").val is None
+
+
+def test_shots_and_class_halves_are_taken_per_task(root):
+    dataset = build(root, DATASET__NUM_SHOTS=2, DATASET__SUBSAMPLE_CLASSES="base")
+    assert [task.classnames for task in dataset.tasks] == [("blue",), ("ash tree", "elm")]
+    shots = drawn_shots(dataset)
+    assert {task: len(parts["train"]) for task, parts in shots.items()} == {"cups": 2, "leaves": 4}
+    whole = build(root)
+    pool = [item.impath for item in whole.train_x if item.label == 0]
+    assert shots["cups"]["train"] == [str(Path(p).relative_to(root)) for p in random.Random(1).sample(pool, 2)]
+
+
+def test_settings_name_and_order_tasks_and_classes(root):
+    (root / "tasks.yaml").write_text(
+        "leaves:\n  name: tree leaf recognition\n  template: 'a leaf of {}.'\n  metric: mean_per_class\n"
+        "  classes: {oak: oak tree, elm: elm tree, ash_tree: ash tree}\ncups:\n  classes: [red, blue]\n"
+    )
+    dataset = build(root)
+    assert dataset.tasks == (
+        Task("tree leaf recognition", ("oak tree", "elm tree", "ash tree"), "mean_per_class", "a leaf of {}."),
+        Task("cups", ("red", "blue")),
+    )
+    for which in ("tree leaf recognition", "leaves"):
+        assert [task.name for task in build(root, DATASET__TASKS=which).tasks] == ["tree leaf recognition"]
+    (root / "tasks.yaml").write_text("leaves:\n  name: tree leaf recognition\n")
+    assert [task.name for task in build(root).tasks] == ["tree leaf recognition", "cups"]
+    (root / "tasks.yaml").write_text("# nothing yet\n")
+    assert len(build(root).tasks) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("leaf:\n  name: x\n", "line 1: no task 'leaf' .*'leaves'"),
+        ("cups:\n  nmae: x\n", "line 2: unknown key 'nmae' .*'name'"),
+        ("cups:\n  name: 3\n", "line 2: name must be text, found 3"),
+        ("cups:\n  name: x\n  metric: acuracy\n", "line 3: metric is 'acuracy', use accuracy or mean_per_class"),
+        ("cups:\n  template: 'a cup'\n", r"line 2: template 'a cup' must have one \{\}"),
+        ("cups:\n  classes: [red, blu]\n", "line 2: 'cups' has no class 'blu' .*'blue'"),
+        ("cups:\n  classes: [red]\n", "line 2: the classes of 'cups' lack 'blue'"),
+        ("cups:\n  classes: {red: cup, blue: cup}\n", "line 2: two classes of 'cups' are called 'cup'"),
+        ("cups:\n  classes: 2\n", "line 2: classes must be a list"),
+        ("- cups\n", "expected tasks as keys, found list"),
+        ("cups: red\n", "line 1: 'cups' must have keys like name"),
+        ("cups: {name: leaves}\n", "found twice: 'leaves'"),
+        ("cups: [\n", "tasks.yaml: not a YAML file"),
+    ],
+)
+def test_wrong_settings_are_named_with_their_line(root, text, message):
+    (root / "tasks.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        build(root)
+
+
+def test_a_table_lists_pictures_of_tasks(root):
+    write_table(root, *LINES, "cups/test/red/0.jpg,colour,red,train", "leaves/oak/0.png,colour,brown,train")
+    with pytest.raises(
+        ValueError, match=r"task 'colour': no test image of the class 'brown', 'red' \(first .* line 11"
+    ):
+        build(root)
+    write_table(root, *LINES)
+    dataset = build(root)
+    assert dataset.tasks == (Task("leaf", ("elm", "oak")),)
+    assert [len(part) for part in (dataset.train_x, dataset.val, dataset.test)] == [4, 2, 2]
+    assert dataset.train_x[0].impath == str(root / "leaves/elm/0.png")
+    write_table(root, *LINES[:4], *(line.replace("oak", "ash_tree") for line in LINES[:4]), name="other.csv")
+    assert build(root, DATASET__CSV="other.csv").classnames == ["ash tree", "oak"]
+
+
+def test_a_table_without_a_split_column_is_split(root):
+    rows = [f"leaves/{name}/{i}.png,leaf,{name}" for name in ("oak", "elm") for i in range(10)]
+    (root / "tasks.csv").write_text("\ufeffpath,task,class\r\n" + "\r\n".join(rows) + "\r\n", encoding="utf-8")
+    dataset = build(root)
+    assert [len(part) for part in (dataset.train_x, dataset.val, dataset.test)] == [10, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "message"),
+    [
+        ("leaves/oak/0.png,leaf,oak,dev", ValueError, "tasks.csv, line 10: split is 'dev', use train, val, test"),
+        ("leaves/oak/9.png,leaf,,test", ValueError, "line 10: no class"),
+        ("leaves/oak/9.png,leaf,oak", ValueError, "line 10: 3 fields, but the header has 4"),
+        ("leaves/oak/99.png,leaf,oak,test", FileNotFoundError, "line 10: no file .*99.png"),
+        ("notes.txt,leaf,oak,test", ValueError, "line 10: .*notes.txt is not an image file"),
+        ("leaves/oak/0.png,leaf,oak,test", ValueError, "line 10: .*0.png is already in line 2 of the same task"),
+        ("leaves/oak/9.png,leaf,ash,test", ValueError, r"no train image of the class 'ash' \(first named in line 10\)"),
+    ],
+)
+def test_a_wrong_line_of_a_table_is_named(root, line, error, message):
+    write_table(root, *LINES, line)
+    with pytest.raises(error, match=message):
+        build(root)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("file,task,class,split", "line 1: no column 'path'; the header must be path,task,class,split"),
+        ("path;task;class;split", "line 1: no column 'path'"),
+        ("path,task,class,splt", "line 1: unknown column 'splt'"),
+        ("", "line 1: no column 'path'"),
+    ],
+)
+def test_a_wrong_header_is_named(root, header, message):
+    (root / "tasks.csv").write_text(header + "\n")
+    with pytest.raises(ValueError, match=message):
+        build(root)
+
+
+def test_an_empty_or_missing_table_is_named(root):
+    write_table(root)
+    with pytest.raises(ValueError, match="tasks.csv: lists no pictures"):
+        build(root)
+    with pytest.raises(FileNotFoundError, match="DATASET.CSV: no file .*mine.csv"):
+        build(root, DATASET__CSV="mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (lambda r: (r / "leaves/oak/list.txt").touch(), ValueError, "oak/list.txt: not an image file"),
+        (lambda r: (r / "leaves/oak/more").mkdir(), ValueError, "oak/more: not an image file"),
+        (lambda r: (r / "leaves/fig").mkdir(), ValueError, "leaves/fig: the folder of a class without images"),
+        (lambda r: draw(r / "leaves/fig", 2), ValueError, "'fig' has 2 images: 3 are needed"),
+        (lambda r: draw(r / "leaves/ash tree", 5), ValueError, "both called 'ash tree'"),
+        (lambda r: draw(r / "pets", 2), ValueError, "pets: 0.png lies in no class folder; expected <root>/<task>"),
+        (lambda r: (r / "empty").mkdir(), ValueError, "empty: no class folders"),
+        (lambda r: draw(r / "cups/train/green", 2), ValueError, "'cups': no test image of the class 'green'"),
+        (lambda r: draw(r / "cups/test/green", 2), ValueError, "'cups': no train image of the class 'green'"),
+        (lambda r: draw(r / "cups/val/red", 2), ValueError, "'cups': no val image of the class 'blue'"),
+        (lambda r: draw(r / "cups/extra/red", 2), ValueError, "has a train folder, so 'extra' should be val or test"),
+    ],
+)
+def test_what_does_not_fit_in_the_folders_is_named(root, spoil, error, message):
+    spoil(root)
+    with pytest.raises(error, match=message):
+        build(root)
+
+
+def test_a_missing_or_empty_root_is_named_with_the_layout(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder .*nowhere; expected <root>/<task>/<class>"):
+        build(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no folder of a task and no tasks.csv"):
+        build(tmp_path)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in ("bus", "train"):
+        draw(tmp_path / "vehicles" / name, 4)
+    assert build(tmp_path).classnames == ["bus", "train"]
+
+
+class Pairs:
+    """A data set in memory, as torchvision makes them."""
+
+    classes = ("cat", "AC/DC")
+
+    def __init__(self, count, shift=0):
+        self.items = [(Image.new("RGB", (4, 4), (i + shift, 0, 0)), i % 2) for i in range(count)]
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+class Label:
+    names = ["oak", "elm"]
+
+
+class Picture:
+    def __init__(self, decode=True):
+        self.decode = decode
+
+
+class Columns:
+    """A data set as Hugging Face makes them: columns, and encoded pictures when asked for."""
+
+    features = {"image": Picture(), "label": Label()}
+    decode = True
+
+    def cast_column(self, column, feature):
+        assert column == "image" and not feature.decode
+        other = Columns()
+        other.decode = False
+        return other
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        assert not self.decode
+        buffer = io.BytesIO()
+        Image.new("RGB", (4, 4), (index, 9, 9)).save(buffer, "JPEG")
+        return {"image": {"bytes": buffer.getvalue(), "path": None}, "label": index % 2}
+
+
+def test_a_data_set_in_memory_is_written_once(tmp_path):
+    folder = Path(export_task({"train": Pairs(6), "test": Pairs(4, 100)}, str(tmp_path), "animals"))
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    assert len(written) == 10
+    export_task({"train": Pairs(6), "test": Pairs(4, 100)}, str(tmp_path), "animals")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")} == written
+    dataset = build(tmp_path)
+    assert dataset.tasks == (Task("animals", ("AC-DC", "cat")),)
+    assert [len(dataset.train_x), len(dataset.test)] == [6, 4]
+    pixels = {Image.open(item.impath).getpixel((0, 0))[0] for item in dataset.train_x if item.classname == "cat"}
+    assert pixels == {0, 2, 4}
+
+
+def test_encoded_pictures_are_written_as_they_are(tmp_path):
+    export_task({"train": Columns(), "validation": Columns()}, str(tmp_path), "leaves")
+    dataset = build(tmp_path)
+    assert dataset.classnames == ["elm", "oak"]
+    assert [len(dataset.train_x), dataset.val, len(dataset.test)] == [6, None, 6]  # validation serves as test
+    assert all(item.impath.endswith(".jpeg") for item in dataset.train_x)
+
+
+def test_pictures_on_disk_are_linked(tmp_path):
+    from torchvision.datasets import ImageFolder
+
+    for name in ("a", "b"):
+        draw(tmp_path / "source" / name, 5)
+    export_task(ImageFolder(str(tmp_path / "source")), str(tmp_path / "mine"), "letters")
+    files = list((tmp_path / "mine").rglob("*.png"))
+    assert len(files) == 10 and all(path.is_symlink() for path in files)
+    assert build(tmp_path / "mine").classnames == ["a", "b"]
+
+
+def test_a_failed_export_leaves_nothing_behind(tmp_path):
+    broken = Pairs(4)
+    broken.items[3] = ("no such file", 1)
+    with pytest.raises(ValueError, match="'no such file' is no PIL image"):
+        export_task({"train": broken, "test": broken}, str(tmp_path), "animals")
+    broken.items[3] = (broken.items[0][0], -1)
+    with pytest.raises(ValueError, match="label -1 of 2 classes"):
+        export_task(broken, str(tmp_path), "animals")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_adapter_runs_beside_another_package_called_datasets(tmp_path):
+    (tmp_path / "lib/datasets").mkdir(parents=True)
+    (tmp_path / "lib/datasets/__init__.py").write_text(
+        "from PIL import Image\n"
+        "def load_dataset(name, cache_dir):\n"
+        "    items = [{'img': Image.new('RGB', (4, 4)), 'label': ('x', 'y')[i % 2]} for i in range(8)]\n"
+        "    return {'train': items, 'test': items}\n"
+    )
+    command = [sys.executable, PROJECT / "datasets/adapters.py", "huggingface", "org/set", "--root", tmp_path / "mine"]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path / "lib")}, cwd=PROJECT
+    )
+    assert done.returncode == 0, done.stderr
+    assert [task.name for task in build(tmp_path / "mine").tasks] == ["org set"]
