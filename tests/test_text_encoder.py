@@ -75,12 +75,15 @@ def test_a_prompt_longer_than_the_context_is_an_error_that_names_the_class(model
 
 def test_no_token_is_computed_that_the_features_do_not_need(model, monkeypatch):
     computed = []
-    qkv = text_encoder._qkv
-    monkeypatch.setattr(text_encoder, "_qkv", lambda block, x: computed.append(x.shape[:-1]) or qkv(block, x))
+    project = text_encoder._project
+    record = lambda block, h, what: computed.append((*h.shape[:-1], what)) or project(block, h, what)  # noqa: E731
+    monkeypatch.setattr(text_encoder, "_project", record)
     template, group = PromptTemplate(["rose", "ox-eye daisy"], 16, model), torch.zeros(2, dtype=torch.long)
     TextEncoder(model)(*template(torch.randn(1, 16, 64), group), group)
-    # One prefix of [SOS] and the context; rose . [EOS] and ox - eye daisy . [EOS] packed, in each of three layers.
-    assert computed == [(1, 17)] * 3 + [(3 + 6,)] * 3
+    # One prefix of [SOS] and the context; rose . [EOS] and ox - eye daisy . [EOS] packed; in the last of three layers
+    # what the two features at [EOS] need.
+    prefix = [(1, 17, "qkv"), (1, 17, "qkv"), (1, 17, "kv")]
+    assert computed == prefix + [(3 + 6, "qkv"), (3 + 6, "qkv"), (3 + 6, "kv"), (2, "q")]
 
 
 def test_quick_gelu_has_the_values_and_gradients_of_the_clip_packages():

@@ -59,14 +59,20 @@ class TextEncoder:
         """Keys and values of every layer, for prefixes (G, P, D)."""
         x = prefix + self.position[: prefix.shape[1]]
         memory = []
-        for block in self.blocks:
-            q, k, v = self._heads(_qkv(block, x))
+        for i, block in enumerate(self.blocks):
+            x = self.enter_layer(i, x)
+            last = block is self.blocks[-1]
+            *q, k, v = self._heads(_project(block, block.ln_1(x), "kv" if last else "qkv"))
             memory.append((k, v))
-            if block is not self.blocks[-1]:
-                out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            if not last:
+                out = F.scaled_dot_product_attention(*q, k, v, is_causal=True)
                 x = x + block.attn.out_proj(out.transpose(1, 2).flatten(2))
                 x = x + _mlp(block, x)
         return memory
+
+    def enter_layer(self, layer: int, x: Tensor) -> Tensor:
+        """The prefixes' hidden states (G, P, D) before a layer; a method with prompts in deeper layers replaces some."""
+        return x
 
     def encode_suffix(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
         """Features (R, E) of suffixes (R, S, D) that follow their group's prefix."""
@@ -77,26 +83,28 @@ class TextEncoder:
         # Suffix position s sees the whole prefix and the suffix up to s.
         visible = torch.ones(n, n_prefix + n, dtype=torch.bool, device=x.device).tril(n_prefix)
         for block, (prefix_k, prefix_v) in zip(self.blocks, memory):
-            qkv = _qkv(block, x).index_select(0, at.padded.flatten()).unflatten(0, at.padded.shape)
-            q, k, v = self._heads(qkv)  # (R, H, S, D/H)
+            last = block is self.blocks[-1]
+            h = block.ln_1(x)
+            projected = _project(block, h, "kv" if last else "qkv").index_select(0, at.padded.flatten())
+            *q, k, v = self._heads(projected.unflatten(0, at.padded.shape))  # (R, H, S, D/H)
             k = torch.cat([prefix_k.index_select(0, group), k], dim=2)
             v = torch.cat([prefix_v.index_select(0, group), v], dim=2)
-            if block is not self.blocks[-1]:
-                out = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+            if not last:
+                out = F.scaled_dot_product_attention(*q, k, v, attn_mask=visible)
                 out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, at.row * n + at.column)  # (N, D)
             else:  # only the feature at [EOS] is read from here on
-                end = (lengths - 1).view(-1, 1, 1, 1)
-                q = q.gather(2, end.expand(-1, q.shape[1], 1, q.shape[3]))
+                (q,) = self._heads(_project(block, h.index_select(0, at.end), "q").unsqueeze(1))  # (R, H, 1, D/H)
                 mask = visible[lengths - 1].view(-1, 1, 1, n_prefix + n)
                 out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
-                x = x[at.end]
+                x = x.index_select(0, at.end)
             x = x + block.attn.out_proj(out)
             x = x + _mlp(block, x)
         return self.ln_final(x) @ self.projection  # (R, E)
 
-    def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (N, H, L, D/H) of (N, L, 3D)."""
-        return qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """n tensors (N, H, L, D/H) of (N, L, n D): queries, keys, values."""
+        width = self.projection.shape[0]
+        return x.unflatten(-1, (x.shape[-1] // width, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class Packing(NamedTuple):
@@ -133,9 +141,11 @@ class QuickGELU(torch.autograd.Function):
         return (1 - s).mul_(x).mul_(1.702).add_(1).mul_(s).mul_(grad)
 
 
-def _qkv(block: nn.Module, x: Tensor) -> Tensor:
-    """Queries, keys and values (..., 3D) of x (..., D), side by side."""
-    return F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
+def _project(block: nn.Module, h: Tensor, what: str) -> Tensor:
+    """(..., n D) of h (..., D): the queries ("q"), the keys and values ("kv") or all three ("qkv") side by side."""
+    width = h.shape[-1]
+    part = {"q": slice(0, width), "kv": slice(width, None), "qkv": slice(None)}[what]
+    return F.linear(h, block.attn.in_proj_weight[part], block.attn.in_proj_bias[part])
 
 
 def _mlp(block: nn.Module, x: Tensor) -> Tensor:
