@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -68,7 +69,8 @@ class FeatureCache:
             save_file({"features": tensor}, temporary, metadata={"digest": digest})
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             self.folder = None
             logger.warning("the feature cache is off: %s cannot be written (%s)", path.parent, error)
 

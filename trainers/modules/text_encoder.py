@@ -71,7 +71,7 @@ class TextEncoder:
         return memory
 
     def enter_layer(self, layer: int, x: Tensor) -> Tensor:
-        """The prefixes' hidden states (G, P, D) before a layer; a method with prompts in deeper layers replaces some."""
+        """The prefixes' hidden states (G, P, D) before a layer; prompts of deeper layers replace some."""
         return x
 
     def encode_suffix(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:

@@ -1,0 +1,124 @@
+"""The cache of image features: what it keeps, when it rebuilds, and that it never stands in the way."""
+
+import logging
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from trainers.modules.features import FeatureCache, ViewFeatures, digest_of, image_list
+
+
+class Source:
+    """Counts how often it is computed."""
+
+    def __init__(self, value=None):
+        self.value, self.calls = torch.arange(6.0).view(3, 2) if value is None else value, 0
+
+    def __call__(self):
+        self.calls += 1
+        return self.value
+
+
+def test_what_was_computed_once_is_read_from_then_on(tmp_path):
+    source = Source()
+    for _ in range(2):
+        assert torch.equal(FeatureCache(tmp_path / "new").get({"a": 1}, (3, -1), source), source.value)
+    assert source.calls == 1
+    FeatureCache(tmp_path / "new").get({"a": 2}, (3, -1), source)
+    assert source.calls == 2 and len(list((tmp_path / "new").iterdir())) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_features_keep_their_type(tmp_path, dtype):
+    source = Source(torch.randn(2, 3).to(dtype))
+    FeatureCache(tmp_path).get({}, (2, -1), source)
+    assert torch.equal(FeatureCache(tmp_path).get({}, (2, -1), source), source.value) and source.calls == 1
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def other_shape(path):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file({"features": torch.zeros(4, 2)}, path, metadata=metadata)
+
+
+def other_contents(path):
+    save_file({"features": torch.zeros(3, 2)}, path, metadata={"digest": "of something else"})
+
+
+def foreign(path):
+    save_file({"weights": torch.zeros(3, 2)}, path)
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, other_shape, other_contents, foreign])
+def test_a_file_that_does_not_hold_what_is_asked_for_is_rebuilt_and_the_log_says_so(tmp_path, damage, caplog):
+    source = Source()
+    FeatureCache(tmp_path).get({}, (3, -1), source)
+    (path,) = tmp_path.iterdir()
+    damage(path)
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(FeatureCache(tmp_path).get({}, (3, -1), source), source.value)
+    assert source.calls == 2 and "rebuilt" in caplog.text and str(path) in caplog.text
+    FeatureCache(tmp_path).get({}, (3, -1), source)
+    assert source.calls == 2 and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_turns_the_cache_off_with_one_warning(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    cache, source = FeatureCache(tmp_path / "file" / "features"), Source()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert torch.equal(cache.get({}, (3, -1), source), source.value)
+    assert source.calls == 3 and caplog.text.count("the feature cache is off") == 1
+
+
+def test_a_full_disk_turns_the_cache_off_and_leaves_no_part_of_a_file(tmp_path, caplog, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    cache, source = FeatureCache(tmp_path), Source()
+    assert torch.equal(cache.get({}, (3, -1), source), source.value)
+    assert "the feature cache is off" in caplog.text and not list(tmp_path.iterdir())
+
+
+def test_the_digests_change_with_weights_images_and_their_order(tmp_path):
+    class Item:
+        def __init__(self, name, content):
+            self.impath = str(tmp_path / name)
+            (tmp_path / name).write_bytes(content)
+
+    items = [Item("a", b"1"), Item("b", b"22")]
+    first = image_list(items)
+    assert image_list(items) == first != image_list(items[::-1])
+    (tmp_path / "a").write_bytes(b"another")
+    assert image_list(items) != first
+
+    layer = torch.nn.Linear(2, 2)
+    before = digest_of(layer)
+    assert digest_of(layer) == before
+    layer.weight.data[0, 0] += 1
+    assert digest_of(layer) != before
+
+
+def test_an_epoch_uses_the_view_of_its_number_modulo_the_number_of_views():
+    class Item:
+        label, domain, impath = 3, 0, "x"
+
+    data = ViewFeatures([Item()], torch.arange(4.0).view(1, 4, 1))
+    seen = []
+    for epoch in range(6):
+        data.set_epoch(epoch)
+        seen.append(data[0]["img"].item())
+    assert seen == [0, 1, 2, 3, 0, 1]
