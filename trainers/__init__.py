@@ -3,7 +3,19 @@
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from . import cocoop, coop, kgcoop, linear_probe, plot, prograd, protonet, softcpt, zeroshot  # noqa: F401
+from . import (  # noqa: F401
+    cocoop,
+    coop,
+    kgcoop,
+    linear_probe,
+    maple,
+    plot,
+    prograd,
+    protonet,
+    softcpt,
+    taskres,
+    zeroshot,
+)
 from .base import PromptTrainer
 
 

@@ -47,8 +47,7 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 
 
 def encode_text(model: CLIP, text: torch.Tensor) -> torch.Tensor:
-    """CLIP's text features (B, E) of rows (B, L), L being shorter than the context; attention written out, which is
-    faster than the fused kernel at this size."""
+    """CLIP's text features (B, E) of rows (B, L); attention written out, faster than the fused kernel at this size."""
     x = model.token_embedding(text) + model.positional_embedding[: text.shape[1]]  # (B, L, D)
     causal = torch.full((text.shape[1],) * 2, float("-inf")).triu(1)
     for block in model.transformer.resblocks:
@@ -124,8 +123,7 @@ class AttributeHeads(torch.nn.Module):
 
 
 def batch_captions(shown: list[Scene], rng: random.Random) -> list[str]:
-    """Captions of a batch. Colour and background nearly identify a picture within a batch and would leave the rest
-    without gradient, so half of the batches name neither."""
+    """Captions of a batch; half of them hide what nearly identifies a picture, leaving the rest no gradient."""
     hide = rng.choices([{"colour", "background"}, {"background"}, set()], [0.5, 0.15, 0.35])[0]
     long = 0.5 if rng.random() < 0.2 else 0.0
     return [captions.caption(s, rng, frozenset(hide), rng.random() < long) for s in shown]

@@ -1,0 +1,110 @@
+"""Base-to-new: results on the halves of the classes, or of the tasks, that a method was and was not trained on.
+
+Pure functions of the records of runs, whose split says which half was tested: "test-base-classes", "test-new-tasks".
+The harmonic mean H = 2 base new / (base + new) is that of CoCoOp's protocol (Zhou et al., CVPR 2022, arXiv 2203.05557):
+of a task's two values and, in the row of the average, of the two averages over the tasks.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from .tables import (
+    AVERAGE,
+    MISSING,
+    cell,
+    markdown,
+    results_frame,
+    section_title,
+    shots_name,
+    usual_n,
+    zero_shot_methods,
+)
+
+HALVES = ("classes", "tasks")
+MEASURES = ("base", "new", "H")
+
+
+def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataFrame:
+    """One row per run and task with the columns base, new and H, in percent; NaN where a half was not evaluated.
+
+    The other columns are dataset, backbone, split (without the half), method, shots, seed and task. Records of other
+    splits are left out. A task of a half of the tasks has a value on one side only; the row AVERAGE has both.
+
+    Raises ValueError if `halves` is not "classes" or "tasks", or for the same run twice.
+    """
+    if halves not in HALVES:
+        raise ValueError(f"halves is {halves!r}, use one of {', '.join(HALVES)}")
+    pattern = rf"-(base|new)-{halves}\b"
+    keys = ["dataset", "backbone", "split", "method", "shots", "seed", "task"]
+    frame = results_frame(records)
+    if frame.empty:
+        return pd.DataFrame(columns=[*keys, *MEASURES])
+    frame["half"] = frame["split"].str.extract(pattern, expand=False)
+    frame["split"] = frame["split"].str.replace(pattern, "", regex=True)
+    frame = frame.dropna(subset="half")
+    order = {key: i for i, key in enumerate(frame[keys].drop_duplicates().itertuples(index=False, name=None))}
+    wide = frame.pivot(index=keys, columns="half", values="value").reindex(columns=["base", "new"]).reset_index()
+    places = [order[row] for row in wide[keys].itertuples(index=False, name=None)]
+    wide = wide.iloc[pd.Series(places, dtype=int).argsort()].reset_index(drop=True).rename_axis(columns=None)
+    total = wide["base"] + wide["new"]
+    return wide.assign(H=(2 * wide["base"] * wide["new"] / total.where(total > 0, 1)).astype(float))
+
+
+def base_to_new_summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Over seeds: mean, sd (sample) and n of each measure; one row per section, method, shots, task and measure."""
+    names = ["dataset", "backbone", "split", "method", "shots", "task"]
+    long = frame.melt([*names, "seed"], list(MEASURES), "measure", "value")
+    groups = long.groupby([*names, "measure"], sort=False)["value"]
+    return groups.agg(mean="mean", sd="std", n="count").reset_index()
+
+
+def base_to_new_report(records: Iterable[Mapping], halves: str = "classes", shots: int | None = None) -> str:
+    """Tables in Markdown: methods x (base, new, H) of the averages over tasks, then tasks x methods for each measure.
+
+    With `shots`, only runs of that number and methods without training images. Raises ValueError if no record is of a
+    half, or none of them of these shots.
+    """
+    frame = base_to_new(records, halves)
+    if shots is not None:
+        frame = frame[frame["shots"].isin([0, shots])]
+    if frame.empty:
+        raise ValueError(f"no run on base or new {halves}" + ("" if shots is None else f" with {shots} shots"))
+    frame = frame.sort_values("shots", kind="stable")  # methods without training images first
+    lines = []
+    for names, rows in base_to_new_summary(frame).groupby(["dataset", "backbone", "split"], sort=False):
+        lines += _section(dict(zip(("dataset", "backbone", "split"), names)), rows, halves)
+    return "\n\n".join(lines)
+
+
+def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str]:
+    untrained = rows["method"].isin(zero_shot_methods(rows))
+    if rows.loc[~untrained, "shots"].nunique() > 1:
+        shots = ", " + rows["shots"].map(shots_name)
+        rows = rows.assign(method=rows["method"] + shots.where(~untrained, ""))
+    n = usual_n(rows[rows["n"] > 0])
+    usual = untrained.map({True: 1, False: n})  # a method that learns nothing needs one run
+    cells = [cell(row.mean, row.sd, row.n, m) for row, m in zip(rows.itertuples(index=False), usual)]
+    rows = rows.assign(cell=cells)
+    average = rows[rows["task"] == AVERAGE]
+    spread = f"mean ± sample standard deviation over {n} seeds" if n > 1 else "one run each"
+    lines = [
+        f"## {section_title(names)}: base and new {halves}",
+        f"Percent, {spread} unless said otherwise; trained on the base {halves} alone. H is the harmonic mean of a "
+        "run's base and new values.",
+        f"### {AVERAGE.capitalize()}",
+        markdown(_table(average, "method", "measure", list(MEASURES))),
+    ]
+    tasks = rows[(rows["task"] != AVERAGE) & (rows["n"] > 0)]
+    for measure in MEASURES:
+        values = tasks[tasks["measure"] == measure]
+        if not values.empty and rows["task"].nunique() > 2:
+            heading = "H of each task" if measure == "H" else f"{measure.capitalize()} {halves} of each task"
+            lines += [f"### {heading if halves == 'classes' else f'{measure.capitalize()} tasks'}"]
+            lines += [markdown(_table(values, "task", "method", list(values["method"].unique())))]
+    return lines
+
+
+def _table(rows: pd.DataFrame, index: str, columns: str, order: list[str]) -> pd.DataFrame:
+    table = rows.pivot(index=index, columns=columns, values="cell").reindex(rows[index].unique(), columns=order)
+    return table.fillna(MISSING).rename_axis(index).reset_index()

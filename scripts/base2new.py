@@ -1,0 +1,33 @@
+"""Tables of base-to-new runs below a folder.
+
+    python scripts/base2new.py output/demo [--halves tasks] [--shots 4]
+
+Reads every results.json of a base or a new half, prints base, new and their harmonic mean H. See scripts/base2new.sh.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from evaluation.base2new import HALVES, base_to_new_report
+from evaluation.records import read_records
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="folder with runs, e.g. output/demo")
+    parser.add_argument("--halves", choices=HALVES, default="classes", help="what was divided (default: classes)")
+    parser.add_argument("--shots", type=int, help="only runs of this number of shots, and zero-shot")
+    args = parser.parse_args(argv)
+    try:
+        print(base_to_new_report(read_records(args.out_dir), args.halves, args.shots))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

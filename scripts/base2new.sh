@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Base-to-new: bash scripts/base2new.sh METHOD DATASET SHOTS [CFG] [KEY VALUE ...]
+# Trains METHOD (softcpt, coop, ...: a folder of scripts/) on the base classes of every task, evaluates it on those and on
+# the new ones, beside zero-shot CLIP, and prints base, new and their harmonic mean H per task, over SEEDS.
+# TASKS=1: halves of the tasks instead of the classes; SoftCPT makes the contexts of the new ones from their names alone.
+# Finished runs are skipped, others resumed. VARIANT: the method's. DATA, OUT, SEEDS: see scripts/_common.sh.
+source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
+METHODS=$(cd "$ROOT/scripts" && ls -d */ | while read -r name; do [ ! -f "$name/main.sh" ] || printf '%s ' "${name%/}"; done)
+fail() { echo "error: $1" >&2; exit 2; }
+if [ $# -lt 3 ]; then
+    echo "usage: [TASKS=1] bash scripts/base2new.sh METHOD DATASET SHOTS [CFG] [KEY VALUE ...]" >&2
+    echo "  METHOD: $METHODS" >&2
+    exit 2
+fi
+METHOD="$1" DATASET="$2" SHOTS="$3"
+shift 3
+[ -f "$ROOT/scripts/$METHOD/main.sh" ] || fail "no method $METHOD; one of $METHODS"
+HALVES=$([ "${TASKS:-0}" = 0 ] && echo classes || echo tasks)
+[ "$SEPARATE$HALVES" != 1tasks ] || fail "SEPARATE=1 trains on each task alone, which learns nothing for new tasks"
+
+# What a method learned for each class, or for each task, serves no others.
+POSSIBLE="SoftCPT NATA and CATA, CoOp, KgCoOp and ProGrad with one shared context, CoCoOp, PLOT and MaPLe can"
+refuse() { fail "$1 learns parameters of their own for each $2, which do not serve new $HALVES; $POSSIBLE"; }
+check() { # KEY VALUE
+    case "$1=$2" in
+        CSC=[Tt]rue | CSC=1 | VARIANT=per-class | VARIANT=CST?) refuse "$METHOD with $1 $2" class ;;
+        TSC=[Tt]rue | TSC=1 | VARIANT=per-task | VARIANT=??TS | TASK_FEATURES=learned)
+            [ $HALVES = classes ] || refuse "$METHOD with $1 $2" task ;;
+    esac
+}
+case "$METHOD" in linear_probe | protonet | taskres) refuse "$METHOD" class ;; esac
+check VARIANT "${VARIANT:-}"
+CFG="" DATA_KEYS=()
+[ $(($# % 2)) -eq 0 ] || { CFG="$1"; shift; }
+for ((i = 1; i < $#; i += 2)); do
+    j=$((i + 1)) key="${!i}"
+    check "${key##*.}" "${!j}"
+    case "$key" in DATASET.* | INPUT.* | MODEL.*) DATA_KEYS+=("$key" "${!j}") ;; esac
+done
+[ -n "$CFG" ] || [ "$METHOD" != maple ] || [ "$DATASET" = demo ] || CFG=vit_b16
+
+export DATA OUT SEEDS PYTHON SEPARATE
+for HALF in base-$HALVES new-$HALVES; do
+    export HALF
+    env -u VARIANT -u SEPARATE bash "$ROOT/scripts/zeroshot/main.sh" "$DATASET" 0 ${CFG:+"$CFG"} ${DATA_KEYS[@]+"${DATA_KEYS[@]}"}
+    [ "$METHOD" = zeroshot ] || bash "$ROOT/scripts/$METHOD/main.sh" "$DATASET" "$SHOTS" ${CFG:+"$CFG"} "$@"
+done
+"$PYTHON" "$ROOT/scripts/base2new.py" "$OUT/$DATASET" --halves $HALVES --shots "$SHOTS"

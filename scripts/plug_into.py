@@ -1,0 +1,137 @@
+"""Adds SoftCPT, the multi-task benchmarks and their configs to a CoOp checkout: see scripts/plug_into.sh.
+
+Everything goes into the folder softcpt/ of the checkout, but for train_softcpt.py beside CoOp's train.py. The manifest,
+softcpt/MANIFEST.json, lists the files with their SHA-256; it is written last. Needs the standard library alone.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("trainers", "datasets", "evaluation", "compat", "configs/datasets", "configs/trainers")
+FILES = ("train.py", "LICENSE", "pyproject.toml")
+DEMO = ("configs/datasets/demo.yaml", "configs/trainers/*/tiny.yaml")
+MANIFEST = Path("softcpt", "MANIFEST.json")
+COOP = ("train.py", "datasets", "trainers", "clip", "configs")
+
+
+def files_to_add() -> dict[str, bytes]:
+    """{path in the checkout: contents}."""
+    paths = [PROJECT_ROOT / name for name in FILES]
+    for folder in FOLDERS:
+        paths += sorted((PROJECT_ROOT / folder).rglob("*"))
+    added = {"train_softcpt.py": (PROJECT_ROOT / "scripts/plug_into/train_softcpt.py").read_bytes()}
+    for path in paths:
+        relative = path.relative_to(PROJECT_ROOT)
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
+        # The demo's data and CLIP are not added.
+        if path.is_file() and not hidden and not any(relative.match(pattern) for pattern in DEMO):
+            added[Path("softcpt", relative).as_posix()] = path.read_bytes()
+    return added
+
+
+def plug(checkout: Path, wanted: dict[str, bytes]) -> tuple[list[str], list[str]]:
+    """Make the project's files in `checkout` be `wanted`; return the paths written and removed.
+
+    Raises ValueError, before anything is changed, where that would overwrite or remove a file that is not the
+    project's, or that was changed since.
+    """
+    known = read_manifest(checkout / MANIFEST)
+    foreign, changed = [], []
+    for path in sorted(known.keys() | wanted.keys()):
+        if not os.path.lexists(checkout / path):
+            continue
+        found = digest((checkout / path).read_bytes()) if (checkout / path).is_file() else ""
+        if path not in wanted or found != digest(wanted[path]):
+            if path not in known:
+                foreign.append(path)
+            elif found != known[path]:
+                changed.append(path)
+    for paths, what in ((foreign, "exists already and is not this project's"), (changed, "was changed since")):
+        if paths:
+            more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+            raise ValueError(f"{checkout / paths[0]} {what}{more}; nothing was written: move it away first")
+
+    written = [path for path, content in wanted.items() if not is_there(checkout / path, content)]
+    for path in written:
+        write(checkout / path, wanted[path])
+    removed = [path for path in known if path not in wanted and (checkout / path).is_file()]
+    for path in removed:
+        (checkout / path).unlink()
+        remove_empty_folders(checkout, Path(path).parent)
+    if wanted:
+        manifest = {"files": {path: digest(content) for path, content in wanted.items()}}
+        write(checkout / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    elif (checkout / MANIFEST).is_file():
+        (checkout / MANIFEST).unlink()
+        remove_empty_folders(checkout, MANIFEST.parent)
+    return written, removed
+
+
+def read_manifest(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the manifest of this project ({error!r}); move it away") from error
+    for name in files:  # what it lists may be removed: it must not lead out of the checkout
+        if name != "train_softcpt.py" and (Path(name).parts[0] != "softcpt" or ".." in Path(name).parts):
+            raise ValueError(f"{path} lists {name!r}, which is no file of this project; move it away")
+    return files
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def is_there(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def remove_empty_folders(checkout: Path, folder: Path) -> None:
+    """The folder and those above it, below the checkout, that hold nothing but bytecode."""
+    while folder.parts and (checkout / folder).is_dir():
+        for cached in (checkout / folder / "__pycache__").glob("*.pyc"):
+            cached.unlink()
+        for path in (checkout / folder / "__pycache__", checkout / folder):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        folder = folder.parent
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="plug_into.sh", description=__doc__)
+    parser.add_argument("checkout", type=Path, metavar="PATH_TO_COOP", help="folder of a CoOp checkout")
+    parser.add_argument("--remove", action="store_true", help="remove what was added")
+    args = parser.parse_args(argv)
+    missing = [name for name in COOP if not (args.checkout / name).exists()]
+    if missing:
+        print(f"error: {args.checkout} is no CoOp checkout: it has no {', '.join(missing)}", file=sys.stderr)
+        return 2
+    try:
+        written, removed = plug(args.checkout, {} if args.remove else files_to_add())
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{args.checkout}: {len(written)} files written, {len(removed)} removed, none of CoOp's changed")
+    if not args.remove:
+        print(
+            "Needs, beside what CoOp needs: pip install safetensors scikit-learn. Try there: python train_softcpt.py -h"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""scripts/base2new.sh, with a stand-in for Python and over the toy tasks, and its tables."""
+
+import re
+import shutil
+
+import pytest
+import toy
+from test_scripts import call  # noqa: F401
+
+import train
+from evaluation.base2new import base_to_new, base_to_new_report
+from evaluation.records import read_records
+from evaluation.tables import AVERAGE
+
+
+def record(half, values, trainer="CoOp", seed=1, shots=4, halves="classes", n=10):
+    """A record with a value per task."""
+    tasks = [{"name": name, "metric": "accuracy", "value": value, "n": n} for name, value in values.items()]
+    metric = sum(values.values()) / len(values)
+    known = {"schema": 1, "trainer": trainer, "variant": "", "dataset": "Demo", "shots": shots, "seed": seed}
+    rest = {"backbone": "RN50", "split": f"test-{half}-{halves}", "metric": metric, "tasks": tasks, "n_params": 1}
+    return {**known, **rest, "train_seconds": 1.0, "path": f"{trainer}-{half}-{seed}"}
+
+
+RECORDS = [
+    record("base", {"pets": 80.0, "cars": 60.0}, seed=1),
+    record("new", {"pets": 40.0, "cars": 60.0}, seed=1),
+    record("base", {"pets": 90.0, "cars": 70.0}, seed=2),
+    record("new", {"pets": 60.0, "cars": 30.0}, seed=2, n=9),
+    record("base", {"pets": 50.0, "cars": 50.0}, trainer="ZeroshotCLIP", shots=0),
+    record("new", {"pets": 0.0, "cars": 0.0}, trainer="ZeroshotCLIP", shots=0),
+]
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def test_h_is_the_harmonic_mean_of_a_task_and_of_the_averages():
+    frame = base_to_new(RECORDS).set_index(["method", "seed", "task"])
+    for key, base, new in [
+        (("CoOp", 1, "pets"), 80, 40),
+        (("CoOp", 2, "cars"), 70, 30),
+        (("CoOp", 1, AVERAGE), 70, 50),
+        (("CoOp", 2, AVERAGE), 80, 45),
+    ]:
+        row = frame.loc[key]
+        assert (row["base"], row["new"]) == (base, new)
+        assert row["H"] == pytest.approx(2 / (1 / base + 1 / new))
+    assert frame.loc[("ZeroshotCLIP", 1, "pets"), "H"] == 0  # base 50, new 0
+    assert len(frame) == 9
+
+
+def test_the_report_has_mean_and_deviation_over_seeds_beside_zero_shot():
+    report = base_to_new_report(RECORDS, shots=4)
+    lines = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in report.splitlines()
+             if line.startswith("|")}  # fmt: skip
+    assert "## Demo, RN50, test set: base and new classes" in report and "over 2 seeds" in report
+    assert lines["CoOp"] == ["75.0 ± 7.1", "47.5 ± 3.5", "58.0 ± 0.5"]  # H: 58.33 and 57.6
+    assert lines["ZeroshotCLIP"] == ["50.0", "0.0", "0.0"]  # one run is all there is
+    headings = [line for line in report.splitlines() if line.startswith("### ")]
+    assert headings[1:] == ["### Base classes of each task", "### New classes of each task", "### H of each task"]
+    assert report.index("| ZeroshotCLIP") < report.index("| CoOp ")
+    more = base_to_new_report([*RECORDS, record("base", {"pets": 1.0, "cars": 1.0}, shots=1)])
+    assert "| CoOp, 1 shot " in more and "| CoOp, 4 shots" in more and "| ZeroshotCLIP " in more
+
+
+def test_halves_of_the_tasks_have_h_of_their_averages_alone():
+    records = [
+        record("base", {"pets": 80.0, "cars": 60.0}, halves="tasks"),
+        record("new", {"aircraft": 30.0}, halves="tasks"),
+        *RECORDS,
+    ]
+    frame = base_to_new(records, "tasks").set_index("task")
+    assert frame.loc[AVERAGE, "H"] == pytest.approx(42) and frame["H"].count() == 1 and len(frame) == 4
+    report = base_to_new_report(records, "tasks")
+    assert "### Base tasks" in report and "### New tasks" in report and "### H" not in report
+    assert report.index("| pets") < report.index("### New tasks") < report.index("| aircraft")
+
+
+def test_a_half_that_is_missing_leaves_a_gap_and_other_runs_do_not_count():
+    whole = {**record("base", {"pets": 1.0}), "split": "test"}
+    frame = base_to_new([RECORDS[0], whole])
+    assert len(frame) == 3 and frame["new"].isna().all() and frame["H"].isna().all()
+    assert "| CoOp" in base_to_new_report([RECORDS[0], whole])
+    for records in ([whole], []):
+        with pytest.raises(ValueError, match="no run on base or new classes with 4 shots"):
+            base_to_new_report(records, shots=4)
+    with pytest.raises(ValueError, match="use one of classes, tasks"):
+        base_to_new(RECORDS, "images")
+
+
+# -- the script --------------------------------------------------------------------------------------------------------
+
+
+def test_the_base_half_is_trained_and_the_new_one_only_evaluated(call):  # noqa: F811
+    status, calls, _ = call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="7")
+    assert status == 0 and len(calls) == 5
+    out = call.folder / "results/demo"
+    base, new = out / "SoftCPT/tiny_4shots/NATA/base-classes/seed7", out / "SoftCPT/tiny_4shots/NATA/new-classes/seed7"
+    assert f"--output-dir {out}/ZeroshotCLIP/tiny_0shots/default/base-classes/seed1 DATASET" in calls[0]
+    assert f"--output-dir {base} DATASET" in calls[1] and "SUBSAMPLE_CLASSES base" in calls[1]
+    assert "new-classes" in calls[2] and "--eval-only" not in calls[2] and "SUBSAMPLE_CLASSES new" in calls[2]
+    assert f"--output-dir {new} --eval-only --model-dir {base} DATASET" in calls[3]
+    assert "SUBSAMPLE_CLASSES new" in calls[3] and calls[4].endswith(f"{out} --halves classes --shots 4")
+    status, calls, output = call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="7")
+    assert status == 0 and len(calls) == 1 and output.count("done before") == 4
+
+
+def test_halves_of_tasks_trailing_pairs_and_a_cfg(call):  # noqa: F811
+    command = ("scripts/base2new.sh", "coop", "demo", "1", "tiny", "OPTIM.LR", "0.1", "INPUT.SIZE", "(64, 64)")
+    status, calls, _ = call(*command, SEEDS="1", TASKS="1")
+    assert status == 0 and "DATASET.TASKS base" in calls[1] and "/shared_LR-0.1_SIZE" in calls[1]
+    assert "OPTIM.LR" not in calls[0] and calls[0].endswith("INPUT.SIZE (64, 64)")
+    assert "/base-tasks/seed1" in calls[3].split("--model-dir")[1] and calls[4].endswith("--halves tasks --shots 1")
+
+
+@pytest.mark.parametrize(
+    "arguments, variables, message",
+    [
+        (["taskres"], {}, "taskres learns parameters of their own for each class, .* new classes; SoftCPT NATA"),
+        (["linear_probe"], {}, "linear_probe learns parameters of their own for each class"),
+        (["coop"], {"VARIANT": "per-class"}, "coop with VARIANT per-class learns"),
+        (["softcpt"], {"VARIANT": "CSTA"}, "softcpt with VARIANT CSTA learns"),
+        (["softcpt"], {"VARIANT": "NATS", "TASKS": "1"}, "NATS learns parameters of their own for each task"),
+        (["coop"], {"VARIANT": "per-task", "TASKS": "1"}, "for each task, which do not serve new tasks"),
+        (["softcpt", "tiny", "TRAINER.SOFTCPT.TASK_FEATURES", "learned"], {"TASKS": "1"}, "TASK_FEATURES learned"),
+        (["kgcoop", "tiny", "TRAINER.KGCOOP.CSC", "True"], {}, "kgcoop with CSC True"),
+        (["softcpt"], {"TASKS": "1", "SEPARATE": "1"}, "SEPARATE=1 trains on each task alone"),
+        (["copo"], {}, "no method copo; one of .*cocoop .*zeroshot"),
+    ],
+)
+def test_a_method_that_cannot_is_refused_before_anything_is_trained(call, arguments, variables, message):  # noqa: F811
+    method, *rest = arguments
+    status, calls, output = call("scripts/base2new.sh", method, "demo", "4", *rest, **variables)
+    assert status == 2 and not calls and re.search(message, output)
+
+
+def test_per_task_contexts_serve_new_classes_of_their_tasks(call):  # noqa: F811
+    assert call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="1", VARIANT="NATS")[0] == 0
+
+
+def test_the_usage_is_printed(call):  # noqa: F811
+    status, calls, output = call("scripts/base2new.sh", "softcpt", "demo")
+    assert status == 2 and not calls and "METHOD DATASET SHOTS" in output and "maple" in output
+
+
+def toy_call(line, root):
+    """A recorded call of train.py as arguments of one over the toy tasks: its flags and pairs, the toy settings."""
+    words = line.split()[1:]
+    for flag in ("--config-file", "--dataset-config-file"):
+        del words[words.index(flag) : words.index(flag) + 2]
+    words[words.index("--root") + 1] = str(root)
+    pairs = words.index("DATASET.NUM_SHOTS")
+    settings = toy.arguments(root, "", words[words.index("--trainer") + 1], "OPTIM.MAX_EPOCH", 1)
+    return [*words[:pairs], *settings[settings.index("DATASET.NAME") :], *words[pairs:]]
+
+
+@pytest.mark.parametrize("halves", ["tasks", "classes"])
+def test_softcpts_calls_make_a_report_beside_zero_shot(call, toy_root, halves):  # noqa: F811
+    _, calls, _ = call("scripts/base2new.sh", "softcpt", "demo", "2", SEEDS="1", TASKS=str(int(halves == "tasks")))
+    shutil.rmtree(call.folder / "results")
+    for line in calls[:-1]:
+        assert train.main(toy_call(line, toy_root)) == 0
+    records = read_records(call.folder / "results/demo")
+    assert sorted(r["split"] for r in records) == [f"test-base-{halves}"] * 2 + [f"test-new-{halves}"] * 2
+    report = base_to_new_report(records, halves, shots=2)
+    assert f"## ToyTasks, tiny_vit, test set: base and new {halves}" in report
+    new = report[report.index(f"### New {halves}") :]
+    assert "aircraft model recognition" in new and "ZeroshotCLIP" in new and "SoftCPT NATA" in new
+    assert len(records[0]["tasks"]) == (3 if halves == "classes" else 2)

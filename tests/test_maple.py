@@ -1,0 +1,137 @@
+"""MaPLe against loops written from its paper, one prompt and one image at a time through the clip package's modules."""
+
+import logging
+
+import pytest
+import torch
+import torch.nn.functional as F
+from clip import clip
+from clip.model import ModifiedResNet
+from test_methods import CLASSNAMES, TASK, relative
+from test_scripts import call  # noqa: F401
+from test_trainers import batch_of, build
+
+import train
+from trainers.maple import split_words
+
+
+def text_feature(model, name, prompts, words="a photo of a"):
+    """(E,) of "words name .": in layer i the tokens after [SOS] are P_i, whatever the layer before made of them."""
+    ids = clip.tokenize(f"{words} {name}." if words else " ".join(["X"] * len(prompts[0])) + f" {name}.")[0]
+    x = model.token_embedding(ids)
+    m = len(prompts[0])
+    x = torch.cat([x[:1], prompts[0], x[1 + m :]]) + model.positional_embedding
+    for i, block in enumerate(model.transformer.resblocks):
+        if 0 < i < len(prompts):
+            x = torch.cat([x[:1], prompts[i], x[1 + m :]])
+        x = block(x.unsqueeze(1)).squeeze(1)
+    return model.ln_final(x)[ids.argmax()] @ model.text_projection
+
+
+def image_feature(model, image, prompts):
+    """(E,) of image (3, H, W): in layer i the tokens after the patches are `prompts[i]` (M, W)."""
+    visual, m = model.visual, len(prompts[0])
+    patches = visual.conv1(image.unsqueeze(0)).flatten(2).squeeze(0).T
+    x = torch.cat([visual.class_embedding.unsqueeze(0), patches]) + visual.positional_embedding
+    x = visual.ln_pre(torch.cat([x, prompts[0]]))
+    for i, block in enumerate(visual.transformer.resblocks):
+        if 0 < i < len(prompts):
+            x = torch.cat([x[: len(x) - m], prompts[i]])
+        x = block(x.unsqueeze(1)).squeeze(1)
+    return visual.ln_post(x[0]) @ visual.proj
+
+
+def naive(trainer, image, words="a photo of a"):
+    """Text features (C, E) and image features (B, E)."""
+    learned = [trainer.prompts.ctx, *trainer.prompts.deep]
+    seen = [F.linear(p, f.weight, f.bias) for p, f in zip(learned, trainer.prompts.couplings)]
+    texts = torch.stack([text_feature(trainer.clip, name, learned, words) for name in CLASSNAMES])
+    return texts, torch.stack([image_feature(trainer.clip, x, seen) for x in image])
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [((), "a photo of a"), (("DEPTH", 1, "N_CTX", 4), "a photo of a"), (("CTX_INIT", "", "N_CTX", 3), "")],
+)
+def test_features_losses_and_gradients_are_those_of_the_paper_written_as_loops(toy_root, tmp_path, options, words):
+    trainer = build(toy_root, tmp_path, "MaPLe", *options)
+    batch = batch_of(trainer)
+    image, label = batch["img"], batch["label"]
+    texts, images = naive(trainer, image, words)
+    torch.testing.assert_close(trainer.text_features(), texts, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(trainer.image_features(image), images, rtol=1e-4, atol=1e-5)
+
+    loss, _ = trainer.compute_loss(trainer.image_features(image), label)
+    found = torch.autograd.grad(loss, list(trainer.prompts.parameters()))
+    logits = trainer.clip.logit_scale.exp() * F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
+    own = TASK == TASK[label].unsqueeze(1)
+    expected_loss = F.cross_entropy(logits.masked_fill(~own, -torch.inf), label)
+    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-4)
+    expected = torch.autograd.grad(expected_loss, list(trainer.prompts.parameters()))
+    for (key, _), value, other in zip(trainer.prompts.named_parameters(), found, expected):
+        assert relative(value, other) < 1e-3, key
+
+
+def test_the_parameters_are_prompts_of_j_layers_and_their_couplings(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "MaPLe")
+    assert trainer.n_params == 2 * (2 * 64) + 2 * (64 * 64 + 64)  # J = 2 layers of the tiny image tower
+    words = trainer.clip.token_embedding(clip.tokenize("a photo")[0, 1:3])
+    assert torch.equal(trainer.prompts.ctx.detach(), words)
+
+
+def test_a_depth_beyond_the_towers_layers_is_logged_and_becomes_theirs(toy_root, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        trainer = build(toy_root, tmp_path, "MaPLe")
+    assert len(trainer.prompts.couplings) == 2 and "DEPTH is 9, but this CLIP has towers of 2 layers" in caplog.text
+
+
+def test_the_first_words_are_learned_and_the_others_stay():
+    assert split_words("a photo of a", 2) == ("a photo", "of a")
+    assert split_words("a photo of a", 4) == ("a photo of a", "")
+    assert split_words("", 3) == ("", "")
+
+
+def test_prompts_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):
+    opts = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
+    build(toy_root, tmp_path / "base", "MaPLe", opts=opts).train()
+    new = build(toy_root, tmp_path / "new", "MaPLe", opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
+    new.load_model(str(tmp_path / "base"))
+    new.test()
+    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
+
+
+def test_a_resnet_is_refused_with_what_is_possible(toy_root, tmp_path, monkeypatch):
+    import trainers.base
+
+    load = trainers.base.load_clip
+
+    def resnet(name):
+        model = load(name)
+        model.visual = ModifiedResNet([1, 1, 1, 1], 32, heads=4, input_resolution=32, width=4)
+        return model
+
+    monkeypatch.setattr(trainers.base, "load_clip", resnet)
+    with pytest.raises(ValueError, match="is a ResNet, but MaPLe's .* of a ViT; use ViT-B/32, .* such as CoOp"):
+        build(toy_root, tmp_path, "MaPLe")
+
+
+def test_cached_views_are_refused(toy_root, tmp_path):
+    with pytest.raises(ValueError, match="FEATURES.TRAIN_VIEWS: 2, but MaPLe changes the image tower"):
+        build(toy_root, tmp_path, "MaPLe", opts=("FEATURES.TRAIN_VIEWS", 2))
+
+
+@pytest.mark.parametrize("name", ["vit_b16", "vit_b32"])
+def test_the_configs_are_understood(name):
+    path = train.PROJECT_ROOT / "configs" / "trainers" / "MaPLe" / f"{name}.yaml"
+    cfg = train.setup_cfg(train.parse_args(["--trainer", "MaPLe", "--config-file", str(path)]))
+    assert (cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH, cfg.DATALOADER.TRAIN_X.BATCH_SIZE) == (0.0035, 5, 4)
+    assert (cfg.TRAINER.MAPLE.DEPTH, cfg.TRAINER.MAPLE.N_CTX) == (9, 2)
+
+
+def test_its_script_takes_a_vit_and_refuses_the_demos_resnet(call):  # noqa: F811
+    _, calls, _ = call("scripts/maple/main.sh", "general10", "16", SEEDS="1")
+    assert "configs/trainers/MaPLe/vit_b16.yaml" in calls[0] and "/MaPLe/vit_b16_16shots/default/seed1" in calls[0]
+    _, calls, _ = call("scripts/maple/main.sh", "general10", "16", "vit_b32", "OPTIM.LR", "0.1", SEEDS="1")
+    assert "configs/trainers/MaPLe/vit_b32.yaml" in calls[0] and "/vit_b32_16shots/LR-0.1/" in calls[0]
+    status, calls, output = call("scripts/maple/main.sh", "demo", "4")
+    assert status == 2 and not calls and "the demo's CLIP is a ResNet and MaPLe needs a ViT; name one" in output

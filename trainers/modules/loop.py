@@ -1,0 +1,126 @@
+"""The verbs of Dassl's loop, as all methods have them: a step, several processes, checkpoints, evaluation."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from dassl.engine import TrainerX
+from torch import Tensor
+
+from . import distributed
+from .checkpoints import find_checkpoint, keep_only, read_prompts
+from .features import view_loader
+
+logger = logging.getLogger(__name__)
+
+
+class Loop(TrainerX):
+    """Trains and evaluates `prompts` by `compute_loss` and `class_logits`, which `PromptTrainer` adds."""
+
+    steps_per_batch = 1
+
+    def __init__(self, cfg: Any) -> None:
+        self._frozen_text_features: Tensor | None = None
+        self.train_seconds: float | None = None
+        self.test_seconds: float | None = None
+        super().__init__(cfg)
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def forward_backward(self, batch: dict[str, Any]) -> dict[str, float]:
+        image, label = self.parse_batch_train(batch)[:2]
+        # Losses are means over a process's images: weighted by its share of the batch they add up to the batch's.
+        self.batch_share = distributed.share_of_batch(len(label))
+        with self.autocast():
+            loss, logs = self.compute_loss(self.image_features(image), label)
+        self.update_prompts(loss * self.batch_share)
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        return distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
+
+    def update_prompts(self, loss: Tensor) -> None:
+        """One backward pass and one optimiser step (`steps_per_batch` of them, see SoftCPT's SCHEDULE)."""
+        self.detect_anomaly(loss)
+        self.optim.zero_grad()
+        if self.scaler is None:
+            self.backward(loss)
+            for _ in range(self.steps_per_batch):
+                self.optim.step()
+        else:
+            self.backward(self.scaler.scale(loss))
+            self.scaler.step(self.optim)
+            self.scaler.update()
+
+    def backward(self, loss: Tensor) -> None:
+        """Fill the parameters' gradients; `loss` may carry the gradient scaler's factor."""
+        loss.backward()
+        distributed.sum_gradients(self.prompts)
+
+    def before_train(self) -> None:
+        start = time.perf_counter()
+        views = self.cfg.FEATURES.TRAIN_VIEWS
+        if views:
+            self.train_loader_x = view_loader(self.train_loader_x, *self.caching, views, self.cfg.SEED)
+        self.train_loader_x = distributed.sharded(self.train_loader_x)
+        super().before_train()
+        self._train_start = start
+
+    def before_epoch(self) -> None:
+        if self.cfg.FEATURES.TRAIN_VIEWS:
+            self.train_loader_x.dataset.set_epoch(self.epoch)
+        distributed.spread_seeds(self.cfg.SEED, self.epoch)
+
+    def init_writer(self, log_dir: str) -> None:
+        if distributed.rank() == 0:
+            super().init_writer(log_dir)
+
+    def after_train(self) -> None:
+        if self.start_epoch == 0:  # the time of a resumed run is not known
+            self.train_seconds = time.perf_counter() - self._train_start
+        super().after_train()
+
+    def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
+        """Save, and keep one resumable checkpoint: the one just written takes the place of the one before."""
+        if distributed.rank() == 0:
+            super().save_model(epoch, directory, **kwargs)
+            keep_only(Path(directory, "prompt_learner"), epoch + 1)
+        distributed.wait()
+
+    # -- evaluation --------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def test(self, split: str | None = None) -> float:
+        """Dassl's test loop, with the class features computed once; returns the headline metric in percent."""
+        start = time.perf_counter()
+        self.set_model_mode("eval")
+        with self.autocast():
+            self._frozen_text_features = None if self.conditional else self.class_features()
+            try:
+                result = super().test(split)
+            finally:
+                self._frozen_text_features = None
+        self.test_seconds = time.perf_counter() - start
+        return result
+
+    def model_inference(self, image: Tensor) -> Tensor:
+        """Logits (B, C) over the classes of all tasks; image (B, 3, H, W)."""
+        with torch.no_grad(), self.autocast():
+            return self.class_logits(self.image_features(image))
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load the prompts that a run saved: of `epoch`, else the best of the validation set, else the last.
+
+        Raises:
+            FileNotFoundError: no such checkpoint.
+            ValueError: a checkpoint of another method or of other shapes (other classes, tasks, widths).
+        """
+        if not directory:
+            logger.info("No model directory is given: the prompts stay as they are initialised")
+            return
+        path = find_checkpoint(Path(directory, "prompt_learner"), epoch)
+        self.prompts.load_state_dict(read_prompts(path, self.prompts.state_dict(), type(self).__name__))
+        logger.info("Prompts loaded from %s", path)
