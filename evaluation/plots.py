@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping
 
 import pandas as pd
@@ -15,6 +16,7 @@ from .tables import AVERAGE, section_title, sections, shots_name, zero_shot_meth
 # Okabe and Ito's palette, safe for colour-blind readers, without its yellow, which is too light for lines.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*X"
+LINES = ("solid", (0, (4, 1)), (0, (1, 1)))
 DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 PANEL = (2.0, 1.9)  # inches
 COLUMNS = 4  # of small panels, at most; the large one is as wide and as high as two
@@ -23,14 +25,16 @@ COLUMNS = 4  # of small panels, at most; the large one is as wide and as high as
 def method_styles(summary: pd.DataFrame) -> dict[str, dict]:
     """How each method is drawn, the same in every panel: grey dashes without training, else a colour and a marker."""
     untrained = zero_shot_methods(summary)
-    trained = [name for name in sorted(summary["method"].unique(), key=str.casefold) if name not in untrained]
+    trained = [name for name in summary["method"].unique() if name not in untrained]
     styles = {
         name: {"color": "#555555", "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.4}
         for i, name in enumerate(untrained)
     }
     for i, name in enumerate(trained):
-        marker = MARKERS[(i + i // len(COLORS)) % len(MARKERS)]
-        styles[name] = {"color": COLORS[i % len(COLORS)], "marker": marker, "markersize": 4.5, "linewidth": 1.5}
+        # More markers than colours: the eighth method differs from the first in the marker, and in the line.
+        line = LINES[i // len(COLORS) % len(LINES)]
+        look = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)], "linestyle": line}
+        styles[name] = {**look, "markersize": 4.5, "linewidth": 1.5}
     return styles
 
 
@@ -73,7 +77,7 @@ def _draw_section(block: SubFigure, section: pd.DataFrame, styles: Mapping[str, 
     for i, task in enumerate([] if single else tasks):
         axes = block.add_subplot(grid[i // n_columns, 2 + i % n_columns])
         draw_panel(axes, section[section["task"] == task], styles, scale=0.75)
-        axes.set_title(task, fontsize=9)
+        axes.set_title(textwrap.fill(task, 26), fontsize=9)
         axes.tick_params(labelsize=8)
 
 
@@ -90,8 +94,8 @@ def draw_panel(axes: Axes, rows: pd.DataFrame, styles: Mapping[str, Mapping], sc
             if own["n"].iloc[0]:
                 axes.axhline(own["mean"].iloc[0], label=name, **{**style, "zorder": 1})
         elif len(own):
-            # Error bars side by side: shifted by a few percent of an octave.
-            shift = 2 ** (0.07 * (trained.index(name) - (len(trained) - 1) / 2))
+            # Error bars side by side: shifted by a few percent of an octave, all together by less than half of one.
+            shift = 2 ** (min(0.07, 0.45 / len(trained)) * (trained.index(name) - (len(trained) - 1) / 2))
             points = own[own["shots"] != 0].assign(x=own["shots"].where(own["shots"] > 0, beyond)).sort_values("x")
             style["markersize"] *= scale
             axes.errorbar(points["x"] * shift, points["mean"], points["sd"].fillna(0), capsize=2, label=name, **style)

@@ -91,6 +91,38 @@ def run_record(
     return record
 
 
+def merge_tasks(records: Sequence[Mapping]) -> dict:
+    """One record from those of runs that trained a method on one task each, in the tasks' order.
+
+    Parameters and times are summed (a time is None if one of them is), memory is the largest; the split loses the
+    task's name. Raises ValueError if there are none, or if they differ in what makes them one run.
+    """
+    if not records:
+        raise ValueError("no records of tasks to merge")
+    for i, record in enumerate(records):
+        check_record(record, f"record {i} of {len(records)} to merge")
+    splits = [record["split"].removesuffix(f"-{record['tasks'][0]['name']}-tasks") for record in records]
+    same = ("trainer", "variant", "dataset", "shots", "seed", "backbone", "epochs")
+    shared = {key: [record[key] for record in records] for key in same} | {"split": splits}
+    for key, values in shared.items():
+        if any(value != values[0] for value in values):
+            raise ValueError(f"records of tasks to merge differ in {key}: {', '.join(map(str, dict.fromkeys(values)))}")
+    seconds = [record["train_seconds"] for record in records]
+    return run_record(
+        **{key: values[0] for key, values in shared.items()},
+        tasks=[task for record in records for task in record["tasks"]],
+        n_params=sum(record["n_params"] for record in records),
+        train_seconds=None if None in seconds else sum(seconds),
+        test_seconds=sum(record["test_seconds"] for record in records),
+        peak_memory_bytes=max(record["peak_memory_bytes"] for record in records),
+        commit=", ".join(dict.fromkeys(record["commit"] for record in records)),
+        versions={
+            key: ", ".join(dict.fromkeys(record["versions"].get(key, "") for record in records))
+            for key in records[0]["versions"]
+        },
+    )
+
+
 def check_record(record: object, source: str) -> None:
     """Raise ValueError, naming `source` and the key, unless `record` has all keys of schema 1 with their types."""
     if not isinstance(record, dict) or "schema" not in record:
@@ -134,6 +166,8 @@ def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
 def read_records(folder: str | os.PathLike) -> list[dict]:
     """All results.json below `folder`, sorted by path, each with its file in the extra key "path".
 
+    Those of single tasks of a run that trains once per task (<run>/tasks/<task>/) are left out.
+
     Raises FileNotFoundError if there is no such folder, ValueError for a file that is not a record of schema 1.
     """
     folder = Path(folder)
@@ -141,6 +175,8 @@ def read_records(folder: str | os.PathLike) -> list[dict]:
         raise FileNotFoundError(f"no folder {folder}")
     records = []
     for path in sorted(folder.rglob(FILE_NAME)):
+        if path.relative_to(folder).parts[-3:-2] == ("tasks",):
+            continue
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:

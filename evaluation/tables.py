@@ -4,7 +4,7 @@ A section is what may be compared: one data set, backbone, split and list of tes
 trainer and its variant, and a cell is the mean and the sample standard deviation over the runs that differ in the seed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
 import pandas as pd
@@ -17,6 +17,8 @@ MISSING = "–"
 def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
     """One row per run and task, and one per run with the task AVERAGE. Values in percent, times in seconds.
 
+    A method's name is the record's extra key "method", else its trainer and variant.
+
     Columns: dataset, backbone, split, tested (tasks with their numbers of images), method, shots, seed, task, metric,
     value, parameters, train_seconds. Raises ValueError if two records are of the same run, naming both files.
     """
@@ -25,7 +27,7 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
         run = {
             **{key: record[key] for key in ("dataset", "backbone", "split")},
             "tested": ", ".join(_tested(task) for task in record["tasks"]),
-            "method": f"{record['trainer']} {record['variant']}".strip(),
+            "method": record.get("method") or f"{record['trainer']} {record['variant']}".strip(),
             "shots": record["shots"],
             "seed": record["seed"],
         }
@@ -48,10 +50,11 @@ def _tested(task: Mapping) -> str:
     return f"{task['name']} ({task['n']:,}{metric})"
 
 
-def summarise(frame: pd.DataFrame) -> pd.DataFrame:
+def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:
     """Over seeds: mean, sd (sample, of two runs or more), n, and the means of parameters and train_seconds.
 
-    One row per section, method, shots and task; methods without training images first, then by name; tasks in order.
+    One row per section, method, shots and task; methods without training images first, then in the order of `methods`,
+    then by name; tasks in order.
     """
     groups = frame.groupby([*SECTION, "method", "shots", "task", "metric"], sort=False)
     summary = groups.agg(
@@ -64,6 +67,7 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     order = {
         **{key: summary[key] for key in SECTION},
         "trained": ~summary["method"].isin(zero_shot_methods(summary)),
+        "place": summary["method"].map({name: i for i, name in enumerate(methods)}).fillna(len(methods)),
         "name": summary["method"].str.casefold(),
         "shots": summary["shots"].map(_shots_order),
         "task": summary["task"].map({task: i for i, task in enumerate(summary["task"].unique())}),

@@ -1,5 +1,7 @@
 # Shared by scripts/<method>/main.sh: `run_method METHOD DATASET SHOTS [CFG] [KEY VALUE ...]` trains one run per seed.
-# Environment: DATA (folder of the data sets), OUT (results), SEEDS, VARIANT (the method's), PYTHON.
+# Environment: DATA (folder of the data sets), OUT (results), SEEDS, VARIANT (the method's), PYTHON, and
+# SEPARATE=1: train once per task and merge the tasks' results into one record, as the paper's baselines are trained.
+# evaluation/sweeps.py has the same run folders and calls of train.py; a test compares them.
 
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -10,6 +12,8 @@ DATA="${DATA:+$(absolute "$DATA")}"; DATA="${DATA:-$ROOT/data}"
 OUT="${OUT:+$(absolute "$OUT")}"; OUT="${OUT:-$ROOT/output}"
 SEEDS="${SEEDS:-1 2 3}"
 PYTHON="${PYTHON:-$(bash "$ROOT/scripts/setup.sh")}"
+SEPARATE="${SEPARATE:-0}"
+case "$SEPARATE" in 0 | 1) ;; *) echo "error: SEPARATE=$SEPARATE is not one of 0, 1" >&2; exit 2 ;; esac
 
 # usage METHOD: how the script that sources this file is called.
 usage() {
@@ -25,21 +29,52 @@ run_method() {
     local cfg
     cfg=$([ "$dataset" = demo ] && echo tiny || echo rn50)
     if [ $(($# % 2)) -eq 1 ]; then cfg="$1"; shift; fi
+    [ "$SEPARATE" = 0 ] || variant="separate${variant:+-$variant}"
     local label="$variant" i
     for ((i = 1; i < $#; i += 2)); do # each trailing pair makes it another variant
         local key="${!i}" j=$((i + 1))
         label="${label:+${label}_}${key##*.}-${!j//[^A-Za-z0-9.,=-]/-}"
+        if [ "$SEPARATE$key" = 1DATASET.TASKS ]; then
+            echo "error: SEPARATE=1 trains on every task of the data set: DATASET.TASKS cannot be given" >&2
+            exit 2
+        fi
     done
-    local seed dir
+    local seed dir tasks="" folder name
+    [ "$SEPARATE" = 0 ] || tasks="$("$PYTHON" "$ROOT/scripts/tasks.py" "$dataset" --root "$DATA")"
     for seed in $SEEDS; do
-        dir="$OUT/$dataset/$trainer/${cfg}_${shots}shots/${label:-default}/seed$seed"
-        if [ -f "$dir/results.json" ]; then
-            echo "done before: $dir"
+        dir="$OUT/$dataset/$trainer/${cfg}_${shots}shots/${label:-default}${HALF:+/$HALF}/seed$seed"
+        if [ "$SEPARATE" = 0 ] || [ -f "$dir/results.json" ]; then
+            train_run "$dir" "" "$@"
             continue
         fi
-        (cd "$ROOT" && "$PYTHON" train.py --root "$DATA" --seed "$seed" --trainer "$trainer" \
-            --dataset-config-file "configs/datasets/$dataset.yaml" \
-            --config-file "configs/trainers/$trainer/$cfg.yaml" --output-dir "$dir" \
-            DATASET.NUM_SHOTS "$shots" FEATURES.DIR "$OUT/features" ${label:+TRAINER.LABEL "$label"} $fixed "$@")
+        while IFS=$'\t' read -r folder name; do
+            train_run "$dir/tasks/$folder" "$name" "$@" </dev/null
+        done <<<"$tasks"
+        "$PYTHON" "$ROOT/scripts/tasks.py" "$dataset" --root "$DATA" --merge "$dir"
     done
+}
+
+# train_run FOLDER TASK [KEY VALUE ...]: a call of train.py with the settings of run_method, on all tasks or on one.
+train_run() {
+    local dir="$1" task="$2"
+    shift 2
+    if [ -f "$dir/results.json" ]; then
+        echo "done before: $dir"
+        return
+    fi
+    # HALF, of base2new.sh: base-classes or base-tasks, to train on; new-classes or new-tasks, for what was learned there.
+    local half="" base load=()
+    case "${HALF:-}" in
+        *-classes) half="DATASET.SUBSAMPLE_CLASSES ${HALF%-*}" ;;
+        *-tasks) half="DATASET.TASKS ${HALF%-*}" ;;
+    esac
+    if [[ "${HALF:-}" == new-* && "$trainer" != ZeroshotCLIP ]]; then
+        base="/base-${HALF#new-}/"
+        load=(--eval-only --model-dir "${dir/\/$HALF\//$base}")
+    fi
+    (cd "$ROOT" && "$PYTHON" train.py --root "$DATA" --seed "$seed" --trainer "$trainer" \
+        --dataset-config-file "configs/datasets/$dataset.yaml" \
+        --config-file "configs/trainers/$trainer/$cfg.yaml" --output-dir "$dir" \
+        ${load[@]+"${load[@]}"} DATASET.NUM_SHOTS "$shots" FEATURES.DIR "$OUT/features" \
+        ${label:+TRAINER.LABEL "$label"} ${task:+DATASET.TASKS "$task"} $half $fixed "$@")
 }

@@ -12,7 +12,14 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from evaluation.plots import accuracy_figure, method_styles
-from evaluation.records import git_commit, read_records, run_record, software_versions, write_record
+from evaluation.records import (
+    git_commit,
+    merge_tasks,
+    read_records,
+    run_record,
+    software_versions,
+    write_record,
+)
 from evaluation.tables import (
     AVERAGE,
     duration,
@@ -94,6 +101,37 @@ def test_a_record_has_the_keys_of_schema_1_in_order_and_the_mean_over_tasks():
         record(shots="16")
     with pytest.raises(ValueError, match="result of any task"):
         record(values=(None,), n=(0,))
+
+
+def tasks_record(name, value, **changes):
+    split = f"test-{name}-tasks"
+    task = {"name": name, "metric": "accuracy", "value": value, "n": 10}
+    return record(variant="separate", tasks=[task], **{"split": split, **changes})
+
+
+def test_records_of_single_tasks_merge_into_one_by_hand():
+    parts = [
+        tasks_record("air", 40.0, train_seconds=1.5, test_seconds=1.0, peak_memory_bytes=7, n_params=2),
+        tasks_record("sea", 70.0, train_seconds=2.0, test_seconds=0.5, peak_memory_bytes=9, n_params=3),
+    ]
+    merged = merge_tasks(parts)
+    assert merged["tasks"] == [parts[0]["tasks"][0], parts[1]["tasks"][0]]
+    assert (merged["metric"], merged["split"], merged["variant"]) == (55.0, "test", "separate")
+    assert (merged["n_params"], merged["train_seconds"], merged["test_seconds"]) == (5, 3.5, 1.5)
+    assert merged["peak_memory_bytes"] == 9 and merged["commit"] == "abc" and merged["versions"] == {"torch": "2.4"}
+    assert merge_tasks([parts[0], {**parts[1], "train_seconds": None, "commit": "def"}])["train_seconds"] is None
+    assert merge_tasks([parts[0], {**parts[1], "commit": "def"}])["commit"] == "abc, def"
+
+
+def test_records_that_are_not_of_one_run_do_not_merge():
+    with pytest.raises(ValueError, match="no records"):
+        merge_tasks([])
+    with pytest.raises(ValueError, match="differ in seed: 1, 2"):
+        merge_tasks([tasks_record("air", 40.0), tasks_record("sea", 40.0, seed=2)])
+    with pytest.raises(ValueError, match="differ in split: test, val"):
+        merge_tasks([tasks_record("air", 40.0), tasks_record("sea", 40.0, split="val-sea-tasks")])
+    with pytest.raises(ValueError, match="record 1 of 2 to merge: not the record of a run"):
+        merge_tasks([tasks_record("air", 40.0), {}])
 
 
 def test_records_are_read_back_sorted_with_their_files(tmp_path):
@@ -228,6 +266,14 @@ def test_the_picture_draws_every_method_in_its_colour_in_every_panel():
     large = figure.axes[0].get_legend_handles_labels()[0]
     assert list(large[2].lines[0].get_ydata()) == [47.5, 61.0]
     assert set(large[0].get_ydata()) == {40.0}
+
+
+def test_thirty_methods_look_different_and_keep_the_order_asked_for():
+    names = [f"method {i}" for i in range(30)]
+    runs = [{**record("CoOp", f"v{i}", 1, 1), "method": name} for i, name in enumerate(names)]
+    styles = method_styles(summarise(results_frame(runs), names[::-1]))
+    assert list(styles) == names[::-1]
+    assert len({(style["color"], style["marker"]) for style in styles.values()}) == 30
 
 
 def test_report_end_to_end_from_another_folder(tmp_path):

@@ -7,10 +7,16 @@ import sys
 import pytest
 
 import train
+from evaluation.sweeps import plan, read_sweep
 
 ROOT = train.PROJECT_ROOT
+UNSET = ("VARIANT", "SEEDS", "DATA", "SEPARATE", "JOBS", "PROMPTS")
 STUB = """#!/usr/bin/env bash
 echo "$@" >> "$CALLS"
+case "$1 $*" in
+    *scripts/tasks.py*--merge*) touch "${@: -1}/results.json"; exit ;;
+    *scripts/tasks.py*) printf 'sea-animals\\tsea animals\\nair\\tair\\n'; exit ;;
+esac
 while [ $# -gt 1 ] && [ "$1" != --output-dir ]; do shift; done
 mkdir -p "$2" && [ -z "${CUT:-}" ] && touch "$2/results.json"
 exit ${CUT:-0}
@@ -27,7 +33,7 @@ def call(tmp_path):
     def run(*command, **variables):
         calls.unlink(missing_ok=True)
         names = {"PYTHON": str(stub), "CALLS": str(calls), "OUT": "results", **variables}
-        env = {key: value for key, value in os.environ.items() if key not in ("VARIANT", "SEEDS", "DATA")}
+        env = {key: value for key, value in os.environ.items() if key not in UNSET}
         command = ["bash", ROOT / command[0], *command[1:]]
         done = subprocess.run(command, cwd=tmp_path, env={**env, **names}, capture_output=True, text=True)
         return done.returncode, calls.read_text().splitlines() if calls.exists() else [], done.stdout + done.stderr
@@ -93,6 +99,67 @@ def test_wrong_arguments_print_the_usage(call):
         assert status == 2 and not calls and "usage: bash scripts/softcpt/main.sh DATASET SHOTS" in output
     status, _, output = call("scripts/coop/main.sh", "demo", "1", VARIANT="MT")
     assert status == 2 and "shared, per-task, per-class" in output
+
+
+def sweeps_calls(method, out):
+    """The calls of train.py that a sweep makes for a method on the demo's 4 shots, seed 1, and on two tasks."""
+    (job,) = plan([method], "demo", [4], [1])
+    folders = {"sea animals": "sea-animals", "air": "air"} if method.separate else {"": ""}
+    return [" ".join(["train.py", *job.arguments(f"{ROOT}/data", str(out), *task)]) for task in folders.items()]
+
+
+SCRIPTS = {"ZeroshotCLIP": "zeroshot", "LinearProbe": "linear_probe"}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [method for name in ("table1", "demo") for method in read_sweep(ROOT / f"configs/sweeps/{name}.yaml")],
+    ids=lambda method: method.label,
+)
+def test_scripts_and_sweeps_call_train_alike(call, method):
+    script = SCRIPTS.get(method.trainer, method.trainer.lower())
+    variables = {"VARIANT": method.variant} if method.variant and method.trainer != "PLOT" else {}
+    pairs = [str(item) for pair in method.opts.items() for item in pair]
+    config = ["tiny"] if pairs else []
+    variables |= {"SEPARATE": "1"} if method.separate else {}
+    status, calls, output = call(f"scripts/{script}/main.sh", "demo", "4", *config, *pairs, SEEDS="1", **variables)
+    assert status == 0, output
+    trained = [line for line in calls if line.startswith("train.py")]
+    assert trained == sweeps_calls(method, call.folder / "results")
+
+
+def test_separate_runs_merge_last_and_skip_the_tasks_that_are_done(call):
+    folder = call.folder / "results/demo/CoOp/tiny_4shots/separate-shared/seed1"
+    (folder / "tasks/air").mkdir(parents=True)
+    (folder / "tasks/air/results.json").touch()
+    status, calls, output = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1")
+    assert status == 0 and f"done before: {folder}/tasks/air" in output
+    assert [line.split()[0].split("/")[-1] for line in calls] == ["tasks.py", "train.py", "tasks.py"]
+    assert calls[-1].endswith(f"tasks.py demo --root {ROOT}/data --merge {folder}")
+    status, calls, output = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1")
+    assert status == 0 and len(calls) == 1 and f"done before: {folder}" in output
+
+
+def test_a_failing_task_stops_a_separate_run(call):
+    status, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1", CUT="3")
+    assert status == 3 and len(calls) == 2
+
+
+def test_separate_refuses_what_it_cannot_do(call):
+    status, calls, output = call("scripts/coop/main.sh", "demo", "4", "tiny", "DATASET.TASKS", "base", SEPARATE="1")
+    assert status == 2 and not calls and "DATASET.TASKS cannot be given" in output
+    status, calls, output = call("scripts/coop/main.sh", "demo", "4", SEPARATE="yes")
+    assert status == 2 and not calls and "SEPARATE=yes is not one of 0, 1" in output
+
+
+def test_the_demo_draws_its_pictures_and_calls_its_sweep(call):
+    status, calls, _ = call("scripts/demo.sh", SEEDS="1 5", JOBS="3", DATA="pictures")
+    assert status == 0 and len(calls) == 2
+    assert calls[0] == f"{ROOT}/scripts/demo/render.py --out {call.folder}/pictures/demo"
+    assert calls[1] == (
+        f"{ROOT}/scripts/sweep.py {ROOT}/configs/sweeps/demo.yaml --benchmark demo --seeds 1 5 --jobs 3 "
+        f"--data {call.folder}/pictures --out {call.folder}/results --to {call.folder}/results/demo"
+    )
 
 
 def test_setup_prints_the_python_that_satisfies_the_requirements():

@@ -1,0 +1,94 @@
+"""The report of finished runs: report.md, report.csv and accuracy.png; and the paper's numbers beside the measured."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from .plots import accuracy_figure, png
+from .records import PROJECT_ROOT, read_records, write_atomically
+from .sweeps import Method, named_records
+from .tables import (
+    MISSING,
+    cell,
+    csv,
+    duration,
+    markdown,
+    results_frame,
+    section_report,
+    sections,
+    shots_name,
+    shots_table,
+    summarise,
+)
+
+PAPER_TABLE = PROJECT_ROOT / "configs" / "sweeps" / "paper_table.csv"
+
+
+def write_report(out_dir: Path, to: Path, methods: Iterable[Method] = (), paper: bool = False) -> str:
+    """Write the report of the runs below `out_dir` into `to` and return its text.
+
+    Args:
+        methods: of a sweep: only their runs, under their labels and in their order; none for all runs.
+        paper: add, for the paper's benchmarks, its table beside the measured one.
+
+    Raises ValueError if there is no such finished run.
+    """
+    methods = list(methods)
+    records = read_records(out_dir)
+    records = named_records(records, methods) if methods else records
+    if not records:
+        of = " of this sweep" if methods else ""
+        raise ValueError(f"{out_dir}: no results.json below this folder, so no finished run{of} to report")
+    summary = summarise(results_frame(records), [method.label for method in methods])
+    published = pd.read_csv(PAPER_TABLE) if paper else pd.DataFrame({"benchmark": []})
+    parts = ["# Results"]
+    for name, rows in sections(summary):
+        parts.append(section_report(name, rows))
+        own = published[published["benchmark"] == name["dataset"]]
+        if paper:
+            parts.append(paper_report(rows, own) if len(own) else f"The paper has no numbers for {name['dataset']}.")
+    text = "\n\n".join(parts) + "\n"
+    to.mkdir(parents=True, exist_ok=True)
+    write_atomically(to / "accuracy.png", png(accuracy_figure(summary)))
+    write_atomically(to / "report.csv", csv(summary))
+    write_atomically(to / "report.md", text.replace("\n", "\n\n![Accuracy against shots](accuracy.png)\n", 1))
+    return text
+
+
+def paper_report(section: pd.DataFrame, published: pd.DataFrame) -> str:
+    """The comparison of a section with the paper's rows of the same benchmark, in Markdown."""
+    table = markdown(paper_table(section, published))
+    note = "The paper's columns: mean ± standard deviation over three seeds, RN50."
+    return "\n\n".join(["### Beside the paper's numbers", table, note])
+
+
+def paper_table(section: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """The average over tasks, methods x shots, and after each column the paper's of the same name.
+
+    Methods are matched by their labels; `published` has a row per method with the columns of paper_table.csv.
+    """
+    measured = shots_table(section).set_index("method")
+    rows = published.set_index("method").to_dict("index")
+    keys = {shots_name(shots): f"s{shots}" for shots in section["shots"].unique()}
+    columns = {}
+    for title in measured:
+        columns[title] = measured[title]
+        key = keys.get(title, title)
+        columns[f"{title}, paper"] = [_published(rows.get(method, {}), key) for method in measured.index]
+    return pd.DataFrame(columns, index=measured.index).reset_index()
+
+
+def _published(row: Mapping, key: str) -> str:
+    """A cell of the paper's table: `key` is "s<shots>", "parameters" or "training"."""
+    if key == "s0":  # what learns nothing has one number, in the place of the average over shots
+        key = "avg" if pd.isna(row.get("s1")) else ""
+    value = row.get({"parameters": "params", "training": "train_minutes"}.get(key, key))
+    if pd.isna(value):
+        return MISSING
+    if key == "parameters":
+        return f"{value:,.0f}"
+    if key == "training":
+        return duration(60 * value)
+    runs = 3 if row[f"{key}_sd"] else 1
+    return cell(value, row[f"{key}_sd"], runs, runs)

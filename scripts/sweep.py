@@ -1,0 +1,166 @@
+"""Train every method of a sweep on a benchmark, several runs side by side, and report.
+
+    python scripts/sweep.py configs/sweeps/table1.yaml --benchmark demo
+
+Runs = methods x shots x seeds of the yaml. What is done is read from disk: a run with a results.json is skipped, one
+that was cut off resumes, so the same command continues a sweep that was stopped. The runs are those of
+scripts/<method>/main.sh: each is a process of train.py, forked from one that has imported it.
+Exit status: 0; 1 if a run failed (the others go on); 2 for wrong arguments; 130 after Ctrl-C.
+"""
+
+import argparse
+import contextlib
+import difflib
+import functools
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from processes import call, prepare, run_steps, start_training
+from tasks import merge_folder, task_names
+
+from evaluation.records import FILE_NAME
+from evaluation.sweeps import TASKS_FOLDER, Job, Method, on_benchmark, plan, read_sweep, task_folders
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST_JOBS = 8  # runs at a time on a CPU, unless --jobs says otherwise
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of train.py: a job, or its part on one task."""
+
+    job: Job
+    task: str
+    folder: Path
+    arguments: list[str]
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / FILE_NAME).is_file()
+
+    def __str__(self) -> str:
+        return f"{self.job}" + (f", task {self.task}" if self.task else "")
+
+
+def steps_of(job: Job, data: str, out: str, tasks: Sequence[str]) -> list[Step]:
+    """The calls of train.py that a job needs, whether done or not."""
+    if not job.method.separate:
+        return [Step(job, "", job.folder(out), job.arguments(data, out))]
+    return [
+        Step(job, task, job.folder(out) / TASKS_FOLDER / name, job.arguments(data, out, task, name))
+        for task, name in task_folders(tasks).items()
+    ]
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("sweep", type=Path, metavar="SWEEP.yaml", help="e.g. configs/sweeps/table1.yaml")
+    add("--benchmark", required=True, help="name of a file in configs/datasets")
+    add("--out", default=ROOT / "output", help="folder of the results")
+    add("--data", default=ROOT / "data", help="folder of the data sets")
+    add("--to", type=Path, help="folder of the report (default: OUT/BENCHMARK/<name of the sweep>)")
+    add("--jobs", type=int, help="runs at a time (default: one per GPU, or per core and 8 at most)")
+    add("--shots", type=int, nargs="+", default=[1, 4, 16])
+    add("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    add("--dry-run", action="store_true", help="print the calls of train.py that are left to do, and stop")
+    add("--paper", action="store_true", help="the paper's numbers beside those of its benchmarks")
+    args = parser.parse_args(argv)
+    args.out, args.data = (os.path.abspath(os.path.expanduser(path)) for path in (args.out, args.data))
+    args.to = args.to or Path(args.out, args.benchmark, args.sweep.stem)
+    known = sorted(path.stem for path in (ROOT / "configs/datasets").glob("*.yaml"))
+    if args.benchmark not in known:
+        near = difflib.get_close_matches(args.benchmark, known, n=1)
+        parser.error(
+            f"no benchmark {args.benchmark!r}" + (f"; did you mean {near[0]}?" if near else f": {', '.join(known)}")
+        )
+    if args.jobs is not None and args.jobs < 1:
+        parser.error(f"--jobs is {args.jobs}; it must be at least 1")
+    return args
+
+
+def gpu_names() -> list[str]:
+    """The GPUs that runs may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    count = torch.cuda.device_count()
+    return named[:count] or [str(i) for i in range(count)]
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let a request to terminate end the runs as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def run_sweep(args: argparse.Namespace) -> int:
+    methods = on_benchmark(read_sweep(args.sweep), args.benchmark)
+    jobs = [
+        job
+        for job in plan(methods, args.benchmark, args.shots, args.seeds)
+        if not (job.folder(args.out) / FILE_NAME).is_file()
+    ]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    context = prepare(max(1, cores // (args.jobs or min(cores, MOST_JOBS))))
+    tasks = call(context, task_names, args.benchmark, args.data) if any(job.method.separate for job in jobs) else []
+    parts = {job.folder(args.out): steps_of(job, args.data, args.out, tasks) for job in jobs}
+
+    def merge(step: Step) -> None:
+        folder = step.job.folder(args.out)
+        if step.task and all(part.done for part in parts[folder]):
+            merge_folder(folder, tasks)
+
+    if not args.dry_run:
+        for steps in parts.values():  # cut off between the last task and the merging
+            merge(steps[0])
+    steps = [step for steps in parts.values() for step in steps if not step.done]
+    if args.dry_run:
+        print("\n".join(shlex.join(["python", "train.py", *step.arguments]) for step in steps) or "all is done")
+        return 0
+
+    gpus = call(context, gpu_names) if steps else []
+    at_a_time = args.jobs or len(gpus) or min(cores, MOST_JOBS)
+    with terminable():
+        failed = run_steps(steps, at_a_time, gpus, functools.partial(start_training, context), merge)
+    if failed:
+        lines = [line.splitlines()[0] for line in failed]
+        print(f"{len(failed)} of {len(steps)} runs failed:", *lines, sep="\n  ", file=sys.stderr)
+    report(args, methods)
+    return 1 if failed else 0
+
+
+def report(args: argparse.Namespace, methods: Sequence[Method]) -> None:
+    from evaluation.reports import write_report  # here: the runs' processes import this file, and need no pandas
+
+    text = write_report(Path(args.out, args.benchmark), args.to, methods, args.paper)
+    print(text)
+    print(f"Written to {args.to}: report.md, report.csv, accuracy.png")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        return run_sweep(args)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

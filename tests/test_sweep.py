@@ -1,0 +1,245 @@
+"""Sweeps: what a yaml means, training once per task, the report, and one sweep from start to end."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import train
+from evaluation.records import read_records, write_record
+from evaluation.reports import paper_table, write_report
+from evaluation.sweeps import Method, named_records, plan, read_sweep, task_folders
+from evaluation.tables import results_frame, sections, summarise
+
+ROOT = train.PROJECT_ROOT
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import tasks  # noqa: E402
+
+SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
+COSTS = ("peak_memory_bytes", "commit")  # the commit may change while a test runs
+TABLE1 = ROOT / "configs/sweeps/table1.yaml"
+
+
+def record(trainer, variant, shots, seed, value, dataset="General10", **changes):
+    return {
+        "schema": 1,
+        "trainer": trainer,
+        "variant": variant,
+        "dataset": dataset,
+        "shots": shots,
+        "seed": seed,
+        "backbone": "RN50",
+        "split": "test",
+        "metric": value,
+        "tasks": [{"name": "pets", "metric": "accuracy", "value": value, "n": 10}],
+        "n_params": 8192 if shots else 0,
+        "train_seconds": 30.0 if shots else None,
+        "test_seconds": 2.0,
+        "peak_memory_bytes": 1000,
+        "epochs": 50,
+        "commit": "abc",
+        "versions": {"torch": "2.4"},
+        **changes,
+    }
+
+
+# -- the yaml --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("benchmark", ["demo", "general10"])
+def test_every_run_of_a_sweep_has_a_config_that_train_accepts_and_a_folder_of_its_own(path, benchmark, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    jobs = plan(read_sweep(path), benchmark, [1, 16], [1, 2])
+    for job in jobs[:: 4 if len(jobs) < 20 else 7]:
+        cfg = train.setup_cfg(train.parse_args(job.arguments("data", "out")))
+        assert cfg.OUTPUT_DIR == str(job.folder("out")) and cfg.DATASET.NUM_SHOTS == job.shots
+    assert len({job.folder("out") for job in jobs}) == len(jobs)
+    assert len(jobs) == 4 * (len(read_sweep(path)) - 1) + 1, "one zero-shot run, all others per shots and seed"
+
+
+def test_the_papers_table_is_complete_and_in_its_order():
+    labels = [method.label for method in read_sweep(TABLE1)]
+    paper = pd.read_csv(ROOT / "configs/sweeps/paper_table.csv")
+    for _, rows in paper.groupby("benchmark"):
+        assert list(rows["method"]) == labels
+    plot = {job.benchmark: job for name in ("general10", "rs8") for job in plan(read_sweep(TABLE1), name, [1], [1])
+            if job.method.label == "PLOT"}  # fmt: skip
+    assert {name: job.method.settings["TRAINER.PLOT.N"] for name, job in plot.items()} == {"general10": 2, "rs8": 4}
+
+
+def test_long_runs_come_first():
+    methods = [Method("a", "CoOp", separate=True), Method("b", "CoOp"), Method("c", "ZeroshotCLIP", shots=False)]
+    order = [(job.shots, job.method.label, job.seed) for job in plan(methods, "demo", [1, 16, -1], [1, 2])]
+    assert order[:5] == [(-1, "b", 1), (-1, "b", 2), (-1, "a", 1), (-1, "a", 2), (16, "b", 1)]
+    assert order[-1] == (0, "c", 1)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("methods: [", "not a YAML file"),
+        ("- a", "expected the key 'methods' with a list"),
+        ("methods: []", "expected the key 'methods' with a list"),
+        ("methods: [{label: a, trainer: CoOp, variants: b}]", r"methods\[0\]: unknown key 'variants'.*mean variant\?"),
+        ("methods: [{label: a, trainer: CoOp, separate: 1}]", "separate must be a bool, found 1"),
+        ("methods: [{label: a}]", r"methods\[0\]: missing trainer"),
+        ("methods: [{label: a, trainer: CoOp, benchmarks: {rs8: {sots: 1}}}]", "on rs8: unknown key 'sots'"),
+        ("methods: [{label: a, trainer: CoOp}, {label: a, trainer: PLOT}]", "two methods have the same label: a"),
+        ("methods: [{label: a, trainer: CoOp}, {label: b, trainer: CoOp}]", "two methods have the same runs"),
+    ],
+)
+def test_a_wrong_sweep_is_one_error_that_names_the_file(tmp_path, content, message):
+    (tmp_path / "s.yaml").write_text(content)
+    with pytest.raises(ValueError, match=f"(?s)s.yaml.*{message}"):
+        read_sweep(tmp_path / "s.yaml")
+    with pytest.raises(FileNotFoundError, match="t.yaml; in .*: s.yaml"):
+        read_sweep(tmp_path / "t.yaml")
+
+
+# -- once per task ---------------------------------------------------------------------------------------------------
+
+
+def test_tasks_have_folders_of_their_own():
+    assert task_folders(["Pet breeds", "cars, 2013!", "猫", "pet-breeds", "?"]) == {
+        "Pet breeds": "pet-breeds",
+        "cars, 2013!": "cars-2013",
+        "猫": "猫",
+        "pet-breeds": "pet-breeds-2",
+        "?": "task",
+    }
+
+
+def test_the_tasks_of_a_benchmark_are_known_without_its_data(capsys):
+    assert tasks.main(["plant6"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 6 and all(folder == name.replace(" ", "-").lower() for folder, name in lines)
+    assert tasks.main(["plant7"]) == 1 and "plant6" in capsys.readouterr().err
+
+
+def test_merging_writes_the_tasks_in_the_benchmarks_order(tmp_path):
+    names = ["sea", "air"]
+    for name, value in zip(reversed(names), (40.0, 60.0)):
+        folder = tmp_path / "run/tasks" / name
+        folder.mkdir(parents=True)
+        part = [{"name": name, "metric": "accuracy", "value": value, "n": 3}]
+        own = record("CoOp", "separate", 1, 1, value, tasks=part, split=f"test-{name}-tasks")
+        write_record(folder / "results.json", own)
+        if name == "air":
+            with pytest.raises(FileNotFoundError):
+                tasks.merge_folder(tmp_path / "run", names)
+    tasks.merge_folder(tmp_path / "run", names)
+    (merged,) = read_records(tmp_path)  # those of single tasks are not runs to report
+    assert [task["name"] for task in merged["tasks"]] == names
+    assert (merged["metric"], merged["split"], merged["n_params"]) == (50.0, "test", 2 * 8192)
+
+
+# -- the report ------------------------------------------------------------------------------------------------------
+
+
+def write_runs(out, methods):
+    for job in plan(methods, "general10", [1, 16], [1, 2]):
+        folder = job.folder(out)
+        folder.mkdir(parents=True)
+        own = record(job.method.trainer, job.method.run_label, job.shots, job.seed, 50.0 + job.seed)
+        write_record(folder / "results.json", own)
+
+
+def test_the_report_of_a_sweep_has_its_methods_labels_and_order(tmp_path):
+    methods = read_sweep(TABLE1)
+    write_runs(tmp_path, methods)
+    wanted = [methods[0], methods[12], methods[3]]  # zero-shot, SoftCPT-NATA, CoOp-CA
+    text = write_report(tmp_path, tmp_path / "report", wanted)
+    first = text[text.index("| method") :].split("\n\n")[0].splitlines()[2:]
+    assert [line.split("|")[1].strip() for line in first] == ["ZS-CLIP", "SoftCPT-NATA", "CoOp-CA"]
+    assert {run["method"] for run in named_records(read_records(tmp_path), methods)} == {m.label for m in methods}
+    with pytest.raises(ValueError, match="no finished run of this sweep"):
+        write_report(tmp_path, tmp_path, [Method("x", "MaPLe")])
+
+
+def test_the_papers_numbers_stand_beside_the_measured_of_the_same_name(tmp_path):
+    runs = [{**record("CoOp", "separate-shared", 16, seed, 50.0 + seed), "method": "CoOp-CA"} for seed in (1, 2, 3)]
+    runs += [{**record("ZeroshotCLIP", "", 0, 1, 58.0), "method": "ZS-CLIP"}, record("MaPLe", "", 3, 1, 60.0)]
+    runs += [{**run, "shots": 1} for run in runs[:3]]
+    paper = pd.read_csv(ROOT / "configs/sweeps/paper_table.csv")
+    section = sections(summarise(results_frame(runs)))[0][1]
+    table = paper_table(section, paper[paper["benchmark"] == "General10"])
+    rows = {row["method"]: row for row in table.to_dict("records")}
+    assert rows["CoOp-CA"]["16 shots"] == "52.0 ± 1.0" and rows["CoOp-CA"]["16 shots, paper"] == "74.0 ± 0.2"
+    assert rows["CoOp-CA"]["zero-shot, paper"] == "–" and rows["CoOp-CA"]["parameters, paper"] == "81,920"
+    assert rows["CoOp-CA"]["training, paper"] == "49.5 min"
+    assert rows["ZS-CLIP"]["zero-shot, paper"] == "58.3" and rows["ZS-CLIP"]["16 shots, paper"] == "–"
+    assert rows["MaPLe"]["3 shots, paper"] == "–"
+
+
+# -- a sweep ---------------------------------------------------------------------------------------------------------
+
+
+def draw_tasks(root):
+    rng = np.random.default_rng(0)
+    for task in ("warm things", "cold things"):
+        for name in ("one", "two"):
+            folder = root / task / name
+            folder.mkdir(parents=True)
+            for i in range(6):
+                Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+
+
+def without_costs(path):
+    run = json.loads(path.read_text())
+    return {key: value for key, value in run.items() if "seconds" not in key and key not in COSTS}
+
+
+def prompts(folder):
+    (path,) = (folder / "prompt_learner").glob("model.pth.tar-*")
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    draw_tasks(tmp_path / "data")
+    short = {"OPTIM.MAX_EPOCH": 2}
+    methods = [
+        {"label": "zero", "trainer": "ZeroshotCLIP", "shots": False},
+        {"label": "alone", "trainer": "CoOp", "variant": "shared", "separate": True, "opts": short},
+        {"label": "soft", "trainer": "SoftCPT", "opts": short},
+        {"label": "wrong", "trainer": "CoOp", "variant": "wrong", "opts": {"OPTIM.LR": "fast"}},
+    ]
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": [{**m, "config": "tiny"} for m in methods]}))
+    arguments = "s.yaml --benchmark folder --data data --out out --shots 1 --seeds 1 --jobs 1".split()
+    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "1 of 5 runs failed:\n  wrong, 1 shots, seed 1: exit status 2" in done.stderr
+    assert "error: OPTIM.LR: 'fast' does not fit" in done.stderr
+    assert [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")][1:4] == [
+        "zero",
+        "alone",
+        "soft",
+    ]
+    out = tmp_path / "out/folder"
+    assert {path.name for path in (out / "s").iterdir()} == {"report.md", "report.csv", "accuracy.png"}
+    merged = without_costs(out / "CoOp/tiny_1shots/separate-shared_MAX_EPOCH-2/seed1/results.json")
+    parts = [without_costs(path) for path in sorted(out.glob("CoOp/**/tasks/*/results.json"))]
+    assert [task["name"] for task in merged["tasks"]] == ["cold things", "warm things"]
+    assert merged["tasks"] == [part["tasks"][0] for part in parts]
+    assert merged["n_params"] == sum(part["n_params"] for part in parts)
+
+    jobs = plan(read_sweep(tmp_path / "s.yaml"), "folder", [1], [1])
+    job = next(job for job in jobs if job.method.label == "soft")
+    monkeypatch.chdir(ROOT)  # paths in the configs are relative to it
+    assert train.main(job.arguments(str(tmp_path / "data"), str(tmp_path / "here"))) == 0
+    there, here = (job.folder(tmp_path / name) for name in ("out", "here"))
+    assert without_costs(there / "results.json") == without_costs(here / "results.json")
+    assert (there / "shots.json").read_text() == (here / "shots.json").read_text()
+    assert all(torch.equal(value, prompts(here)[key]) for key, value in prompts(there).items())
+
+    again = subprocess.run([*command, "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0 and again.stdout.count("train.py") == 1 and "wrong" in again.stdout
