@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -65,7 +66,7 @@ class TextEncoder:
             *q, k, v = self._heads(_project(block, block.ln_1(x), "kv" if last else "qkv"))
             memory.append((k, v))
             if not last:
-                out = F.scaled_dot_product_attention(*q, k, v, is_causal=True)
+                out = _attention(*q, k, v, is_causal=True)
                 x = x + block.attn.out_proj(out.transpose(1, 2).flatten(2))
                 x = x + _mlp(block, x)
         return memory
@@ -85,17 +86,17 @@ class TextEncoder:
         for block, (prefix_k, prefix_v) in zip(self.blocks, memory):
             last = block is self.blocks[-1]
             h = block.ln_1(x)
-            projected = _project(block, h, "kv" if last else "qkv").index_select(0, at.padded.flatten())
+            projected = Rows.apply(_project(block, h, "kv" if last else "qkv"), at.padded.flatten(), at.unpad)
             *q, k, v = self._heads(projected.unflatten(0, at.padded.shape))  # (R, H, S, D/H)
-            k = torch.cat([prefix_k.index_select(0, group), k], dim=2)
-            v = torch.cat([prefix_v.index_select(0, group), v], dim=2)
+            k = torch.cat([Rows.apply(prefix_k, group, _sum), k], dim=2)
+            v = torch.cat([Rows.apply(prefix_v, group, _sum), v], dim=2)
             if not last:
-                out = F.scaled_dot_product_attention(*q, k, v, attn_mask=visible)
-                out = out.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, at.row * n + at.column)  # (N, D)
+                out = _attention(*q, k, v, attn_mask=visible)
+                out = Rows.apply(out.transpose(1, 2).flatten(2).flatten(0, 1), at.flat, _put)  # (N, D)
             else:  # only the feature at [EOS] is read from here on
                 (q,) = self._heads(_project(block, h.index_select(0, at.end), "q").unsqueeze(1))  # (R, H, 1, D/H)
                 mask = visible[lengths - 1].view(-1, 1, 1, n_prefix + n)
-                out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
+                out = _attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
                 x = x.index_select(0, at.end)
             x = x + block.attn.out_proj(out)
             x = x + _mlp(block, x)
@@ -114,6 +115,7 @@ class Packing(NamedTuple):
     column: Tensor  # (N,)
     end: Tensor  # (R,) the packed index of each row's last token
     padded: Tensor  # (R, S) packed indices; beyond a row's end those of its last token
+    flat: Tensor  # (N,) where each token stands among the R S padded places
 
     @classmethod
     def of(cls, lengths: Tensor) -> Packing:
@@ -122,7 +124,40 @@ class Packing(NamedTuple):
         start = end - lengths + 1
         column = torch.arange(len(row), device=lengths.device) - start[row]
         steps = torch.arange(int(lengths.max()), device=lengths.device)
-        return cls(row, column, end, (start.unsqueeze(1) + steps).minimum(end.unsqueeze(1)))
+        padded = (start.unsqueeze(1) + steps).minimum(end.unsqueeze(1))
+        return cls(row, column, end, padded, row * len(steps) + column)
+
+    def unpad(self, grad: Tensor, index: Tensor, count: int) -> Tensor:
+        """The gradient (N, ...) of packed tokens that were padded: nothing sees the copies behind a row's end."""
+        return grad.index_select(0, self.flat)
+
+
+class Rows(torch.autograd.Function):
+    """x[index] of x (n, ...), with the backward pass `back(gradient, index, n)`: PyTorch's own adds row by row, which
+    takes a CPU as long as a tenth of the matrix products."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, index: Tensor, back: Callable[[Tensor, Tensor, int], Tensor]) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.back, ctx.count = back, len(x)
+        return x.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.back(grad, *ctx.saved_tensors, ctx.count), None, None
+
+
+def _put(grad: Tensor, index: Tensor, count: int) -> Tensor:
+    """For an index without repetitions."""
+    return grad.new_zeros(count, *grad.shape[1:]).index_copy_(0, index, grad)
+
+
+def _sum(grad: Tensor, index: Tensor, count: int) -> Tensor:
+    """For few rows that are each taken many times: a product with the indicator matrix (count, R) is fastest."""
+    if 8 * count > len(index):
+        return grad.new_zeros(count, *grad.shape[1:]).index_add_(0, index, grad)
+    indicator = (torch.arange(count, device=index.device).unsqueeze(1) == index).to(grad.dtype)
+    return (indicator @ grad.flatten(1)).view(count, *grad.shape[1:])
 
 
 class QuickGELU(torch.autograd.Function):
@@ -139,6 +174,14 @@ class QuickGELU(torch.autograd.Function):
         s = (1.702 * x).sigmoid_()
         # d/dx = s (1 + 1.702 x (1 - s))
         return (1 - s).mul_(x).mul_(1.702).add_(1).mul_(s).mul_(grad)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, **mask) -> Tensor:
+    """Attention of (N, H, L, D/H); on a CPU in fp32, since its backward pass in bf16 is ten times slower there."""
+    if q.device.type == "cpu" and q.dtype != torch.float32:
+        with torch.autocast("cpu", enabled=False):
+            return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), **mask).to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, **mask)
 
 
 def _project(block: nn.Module, h: Tensor, what: str) -> Tensor:

@@ -1,0 +1,79 @@
+"""A training step of SoftCPT at General-10 size by several processes of one thread each, against one such process.
+
+python scripts/bench/processes.py [--processes 2] [--case general10] [--json]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import _common
+import _trainer
+import torch
+
+from trainers.modules import distributed
+
+
+def measure(case: str, backbone: str, prec: str, batch: int, repeats: int) -> None:
+    """In each of torchrun's processes: rank 0 prints the seconds of a step and its loss."""
+    torch.set_num_threads(1)
+    distributed.start(use_cuda=True)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _trainer.build("shared", "SoftCPT", case, backbone, prec, _trainer.draw_images(Path(folder), 4))
+        torch.manual_seed(0)
+        size, n = trainer.clip.visual.input_resolution, len(trainer.class_task)
+        image, label = torch.randn(batch, 3, size, size), torch.arange(batch) * n // batch  # every task occurs
+        part = distributed.share(batch)
+        data = {"img": image[part], "label": label[part], "domain": trainer.class_task.cpu()[label[part]]}
+        trainer.set_model_mode("train")
+        trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 10**9
+        loss = trainer.forward_backward(data)["loss"]
+        seconds = _common.best_of(lambda: trainer.forward_backward(data), repeats)
+    if distributed.rank() == 0:
+        print("RESULT " + json.dumps({"seconds": seconds, "loss": loss}))
+    distributed.stop()
+
+
+def launch(processes: int, args) -> dict:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", __file__]
+    command += ["--measure", "--case", args.case, "--backbone", args.backbone, "--prec", args.prec]
+    command += ["--batch", str(args.batch), "--repeats", str(args.repeats)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if not lines:
+        raise SystemExit(done.stderr)
+    return json.loads(lines[0].removeprefix("RESULT "))
+
+
+def main() -> None:
+    parser = _common.parser(__doc__)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--case", default="general10", choices=_common.BENCHMARKS)
+    parser.add_argument("--prec", default="fp32")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--measure", action="store_true", help="the part that runs in each process")
+    args = parser.parse_args()
+    if args.measure:
+        measure(args.case, args.backbone, args.prec, args.batch, args.repeats)
+        return
+    one, several = launch(1, args), launch(args.processes, args)
+    row = {
+        "case": args.case,
+        "batch": args.batch,
+        "prec": args.prec,
+        "processes": args.processes,
+        "seconds_of_one": one["seconds"],
+        "seconds": several["seconds"],
+        "ratio": one["seconds"] / several["seconds"],
+        "loss_difference": abs(several["loss"] / one["loss"] - 1),
+    }
+    _common.show([row], args.json)
+
+
+if __name__ == "__main__":
+    main()
