@@ -23,9 +23,10 @@ def relative(value, expected):
 
 
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
-@pytest.mark.parametrize("chunk", [256, 2])
+@pytest.mark.parametrize("chunk, cpu_slice", [(256, 128), (2, 128), (256, 4), (4, 3)])
 @pytest.mark.parametrize("groups", [[0] * 6, [0, 1, 0, 2, 2, 1], [0, 1, 2, 3, 4, 5]])
-def test_features_and_gradients_equal_those_of_the_plain_path(model, position, chunk, groups):
+def test_features_and_gradients_equal_those_of_the_plain_path(model, position, chunk, cpu_slice, groups, monkeypatch):
+    monkeypatch.setattr(text_encoder, "CPU_SLICE", cpu_slice)
     torch.manual_seed(0)
     group = torch.tensor(groups)
     context = torch.randn(max(groups) + 1, 5, 64, requires_grad=True)

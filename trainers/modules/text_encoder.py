@@ -11,6 +11,7 @@ from clip.model import CLIP
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+CPU_SLICE = 128  # rows whose activations stay in a CPU's cache: at 1191 classes a third faster than all at once
 Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the prefixes in every layer
 
 
@@ -77,6 +78,13 @@ class TextEncoder:
 
     def encode_suffix(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
         """Features (R, E) of suffixes (R, S, D) that follow their group's prefix."""
+        size = len(suffix)
+        if suffix.device.type == "cpu":  # autocast converts the weights anew for every slice: fewer of them
+            size = 4 * CPU_SLICE if torch.is_autocast_enabled("cpu") else CPU_SLICE
+        parts = zip(suffix.split(size), lengths.split(size), group.split(size))
+        return torch.cat([self._encode_slice(memory, *part) for part in parts])
+
+    def _encode_slice(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
         n_prefix = memory[0][0].shape[2]
         at = Packing.of(lengths)
         x = suffix[at.row, at.column] + self.position[n_prefix + at.column]  # (N, D), N tokens in all
