@@ -78,3 +78,17 @@ train_run() {
         ${load[@]+"${load[@]}"} DATASET.NUM_SHOTS "$shots" FEATURES.DIR "$OUT/features" \
         ${label:+TRAINER.LABEL "$label"} ${task:+DATASET.TASKS "$task"} $half $fixed "$@")
 }
+
+# run_context_method TRAINER DATASET SHOTS [CFG] [KEY VALUE ...]: a method whose VARIANT is what its contexts belong to:
+# shared (default: one context for all tasks), per-task or per-class.
+run_context_method() {
+    local trainer="$1" variant="${VARIANT:-shared}" fixed=""
+    shift
+    case "$variant" in
+        shared) ;;
+        per-task) fixed="TRAINER.$(tr '[:lower:]' '[:upper:]' <<<"$trainer").TSC True" ;;
+        per-class) fixed="TRAINER.$(tr '[:lower:]' '[:upper:]' <<<"$trainer").CSC True" ;;
+        *) echo "error: VARIANT=$variant is not one of shared, per-task, per-class" >&2; exit 2 ;;
+    esac
+    run_method "$trainer" "$variant" "$fixed" "$@"
+}

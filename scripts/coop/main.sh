@@ -3,11 +3,4 @@
 # VARIANT: shared (default: one context for all tasks), per-task, per-class. DATA, OUT, SEEDS: see scripts/_common.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../_common.sh"
 [ $# -ge 2 ] || usage coop
-VARIANT="${VARIANT:-shared}"
-case "$VARIANT" in
-    shared) FIXED="" ;;
-    per-task) FIXED="TRAINER.COOP.TSC True" ;;
-    per-class) FIXED="TRAINER.COOP.CSC True" ;;
-    *) echo "error: VARIANT=$VARIANT is not one of shared, per-task, per-class" >&2; exit 2 ;;
-esac
-run_method CoOp "$VARIANT" "$FIXED" "$@"
+run_context_method CoOp "$@"
