@@ -14,9 +14,9 @@ import toy
 SCRIPT = Path(__file__).with_name("toy_process.py")
 
 
-def start(processes: int, out: Path, arguments: list[str]) -> subprocess.CompletedProcess:
+def start(processes: int, out: Path, arguments: list[str], copies: Path | str = "") -> subprocess.CompletedProcess:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    env = {**os.environ, "LOSSES": str(out.with_suffix(".json")), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "LOSSES": str(out.with_suffix(".json")), "COPIES": str(copies), "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *launch, str(SCRIPT), *arguments], capture_output=True, text=True, env=env)
 
 
@@ -28,7 +28,10 @@ def losses(out: Path) -> list[float]:
     "method, options",
     [
         ("SoftCPT", ["TRAINER.SOFTCPT.VARIANT", "CATS", "TRAINER.SOFTCPT.CLASS_SAMPLE_RATE", "0.5"]),
-        ("CoOp", ["TRAINER.COOP.CSC", "True"]),
+        ("CoOp", ["TRAINER.COOP.CSC", "True", "FEATURES.TRAIN_VIEWS", "0"]),
+        ("ProGrad", []),
+        ("LinearProbe", []),
+        ("ProtoNet", ["FEATURES.TEST_CACHE", "False"]),
     ],
 )
 def test_two_processes_compute_what_one_does(toy_root, tmp_path, method, options):
@@ -36,11 +39,11 @@ def test_two_processes_compute_what_one_does(toy_root, tmp_path, method, options
     for processes in (1, 2):
         out = tmp_path / f"run{processes}" / "run"
         out.parent.mkdir()
-        # Views: an image's augmentation then depends on the image, not on who reads it.
         arguments = toy.arguments(toy_root, out, method, "FEATURES.TRAIN_VIEWS", 2, "DATALOADER.TRAIN_X.BATCH_SIZE", 7)
         done = start(processes, out, [*arguments, *options])
         assert done.returncode == 0, done.stderr
-        state = torch.load(out / "prompt_learner/model.pth.tar-2", weights_only=True)["state_dict"]
+        (path,) = (out / "prompt_learner").glob("model.pth.tar-*")
+        state = torch.load(path, weights_only=True)["state_dict"]
         runs[processes] = losses(out), state, json.loads((out / "results.json").read_text()), done.stdout
     one, two = runs[1], runs[2]
     np.testing.assert_allclose(two[0], one[0], rtol=1e-4)
@@ -48,6 +51,16 @@ def test_two_processes_compute_what_one_does(toy_root, tmp_path, method, options
         torch.testing.assert_close(two[1][key], value, rtol=1e-4, atol=1e-6)
     assert two[2]["tasks"] == one[2]["tasks"]
     assert two[3].count("=> result") == 1  # only rank 0 prints
+
+
+def test_without_a_seed_two_processes_learn_the_same_parameters(toy_root, tmp_path):
+    out = tmp_path / "run"
+    arguments = toy.arguments(toy_root, out, "CoOp", "OPTIM.MAX_EPOCH", 1)
+    at = arguments.index("--seed")
+    done = start(2, out, [*arguments[:at], *arguments[at + 2 :]], copies=tmp_path / "rank")
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(f"{tmp_path}/rank{i}", weights_only=True) for i in range(2))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 def test_more_processes_than_images_in_a_batch_is_an_error(toy_root, tmp_path):

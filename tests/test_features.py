@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainers.modules.features import FeatureCache, ViewFeatures, digest_of, image_list
+from trainers.modules.features import FeatureCache, digest_of, image_list
 
 
 class Source:
@@ -110,15 +110,3 @@ def test_the_digests_change_with_weights_images_and_their_order(tmp_path):
     assert digest_of(layer) == before
     layer.weight.data[0, 0] += 1
     assert digest_of(layer) != before
-
-
-def test_an_epoch_uses_the_view_of_its_number_modulo_the_number_of_views():
-    class Item:
-        label, domain, impath = 3, 0, "x"
-
-    data = ViewFeatures([Item()], torch.arange(4.0).view(1, 4, 1))
-    seen = []
-    for epoch in range(6):
-        data.set_epoch(epoch)
-        seen.append(data[0]["img"].item())
-    assert seen == [0, 1, 2, 3, 0, 1]

@@ -299,6 +299,29 @@ def test_plots_logits_are_the_similarities_under_the_plan_of_the_loops(toy_root,
             assert logits[b, c].item() == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
+def test_plots_iterations_stop_task_by_task(toy_root, tmp_path):
+    """Few iterations for the images of one task must not be more because of another's."""
+    trainer = build(toy_root, tmp_path, "PLOT", "N", 2)
+    local, label = torch.randn(6, 4, 32), torch.tensor([0, 4, 9, 1, 3, 8])
+    task = trainer.class_task[label]
+    logits = trainer.class_logits(local, task=task)
+    texts = trainer.text_features()
+    for t in range(3):
+        own = trainer.class_task == t
+        expected = trainer.logits(local[task == t], texts[own])
+        torch.testing.assert_close(logits[task == t][:, own], expected, rtol=1e-5, atol=1e-5)
+        assert (logits[task == t][:, ~own] == -torch.inf).all()
+    rows = torch.tensor([3, 4, 8, 9])  # of the tasks 1 and 2
+    some = trainer.class_logits(local[task > 0], rows, task[task > 0])
+    full = trainer.class_logits(local[task > 0], rows)
+    finite = some.isfinite()
+    assert torch.equal(finite, trainer.class_task[rows] == task[task > 0].unsqueeze(1))
+    torch.testing.assert_close(some[finite], full[finite], rtol=0.05, atol=0.5)
+    loss, _ = trainer.compute_loss(local, label)
+    loss.backward()
+    assert trainer.prompts.ctx.grad.abs().sum() > 0
+
+
 def test_methods_share_the_cached_features_of_their_kind(toy_root, tmp_path):
     counts = []
     for name in ("CoOp", "KgCoOp", "CoCoOp", "ZeroshotCLIP", "PLOT"):
@@ -385,6 +408,13 @@ def test_a_probe_without_validation_shots_says_what_is_possible(toy_root, tmp_pa
     fixed = build(toy_root, tmp_path, "LinearProbe", "C", 1.0)
     fixed.dm.dataset._val = None
     fixed.train()
+
+
+def test_a_probe_does_not_search_on_test_images(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "LinearProbe")
+    trainer.dm.dataset._val = trainer.dm.dataset.test
+    with pytest.raises(ValueError, match="30 of them are test images .*TRAINER.LINEARPROBE.C.*ProtoNet"):
+        trainer.train()
 
 
 @pytest.mark.parametrize("name", ["LinearProbe", "ProtoNet"])

@@ -100,6 +100,24 @@ def test_a_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, mon
     assert len(steps) == (3 if released else 1)
 
 
+@pytest.mark.parametrize("precision, expected", [("amp", 1), ("fp16", 3)])
+def test_the_released_schedule_steps_with_a_gradient_scaler_as_the_release_does(
+    toy_root, tmp_path, monkeypatch, precision, expected
+):
+    """In the release fp16 has no scaler and steps three times; its scaler for amp remembers that it has stepped."""
+    trainer = build(toy_root, tmp_path, "SoftCPT", "SCHEDULE", "released")
+    trainer.cfg.defrost()
+    trainer.options.PREC = precision
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    steps, step = [], trainer.optim.step
+    monkeypatch.setattr(trainer.optim, "step", lambda *args: steps.append(1) or step(*args))
+    trainer.forward_backward(batch_of(trainer))
+    assert len(steps) == expected
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1e38)  # the gradients overflow: no step at all
+    trainer.forward_backward(batch_of(trainer))
+    assert len(steps) == expected and trainer.scaler.get_scale() < 1e38
+
+
 @case
 @data
 def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name, options, dataset):

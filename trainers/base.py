@@ -85,6 +85,7 @@ class PromptTrainer(Loop):
         self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
 
         self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
+        distributed.copy_from_first_rank(self.prompts)  # without a seed each process has drawn its own
         if cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
         self.n_params = sum(p.numel() for p in self.prompts.parameters())
@@ -142,14 +143,19 @@ class PromptTrainer(Loop):
 
     def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
         """Logits (B, R) of the classes `rows`; with `task` (B,) only those of a sample's own task need be right."""
-        text_features = self._frozen_text_features if rows is None else None
-        return self.logits(image_features, self.class_features(rows) if text_features is None else text_features)
+        return self.logits(image_features, self.class_features(rows))
+
+    def all_classes(self) -> Tensor:
+        """(C,) the labels of all classes, which `rows` of None stands for."""
+        return torch.arange(len(self.class_task), device=self.device)
 
     def class_features(self, rows: Tensor | None = None) -> Tensor:
-        """`text_features`, of which each process encodes its share."""
+        """`text_features`, of which each process encodes its share; in an evaluation those of all classes are kept."""
+        if rows is None and self._frozen_text_features is not None:
+            return self._frozen_text_features
         if distributed.world() == 1:
             return self.text_features(rows)
-        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        rows = self.all_classes() if rows is None else rows
         mine = rows[distributed.share(len(rows))]
         # A process without a share encodes one class and passes on none of it.
         local = self.text_features(mine if len(mine) else rows[:1])[: len(mine)]

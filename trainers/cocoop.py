@@ -48,7 +48,6 @@ class CoCoOp(PromptTrainer):
     """
 
     conditional = True
-    _test_task: Tensor | None = None  # (B,) of the batch in Dassl's test loop, which hands on the images alone
 
     defaults = {
         "N_CTX": 4,  # number of context tokens M, where CTX_INIT is empty
@@ -71,7 +70,7 @@ class CoCoOp(PromptTrainer):
         return context
 
     def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
-        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        rows = self.all_classes() if rows is None else rows
         x = F.normalize(image_features.float(), dim=-1)
         context = self.prompts(x)  # (B, M, D), v_m(x) = v_m + h(x)
         wanted = torch.ones(len(x), len(rows), dtype=torch.bool, device=self.device)
@@ -90,14 +89,3 @@ class CoCoOp(PromptTrainer):
         prefix, suffix, lengths = self.template(context[images], group, label)
         features = self.text_encoder(prefix, suffix, lengths, group).float()  # (P, E)
         return self.clip.logit_scale.exp() * F.cosine_similarity(x[image], features, dim=-1)
-
-    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        image, label = super().parse_batch_test(batch)
-        self._test_task = self.class_task[label]
-        return image, label
-
-    def model_inference(self, image: Tensor) -> Tensor:
-        """Logits (B, C); within Dassl's test loop, which compares classes of a sample's own task, -inf elsewhere."""
-        task, self._test_task = self._test_task, None
-        with torch.no_grad(), self.autocast():
-            return self.class_logits(self.image_features(image), task=task)

@@ -56,7 +56,7 @@ class CoOp(PromptTrainer):
         return context
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        rows = self.all_classes() if rows is None else rows
         context = self.prompts()  # (1, T or C, M, D)
         if self.options.CSC:
             context, group = context[rows], torch.arange(len(rows), device=self.device)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from dassl.data.data_manager import build_data_loader
 from dassl.data.transforms import build_transform
 from torch import Tensor, nn
 
 from .base import PromptTrainer
+from .modules import distributed
 from .modules.checkpoints import register_owners
 from .modules.features import FeatureLoader
 
@@ -54,11 +54,11 @@ class FittedTrainer(PromptTrainer):
             tfm=build_transform(self.cfg, is_train=False),
             is_train=False,
         )
-        if self.cfg.FEATURES.TEST_CACHE:
-            loader = FeatureLoader(loader, *self.caching)
+        loader = FeatureLoader(loader, *self.caching) if self.cfg.FEATURES.TEST_CACHE else distributed.part_of(loader)
         batches = [(self._encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]
-        features, label = (torch.cat(column) for column in zip(*batches))
-        return features, label.to(self.device)
+        columns = ([batch[i] for batch in batches] for i in range(2))
+        features, label = (distributed.gather_parts(column).to(self.device) for column in columns)
+        return features, label
 
     def fit(self) -> None:
         """Fill `self.prompts` from the shots."""

@@ -61,6 +61,7 @@ class LinearProbe(FittedTrainer):
     def fit(self) -> None:
         train, val = self.task_features(self.dm.dataset.train_x), None
         if not self.options.C:
+            self.check_validation()
             val = self.task_features(self.dm.dataset.val or [])
             missing = [task.name for task, (_, label) in zip(self.tasks, val) if not len(label)]
             if missing:
@@ -76,6 +77,16 @@ class LinearProbe(FittedTrainer):
             logger.info("%s: C = %.3g", task.name, 10**log_c)
             row = torch.from_numpy(self.regress(x, y, log_c)).to(self.prompts.weight)
             self.prompts.weight[self.class_task == t] = row
+
+    def check_validation(self) -> None:
+        """Raise ValueError where the validation images are test images, as in CoOp's ImageNet."""
+        test = {item.impath for item in self.dm.dataset.test}
+        shared = [item.impath for item in self.dm.dataset.val or [] if item.impath in test]
+        if shared:
+            raise ValueError(
+                f"LinearProbe searches C on validation shots, but {len(shared)} of them are test images (say "
+                f"{shared[0]}): set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet"
+            )
 
     def task_features(self, items: Sequence[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Features (N_t, E) and labels (N_t,) within the task, of each task."""

@@ -103,7 +103,7 @@ class MaPLe(PromptTrainer):
         return prompts
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        rows = self.all_classes() if rows is None else rows
         group = torch.zeros_like(rows)
         prefix, suffix, lengths = self.template(self.prompts.ctx.unsqueeze(0), group, rows)
         return self.text_encoder(prefix, suffix, lengths, group)

@@ -26,7 +26,9 @@ class PLOT(PromptTrainer):
 
     N contexts give each class N features, and the image has one feature per region. The logit is the similarity
     between the two sets under the entropic transport plan between them, which Sinkhorn's iterations find and which
-    has no gradient. Over several tasks the N contexts are shared by all of them.
+    has no gradient. Over several tasks the N contexts are shared by all of them, and the iterations for the images of
+    a batch stop task by task, as if the tasks came in batches of their own (with several processes, those of each).
+    The public code adds, for ImageNet alone, the logits of the global feature; that is not done here.
     """
 
     feature_kind = "local"
@@ -73,13 +75,26 @@ class PLOT(PromptTrainer):
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         """(R, N, E): each class in each of the N contexts."""
-        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        rows = self.all_classes() if rows is None else rows
         n = self.options.N
         group = torch.arange(n, device=self.device).repeat(len(rows))
         prefix, suffix, lengths = self.template(self.prompts(), group, rows.repeat_interleave(n))
         return self.text_encoder(prefix, suffix, lengths, group).unflatten(0, (-1, n))
 
+    def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
+        if task is None or len(self.tasks) == 1:
+            return super().class_logits(image_features, rows, task)
+        text_features = self.class_features(rows)
+        column_task = self.class_task if rows is None else self.class_task[rows]
+        logits = torch.full((len(task), len(column_task)), -torch.inf, device=self.device)
+        for t in task.unique():
+            images, columns = (task == t).nonzero().squeeze(1), (column_task == t).nonzero().squeeze(1)
+            own = self.logits(image_features[images], text_features[columns])
+            logits = logits.index_put((images.unsqueeze(1), columns), own)
+        return logits
+
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """(B, R) of image_features (B, L, E) and text_features (R, N, E)."""
         options = self.options
         with torch.autocast(self.device.type, enabled=False):
             local = F.normalize(image_features.float(), dim=-1)  # (B, L, E)

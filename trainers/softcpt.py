@@ -168,7 +168,7 @@ class SoftCPT(PromptTrainer):
         return SoftContextSharing(options, model, self.text_encoder, tasks)
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        rows = self.all_classes() if rows is None else rows
         context, group = self.prompts(rows, self.class_task)
         prefix, suffix, lengths = self.template(context, group, rows)
         return self.text_encoder(prefix, suffix, lengths, group)
@@ -177,7 +177,7 @@ class SoftCPT(PromptTrainer):
         rate, rows = self.options.CLASS_SAMPLE_RATE, super().candidates(label)
         if rate == 1:
             return rows
-        rows = torch.arange(len(self.class_task), device=self.device) if rows is None else rows
+        rows = self.all_classes() if rows is None else rows
         label = distributed.gather_labels(label)
         return distributed.from_first_rank(sample_classes(rows, label, self.class_task, rate))
 

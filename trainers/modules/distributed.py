@@ -8,7 +8,6 @@ All functions are the identity in one process.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator
 
 import torch
@@ -95,6 +94,13 @@ def from_first_rank(value: Tensor | None) -> Tensor | None:
     return values[0] if value is None else values[0].to(value.device)
 
 
+def copy_from_first_rank(module: nn.Module) -> None:
+    """Let a module's parameters and buffers be those of rank 0."""
+    with torch.no_grad():
+        for value in module.state_dict().values():
+            value.copy_(from_first_rank(value))
+
+
 def sum_over_ranks(value: Tensor) -> Tensor:
     if world() > 1:
         value = value.detach().clone()
@@ -147,7 +153,8 @@ def sharded(loader: DataLoader) -> DataLoader:
         batch_sampler=batches,
         num_workers=loader.num_workers,
         pin_memory=loader.pin_memory,
-        persistent_workers=loader.num_workers > 0,
+        persistent_workers=loader.persistent_workers,
+        generator=loader.generator,
     )
 
 
@@ -171,13 +178,6 @@ def weighted_sums(values: dict[str, float], weight: float) -> dict[str, float]:
         return values
     sums = sum_over_ranks(_on_backend(torch.tensor(list(values.values()), dtype=torch.float64) * weight))
     return dict(zip(values, sums.tolist()))
-
-
-def spread_seeds(seed: int, epoch: int) -> None:
-    """Let the ranks' augmentations differ; rank 0 draws on, the others start every epoch anew."""
-    if rank() > 0:
-        torch.manual_seed((max(seed, 0) * 100_003 + epoch) * 10_007 + rank())
-        random.seed(torch.initial_seed())
 
 
 def wait() -> None:

@@ -7,17 +7,16 @@ import hashlib
 import json
 import logging
 import os
-import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from dassl.utils import read_image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from .distributed import from_first_rank, gather_parts, part_of, rank, share
 
@@ -31,10 +30,15 @@ class FeatureCache:
 
     A file that is truncated, of another shape or of other contents than asked for is rebuilt (logged); where the folder
     cannot be written the cache turns itself off with one warning. Any file may be removed at any time.
+
+    Attributes:
+        seconds: what computing took so far. Who computes features that all methods share is a matter of order, so it
+            does not count as training.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder: Path | None = Path(folder)
+        self.seconds = 0.0
 
     def get(self, key: dict[str, Any], shape: Sequence[int], compute: Callable[[], Tensor]) -> Tensor:
         """The tensor of `key` (JSON-able): read if it is there with `shape` (its leading sizes; -1: any), else computed
@@ -45,7 +49,9 @@ class FeatureCache:
         # One rank looks, so that all of them read or all compute.
         tensor = from_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
         if tensor is None:
+            start = time.perf_counter()
             tensor = compute().contiguous()
+            self.seconds += time.perf_counter() - start
             if path is not None and rank() == 0:
                 self._write(path, tensor, digest)
         return tensor
@@ -126,81 +132,3 @@ class FeatureLoader:
 
     def _encode_all(self) -> Tensor:
         return gather_parts([self.encode(batch["img"]).cpu() for batch in part_of(self.loader)])
-
-
-class ViewImages(Dataset):
-    """`views` augmented views of each of `items`, as (views, 3, H, W); a view depends on (seed, image, view) alone."""
-
-    def __init__(self, items: Sequence[Any], transform: Callable, views: int, seed: int) -> None:
-        self.items, self.transform, self.views, self.seed = items, transform, views, seed
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Tensor:
-        image, views = read_image(self.items[index].impath), []
-        with torch.random.fork_rng(devices=[]):
-            state = random.getstate()
-            for view in range(self.views):
-                digest = hashlib.blake2b(f"{self.seed} {index} {view}".encode(), digest_size=6).digest()
-                seed = int.from_bytes(digest, "big")
-                torch.manual_seed(seed)
-                random.seed(seed)
-                views.append(self.transform(image))
-            random.setstate(state)
-        return torch.stack(views)
-
-
-class ViewFeatures(Dataset):
-    """A training set of features in the place of images: `features` (N, views, ...), of which `view` is in use."""
-
-    def __init__(self, items: Sequence[Any], features: Tensor) -> None:
-        self.items, self.features = items, features
-        self.view = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.view = epoch % self.features.shape[1]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        item = self.items[index]
-        return {
-            "img": self.features[index, self.view],
-            "label": item.label,
-            "domain": item.domain,
-            "impath": item.impath,
-            "index": index,
-        }
-
-
-def view_loader(
-    loader: DataLoader, encode: Encode, cache: FeatureCache, key: dict[str, Any], views: int, seed: int
-) -> DataLoader:
-    """The training loader of Dassl's DataManager, with features (B, E) of `views` fixed augmented views for images.
-
-    Its sampler, batch size and order are the loader's own; `dataset.set_epoch` chooses the view.
-    """
-    items, transform = loader.dataset.data_source, loader.dataset.transform
-
-    def encode_all() -> Tensor:
-        images = DataLoader(
-            ViewImages(items, transform, views, seed),
-            batch_size=max(1, loader.batch_size // views),
-            num_workers=loader.num_workers,
-        )
-        # A loader draws its workers' seed from the global generator: what is trained must not depend on the cache.
-        with torch.random.fork_rng(devices=[]):
-            return gather_parts(
-                [encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views)) for batch in part_of(images)]
-            )
-
-    key = {**key, "transform": str(transform), "images": image_list(items), "views": views, "seed": seed}
-    features = cache.get(key, (len(items), views, -1), encode_all)
-    return DataLoader(
-        ViewFeatures(items, features),
-        batch_size=loader.batch_size,
-        sampler=loader.sampler,
-        drop_last=loader.drop_last,
-    )

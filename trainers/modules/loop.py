@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import distributed
 from .checkpoints import find_checkpoint, keep_only, read_prompts
-from .features import view_loader
+from .views import seeded_loader, view_loader
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Loop(TrainerX):
         self._frozen_text_features: Tensor | None = None
         self.train_seconds: float | None = None
         self.test_seconds: float | None = None
+        self._test_task: Tensor | None = None
         super().__init__(cfg)
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -46,14 +47,19 @@ class Loop(TrainerX):
         """One backward pass and one optimiser step (`steps_per_batch` of them, see SoftCPT's SCHEDULE)."""
         self.detect_anomaly(loss)
         self.optim.zero_grad()
+        steps = self.steps_per_batch
         if self.scaler is None:
             self.backward(loss)
-            for _ in range(self.steps_per_batch):
-                self.optim.step()
         else:
             self.backward(self.scaler.scale(loss))
+            scale = self.scaler.get_scale()
             self.scaler.step(self.optim)
             self.scaler.update()
+            if self.options.PREC == "amp" or self.scaler.get_scale() < scale:  # the latter: no step, too large
+                return
+            steps -= 1
+        for _ in range(steps):
+            self.optim.step()
 
     def backward(self, loss: Tensor) -> None:
         """Fill the parameters' gradients; `loss` may carry the gradient scaler's factor."""
@@ -61,18 +67,18 @@ class Loop(TrainerX):
         distributed.sum_gradients(self.prompts)
 
     def before_train(self) -> None:
-        start = time.perf_counter()
-        views = self.cfg.FEATURES.TRAIN_VIEWS
+        start, cfg = time.perf_counter(), self.cfg
+        views = cfg.FEATURES.TRAIN_VIEWS
         if views:
-            self.train_loader_x = view_loader(self.train_loader_x, *self.caching, views, self.cfg.SEED)
-        self.train_loader_x = distributed.sharded(self.train_loader_x)
+            loader = view_loader(self.train_loader_x, *self.caching, views, cfg.SEED, cfg.DATASET.ROOT)
+        else:
+            loader = seeded_loader(self.train_loader_x, cfg.SEED, cfg.DATASET.ROOT)
+        self.train_loader_x = distributed.sharded(loader)
         super().before_train()
         self._train_start = start
 
     def before_epoch(self) -> None:
-        if self.cfg.FEATURES.TRAIN_VIEWS:
-            self.train_loader_x.dataset.set_epoch(self.epoch)
-        distributed.spread_seeds(self.cfg.SEED, self.epoch)
+        self.train_loader_x.dataset.set_epoch(self.epoch)
 
     def init_writer(self, log_dir: str) -> None:
         if distributed.rank() == 0:
@@ -80,7 +86,8 @@ class Loop(TrainerX):
 
     def after_train(self) -> None:
         if self.start_epoch == 0:  # the time of a resumed run is not known
-            self.train_seconds = time.perf_counter() - self._train_start
+            _, cache, _ = self.caching
+            self.train_seconds = time.perf_counter() - self._train_start - cache.seconds
         super().after_train()
 
     def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
@@ -106,10 +113,26 @@ class Loop(TrainerX):
         self.test_seconds = time.perf_counter() - start
         return result
 
+    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        image, label = super().parse_batch_test(batch)
+        self._test_task = self.class_task[label]  # Dassl's loop hands on the images alone
+        return image, label
+
     def model_inference(self, image: Tensor) -> Tensor:
-        """Logits (B, C) over the classes of all tasks; image (B, 3, H, W)."""
+        """Logits (B, C) over the classes of all tasks; image (B, 3, H, W). Within Dassl's test loop, which compares the
+        classes of a sample's own task, those of others need not be right (`class_logits`)."""
+        task, self._test_task = self._test_task, None
         with torch.no_grad(), self.autocast():
-            return self.class_logits(self.image_features(image))
+            return self.class_logits(self.image_features(image), task=task)
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        """Dassl's, which does not know what each class or task has learned for itself: that is checked before."""
+        folder = Path(directory, "prompt_learner")
+        if (folder / "checkpoint").is_file():
+            last = folder / (folder / "checkpoint").read_text().strip()
+            if last.is_file():
+                read_prompts(last, self.prompts.state_dict(), type(self).__name__)
+        return super().resume_model_if_exist(directory)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load the prompts that a run saved: of `epoch`, else the best of the validation set, else the last.

@@ -1,0 +1,101 @@
+"""Training views: what they depend on, and what they leave alone."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from dassl.data.data_manager import build_data_loader
+
+from trainers.base import PromptTrainer
+from trainers.modules.views import ViewFeatures, ViewImages, seeded_loader, view_generators
+
+
+class Item:
+    """What the views read of a Datum."""
+
+    label, domain = 3, 0
+
+    def __init__(self, impath="x"):
+        self.impath = impath
+
+
+def images(root: Path) -> list[Item]:
+    return [Item(str(path)) for path in sorted((root / "toy/flower/images").glob("train-*"))]
+
+
+def draw(image) -> torch.Tensor:
+    """A transform that draws from both generators."""
+    return torch.rand(2) + random.random()
+
+
+def test_the_generators_follow_from_seed_image_and_view_and_are_left_as_they_were():
+    def drawn(*key):
+        with view_generators(*key):
+            return torch.rand(1).item(), random.random()
+
+    torch.manual_seed(3)
+    random.seed(3)
+    expected = torch.rand(1), random.random()
+    torch.manual_seed(3)
+    random.seed(3)
+    keys = [(1, "a", 0), (1, "a", 1), (1, "b", 0), (2, "a", 0)]
+    assert len({drawn(*key) for key in keys}) == 4 and drawn(*keys[0]) == drawn(*keys[0])
+    assert (torch.rand(1), random.random()) == expected
+
+
+def test_an_image_has_the_same_cached_views_among_all_images_and_among_some(toy_root):
+    items = images(toy_root)
+    whole, part = (ViewImages(some, draw, 3, 1, str(toy_root)) for some in (items, items[4:]))
+    assert torch.equal(whole[5], part[1]) and whole[5].shape == (3, 2)
+    assert len(torch.cat([whole[i] for i in range(len(items))]).unique(dim=0)) == 3 * len(items)
+
+
+def test_views_do_not_depend_on_where_the_data_lie(toy_root, tmp_path):
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (moved / "toy").symlink_to(toy_root / "toy")
+    views = [ViewImages(images(root), draw, 2, 1, str(root))[0] for root in (toy_root, moved)]
+    assert torch.equal(*views)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_draws_the_same_views_with_any_number_of_workers(toy_root, tmp_path, workers):
+    batches = []
+    for n in (0, workers):
+        cfg = toy.config(toy_root, tmp_path, "CoOp", "DATALOADER.NUM_WORKERS", n)
+        options = dict(data_source=images(toy_root), batch_size=4, tfm=draw, is_train=True)
+        loader = seeded_loader(build_data_loader(cfg, "RandomSampler", **options), 1, str(toy_root))
+        torch.manual_seed(0)
+        epochs = []
+        for epoch in range(3):
+            loader.dataset.set_epoch(epoch)
+            epochs += [torch.cat([batch["img"] for batch in loader])]
+        batches.append(torch.stack(epochs))
+    assert torch.equal(*batches) and len(batches[0].unique(dim=1).flatten(0, 1).unique(dim=0)) > 30
+
+
+def test_an_epoch_uses_the_view_of_its_number_modulo_the_number_of_views():
+    data = ViewFeatures([Item()], torch.arange(4.0).view(1, 4, 1))
+    seen = []
+    for epoch in range(6):
+        data.set_epoch(epoch)
+        seen.append(data[0]["img"].item())
+    assert seen == [0, 1, 2, 3, 0, 1]
+
+
+def test_making_the_cached_features_is_no_training_time(toy_root, tmp_path, monkeypatch):
+    import time
+
+    def slow(self, image):
+        time.sleep(0.5)
+        return self.clip.encode_image(image)
+
+    monkeypatch.setattr(PromptTrainer, "encode_image", slow)
+    from dassl.engine import build_trainer
+
+    trainer = build_trainer(toy.config(toy_root, tmp_path / "run", "CoOp", "FEATURES.TRAIN_VIEWS", 1))
+    trainer.train()
+    cache = trainer.caching[1]
+    assert cache.seconds > 2 and 0 < trainer.train_seconds < cache.seconds

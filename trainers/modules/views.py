@@ -1,0 +1,148 @@
+"""Augmented views of training images that depend on the image alone, and not on who reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from dassl.utils import read_image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .distributed import gather_parts, part_of
+from .features import Encode, FeatureCache, image_list
+
+
+@contextlib.contextmanager
+def view_generators(seed: int, image: str, view: int) -> Iterator[None]:
+    """Within it, the generators of Python and PyTorch start from (seed, image, view); after it they are as before."""
+    digest = hashlib.blake2b(f"{seed} {image} {view}".encode(), digest_size=6).digest()
+    state = random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int.from_bytes(digest, "big"))  # not those of the GPUs
+        random.seed(digest)
+        try:
+            yield
+        finally:
+            random.setstate(state)
+
+
+def image_name(item: Any, root: str) -> str:
+    """What a Datum's image is called below the folder of the data sets, on every machine."""
+    return os.path.relpath(item.impath, os.path.abspath(os.path.expanduser(root))).replace(os.sep, "/")
+
+
+class SeededViews(Dataset):
+    """A training set of Dassl's, whose augmentation depends on (seed, image, epoch) alone.
+
+    So a run draws the same views with any number of workers and processes, and after it was resumed.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, root: str) -> None:
+        self.dataset, self.seed, self.root = dataset, seed, root
+        self.data_source = dataset.data_source
+        self.epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # workers that live on see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with view_generators(self.seed, image_name(self.data_source[index], self.root), int(self.epoch)):
+            return self.dataset[index]
+
+
+def seeded_loader(loader: DataLoader, seed: int, root: str) -> DataLoader:
+    """The training loader of Dassl's DataManager with `SeededViews`, and workers that live for the whole run."""
+    return DataLoader(
+        SeededViews(loader.dataset, seed, root),
+        batch_size=loader.batch_size,
+        sampler=loader.sampler,
+        num_workers=loader.num_workers,
+        drop_last=loader.drop_last,
+        pin_memory=loader.pin_memory,
+        persistent_workers=loader.num_workers > 0,
+        generator=torch.Generator(),  # for the workers' seeds: the global one then moves the same with any number
+    )
+
+
+class ViewImages(Dataset):
+    """`views` augmented views of each of `items`, as (views, 3, H, W); a view depends on (seed, image, view) alone."""
+
+    def __init__(self, items: Sequence[Any], transform: Callable, views: int, seed: int, root: str) -> None:
+        self.items, self.transform, self.views, self.seed, self.root = items, transform, views, seed, root
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Tensor:
+        item = self.items[index]
+        image, name, views = read_image(item.impath), image_name(item, self.root), []
+        for view in range(self.views):
+            with view_generators(self.seed, name, view):
+                views.append(self.transform(image))
+        return torch.stack(views)
+
+
+class ViewFeatures(Dataset):
+    """A training set of features in the place of images: `features` (N, views, ...), of which `view` is in use."""
+
+    def __init__(self, items: Sequence[Any], features: Tensor) -> None:
+        self.items, self.features = items, features
+        self.view = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.view = epoch % self.features.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = self.items[index]
+        return {
+            "img": self.features[index, self.view],
+            "label": item.label,
+            "domain": item.domain,
+            "impath": item.impath,
+            "index": index,
+        }
+
+
+def view_loader(
+    loader: DataLoader, encode: Encode, cache: FeatureCache, key: dict[str, Any], views: int, seed: int, root: str
+) -> DataLoader:
+    """The training loader of Dassl's DataManager, with features (B, E) of `views` fixed augmented views for images.
+
+    Its sampler, batch size and order are the loader's own; `dataset.set_epoch` chooses the view.
+    """
+    items, transform = loader.dataset.data_source, loader.dataset.transform
+
+    def encode_all() -> Tensor:
+        images = DataLoader(
+            ViewImages(items, transform, views, seed, root),
+            batch_size=max(1, loader.batch_size // views),
+            num_workers=loader.num_workers,
+        )
+        # A loader draws its workers' seed from the global generator: what is trained must not depend on the cache.
+        with torch.random.fork_rng(devices=[]):
+            return gather_parts(
+                [encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views)) for batch in part_of(images)]
+            )
+
+    key = {**key, "transform": str(transform), "images": image_list(items), "views": views, "seed": seed}
+    key["names"] = image_name(items[0], root)  # those of all follow
+    features = cache.get(key, (len(items), views, -1), encode_all)
+    return DataLoader(
+        ViewFeatures(items, features),
+        batch_size=loader.batch_size,
+        sampler=loader.sampler,
+        drop_last=loader.drop_last,
+        generator=torch.Generator(),
+    )
