@@ -10,7 +10,9 @@ The run folder holds config.yaml, log.txt, shots.json, the checkpoint and, writt
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import json
 import logging
 import os
 import shutil
@@ -40,6 +42,7 @@ from trainers.modules import distributed  # noqa: E402
 from trainers.modules.memory import peak_memory_bytes  # noqa: E402
 
 PROJECT_ROOT = Path(__file__).resolve().parent
+RUN_FILES = ("config.yaml", "log.txt", "shots.json", "prompt_learner", "tensorboard")  # results.json comes last
 # A run may be continued elsewhere: these keys do not change what it computes.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
 
@@ -50,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--root", default="", help="folder of the data sets")
     add("--output-dir", default="", help="run folder")
     add("--resume", default="", help="run folder to resume from (by default the output folder itself)")
-    add("--seed", type=int, default=-1, help="a seed >= 0 fixes the shots and all randomness")
+    add("--seed", type=int, default=-1, help="a seed >= 0 fixes all randomness; by default only the shots, as seed 1's")
     add("--source-domains", nargs="+", help="source domains, for Dassl data sets that have them")
     add("--target-domains", nargs="+", help="target domains")
     add("--transforms", nargs="+", help="names of the training transforms")
@@ -59,7 +62,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--trainer", default="", help="method: SoftCPT, CoOp, ZeroshotCLIP, ...")
     add("--backbone", default="", help="CLIP's name or file")
     add("--head", default="", help="name of the head, for Dassl trainers that have one")
-    add("--eval-only", action="store_true", help="evaluate what --model-dir holds")
+    add("--eval-only", action="store_true", help="evaluate what --model-dir holds, and train nothing")
     add("--model-dir", default="", help="run folder to load for --eval-only")
     add("--load-epoch", type=int, help="epoch to load; by default the best on the validation set, else the last")
     add("--no-train", action="store_true", help="build everything, but do not train")
@@ -163,16 +166,23 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
         (folder / "config.yaml").write_text(cfg.dump())
         write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
     if args.eval_only:
+        if trainer.uses_shots and not (args.model_dir or cfg.MODEL.INIT_WEIGHTS):
+            raise ValueError(f"--eval-only: {cfg.TRAINER.NAME} learns; name the run folder to load with --model-dir")
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
     elif not args.no_train:
         trainer.train()
     if trainer.test_seconds is not None and distributed.rank() == 0:
-        write_record(folder / "results.json", record_of(trainer, cfg))
+        write_record(folder / "results.json", record_of(trainer, cfg, time_before(folder / "results.json")))
 
 
-def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode) -> dict:
-    """The record of a run whose test has ended."""
+def time_before(path: Path) -> float | None:
+    """The training time under a results.json that is about to be written again: a finished run was called once more."""
+    return json.loads(path.read_text()).get("train_seconds") if path.is_file() else None
+
+
+def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode, train_seconds: float | None = None) -> dict:
+    """The record of a run whose test has ended; `train_seconds` stands where its trainer does not know the time."""
     return run_record(
         trainer=cfg.TRAINER.NAME,
         variant=cfg.TRAINER.LABEL or trainer.variant,
@@ -183,7 +193,7 @@ def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode) -> dict:
         split=split_of(cfg),
         tasks=trainer.evaluator.task_results,
         n_params=trainer.n_params,
-        train_seconds=trainer.train_seconds,
+        train_seconds=train_seconds if trainer.train_seconds is None else trainer.train_seconds,
         test_seconds=trainer.test_seconds,
         peak_memory_bytes=peak_memory_bytes(trainer.device),
         epochs=trainer.max_epoch if trainer.n_params else 0,
@@ -200,6 +210,20 @@ def split_of(cfg: CfgNode) -> str:
     return "-".join(parts)
 
 
+def remove_run(folder: Path, new_folders: list[Path]) -> None:
+    """Remove what a failed run that has nothing to resume left: its files, and the folders made for it, innermost
+    first, as long as nothing of others is in them."""
+    for name in RUN_FILES:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for path in new_folders:
+            path.rmdir()
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
@@ -211,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     distributed.start(cfg.USE_CUDA)
     first = distributed.rank() == 0
-    fresh = not folder.exists()
+    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     if first:
         setup_logger(cfg.OUTPUT_DIR)
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
@@ -223,8 +247,8 @@ def main(argv: list[str] | None = None) -> int:
         # An error of a loader's worker process arrives with the worker's traceback, the message in its last line.
         message = str(error).strip().splitlines()[-1] if str(error).startswith("Caught ") else error
         print(f"error: {message}" if first else f"process {distributed.rank()}: {message}", file=sys.stderr)
-        if first and fresh and not (folder / "prompt_learner" / "checkpoint").is_file():
-            shutil.rmtree(folder, ignore_errors=True)  # nothing to resume: leave no half-written run
+        if first and new_folders and not (folder / "prompt_learner" / "checkpoint").is_file():
+            remove_run(folder, new_folders)
         return 1
     finally:
         distributed.stop()

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
+from files import write_atomically
+
 from .base import data_root
 from .splits import Items, check_subsample, datum, nearest, summary
 
@@ -216,9 +218,5 @@ def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, lis
 
 
 def write_shots(dataset: DatasetBase, path: str, root: str = "") -> None:
-    """Write `drawn_shots` as JSON, through a temporary file so that there is never half of it."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(drawn_shots(dataset, root), file, indent=1, ensure_ascii=False)
-        file.write("\n")
-    os.replace(temporary, path)
+    """Write `drawn_shots` as JSON; the file appears complete or not at all."""
+    write_atomically(path, json.dumps(drawn_shots(dataset, root), indent=1, ensure_ascii=False) + "\n")

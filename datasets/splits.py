@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dassl.data.datasets import Datum
 
+from files import write_atomically
+
 logger = logging.getLogger(__name__)
 
 Items = list[Datum]
@@ -61,15 +63,12 @@ def read_split(path: str, image_dir: str) -> tuple[Items, Items, Items]:
 
 
 def write_split(path: str, image_dir: str, parts: Sequence[Items]) -> None:
-    """Write train, val and test lists in the format that `read_split` reads, through a temporary file."""
+    """Write train, val and test lists in the format that `read_split` reads; it appears complete or not at all."""
     split = {
         part: [[os.path.relpath(i.impath, image_dir).replace(os.sep, "/"), i.label, i.classname] for i in items]
         for part, items in zip(PARTS, parts)
     }
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(split, file, ensure_ascii=False)
-    os.replace(temporary, path)
+    write_atomically(path, json.dumps(split, ensure_ascii=False))
 
 
 def datum(impath: str, label: int, classname: str, domain: int = 0) -> Datum:

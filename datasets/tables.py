@@ -1,8 +1,11 @@
 """A CSV of pictures: `path,task,class,split`, a picture a line, paths relative to the file's folder."""
 
 import csv
+import io
 import os
 from collections.abc import Iterable
+
+from files import write_atomically
 
 from .raw import IMAGE_SUFFIXES, is_image
 from .splits import PARTS, nearest
@@ -55,13 +58,12 @@ def read_table(path: str) -> tuple[dict[str, Pictures], dict[str, dict[str, int]
 
 
 def write_table(path: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
-    """Write (path, task, class, split) rows, through a temporary file."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow((*COLUMNS, "split"))
-        writer.writerows(rows)
-    os.replace(temporary, path)
+    """Write (path, task, class, split) rows; the file appears complete or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow((*COLUMNS, "split"))
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
 
 
 def _check_header(path: str, header: list[str]) -> None:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from files import write_atomically
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 FILE_NAME = "results.json"
 SCHEMA = 1
@@ -150,17 +152,6 @@ def _check_keys(values: object, types: Mapping, source: str) -> None:
 def write_record(path: str | os.PathLike, record: Mapping) -> None:
     """Write a record as JSON; the file appears complete or not at all."""
     write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
-    """Write a file through a temporary one beside it."""
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_records(folder: str | os.PathLike) -> list[dict]:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from files import write_atomically
+
 from .plots import accuracy_figure, png
-from .records import PROJECT_ROOT, read_records, write_atomically
+from .records import PROJECT_ROOT, read_records
 from .sweeps import Method, named_records
 from .tables import (
     MISSING,

@@ -35,7 +35,8 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
         if twin is not record:
             raise ValueError(
                 f"the same run twice ({run['method']}, {run['dataset']}, {run['shots']} shots, seed {run['seed']}): "
-                f"{twin.get('path', '?')} and {record.get('path', '?')}"
+                f"{twin.get('path', '?')} and {record.get('path', '?')}; "
+                "report a folder with one of them, or name one in tables by TRAINER.LABEL"
             )
         cost = {"parameters": record["n_params"], "train_seconds": record["train_seconds"]}
         average = {"name": AVERAGE, "metric": "mean over tasks", "value": record["metric"]}

@@ -1,6 +1,7 @@
 """Registries, logs, meters, metrics and the evaluator."""
 
 import collections
+import os
 import sys
 
 import pytest
@@ -88,6 +89,9 @@ def test_an_mlp_head_by_name():
 
 def test_files(tmp_path):
     write_json({"a": [1]}, str(tmp_path / "new" / "x.json"))
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json({"a": print}, str(tmp_path / "new" / "x.json"))
+    assert listdir_nohidden(str(tmp_path / "new")) == os.listdir(tmp_path / "new") == ["x.json"]
     assert read_json(str(tmp_path / "new" / "x.json")) == {"a": [1]}
     (tmp_path / ".hidden").touch()
     (tmp_path / "b").touch()

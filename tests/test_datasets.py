@@ -16,7 +16,8 @@ import datasets
 from datasets import splits
 from datasets.base import SplitDataset
 from datasets.multitask import MultiTask, Task, TaskSpec, drawn_shots, tasks_of, words, write_shots
-from datasets.splits import split_train_val, split_train_val_test, subsample_classes
+from datasets.splits import split_train_val, split_train_val_test, subsample_classes, write_split
+from datasets.tables import write_table
 
 FRUIT = ("apple", "orange", "pear", "plum", "fig")
 COLORS = ("red", "orange", "blue")
@@ -395,6 +396,29 @@ def test_drawn_shots_are_written_relative_to_the_root(root, tmp_path):
     write_shots(dataset, tmp_path / "shots.json")
     assert json.loads((tmp_path / "shots.json").read_text()) == shots
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_what_cannot_be_written_leaves_the_old_file_and_no_temporary_one(root, monkeypatch):
+    def no_space(*args):
+        raise OSError("no space left")
+
+    out = root / "out"
+    out.mkdir()
+    dataset = build(root, "ModelBenchmark", DATASET__NUM_SHOTS=1)
+    writers = {
+        "shots.json": lambda path: write_shots(dataset, path),
+        "split.json": lambda path: write_split(path, str(root), (dataset.train_x, [], [])),
+        "tasks.csv": lambda path: write_table(path, [("a.png", "colour", "red", "train")]),
+    }
+    for name, write in writers.items():
+        write(str(out / name))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert before.keys() == writers.keys()
+    monkeypatch.setattr(os, "replace", no_space)
+    for name, write in writers.items():
+        with pytest.raises(OSError, match="no space left"):
+            write(str(out / name))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_the_shots_of_an_ordinary_data_set_are_relative_to_a_given_root(root):

@@ -227,7 +227,8 @@ def test_a_task_without_samples_and_a_run_on_all_images_have_their_places():
 
 def test_the_same_run_from_two_folders_is_an_error_that_names_both():
     first, second = {**RUNS[1], "path": "a/results.json"}, {**RUNS[1], "path": "b/results.json"}
-    with pytest.raises(ValueError, match=r"CoOp, Demo, 1 shots, seed 1\): a/results.json and b/results.json"):
+    message = r"CoOp, Demo, 1 shots, seed 1\): a/results.json and b/results.json; report a folder .* TRAINER.LABEL"
+    with pytest.raises(ValueError, match=message):
         results_frame([first, RUNS[0], second])
 
 

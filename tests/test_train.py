@@ -86,6 +86,39 @@ def test_evaluation_only_loads_what_training_saved(toy_root, tmp_path):
     assert trained["tasks"] == evaluated["tasks"]
 
 
+def test_a_learning_method_is_not_evaluated_before_it_has_learned(toy_root, tmp_path, capsys):
+    assert train.main(["--eval-only", *toy.arguments(toy_root, tmp_path / "new/run", "CoOp")]) == 1
+    assert "error: --eval-only: CoOp learns; name the run folder to load with --model-dir" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert train.main(["--eval-only", *toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")]) == 0
+
+
+def test_a_failed_run_removes_its_own_files_and_no_others(toy_root, tmp_path):
+    (tmp_path / "out").mkdir()
+    assert train.main(["--eval-only", *toy.arguments(toy_root, tmp_path / "out/run", "CoOp")]) == 1
+    assert not list((tmp_path / "out").iterdir())
+    (tmp_path / "out/other").mkdir()
+    train.remove_run(tmp_path / "out", [tmp_path / "out", tmp_path])
+    assert (tmp_path / "out/other").is_dir()
+
+
+def test_a_finished_run_that_is_called_again_keeps_its_training_time(toy_root, tmp_path):
+    records = []
+    for _ in range(2):
+        assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp")) == 0
+        records.append(json.loads((tmp_path / "run/results.json").read_text()))
+    assert records[0]["train_seconds"] == records[1]["train_seconds"] > 0
+    assert records[0]["tasks"] == records[1]["tasks"]
+
+
+def test_a_run_is_not_resumed_with_the_rows_of_other_classes(toy_root, tmp_path, capsys):
+    opts = ("TRAINER.COOP.CSC", True, "DATASET.TASKS", "texture recognition", "DATASET.SUBSAMPLE_CLASSES")
+    base, new = (toy.arguments(toy_root, tmp_path / half, "CoOp", *opts, half) for half in ("base", "new"))
+    assert train.main(base) == 0
+    assert train.main(["--resume", str(tmp_path / "base"), *new]) == 1
+    assert "was learned for other classes or tasks" in capsys.readouterr().err
+
+
 def test_later_settings_win_and_coops_flags_are_there(tmp_path):
     (tmp_path / "data.yaml").write_text("DATASET:\n  NAME: Demo\nSEED: 5\nOPTIM:\n  LR: 0.5\n")
     (tmp_path / "method.yaml").write_text("OPTIM:\n  LR: 0.25\n  MAX_EPOCH: 7\nTRAINER:\n  NAME: X\n")
@@ -164,8 +197,19 @@ def test_more_shots_than_images_takes_all_of_them_and_says_so(toy_root, tmp_path
     assert len(shots["flower recognition"]["train"]) == 3 * toy.IMAGES["train"]
 
 
-def test_the_command_line_works_from_any_folder(tmp_path):
-    command = [sys.executable, str(train.PROJECT_ROOT / "train.py"), "--trainer", "SoftCPT", "--root", "nowhere"]
+def test_the_command_line_works_from_any_folder_and_takes_paths_from_there(toy_root, tmp_path):
+    split = json.loads((toy_root / "toy/texture/split_zhou_ToyTexture.json").read_text())
+    shutil.copytree(toy_root / "toy/texture/images", tmp_path / "data/images")
+    rows = [f"images/{file},texture,{name},{part}" for part, items in split.items() for file, _, name in items]
+    (tmp_path / "data/tasks.csv").write_text("\n".join(["path,task,class,split", *rows]))
+    shutil.copy(toy.GOLDEN / "tiny_vit.npz", tmp_path / "clip.npz")
+    (tmp_path / "method.yaml").write_text("TRAINER:\n  SOFTCPT:\n    N_CTX: 3\n")
+    settings = toy.arguments("data", "runs/mine", "SoftCPT", "MODEL.BACKBONE.NAME", "clip.npz", dataset="FolderTasks")
+    command = [sys.executable, str(train.PROJECT_ROOT / "train.py"), "--config-file", "method.yaml", *settings]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode != 0 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr
-    assert not list(tmp_path.iterdir())
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "clip.npz", "method.yaml", "runs"}
+    record = json.loads((tmp_path / "runs/mine/results.json").read_text())
+    assert [(task["name"], task["n"]) for task in record["tasks"]] == [("texture", 6)]
+    assert record["n_params"] == 32 * 3 * 64 + 4 * 64  # the context of method.yaml
+    assert not (train.PROJECT_ROOT / "runs").exists()

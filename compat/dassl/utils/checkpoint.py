@@ -4,13 +4,12 @@ import logging
 import os
 import pickle
 import shutil
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from .tools import mkdir_if_missing
+from .tools import mkdir_if_missing, written_atomically
 
 __all__ = [
     "CheckpointError",
@@ -52,21 +51,6 @@ def to_plain(value: Any, where: str = "checkpoint") -> Any:
     raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain values only")
 
 
-@contextmanager
-def _written_atomically(fpath: str):
-    """Yield a binary file that becomes `fpath` on success: same folder, flushed to the disk, renamed."""
-    temporary = os.path.join(os.path.dirname(fpath), f".{os.path.basename(fpath)}.tmp-{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, fpath)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
 def save_checkpoint(
     state: dict[str, Any],
     save_dir: str,
@@ -88,14 +72,14 @@ def save_checkpoint(
         weights = {key.removeprefix("module."): tensor for key, tensor in weights.items()}
     state = to_plain({**state, "state_dict": weights})
     fpath = os.path.join(save_dir, model_name or f"model.pth.tar-{state['epoch']}")
-    with _written_atomically(fpath) as file:
+    with written_atomically(fpath) as file:
         torch.save(state, file)
     logger.info("Checkpoint saved to %s", fpath)
     if is_best:
-        with _written_atomically(os.path.join(save_dir, "model-best.pth.tar")) as file, open(fpath, "rb") as source:
+        with written_atomically(os.path.join(save_dir, "model-best.pth.tar")) as file, open(fpath, "rb") as source:
             shutil.copyfileobj(source, file)
     # Last: until this rename a reader still finds the previous checkpoint.
-    with _written_atomically(os.path.join(save_dir, "checkpoint")) as file:
+    with written_atomically(os.path.join(save_dir, "checkpoint")) as file:
         file.write(f"{os.path.basename(fpath)}\n".encode())
 
 

@@ -7,8 +7,9 @@ import platform
 import random
 import sys
 import warnings
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL
@@ -53,13 +54,26 @@ def read_json(fpath: str) -> Any:
             raise ValueError(f"{fpath} is not a JSON file: {error}") from error
 
 
+@contextmanager
+def written_atomically(fpath: str) -> Iterator[BinaryIO]:
+    """Yield a binary file that becomes `fpath` on success: same folder, flushed to the disk, renamed."""
+    temporary = os.path.join(os.path.dirname(fpath), f".{os.path.basename(fpath)}.tmp-{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, fpath)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
 def write_json(obj: Any, fpath: str) -> None:
     """Write `obj` as indented JSON; a crash in between leaves an earlier file as it was."""
     mkdir_if_missing(os.path.dirname(fpath))
-    temporary = f"{fpath}.tmp-{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(obj, file, indent=4)
-    os.replace(temporary, fpath)
+    with written_atomically(fpath) as file:
+        file.write(json.dumps(obj, indent=4).encode())
 
 
 def set_random_seed(seed: int) -> None:
