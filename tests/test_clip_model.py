@@ -1,5 +1,10 @@
 """Loading CLIP from names and files."""
 
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -68,17 +73,58 @@ def test_a_missing_file_is_an_error():
         load_clip("nowhere/ViT-B-16.pt")
 
 
-def test_a_known_name_without_network_says_where_to_put_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(clip_model, "CACHE_DIR", tmp_path)
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder, and a published model whose file has the contents b"weights"."""
+    monkeypatch.setattr(clip_model, "CACHE_DIR", tmp_path / "cache")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setitem(clip._MODELS, "ViT-B/16", f"https://models/{digest}/ViT-B-16.pt")
+    return tmp_path / "cache"
 
-    def no_network(url, root):
-        (tmp_path / "ViT-B-16.pt").touch()  # what an interrupted download leaves
-        raise OSError("no network")
 
+def no_network(url, root):
+    (Path(root) / "ViT-B-16.pt").touch()  # what an interrupted download leaves
+    raise OSError("no network")
+
+
+def test_a_known_name_without_network_says_where_to_put_the_file(cache, monkeypatch):
     monkeypatch.setattr(clip, "_download", no_network)
     with pytest.raises(FileNotFoundError, match=r"put it there.*MODEL.BACKBONE.NAME path/to/ViT-B-16.pt"):
         load_clip("ViT-B/16")
-    assert not list(tmp_path.iterdir())
+    assert not list(cache.iterdir())
+
+
+def test_a_file_of_the_cache_is_used_without_network_and_another_one_named_and_kept(cache, monkeypatch):
+    monkeypatch.setattr(clip, "_download", no_network)
+    cache.mkdir()
+    file = cache / "ViT-B-16.pt"
+    file.write_bytes(b"weights")
+    assert clip_model.find_weights("ViT-B/16") == file
+    file.write_bytes(b"my own weights")
+    found, expected = (hashlib.sha256(content).hexdigest() for content in (b"my own weights", b"weights"))
+    message = rf"{file} is not .*{found}, not {expected}\. Remove it .*MODEL.BACKBONE.NAME {file}"
+    with pytest.raises(ValueError, match=message):
+        load_clip("ViT-B/16")
+    assert [path.read_bytes() for path in cache.iterdir()] == [b"my own weights"]
+
+
+def test_two_downloads_at_a_time_do_not_touch_each_others_file(cache, monkeypatch):
+    begun = threading.Barrier(2, timeout=20)
+
+    def download(url, root):
+        path = Path(root) / "ViT-B-16.pt"
+        assert not path.exists()
+        path.write_bytes(b"wei")
+        begun.wait()
+        assert not (cache / "ViT-B-16.pt").exists()
+        begun.wait()
+        path.write_bytes(b"weights")
+        return str(path)
+
+    monkeypatch.setattr(clip, "_download", download)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(clip_model.find_weights, ["ViT-B/16"] * 2))
+    assert found == [cache / "ViT-B-16.pt"] * 2 and [path.read_bytes() for path in cache.iterdir()] == [b"weights"]
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".npz", ".safetensors"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import logging
+import os
+import tempfile
 import urllib.error
 import warnings
 from pathlib import Path
@@ -31,7 +34,8 @@ def load_clip(name_or_path: str) -> CLIP:
             (n, D) in the place of `token_embedding.weight`: the only rows kept, the others are zero.
 
     Raises:
-        ValueError: neither a known name nor a path, or a file that holds no CLIP.
+        ValueError: neither a known name nor a path, a file that holds no CLIP, or one in ~/.cache/clip that is not
+            OpenAI's (by its SHA-256).
         FileNotFoundError: a path that is not there, or a known name that cannot be downloaded.
     """
     path = find_weights(name_or_path)
@@ -64,17 +68,40 @@ def find_weights(name_or_path: str) -> Path:
 
 
 def _download(name: str) -> Path:
+    """OpenAI's file of a known model: the one in the cache folder, which is never changed, or a new one put there."""
     url = clip._MODELS[name]
+    digest, file_name = url.split("/")[-2:]
+    target = CACHE_DIR / file_name
+    if target.exists():
+        found = sha256_of(target)
+        if found != digest:
+            raise ValueError(
+                f"MODEL.BACKBONE.NAME: {target} is not OpenAI's CLIP {name}: its SHA-256 is {found}, not {digest}. "
+                "Remove it to have the model downloaded, or, if it is the CLIP that you want, name the file: "
+                f"MODEL.BACKBONE.NAME {target}"
+            )
+        return target
     try:
-        return Path(clip._download(url, str(CACHE_DIR)))
+        CACHE_DIR.mkdir(parents=True, exist_ok=True)
+        # A folder for each process: others may download the same model now, and none may see half of a file.
+        with tempfile.TemporaryDirectory(prefix=f".{file_name}-", dir=CACHE_DIR) as folder:
+            os.replace(clip._download(url, folder), target)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        target = CACHE_DIR / url.rsplit("/", 1)[-1]
-        target.unlink(missing_ok=True)  # the clip package leaves an empty or partial file, which it would trip over
         raise FileNotFoundError(
             f"MODEL.BACKBONE.NAME: CLIP {name} is not at {target} and cannot be downloaded ({error}). Fetch {url} on "
             "a machine with a network and put it there, or put it anywhere and name the file: "
             f"MODEL.BACKBONE.NAME path/to/{target.name}"
         ) from error
+    return target
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
