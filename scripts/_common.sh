@@ -1,5 +1,5 @@
 # Shared by scripts/<method>/main.sh: `run_method METHOD DATASET SHOTS [CFG] [KEY VALUE ...]` trains one run per seed.
-# Environment: DATA (folder of the data sets), OUT (results), SEEDS, VARIANT (the method's), PYTHON, and
+# Environment: DATA (folder of the data sets), OUT (results), SEEDS, VARIANT (of a method that has some), PYTHON, and
 # SEPARATE=1: train once per task and merge the tasks' results into one record, as the paper's baselines are trained.
 # evaluation/sweeps.py has the same run folders and calls of train.py; a test compares them.
 
@@ -7,7 +7,14 @@ set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 CALLED_FROM="$PWD"
 
-absolute() { case "$1" in /* | "~"*) echo "$1" ;; *) echo "$CALLED_FROM/$1" ;; esac; }
+# absolute PATH: relative to the folder of the call, or to the home folder (a quoted ~, which no shell expanded).
+absolute() {
+    case "$1" in
+        "~" | "~/"*) echo "$HOME${1:1}" ;;
+        /*) echo "$1" ;;
+        *) echo "$CALLED_FROM/$1" ;;
+    esac
+}
 DATA="${DATA:+$(absolute "$DATA")}"; DATA="${DATA:-$ROOT/data}"
 OUT="${OUT:+$(absolute "$OUT")}"; OUT="${OUT:-$ROOT/output}"
 SEEDS="${SEEDS:-1 2 3}"
@@ -22,12 +29,34 @@ usage() {
     exit 2
 }
 
+# refuse_variant METHOD: stops where VARIANT is set for a method that has none.
+refuse_variant() {
+    local instead=""
+    [ -n "${VARIANT:-}" ] || return 0
+    case "$1" in
+        plot) instead="; PROMPTS sets its number of prompts, TRAINER.PLOT.N" ;;
+        zeroshot) instead="; TRAINER.ZEROSHOTCLIP.ENSEMBLE True averages several templates" ;;
+    esac
+    echo "error: VARIANT=$VARIANT: $1 has no variants$instead" >&2
+    exit 2
+}
+
+# default_config DATASET TRAINER: the config file where none is named; MaPLe needs a ViT.
+default_config() {
+    case "$2=$1" in
+        MaPLe=demo) echo tiny_vit ;;
+        MaPLe=*) echo vit_b16 ;;
+        *=demo) echo tiny ;;
+        *) echo rn50 ;;
+    esac
+}
+
 # run_method TRAINER VARIANT "FIXED KEY VALUE ..." DATASET SHOTS [CFG] [KEY VALUE ...]
 run_method() {
     local trainer="$1" variant="$2" fixed="$3" dataset="$4" shots="$5"
     shift 5
     local cfg
-    cfg=$([ "$dataset" = demo ] && echo tiny || echo rn50)
+    cfg=$(default_config "$dataset" "$trainer")
     if [ $(($# % 2)) -eq 1 ]; then cfg="$1"; shift; fi
     [ "$SEPARATE" = 0 ] || variant="separate${variant:+-$variant}"
     local label="$variant" i

@@ -29,6 +29,7 @@ check() { # KEY VALUE
     esac
 }
 case "$METHOD" in linear_probe | protonet | taskres) refuse "$METHOD" class ;; esac
+case "$METHOD" in plot | cocoop | maple | zeroshot) refuse_variant "$METHOD" ;; esac
 check VARIANT "${VARIANT:-}"
 CFG="" DATA_KEYS=()
 [ $(($# % 2)) -eq 0 ] || { CFG="$1"; shift; }
@@ -37,7 +38,7 @@ for ((i = 1; i < $#; i += 2)); do
     check "${key##*.}" "${!j}"
     case "$key" in DATASET.* | INPUT.* | MODEL.*) DATA_KEYS+=("$key" "${!j}") ;; esac
 done
-[ -n "$CFG" ] || [ "$METHOD" != maple ] || [ "$DATASET" = demo ] || CFG=vit_b16
+[ -n "$CFG" ] || [ "$METHOD" != maple ] || CFG=$(default_config "$DATASET" MaPLe) # of zero-shot CLIP, too
 
 export DATA OUT SEEDS PYTHON SEPARATE
 for HALF in base-$HALVES new-$HALVES; do

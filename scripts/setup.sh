@@ -7,20 +7,42 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # Whether a Python is 3.10 or newer and has every requirement in the version asked for.
 satisfies() {
     "$1" - "$ROOT/requirements.txt" >/dev/null 2>&1 <<'PY'
+import re
 import sys
 from importlib.metadata import version
-from pip._vendor.packaging.requirements import Requirement
+
+try:
+    from packaging.requirements import Requirement
+except ImportError:
+    try:
+        from pip._vendor.packaging.requirements import Requirement
+    except ImportError:  # neither, as in an environment made by uv
+        Requirement = None
+
+
+def numbers(text):
+    found = re.findall(r"\d+", re.match(r"[\d.]*", text)[0])
+    return [int(number) for number in [*found, 0, 0, 0, 0][:4]]
+
+
+def satisfied(line):
+    if Requirement:
+        requirement = Requirement(line)
+        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+    # What requirements.txt has: a name alone, or with >= or <.
+    name, sign, bound = re.fullmatch(r"([\w-]+)\s*(?:(>=|<)\s*([\d.]+))?", line).groups()
+    installed = numbers(version(name))
+    return not sign or (installed >= numbers(bound) if sign == ">=" else installed < numbers(bound))
+
 
 assert sys.version_info >= (3, 10)
 for line in open(sys.argv[1]):
     line = line.split("#")[0].strip()
-    if line:
-        requirement = Requirement(line)
-        assert requirement.specifier.contains(version(requirement.name), prereleases=True), line
+    assert not line or satisfied(line), line
 PY
 }
 
-# The newest Python of a supported version on the PATH, for a virtual environment.
+# A Python of a supported version on the PATH, for a virtual environment: python3 if it is one, else the newest.
 base_python() {
     for name in python3 python3.13 python3.12 python3.11 python3.10 python; do
         if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then

@@ -1,6 +1,8 @@
 """The shell scripts, with a stand-in for Python that writes down how it was called."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -101,9 +103,45 @@ def test_wrong_arguments_print_the_usage(call):
     assert status == 2 and "shared, per-task, per-class" in output
 
 
+@pytest.mark.parametrize("command", ["{}/main.sh demo 4", "base2new.sh {} demo 4"])
+@pytest.mark.parametrize(
+    "method, instead",
+    [
+        ("plot", "; PROMPTS sets its number of prompts, TRAINER.PLOT.N"),
+        ("zeroshot", "; TRAINER.ZEROSHOTCLIP.ENSEMBLE True averages several templates"),
+        *((method, "") for method in ("cocoop", "maple", "taskres", "linear_probe")),
+    ],
+)
+def test_a_method_without_variants_refuses_one(call, method, instead, command):
+    command = f"scripts/{command.format(method)}".split()
+    status, calls, output = call(*command, VARIANT="NATA")
+    if command[0] == "scripts/base2new.sh" and method in ("taskres", "linear_probe"):
+        assert status == 2 and not calls  # they cannot go from base to new anyway
+    else:
+        assert (status, calls, output) == (2, [], f"error: VARIANT=NATA: {method} has no variants{instead}\n")
+
+
+def test_every_script_takes_or_refuses_variant():
+    scripts = {path: path.read_text() for path in (ROOT / "scripts").glob("*/main.sh")}
+    assert len(scripts) >= 11
+    assert not [
+        path for path, text in scripts.items() if not re.search("VARIANT:-|run_context_method|refuse_var", text)
+    ]
+
+
+def test_a_quoted_tilde_is_the_home_folder(call):
+    home = call.folder / "home"
+    home.mkdir()
+    status, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", OUT="~/my runs", DATA="~", HOME=str(home))
+    assert status == 0 and f"--root {home} " in calls[0]
+    assert f"--output-dir {home}/my runs/demo/CoOp/" in calls[0] and not list(call.folder.rglob("~*"))
+    _, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", DATA="a~/~b", HOME=str(home))
+    assert f"--root {call.folder}/a~/~b " in calls[0]
+
+
 def sweeps_calls(method, out):
     """The calls of train.py that a sweep makes for a method on the demo's 4 shots, seed 1, and on two tasks."""
-    (job,) = plan([method], "demo", [4], [1])
+    (job,) = plan([method], "demo", [4], [1], "tiny_vit" if method.trainer == "MaPLe" else "tiny")
     folders = {"sea animals": "sea-animals", "air": "air"} if method.separate else {"": ""}
     return [" ".join(["train.py", *job.arguments(f"{ROOT}/data", str(out), *task)]) for task in folders.items()]
 
@@ -168,7 +206,37 @@ def test_setup_prints_the_python_that_satisfies_the_requirements():
     assert done.returncode == 0 and done.stdout.strip() == sys.executable and "Python: " in done.stderr
 
 
+def test_the_project_is_run_from_its_checkout_and_installs_no_modules(tmp_path):
+    pytest.importorskip("setuptools", minversion="77")  # older ones do not know the form of the license
+    for folder in ("datasets", "trainers", "evaluation", "configs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").touch()
+    for name in ("pyproject.toml", "train.py", "files.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    command = "from setuptools import build_meta as build; print(build.prepare_metadata_for_build_wheel('.'))"
+    done = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / done.stdout.splitlines()[-1] / "top_level.txt").read_text().strip() == ""
+
+
 def test_setup_refuses_a_python_that_was_asked_for_and_does_not_satisfy_them(tmp_path):
     env = {**os.environ, "PYTHON": str(tmp_path / "no-python")}
     done = subprocess.run(["bash", ROOT / "scripts/setup.sh"], capture_output=True, text=True, env=env)
     assert done.returncode == 1 and "does not satisfy" in done.stderr
+
+
+@pytest.mark.parametrize("absent", [(), ("packaging",), ("packaging", "pip")], ids=["packaging", "pips", "neither"])
+@pytest.mark.parametrize(
+    "requirements, status",
+    [(None, 0), ("torch\n", 0), ("torch>=2\nyacs >= 0.1  # a comment\n\nsetuptools<9999\n", 0)]
+    + [(line, 1) for line in ("torch>=99", "torch<2.0.1", "a-package-that-nobody-has", "torch\nsetuptools<1")],
+)
+def test_setup_compares_versions_with_packaging_pips_copy_of_it_or_neither(tmp_path, absent, requirements, status):
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts/setup.sh", tmp_path / "scripts")
+    (tmp_path / "requirements.txt").write_text(requirements or (ROOT / "requirements.txt").read_text())
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({absent!r}))\n")
+    env = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(["bash", tmp_path / "scripts/setup.sh"], capture_output=True, text=True, env=env)
+    assert done.returncode == status, done.stderr
+    assert not (tmp_path / ".venv").exists()

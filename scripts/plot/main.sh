@@ -3,5 +3,6 @@
 # PROMPTS: their number N (default 4; the paper's General-10 has 2). They are shared by all tasks. DATA, OUT, SEEDS: see scripts/_common.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../_common.sh"
 [ $# -ge 2 ] || usage plot
+refuse_variant plot
 PROMPTS="${PROMPTS:-4}"
 run_method PLOT "$PROMPTS-prompts" "TRAINER.PLOT.N $PROMPTS" "$@"

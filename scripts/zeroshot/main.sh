@@ -3,6 +3,7 @@
 # It learns nothing, so whatever SHOTS and SEEDS say there is one run, of 0 shots. DATA, OUT: see scripts/_common.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../_common.sh"
 [ $# -ge 1 ] || usage zeroshot
+refuse_variant zeroshot
 DATASET="$1"
 shift $(($# > 1 ? 2 : 1))
 SEEDS=1 run_method ZeroshotCLIP "" "" "$DATASET" 0 "$@"
