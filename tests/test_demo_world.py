@@ -10,12 +10,12 @@ from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
 
 import datasets.demo as demo
-from scripts.demo import captions, pretrain, render, sampling, scenes, surfaces, world
+from scripts.demo import captions, distil, pretrain, render, sampling, scenes, surfaces, world
 from scripts.demo.check import load_checkpoint
 from scripts.demo.words import Words
 
 SIZES = {"train": 2, "val": 1, "test": 1}
-CHECKPOINT = render.Path(render.__file__).with_name("tiny_clip.npz")
+CHECKPOINT, VIT = (render.Path(render.__file__).with_name(f"tiny_{name}.npz") for name in ("clip", "vit"))
 CLASSES = [DATASET_REGISTRY.get(spec.dataset) for spec in demo.Demo.specs]
 
 
@@ -140,8 +140,28 @@ def test_text_features_of_the_short_encoder_are_clips_own():
         assert torch.allclose(pretrain.encode_text(small, rows), model.encode_text(ids), atol=1e-4)
 
 
-def test_the_checkpoint_is_small_and_has_a_row_for_every_word_of_the_prompts():
-    assert CHECKPOINT.stat().st_size <= 5_000_000
+def test_the_second_clip_differs_in_its_image_tower_alone():
+    torch = pytest.importorskip("torch")
+    (first, rows), (second, same_rows) = load_checkpoint(CHECKPOINT), load_checkpoint(VIT)
+    text = {key: value for key, value in first.state_dict().items() if not key.startswith("visual.")}
+    other = second.state_dict()
+    assert rows == same_rows and all(torch.equal(value, other[key]) for key, value in text.items())
+    assert hasattr(second.visual, "transformer") and not hasattr(first.visual, "transformer")
+
+
+def test_image_features_of_the_short_encoder_are_clips_own():
+    torch = pytest.importorskip("torch")
+    model, _ = load_checkpoint(VIT)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(distil.encode_image(model.visual, images), model.visual(images), atol=1e-4)
+
+
+def test_the_checkpoints_are_small():
+    assert CHECKPOINT.stat().st_size <= 5_000_000 and VIT.stat().st_size <= 5_000_000
+
+
+def test_the_checkpoint_has_a_row_for_every_word_of_the_prompts():
     kept = set(np.load(CHECKPOINT)["token_ids"].tolist())
     tokenizer = SimpleTokenizer()
     texts = ["a photo of a .", "X X X X", "task", "recognition", "a drawing of a", captions.EXTRA]
@@ -153,9 +173,10 @@ def test_the_checkpoint_is_small_and_has_a_row_for_every_word_of_the_prompts():
     assert not missing
 
 
-def test_the_checkpoint_says_how_it_was_made():
-    meta = json.loads(str(np.load(CHECKPOINT)["meta"]))
-    assert meta["command"].startswith("python scripts/demo/pretrain.py") and {"seed", "steps", "minutes"} <= meta.keys()
+@pytest.mark.parametrize("path, script", [(CHECKPOINT, "pretrain"), (VIT, "distil")], ids=["clip", "vit"])
+def test_a_checkpoint_says_how_it_was_made(path, script):
+    meta = json.loads(str(np.load(path)["meta"]))
+    assert meta["command"].startswith(f"python scripts/demo/{script}.py") and {"seed", "steps"} <= meta.keys()
 
 
 def test_the_contact_sheet_has_a_row_per_task(tmp_path):

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from clip.model import build_model
 from clip.simple_tokenizer import SimpleTokenizer
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -28,6 +27,7 @@ compat.ensure_dassl()
 from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 
 import datasets.demo as demo  # noqa: E402
+from trainers.modules.clip_model import load_clip  # noqa: E402
 
 MEAN, STD = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
 SHOTS, SEEDS = (1, 4, 16), (1, 2, 3)
@@ -35,11 +35,7 @@ SHOTS, SEEDS = (1, 4, 16), (1, 2, 3)
 
 def load_checkpoint(path: Path) -> tuple[torch.nn.Module, set[int]]:
     """The CLIP of a checkpoint in fp32, and the ids of the token rows that it holds."""
-    arrays = np.load(path)
-    state = {k: torch.from_numpy(arrays[k]) for k in arrays.files if k not in ("token_ids", "token_rows", "meta")}
-    embedding = torch.zeros(49408, arrays["token_rows"].shape[1])
-    embedding[torch.from_numpy(arrays["token_ids"])] = torch.from_numpy(arrays["token_rows"]).float()
-    return build_model({**state, "token_embedding.weight": embedding}).float().eval(), set(arrays["token_ids"].tolist())
+    return load_clip(str(path)), set(np.load(path)["token_ids"].tolist())
 
 
 def tokens(text: str, kept: set[int]) -> torch.Tensor:

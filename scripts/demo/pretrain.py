@@ -19,12 +19,14 @@ import os
 import random
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from clip.model import CLIP
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.demo import captions, sampling, surfaces, world
@@ -46,18 +48,23 @@ MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])  # CLIP's preprocessing
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 
 
-def encode_text(model: CLIP, text: torch.Tensor) -> torch.Tensor:
-    """CLIP's text features (B, E) of rows (B, L); attention written out, faster than the fused kernel at this size."""
-    x = model.token_embedding(text) + model.positional_embedding[: text.shape[1]]  # (B, L, D)
-    causal = torch.full((text.shape[1],) * 2, float("-inf")).triu(1)
-    for block in model.transformer.resblocks:
+def run_blocks(blocks: Iterable[nn.Module], x: torch.Tensor, mask: torch.Tensor | float = 0.0) -> torch.Tensor:
+    """CLIP's transformer layers on x (B, L, D); attention written out, faster than the fused kernel at this size."""
+    for block in blocks:
         heads, width = block.attn.num_heads, x.shape[-1]
         qkv = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
         q, k, v = qkv.reshape(*x.shape[:2], 3, heads, width // heads).permute(2, 0, 3, 1, 4)  # (B, H, L, D/H)
-        weight = (q @ k.transpose(-1, -2) * (width // heads) ** -0.5 + causal).softmax(-1)
+        weight = (q @ k.transpose(-1, -2) * (width // heads) ** -0.5 + mask).softmax(-1)
         x = x + block.attn.out_proj((weight.to(v.dtype) @ v).transpose(1, 2).flatten(2))
         x = x + block.mlp(block.ln_2(x))
-    x = model.ln_final(x)
+    return x
+
+
+def encode_text(model: CLIP, text: torch.Tensor) -> torch.Tensor:
+    """CLIP's text features (B, E) of rows (B, L)."""
+    x = model.token_embedding(text) + model.positional_embedding[: text.shape[1]]  # (B, L, D)
+    causal = torch.full((text.shape[1],) * 2, float("-inf")).triu(1)
+    x = model.ln_final(run_blocks(model.transformer.resblocks, x, causal))
     return x[torch.arange(len(x)), text.argmax(-1)] @ model.text_projection
 
 
@@ -86,7 +93,7 @@ def contrastive_loss(image: torch.Tensor, text: torch.Tensor, scale: torch.Tenso
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-class AttributeHeads(torch.nn.Module):
+class AttributeHeads(nn.Module):
     """Linear readings of the scenes' attributes from image features, a second loss; dropped afterwards.
 
     A batch's captions alone say too little about shape and texture for the towers to find them in half an hour.
@@ -102,7 +109,7 @@ class AttributeHeads(torch.nn.Module):
             "background": (*surfaces.BACKGROUNDS, "paper", "plain"),
             "digit": range(10),
         }
-        self.heads = torch.nn.ModuleDict({k: torch.nn.Linear(width, len(v)) for k, v in self.values.items()})
+        self.heads = nn.ModuleDict({k: nn.Linear(width, len(v)) for k, v in self.values.items()})
 
     def targets(self, shown: list[Scene]) -> dict[str, torch.Tensor]:
         """Class indices (N,) per attribute; -100 where the picture does not show it."""
@@ -142,7 +149,7 @@ def save(path: Path, model: CLIP, words: Words, meta: dict) -> None:
     os.replace(part, path)
 
 
-def make_optimiser(modules: list[torch.nn.Module], lr: float, steps: int) -> tuple:
+def make_optimiser(modules: list[nn.Module], lr: float, steps: int) -> tuple:
     """AdamW without decay of biases and gains, and its schedule: a short warm-up, then a cosine to 0."""
     parameters = [p for m in modules for p in m.parameters()]
     decay = [p for p in parameters if p.ndim > 1]
