@@ -1,7 +1,7 @@
 """A sweep as data: methods x shots x seeds, the command that trains each, and the run folder it belongs to.
 
-Pure functions of a sweep's yaml (configs/sweeps/): nothing is started or written here. The method's scripts
-(scripts/<method>/main.sh) use the same folders and commands.
+Functions of a sweep's yaml (configs/sweeps/) and of the configs that there are; nothing is started or written here.
+The method's scripts (scripts/<method>/main.sh) use the same folders and commands.
 """
 
 import difflib
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "trainers"
 TASKS_FOLDER = "tasks"  # of a run that trains once per task: a run folder for each
 
 
@@ -25,7 +26,6 @@ class Method:
     variant: str = ""  # as the method's script calls it
     settings: Mapping = field(default_factory=dict)  # {config key: value}: what the variant stands for
     opts: Mapping = field(default_factory=dict)  # more of them; each is named in the run folder
-    config: str = ""  # file in configs/trainers/<trainer>/; default: tiny for the demo, else rn50
     separate: bool = False  # train once per task
     shots: bool = True  # False: uses no training images, so there is one run
     benchmarks: Mapping = field(default_factory=dict)  # {benchmark: what differs there}
@@ -126,12 +126,44 @@ def on_benchmark(methods: Iterable[Method], benchmark: str) -> list[Method]:
     return [replace(method, **method.benchmarks.get(benchmark, {})) for method in methods]
 
 
-def plan(methods: Iterable[Method], benchmark: str, shots: Sequence[int], seeds: Sequence[int]) -> list[Job]:
-    """The runs of a sweep, the long ones first: by shots, then on all tasks at once before one task at a time."""
-    default = "tiny" if benchmark == "demo" else "rn50"
+def default_config(benchmark: str) -> str:
+    return "tiny" if benchmark == "demo" else "rn50"
+
+
+def without_config(methods: Iterable[Method], config: str) -> dict[str, list[str]]:
+    """{label: the configs that its trainer has} of the methods that lack `config`, as MaPLe those of ResNets.
+
+    Raises ValueError if none has it, or for a trainer without configs, which then is none of this project.
+    """
+    methods = list(methods)
+    there = {method.label: _configs(method.trainer) for method in methods}
+    for method in methods:
+        if not there[method.label]:
+            trainers = ", ".join(sorted(path.name for path in CONFIGS.iterdir()))
+            raise ValueError(f"{method.label}: no trainer {method.trainer}; one of {trainers}")
+    lacking = {label: configs for label, configs in there.items() if config not in configs}
+    if len(lacking) == len(there):
+        known = sorted({config for configs in there.values() for config in configs})
+        raise ValueError(f"no method of the sweep has a config {config!r}; one of {', '.join(known)}")
+    return lacking
+
+
+def _configs(trainer: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / trainer).glob("*.yaml"))
+
+
+def plan(
+    methods: Iterable[Method], benchmark: str, shots: Sequence[int], seeds: Sequence[int], config: str = ""
+) -> list[Job]:
+    """The runs of a sweep, the long ones first: by shots, then on all tasks at once before one task at a time.
+
+    `config` is a file in configs/trainers/<trainer>/, by default `default_config`; a method without it has no runs.
+    """
+    config = config or default_config(benchmark)
     jobs = [
-        Job(method, benchmark, method.config or default, count, seed)
+        Job(method, benchmark, config, count, seed)
         for method in on_benchmark(methods, benchmark)
+        if config in _configs(method.trainer)
         for count in (shots if method.shots else [0])
         for seed in (seeds if method.shots else [1])
     ]

@@ -12,9 +12,13 @@ import sys
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT_ROOT))
+
+from files import write_atomically  # noqa: E402
+
 FOLDERS = ("trainers", "datasets", "evaluation", "compat", "configs/datasets", "configs/trainers")
-FILES = ("train.py", "LICENSE", "pyproject.toml")
-DEMO = ("configs/datasets/demo.yaml", "configs/trainers/*/tiny.yaml")
+FILES = ("train.py", "files.py", "LICENSE", "pyproject.toml")
+DEMO = ("configs/datasets/demo.yaml", "configs/trainers/*/tiny*.yaml")
 MANIFEST = Path("softcpt", "MANIFEST.json")
 COOP = ("train.py", "datasets", "trainers", "clip", "configs")
 
@@ -95,9 +99,7 @@ def is_there(path: Path, content: bytes) -> bool:
 
 def write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    write_atomically(path, content)
 
 
 def remove_empty_folders(checkout: Path, folder: Path) -> None:

@@ -26,13 +26,14 @@ class Step(Protocol):
     done: bool  # read after the process ended
 
 
-def train_in_process(arguments: list[str], log: str, gpu: str | None) -> None:
-    """The whole of a run's process: train.py with all output in the file `log`."""
+def train_in_process(jobs: int, arguments: list[str], log: str, gpu: str | None) -> None:
+    """The whole of a run's process, one of `jobs` at a time: train.py with all output in the file `log`."""
     with open(log, "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    os.environ["LOCAL_WORLD_SIZE"] = str(jobs)  # as torchrun says it: the processors are shared by so many
     os.chdir(ROOT)
     import train
 
@@ -79,8 +80,8 @@ def _answer(sender: Connection, function: Callable, args: tuple) -> None:
         sender.send(type(error)(str(error)))
 
 
-def start_training(context: BaseContext, arguments: list[str], log: str, gpu: str | None) -> BaseProcess:
-    process = context.Process(target=train_in_process, args=(arguments, log, gpu))
+def start_training(context: BaseContext, jobs: int, arguments: list[str], log: str, gpu: str | None) -> BaseProcess:
+    process = context.Process(target=train_in_process, args=(jobs, arguments, log, gpu))
     process.start()
     return process
 

@@ -27,7 +27,17 @@ from processes import call, prepare, run_steps, start_training
 from tasks import merge_folder, task_names
 
 from evaluation.records import FILE_NAME
-from evaluation.sweeps import TASKS_FOLDER, Job, Method, on_benchmark, plan, read_sweep, task_folders
+from evaluation.sweeps import (
+    TASKS_FOLDER,
+    Job,
+    Method,
+    default_config,
+    on_benchmark,
+    plan,
+    read_sweep,
+    task_folders,
+    without_config,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_JOBS = 8  # runs at a time on a CPU, unless --jobs says otherwise
@@ -69,12 +79,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--data", default=ROOT / "data", help="folder of the data sets")
     add("--to", type=Path, help="folder of the report (default: OUT/BENCHMARK/<name of the sweep>)")
     add("--jobs", type=int, help="runs at a time (default: one per GPU, or per core and 8 at most)")
+    add("--config", help="the methods' config, e.g. vit_b16; one that has none is left out (default: tiny or rn50)")
     add("--shots", type=int, nargs="+", default=[1, 4, 16])
     add("--seeds", type=int, nargs="+", default=[1, 2, 3])
     add("--dry-run", action="store_true", help="print the calls of train.py that are left to do, and stop")
     add("--paper", action="store_true", help="the paper's numbers beside those of its benchmarks")
     args = parser.parse_args(argv)
     args.out, args.data = (os.path.abspath(os.path.expanduser(path)) for path in (args.out, args.data))
+    args.config = args.config or default_config(args.benchmark)
     args.to = args.to or Path(args.out, args.benchmark, args.sweep.stem)
     known = sorted(path.stem for path in (ROOT / "configs/datasets").glob("*.yaml"))
     if args.benchmark not in known:
@@ -98,8 +110,12 @@ def gpu_names() -> list[str]:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Let a request to terminate end the runs as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    """Let a request to terminate end the runs as Ctrl-C does, in the background too, where that is ignored."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
@@ -108,9 +124,11 @@ def terminable() -> Iterator[None]:
 
 def run_sweep(args: argparse.Namespace) -> int:
     methods = on_benchmark(read_sweep(args.sweep), args.benchmark)
+    for label, configs in without_config(methods, args.config).items():
+        print(f"{label} is left out: it has no config {args.config}, but {', '.join(configs)}", file=sys.stderr)
     jobs = [
         job
-        for job in plan(methods, args.benchmark, args.shots, args.seeds)
+        for job in plan(methods, args.benchmark, args.shots, args.seeds, args.config)
         if not (job.folder(args.out) / FILE_NAME).is_file()
     ]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -134,7 +152,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     gpus = call(context, gpu_names) if steps else []
     at_a_time = args.jobs or len(gpus) or min(cores, MOST_JOBS)
     with terminable():
-        failed = run_steps(steps, at_a_time, gpus, functools.partial(start_training, context), merge)
+        failed = run_steps(steps, at_a_time, gpus, functools.partial(start_training, context, at_a_time), merge)
     if failed:
         lines = [line.splitlines()[0] for line in failed]
         print(f"{len(failed)} of {len(steps)} runs failed:", *lines, sep="\n  ", file=sys.stderr)

@@ -5,41 +5,97 @@ import shlex
 
 import pytest
 import toy
+from test_scripts import call  # noqa: F401
+from torch.distributed.run import get_args_parser
 
 import train
 
 ROOT = train.PROJECT_ROOT
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+COMMAND = r"(?:[A-Z_]+=\S+ )*(?:bash|python|torchrun) "
 
 
-def commands() -> list[str]:
-    """The commands of the indented blocks, continuation lines joined, comments dropped."""
-    lines = README.replace("\\\n", " ").splitlines()
-    starts = ("    bash ", "    python ", "    VARIANT=", "    SEEDS=")
-    return [line.split(" #")[0].strip() for line in lines if line.startswith(starts)]
+def commands() -> list[list[str]]:
+    """The words of all commands: of the indented blocks, continuation lines joined, and those within sentences."""
+    found = []
+    for text in DOCUMENTS.values():
+        found += re.findall(rf"^    ({COMMAND}.*?)(?: #|$)", text.replace("\\\n", " "), re.M)
+        found += re.findall(rf"(?<!`)`({COMMAND}(?:scripts/|train\.py)[^`]*)`", re.sub(r"\s+", " ", text))
+    return [shlex.split(command) for command in found]
+
+
+def without_variables(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The variables that are set in front of a command, and the rest."""
+    count = next(i for i, word in enumerate(words) if not re.match("[A-Z_]+=", word))
+    return dict(word.split("=", 1) for word in words[:count]), words[count:]
+
+
+def understood(arguments: list[str]) -> None:
+    """Raise ValueError unless train.py's arguments name files, flags, keys and values that there are."""
+    cfg = train.setup_cfg(train.parse_args(arguments))
+    assert cfg.TRAINER.NAME and cfg.OUTPUT_DIR and cfg.DATASET.NAME
+
+
+def test_every_form_of_command_is_found():
+    found = [" ".join(words) for words in commands()]
+    starts = (
+        "bash scripts/demo.sh",
+        "python train.py",
+        "torchrun --",
+        "TASKS=",
+        "DATA=",
+        "SEEDS=",
+        "VARIANT=",
+        "SEPARATE=",
+    )
+    assert all(any(command.startswith(start) for command in found) for start in starts)
+    assert len(found) > 30
 
 
 def test_every_file_that_is_named_exists():
-    pattern = (
-        r"\b((?:scripts|configs|datasets|trainers|docs|tests|evaluation|compat)/[\w./-]+\.(?:sh|py|yaml|md|png|npz))"
-    )
-    named = set(re.findall(pattern, README))
+    folders = "scripts|configs|datasets|trainers|docs|tests|evaluation|compat"
+    named = set(re.findall(rf"\b((?:{folders})/[\w./-]+\.(?:sh|py|yaml|md|png|npz))", "\n".join(DOCUMENTS.values())))
     assert len(named) > 8
     assert not [path for path in sorted(named) if not (ROOT / path).exists()]
 
 
-def test_every_script_of_a_command_exists():
-    scripts = [word for command in commands() for word in shlex.split(command) if word.endswith((".sh", ".py"))]
-    assert len(scripts) >= 7 and all((ROOT / script).is_file() for script in scripts)
+def test_every_script_of_a_command_exists_and_knows_the_variables_and_flags():
+    shared = {".sh": "scripts/_common.sh", ".py": "scripts/bench/_common.py"}
+    for words in commands():
+        variables, words = without_variables(words)
+        script = next(word for word in words if word.endswith((".sh", ".py")))
+        assert (ROOT / script).is_file(), script
+        text = (ROOT / script).read_text() + (ROOT / shared[script[-3:]]).read_text()
+        for name in variables:
+            assert name == "OMP_NUM_THREADS" or re.search(rf"\$\{{?{name}\b", text), f"{name}: {script}"
+        for flag in words[words.index(script) :]:
+            assert not flag.startswith("--") or f'"{flag}"' in text, f"{flag}: {script}"
 
 
 def test_every_training_command_is_understood(monkeypatch):
     monkeypatch.chdir(ROOT)
-    training = [command for command in commands() if command.startswith("python train.py")]
-    assert len(training) >= 2
-    for command in training:
-        cfg = train.setup_cfg(train.parse_args(shlex.split(command)[2:]))
-        assert cfg.TRAINER.NAME and cfg.OUTPUT_DIR and cfg.DATASET.NAME
+    training = [words for _, words in map(without_variables, commands()) if "train.py" in words]
+    assert len(training) >= 4
+    for words in training:
+        if words[0] == "torchrun":
+            words = ["python", "train.py", *get_args_parser().parse_args(words[1:]).training_script_args]
+        assert words[:2] == ["python", "train.py"]
+        understood(words[2:])
+
+
+def test_every_method_script_calls_train_with_what_it_understands(call, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(ROOT)
+    scripts = [words for words in commands() if re.search(r"/main\.sh|base2new\.sh", " ".join(words))]
+    assert len(scripts) >= 6
+    for words in scripts:
+        variables, words = without_variables(words)
+        status, calls, output = call(*words[1:], **variables, OUT="_".join(words))
+        assert status == 0, output
+        calls = [line.replace("sea animals", "sea-animals").split() for line in calls if line.startswith("train.py")]
+        assert calls
+        for line in calls:
+            understood(line[1:])
 
 
 def test_every_config_key_and_default_of_softcpts_table_is_true():

@@ -1,8 +1,11 @@
 """Sweeps: what a yaml means, training once per task, the report, and one sweep from start to end."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -14,12 +17,13 @@ from PIL import Image
 import train
 from evaluation.records import read_records, write_record
 from evaluation.reports import paper_table, write_report
-from evaluation.sweeps import Method, named_records, plan, read_sweep, task_folders
+from evaluation.sweeps import Method, named_records, plan, read_sweep, task_folders, without_config
 from evaluation.tables import results_frame, sections, summarise
 
 ROOT = train.PROJECT_ROOT
 sys.path.insert(0, str(ROOT / "scripts"))
 
+import sweep  # noqa: E402
 import tasks  # noqa: E402
 
 SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
@@ -57,12 +61,24 @@ def record(trainer, variant, shots, seed, value, dataset="General10", **changes)
 @pytest.mark.parametrize("benchmark", ["demo", "general10"])
 def test_every_run_of_a_sweep_has_a_config_that_train_accepts_and_a_folder_of_its_own(path, benchmark, monkeypatch):
     monkeypatch.chdir(ROOT)
+    methods = [method for method in read_sweep(path) if method.trainer != "MaPLe"]  # needs a ViT
     jobs = plan(read_sweep(path), benchmark, [1, 16], [1, 2])
     for job in jobs[:: 4 if len(jobs) < 20 else 7]:
         cfg = train.setup_cfg(train.parse_args(job.arguments("data", "out")))
         assert cfg.OUTPUT_DIR == str(job.folder("out")) and cfg.DATASET.NUM_SHOTS == job.shots
     assert len({job.folder("out") for job in jobs}) == len(jobs)
-    assert len(jobs) == sum(4 if method.shots else 1 for method in read_sweep(path)), "per shots and seed, or one run"
+    assert len(jobs) == sum(4 if method.shots else 1 for method in methods), "per shots and seed, or one run"
+
+
+def test_a_method_without_the_config_of_a_sweep_is_left_out():
+    methods = read_sweep(TABLE1)
+    assert without_config(methods, "tiny") == {"MaPLe": ["tiny_vit", "vit_b16", "vit_b32"]}
+    assert without_config(methods, "vit_b16") == {}
+    assert {job.method.label for job in plan(methods, "rs8", [4], [1], "vit_b16")} == {m.label for m in methods}
+    with pytest.raises(ValueError, match="no method of the sweep has a config 'rn51'; one of rn101, rn50"):
+        without_config(methods, "rn51")
+    with pytest.raises(ValueError, match="^a: no trainer CoOb; one of .*CoOp"):
+        without_config([Method("a", "CoOb")], "tiny")
 
 
 def test_the_papers_table_is_complete_and_in_its_order():
@@ -141,11 +157,21 @@ def test_merging_writes_the_tasks_in_the_benchmarks_order(tmp_path):
     assert (merged["metric"], merged["split"], merged["n_params"]) == (50.0, "test", 2 * 8192)
 
 
+def test_a_request_to_terminate_interrupts_a_sweep_in_the_background():
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what it puts there
+    try:
+        with pytest.raises(KeyboardInterrupt), sweep.terminable():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+
+
 # -- the report ------------------------------------------------------------------------------------------------------
 
 
 def write_runs(out, methods):
-    for job in plan(methods, "general10", [1, 16], [1, 2]):
+    for job in plan(methods, "general10", [1, 16], [1, 2], "vit_b16"):
         folder = job.folder(out)
         folder.mkdir(parents=True)
         own = record(job.method.trainer, job.method.run_label, job.shots, job.seed, 50.0 + job.seed)
@@ -212,8 +238,8 @@ def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, mon
         {"label": "soft", "trainer": "SoftCPT", "opts": short},
         {"label": "wrong", "trainer": "CoOp", "variant": "wrong", "opts": {"OPTIM.LR": "fast"}},
     ]
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": [{**m, "config": "tiny"} for m in methods]}))
-    arguments = "s.yaml --benchmark folder --data data --out out --shots 1 --seeds 1 --jobs 1".split()
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": methods}))
+    arguments = "s.yaml --benchmark folder --config tiny --data data --out out --shots 1 --seeds 1 --jobs 1".split()
     command = [sys.executable, str(ROOT / "scripts/sweep.py"), *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
@@ -232,7 +258,7 @@ def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, mon
     assert merged["tasks"] == [part["tasks"][0] for part in parts]
     assert merged["n_params"] == sum(part["n_params"] for part in parts)
 
-    jobs = plan(read_sweep(tmp_path / "s.yaml"), "folder", [1], [1])
+    jobs = plan(read_sweep(tmp_path / "s.yaml"), "folder", [1], [1], "tiny")
     job = next(job for job in jobs if job.method.label == "soft")
     monkeypatch.chdir(ROOT)  # paths in the configs are relative to it
     assert train.main(job.arguments(str(tmp_path / "data"), str(tmp_path / "here"))) == 0

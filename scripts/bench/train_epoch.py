@@ -1,7 +1,7 @@
 """An epoch of SoftCPT at Plant-6 size, 16 shots, from JPEG files of 500 x 375 pixels: with and without cached views,
 against the plain path. Also what decoding and augmenting an image takes.
 
-    python scripts/bench/train_epoch.py [--steps 58] [--plain-steps 3] [--prec fp32] [--json]
+    python scripts/bench/train_epoch.py [--steps 57] [--plain-steps 3] [--prec fp32] [--json]
 """
 
 from __future__ import annotations
