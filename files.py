@@ -1,7 +1,12 @@
 """Files that appear complete or not at all."""
 
+import contextlib
 import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
+
+RUN_FILES = ("config.yaml", "log.txt", "shots.json", "prompt_learner", "tensorboard")  # results.json comes last
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
@@ -13,3 +18,17 @@ def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
+    """Remove what a failed run that has nothing to resume left: its files, and the folders made for it, innermost
+    first, as long as nothing of others is in them."""
+    for name in RUN_FILES:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for path in new_folders:
+            path.rmdir()

@@ -10,12 +10,10 @@ The run folder holds config.yaml, log.txt, shots.json, the checkpoint and, writt
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import json
 import logging
 import os
-import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -38,11 +36,11 @@ import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots  # noqa: E402
 from evaluation.records import git_commit, run_record, software_versions, write_record  # noqa: E402
+from files import remove_run  # noqa: E402
 from trainers.modules import distributed  # noqa: E402
 from trainers.modules.memory import peak_memory_bytes  # noqa: E402
 
 PROJECT_ROOT = Path(__file__).resolve().parent
-RUN_FILES = ("config.yaml", "log.txt", "shots.json", "prompt_learner", "tensorboard")  # results.json comes last
 # A run may be continued elsewhere: these keys do not change what it computes.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
 
@@ -208,20 +206,6 @@ def split_of(cfg: CfgNode) -> str:
     parts += [f"{cfg.DATASET.SUBSAMPLE_CLASSES}-classes"] if cfg.DATASET.SUBSAMPLE_CLASSES != "all" else []
     parts += [f"{cfg.DATASET.TASKS}-tasks"] if cfg.DATASET.TASKS != "all" else []
     return "-".join(parts)
-
-
-def remove_run(folder: Path, new_folders: list[Path]) -> None:
-    """Remove what a failed run that has nothing to resume left: its files, and the folders made for it, innermost
-    first, as long as nothing of others is in them."""
-    for name in RUN_FILES:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        for path in new_folders:
-            path.rmdir()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
 
 import datasets.demo as demo
-from scripts.demo import captions, distil, pretrain, render, sampling, scenes, surfaces, world
+from scripts.demo import captions, pretrain, render, sampling, scenes, surfaces, towers, world
 from scripts.demo.check import load_checkpoint
 from scripts.demo.words import Words
 
@@ -137,7 +137,7 @@ def test_text_features_of_the_short_encoder_are_clips_own():
     ids = torch.zeros(2, 77, dtype=torch.long)
     ids[:, : rows.shape[1]] = torch.tensor(words.ids)[rows] * (rows > 0)
     with torch.no_grad():
-        assert torch.allclose(pretrain.encode_text(small, rows), model.encode_text(ids), atol=1e-4)
+        assert torch.allclose(towers.encode_text(small, rows), model.encode_text(ids), atol=1e-4)
 
 
 def test_the_second_clip_differs_in_its_image_tower_alone():
@@ -154,7 +154,7 @@ def test_image_features_of_the_short_encoder_are_clips_own():
     model, _ = load_checkpoint(VIT)
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.allclose(distil.encode_image(model.visual, images), model.visual(images), atol=1e-4)
+        assert torch.allclose(towers.encode_image(model.visual, images), model.visual(images), atol=1e-4)
 
 
 def test_the_checkpoints_are_small():

@@ -11,6 +11,7 @@ import toy
 from dassl.engine import TrainerX
 
 import train
+from files import remove_run
 
 EPOCHS = ("OPTIM.MAX_EPOCH", 4, "TRAIN.CHECKPOINT_FREQ", 1)
 
@@ -98,7 +99,7 @@ def test_a_failed_run_removes_its_own_files_and_no_others(toy_root, tmp_path):
     assert train.main(["--eval-only", *toy.arguments(toy_root, tmp_path / "out/run", "CoOp")]) == 1
     assert not list((tmp_path / "out").iterdir())
     (tmp_path / "out/other").mkdir()
-    train.remove_run(tmp_path / "out", [tmp_path / "out", tmp_path])
+    remove_run(tmp_path / "out", [tmp_path / "out", tmp_path])
     assert (tmp_path / "out/other").is_dir()
 
 

@@ -25,17 +25,10 @@ from clip.model import CLIP, VisionTransformer
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.demo import pretrain, sampling
 from scripts.demo.check import load_checkpoint
+from scripts.demo.towers import encode_image
 from scripts.demo.words import Words
 
 ARCHITECTURE = pretrain.ARCHITECTURE | dict(vision_layers=4, vision_width=192, vision_patch_size=8)
-
-
-def encode_image(tower: VisionTransformer, images: torch.Tensor) -> torch.Tensor:
-    """Image features (B, E) of images (B, 3, S, S)."""
-    x = tower.conv1(images).flatten(2).transpose(1, 2)  # (B, patches, W)
-    x = torch.cat([tower.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], 1) + tower.positional_embedding
-    x = pretrain.run_blocks(tower.transformer.resblocks, tower.ln_pre(x))
-    return tower.ln_post(x[:, 0]) @ tower.proj
 
 
 def initialise(tower: VisionTransformer) -> None:

@@ -19,7 +19,6 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.demo import captions, sampling, surfaces, world
 from scripts.demo.scenes import Scene
+from scripts.demo.towers import encode_text
 from scripts.demo.words import Words
 
 ARCHITECTURE = dict(
@@ -46,26 +46,6 @@ ARCHITECTURE = dict(
 )
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])  # CLIP's preprocessing
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
-
-
-def run_blocks(blocks: Iterable[nn.Module], x: torch.Tensor, mask: torch.Tensor | float = 0.0) -> torch.Tensor:
-    """CLIP's transformer layers on x (B, L, D); attention written out, faster than the fused kernel at this size."""
-    for block in blocks:
-        heads, width = block.attn.num_heads, x.shape[-1]
-        qkv = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
-        q, k, v = qkv.reshape(*x.shape[:2], 3, heads, width // heads).permute(2, 0, 3, 1, 4)  # (B, H, L, D/H)
-        weight = (q @ k.transpose(-1, -2) * (width // heads) ** -0.5 + mask).softmax(-1)
-        x = x + block.attn.out_proj((weight.to(v.dtype) @ v).transpose(1, 2).flatten(2))
-        x = x + block.mlp(block.ln_2(x))
-    return x
-
-
-def encode_text(model: CLIP, text: torch.Tensor) -> torch.Tensor:
-    """CLIP's text features (B, E) of rows (B, L)."""
-    x = model.token_embedding(text) + model.positional_embedding[: text.shape[1]]  # (B, L, D)
-    causal = torch.full((text.shape[1],) * 2, float("-inf")).triu(1)
-    x = model.ln_final(run_blocks(model.transformer.resblocks, x, causal))
-    return x[torch.arange(len(x)), text.argmax(-1)] @ model.text_projection
 
 
 def augment(pictures: np.ndarray, flip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
