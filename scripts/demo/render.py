@@ -11,7 +11,6 @@ authors of scikit-learn's `load_digits` data set (Alpaydin and Kaynak, UCI, 1998
 import argparse
 import itertools
 import json
-import os
 import random
 import shutil
 import sys
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from files import write_atomically
 from scripts.demo import scenes, surfaces, world
 from scripts.demo.scenes import Scene
 from scripts.demo.world import Style
@@ -168,13 +168,6 @@ def is_complete(out: Path, task: str, seed: int, sizes: dict[str, int]) -> bool:
     return stamp == {"version": VERSION, "seed": seed, "sizes": sizes} and listed <= present
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Writes the file in one piece, so that it is never seen half written."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1))
-    os.replace(part, path)
-
-
 def render(out: Path, seed: int = 0, sizes: dict[str, int] | None = None, workers: int = 2) -> list[str]:
     """Draws the tasks that are not complete and returns their names.
 
@@ -200,8 +193,9 @@ def render(out: Path, seed: int = 0, sizes: dict[str, int] | None = None, worker
             ]
             for split, n in sizes.items()
         }
-        write_json(out / task / "rendered.json", {"version": VERSION, "seed": seed, "sizes": sizes})
-        write_json(split_file(out, task), content)
+        made = {"version": VERSION, "seed": seed, "sizes": sizes}
+        write_atomically(out / task / "rendered.json", json.dumps(made, indent=1))
+        write_atomically(split_file(out, task), json.dumps(content, indent=1))
     return missing
 
 
