@@ -169,7 +169,10 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
     elif not args.no_train:
-        trainer.train()
+        try:
+            trainer.train()
+        finally:
+            trainer.close_writer()  # whose thread would write on while a failed run is removed
     if trainer.test_seconds is not None and distributed.rank() == 0:
         write_record(folder / "results.json", record_of(trainer, cfg, time_before(folder / "results.json")))
 

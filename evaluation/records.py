@@ -60,7 +60,7 @@ def run_record(
 
     Args:
         variant: what tells runs of one trainer apart, "" if nothing does.
-        train_seconds: None if it is not known (a run that was resumed).
+        train_seconds: without the filling of feature caches; None if it is not known (a run that was resumed).
         shots: training images per class; 0 for a method that uses none, -1 for all of them.
         tasks: the evaluator's `task_results`; the record's metric is the unweighted mean of their values.
         commit, versions: see `git_commit` and `software_versions`.

@@ -129,9 +129,7 @@ class Loop(TrainerX):
         """Dassl's, which does not know what each class or task has learned for itself: that is checked before."""
         folder = Path(directory, "prompt_learner")
         if (folder / "checkpoint").is_file():
-            last = folder / (folder / "checkpoint").read_text().strip()
-            if last.is_file():
-                read_prompts(last, self.prompts.state_dict(), type(self).__name__)
+            read_prompts(find_checkpoint(folder), self.prompts.state_dict(), type(self).__name__)
         return super().resume_model_if_exist(directory)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
