@@ -37,10 +37,11 @@ import trainers  # noqa: E402
 from datasets.multitask import write_shots  # noqa: E402
 from evaluation.records import git_commit, run_record, software_versions, write_record  # noqa: E402
 from files import remove_run  # noqa: E402
-from trainers.modules import distributed  # noqa: E402
+from trainers.modules import distributed, preprocessing  # noqa: E402
 from trainers.modules.memory import peak_memory_bytes  # noqa: E402
 
 PROJECT_ROOT = Path(__file__).resolve().parent
+FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # left empty, they take the model's values
 # A run may be continued elsewhere: these keys do not change what it computes.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
 
@@ -141,6 +142,7 @@ def check_same_config(cfg: CfgNode, folder: Path) -> None:
         return
     old, new = flatten(yaml.safe_load(saved.read_text())), flatten(yaml.safe_load(cfg.dump()))
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    differing = [key for key in differing if new.get(key) or key not in FILLED_KEYS]
     differing = [f"{key} ({old.get(key)!r} there, {new.get(key)!r} here)" for key in differing if key not in FREE_KEYS]
     if differing:
         raise ValueError(
@@ -161,7 +163,7 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
 
     trainer = build_trainer(cfg)
     if distributed.rank() == 0:
-        (folder / "config.yaml").write_text(cfg.dump())
+        (folder / "config.yaml").write_text(trainer.cfg.dump())
         write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
     if args.eval_only:
         if trainer.uses_shots and not (args.model_dir or cfg.MODEL.INIT_WEIGHTS):

@@ -23,7 +23,6 @@ import train  # first: it provides Dassl
 # isort: split
 import pandas as pd
 import torch
-from dassl.data.transforms import build_transform
 from dassl.engine import build_trainer
 from dassl.utils import read_image
 from torch.utils.data import DataLoader
@@ -115,7 +114,8 @@ def predict(args: argparse.Namespace) -> None:
         raise ValueError(f"--csv: {args.csv} is a folder, or in a folder that is not there")
     cfg, paths = config_of(args.run, args.root, args.opts), find_images(args.pictures)
     with contextlib.redirect_stdout(None):  # what Dassl prints
-        trainer, transform = build_trainer(cfg), build_transform(cfg, is_train=False)
+        trainer = build_trainer(cfg)
+        transform = trainer.test_transform
     names = [task.name for task in trainer.tasks]
     if args.task not in names and (args.task or len(names) > 1):
         what = f"no task {args.task!r}{nearest(args.task, names)}" if args.task else "the run has several tasks"

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Prints the Python to use: the active one if it satisfies requirements.txt, else .venv, made and filled where needed.
-# Set PYTHON to insist on another one.
+# Prints the Python to use: the active one if it satisfies requirements.txt, or the file of requirements that is named,
+# else .venv, made and filled where needed. Set PYTHON to insist on another one.
+#
+#     bash scripts/setup.sh [REQUIREMENTS]
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+REQUIREMENTS="$ROOT/${1:-requirements.txt}"
 
 # Whether a Python is 3.10 or newer and has every requirement in the version asked for.
 satisfies() {
-    "$1" - "$ROOT/requirements.txt" >/dev/null 2>&1 <<'PY'
+    "$1" - "$REQUIREMENTS" >/dev/null 2>&1 <<'PY'
+import os
 import re
 import sys
 from importlib.metadata import version
@@ -35,10 +39,18 @@ def satisfied(line):
     return not sign or (installed >= numbers(bound) if sign == ">=" else installed < numbers(bound))
 
 
+def lines(path):
+    for line in open(path):
+        line = line.split("#")[0].strip()
+        if line.startswith("-r "):
+            yield from lines(os.path.join(os.path.dirname(path), line[3:].strip()))
+        elif line:
+            yield line
+
+
 assert sys.version_info >= (3, 10)
-for line in open(sys.argv[1]):
-    line = line.split("#")[0].strip()
-    assert not line or satisfied(line), line
+for line in lines(sys.argv[1]):
+    assert satisfied(line), line
 PY
 }
 
@@ -62,13 +74,13 @@ for candidate in ${PYTHON:-python python3 "$ROOT/.venv/bin/python"}; do
     fi
 done
 if [ -n "${PYTHON:-}" ]; then
-    echo "error: PYTHON=$PYTHON does not satisfy $ROOT/requirements.txt" >&2
+    echo "error: PYTHON=$PYTHON does not satisfy $REQUIREMENTS" >&2
     exit 1
 fi
-echo "Installing requirements.txt into $ROOT/.venv (about 5 GB; once)" >&2
+echo "Installing ${REQUIREMENTS##*/} into $ROOT/.venv (about 5 GB; once)" >&2
 base="$(base_python)"
 "$base" -m venv "$ROOT/.venv" >&2
-"$ROOT/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements.txt" >&2
+"$ROOT/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$REQUIREMENTS" >&2
 satisfies "$ROOT/.venv/bin/python" || { echo "error: the installation into $ROOT/.venv is not complete" >&2; exit 1; }
 echo "Python: $ROOT/.venv/bin/python" >&2
 echo "$ROOT/.venv/bin/python"

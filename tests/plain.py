@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 import torch
 from clip import clip
+from clip.model import CLIP, build_model
 from torch import Tensor
+
+from trainers.backbones.weights import read_state_dict, restore_token_rows
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@functools.cache
+def reference(path: Path = GOLDEN / "tiny_vit.npz") -> CLIP:
+    """The clip package's own model of a file, in fp32, frozen."""
+    return build_model(restore_token_rows(read_state_dict(path))).float().eval().requires_grad_(False)
 
 
 def prompt(model, name: str, context: Tensor, position: str) -> tuple[Tensor, int]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainers.modules.features import FeatureCache, digest_of, image_list
+from trainers.backbones.model import digest_of
+from trainers.modules.features import FeatureCache, image_list
 
 
 class Source:

@@ -105,7 +105,7 @@ def test_plot_has_the_logits_loss_and_gradients_of_the_public_code(toy_root, tmp
     """From the features that the image tower of another tiny CLIP, a ResNet, gave it."""
     weights = {**golden("tiny_vit"), **golden("tiny_rn_text")}
     np.savez(tmp_path / "clip.npz", **weights)
-    opts = ("MODEL.BACKBONE.NAME", tmp_path / "clip.npz")
+    opts = ("MODEL.BACKBONE.NAME", f"{tmp_path}/clip.npz@quickgelu")
     trainer = build_trainer(toy.config(toy_root, tmp_path / "run", "PLOT", *opts, dataset="ToySingle"))
     arrays = golden("single-PLOT")
     trainer.prompts.load_state_dict({**trainer.prompts.state_dict(), **group(arrays, "init/")})

@@ -2,16 +2,17 @@
 
 import logging
 
+import plain
 import pytest
 import torch
 import torch.nn.functional as F
 from clip import clip
-from clip.model import ModifiedResNet
 from test_methods import CLASSNAMES, TASK, relative
 from test_scripts import call  # noqa: F401
 from test_trainers import batch_of, build
 
 import train
+from trainers.backbones.tokenizers import build_tokenizer
 from trainers.maple import split_words
 
 
@@ -45,8 +46,8 @@ def naive(trainer, image, words="a photo of a"):
     """Text features (C, E) and image features (B, E)."""
     learned = [trainer.prompts.ctx, *trainer.prompts.deep]
     seen = [F.linear(p, f.weight, f.bias) for p, f in zip(learned, trainer.prompts.couplings)]
-    texts = torch.stack([text_feature(trainer.clip, name, learned, words) for name in CLASSNAMES])
-    return texts, torch.stack([image_feature(trainer.clip, x, seen) for x in image])
+    texts = torch.stack([text_feature(plain.reference(), name, learned, words) for name in CLASSNAMES])
+    return texts, torch.stack([image_feature(plain.reference(), x, seen) for x in image])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_features_losses_and_gradients_are_those_of_the_paper_written_as_loops(t
 def test_the_parameters_are_prompts_of_j_layers_and_their_couplings(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "MaPLe")
     assert trainer.n_params == 2 * (2 * 64) + 2 * (64 * 64 + 64)  # J = 2 layers of the tiny image tower
-    words = trainer.clip.token_embedding(clip.tokenize("a photo")[0, 1:3])
+    words = trainer.clip.text.token_embedding(clip.tokenize("a photo")[0, 1:3])
     assert torch.equal(trainer.prompts.ctx.detach(), words)
 
 
@@ -86,9 +87,10 @@ def test_a_depth_beyond_the_towers_layers_is_logged_and_becomes_theirs(toy_root,
 
 
 def test_the_first_words_are_learned_and_the_others_stay():
-    assert split_words("a photo of a", 2) == ("a photo", "of a")
-    assert split_words("a photo of a", 4) == ("a photo of a", "")
-    assert split_words("", 3) == ("", "")
+    tokenizer = build_tokenizer({"kind": "clip"})
+    assert split_words("a photo of a", 2, tokenizer) == ("a photo", "of a")
+    assert split_words("a photo of a", 4, tokenizer) == ("a photo of a", "")
+    assert split_words("", 3, tokenizer) == ("", "")
 
 
 def test_prompts_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):
@@ -100,19 +102,10 @@ def test_prompts_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):
     assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
 
 
-def test_a_resnet_is_refused_with_what_is_possible(toy_root, tmp_path, monkeypatch):
-    import trainers.base
-
-    load = trainers.base.load_clip
-
-    def resnet(name):
-        model = load(name)
-        model.visual = ModifiedResNet([1, 1, 1, 1], 32, heads=4, input_resolution=32, width=4)
-        return model
-
-    monkeypatch.setattr(trainers.base, "load_clip", resnet)
-    with pytest.raises(ValueError, match="is a ResNet, but MaPLe's .* of a ViT; use ViT-B/32, .* such as CoOp"):
-        build(toy_root, tmp_path, "MaPLe")
+def test_a_resnet_is_refused_with_what_is_possible(toy_root, tmp_path):
+    opts = ("MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz")
+    with pytest.raises(ValueError, match="takes none: it is a ResNet; use a ViT of .* such as CoOp"):
+        build(toy_root, tmp_path, "MaPLe", opts=opts)
 
 
 def test_cached_views_are_refused(toy_root, tmp_path):

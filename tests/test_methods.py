@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 import toy
 from clip import clip
-from clip.model import CLIP, ModifiedResNet
 from sklearn.linear_model import LogisticRegression
 from test_trainers import batch_of, build
 
 from datasets.multitask import Task
+from trainers.backbones import config
+from trainers.backbones.image import ResNet
 from trainers.linear_probe import GRID, metric_of, search_c
-from trainers.modules.local_features import local_features
 from trainers.modules.losses import distillation_loss, knowledge_distance, project_conflicting, sinkhorn
 from trainers.modules.templates import ENSEMBLE
 
@@ -128,22 +128,21 @@ def test_the_sinkhorn_plan_is_finite_for_opposite_and_for_equal_vectors_and_for_
 
 def tiny_resnet():
     torch.manual_seed(0)
-    model = CLIP(8, 64, (1, 1, 1, 1), 4, None, 77, 100, 64, 1, 1).eval().requires_grad_(False)
-    assert isinstance(model.visual, ModifiedResNet)
-    torch.nn.init.normal_(model.visual.attnpool.positional_embedding)
-    return model
+    tower = ResNet(config.ResNet((1, 1, 1, 1), 4, 2, (64, 64), 8)).eval().requires_grad_(False)
+    torch.nn.init.normal_(tower.attnpool.positional_embedding)
+    return tower
 
 
 def test_every_cell_of_a_resnets_grid_queries_the_attention_pool():
-    model, image = tiny_resnet(), torch.randn(2, 3, 64, 64)
-    visual, pool = model.visual, model.visual.attnpool
+    visual, image = tiny_resnet(), torch.randn(2, 3, 64, 64)
+    pool = visual.attnpool
     taken = []
     hook = pool.register_forward_hook(lambda module, inputs, output: taken.append(inputs[0]))
-    pooled = model.encode_image(image)
+    pooled = visual(image)
     hook.remove()
-    features = local_features(model, image)
+    features = visual.local_features(image)
     assert features.shape == (2, 4, 8)
-    assert not pool._forward_hooks and torch.equal(visual(image), pooled)  # the tower is left as it was
+    assert not pool._forward_pre_hooks and torch.equal(visual(image), pooled)  # the tower is left as it was
     for b in range(2):
         cells = taken[0][b].flatten(1).T  # (4, W)
         x = torch.cat([cells.mean(0, keepdim=True), cells]) + pool.positional_embedding
@@ -162,10 +161,10 @@ def test_every_cell_of_a_resnets_grid_queries_the_attention_pool():
 
 def test_the_patch_tokens_of_a_vit_are_projected_as_its_class_token_is(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "PLOT")
-    visual, image = trainer.clip.visual, torch.randn(2, 3, 32, 32)
+    visual, image = plain.reference().visual, torch.randn(2, 3, 32, 32)
     tokens = []
     hook = visual.transformer.register_forward_hook(lambda module, inputs, output: tokens.append(output))
-    pooled = trainer.clip.encode_image(image)
+    pooled = visual(image)
     hook.remove()
     rows = [visual.ln_post(token) @ visual.proj for token in tokens[0]]  # 1 + 4 of (2, E)
     torch.testing.assert_close(rows[0], pooled)
@@ -181,7 +180,7 @@ def plain_cocoop_logits(trainer, image):
     rows = []
     for feature in x:
         context = trainer.prompts.ctx + trainer.prompts.meta_net(feature)  # (M, D)
-        features = plain.features(trainer.clip, CLASSNAMES, context.expand(len(CLASSNAMES), -1, -1))
+        features = plain.features(plain.reference(), CLASSNAMES, context.expand(len(CLASSNAMES), -1, -1))
         rows.append(trainer.clip.logit_scale.exp() * F.normalize(features, dim=-1) @ feature)
     return torch.stack(rows)
 
@@ -237,7 +236,7 @@ def test_kgcoop_adds_the_distance_to_each_tasks_own_template(toy_root, tmp_path)
     x, label = torch.randn(4, 32), torch.tensor([0, 1, 3, 4])  # of two tasks: five classes count
     loss, logs = trainer.compute_loss(x, label)
     plain_loss, _ = super(type(trainer), trainer).compute_loss(x, label)
-    learned, teacher = trainer.text_features()[:5].tolist(), zero_shot(trainer.clip)[:5].tolist()
+    learned, teacher = trainer.text_features()[:5].tolist(), zero_shot(plain.reference())[:5].tolist()
     distance = 1 - sum(cosine(a, b) for a, b in zip(learned, teacher)) / 5
     assert logs["distance"] == pytest.approx(distance, rel=1e-4)
     assert loss.item() == pytest.approx(plain_loss.item() + 3 * distance, rel=1e-5)
@@ -247,7 +246,7 @@ def test_one_template_can_be_given_for_the_classes_of_all_tasks(toy_root, tmp_pa
     template = "a type of pet, a photo of a {}."
     for name in ("KgCoOp", "ProGrad"):
         trainer = build(toy_root, tmp_path, name, "TEACHER_TEMPLATE", template)
-        torch.testing.assert_close(trainer.teacher, zero_shot(trainer.clip, [template] * 10), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(trainer.teacher, zero_shot(plain.reference(), [template] * 10), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -260,7 +259,7 @@ def test_prograd_makes_one_step_from_the_projected_gradient(toy_root, tmp_path, 
     own = TASK == TASK[label].unsqueeze(1)
 
     logits = trainer.logits(x, trainer.text_features()).masked_fill(~own, -math.inf)
-    teacher = trainer.logits(x, zero_shot(trainer.clip)).masked_fill(~own, -math.inf).softmax(1)
+    teacher = trainer.logits(x, zero_shot(plain.reference())).masked_fill(~own, -math.inf).softmax(1)
     kl = -(teacher * logits.log_softmax(1).masked_fill(~own, 0)).sum(1).mean()
     (domain,) = torch.autograd.grad(F.cross_entropy(logits, label), trainer.prompts.ctx, retain_graph=True)
     (general,) = torch.autograd.grad(kl, trainer.prompts.ctx)
@@ -277,7 +276,9 @@ def test_prograd_makes_one_step_from_the_projected_gradient(toy_root, tmp_path, 
 
 def test_prograds_initial_words_are_the_last_of_its_tokens_after_zeros(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "ProGrad", "CTX_INIT", "a type of pet, a photo of a")
-    words = trainer.clip.token_embedding(clip.tokenize("a type of pet, a photo of a")[0, 1:10])  # a comma is a token
+    words = trainer.clip.text.token_embedding(
+        clip.tokenize("a type of pet, a photo of a")[0, 1:10]
+    )  # a comma is a token
     assert torch.equal(trainer.prompts.ctx[7:], words) and not trainer.prompts.ctx[:7].any()
 
 
@@ -289,7 +290,7 @@ def test_plots_logits_are_the_similarities_under_the_plan_of_the_loops(toy_root,
     local = torch.randn(2, 4, 32)
     logits = trainer.model_inference(local)
     contexts = trainer.prompts.ctx.detach()
-    texts = [plain.features(trainer.clip, CLASSNAMES, context.expand(10, -1, -1)) for context in contexts]
+    texts = [plain.features(plain.reference(), CLASSNAMES, context.expand(10, -1, -1)) for context in contexts]
     scale = trainer.clip.logit_scale.exp().item()
     for b in range(2):
         for c in range(10):
@@ -335,14 +336,14 @@ def test_methods_share_the_cached_features_of_their_kind(toy_root, tmp_path):
 
 def test_zero_shot_uses_the_template_of_each_task(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "ZeroshotCLIP")
-    torch.testing.assert_close(trainer.text_features(), zero_shot(trainer.clip), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(trainer.text_features(), zero_shot(plain.reference()), rtol=1e-5, atol=1e-6)
 
 
 def test_the_ensemble_is_the_normalised_mean_of_normalised_features_in_eight_templates(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "ZeroshotCLIP", "ENSEMBLE", True)
     assert trainer.variant == "ensemble" and len(ENSEMBLE) == 7
-    features = [F.normalize(zero_shot(trainer.clip, [t] * 10), dim=1) for t in ENSEMBLE]
-    features.append(F.normalize(zero_shot(trainer.clip), dim=1))
+    features = [F.normalize(zero_shot(plain.reference(), [t] * 10), dim=1) for t in ENSEMBLE]
+    features.append(F.normalize(zero_shot(plain.reference()), dim=1))
     expected = F.normalize(sum(features) / 8, dim=1)
     torch.testing.assert_close(trainer.text_features(), expected, rtol=1e-5, atol=1e-6)
     rows = torch.tensor([1, 4, 9])

@@ -5,17 +5,18 @@ import pytest
 import torch
 import toy
 
+from trainers.backbones import load_clip
+from trainers.backbones.layers import QuickGELU
 from trainers.modules import text_encoder
-from trainers.modules.clip_model import load_clip
 from trainers.modules.prompts import Context, PromptTemplate
-from trainers.modules.text_encoder import QuickGELU, TextEncoder
+from trainers.modules.text_encoder import TextEncoder
 
 NAMES = ["rose", "hard_leaved_pocket_orchid", "ox-eye daisy", "707-320", "a", " ".join(["aircraft"] * 40)]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return load_clip(str(toy.GOLDEN / "tiny_vit.npz"))
+    return load_clip(f"{toy.GOLDEN}/tiny_vit.npz@quickgelu")
 
 
 def relative(value, expected):
@@ -31,8 +32,8 @@ def test_features_and_gradients_equal_those_of_the_plain_path(model, position, c
     group = torch.tensor(groups)
     context = torch.randn(max(groups) + 1, 5, 64, requires_grad=True)
     template = PromptTemplate(NAMES, 5, model, position)
-    ours = TextEncoder(model, chunk)(*template(context, group), group)
-    expected = plain.features(model, NAMES, context[group], position)
+    ours = TextEncoder(model.text, chunk)(*template(context, group), group)
+    expected = plain.features(plain.reference(), NAMES, context[group], position)
     assert relative(ours, expected) < 1e-5
 
     weight = torch.randn_like(expected)
@@ -43,7 +44,7 @@ def test_features_and_gradients_equal_those_of_the_plain_path(model, position, c
 
 def test_a_subset_of_the_rows_has_the_features_that_it_has_among_all(model):
     context, group = torch.randn(2, 4, 64), torch.tensor([0, 0, 1, 1, 0, 1])
-    template, encoder, rows = PromptTemplate(NAMES, 4, model), TextEncoder(model), torch.tensor([1, 3, 4])
+    template, encoder, rows = PromptTemplate(NAMES, 4, model), TextEncoder(model.text), torch.tensor([1, 3, 4])
     all_features = encoder(*template(context, group), group)
     some = encoder(*template(context, group[rows], rows), group[rows])
     torch.testing.assert_close(some, all_features[rows], rtol=1e-5, atol=1e-6)
@@ -55,8 +56,8 @@ def test_without_context_a_prompt_is_the_sentence_itself(model):
     sentences = ["a photo of a rose, a type of flower.", "banded texture."]
     group = torch.zeros(2, dtype=torch.long)
     template = PromptTemplate(sentences, 0, model, stop="")
-    ours = TextEncoder(model)(*template(torch.empty(1, 0, 64), group), group)
-    torch.testing.assert_close(ours, model.encode_text(clip.tokenize(sentences)), rtol=1e-5, atol=1e-6)
+    ours = TextEncoder(model.text)(*template(torch.empty(1, 0, 64), group), group)
+    torch.testing.assert_close(ours, plain.reference().encode_text(clip.tokenize(sentences)), rtol=1e-5, atol=1e-6)
 
 
 def test_a_context_from_words_has_their_token_embeddings_also_with_a_comma(model):
@@ -66,7 +67,7 @@ def test_a_context_from_words_has_their_token_embeddings_also_with_a_comma(model
     context = Context(16, model, rows=3, words=words)
     ids = torch.tensor(clip._tokenizer.encode(words))
     assert context().shape == (3, len(ids), 64)  # the comma is a token
-    assert torch.equal(context()[2], model.token_embedding(ids))
+    assert torch.equal(context()[2], model.text.token_embedding(ids))
 
 
 def test_a_prompt_longer_than_the_context_is_an_error_that_names_the_class(model):
@@ -80,7 +81,7 @@ def test_no_token_is_computed_that_the_features_do_not_need(model, monkeypatch):
     record = lambda block, h, what: computed.append((*h.shape[:-1], what)) or project(block, h, what)  # noqa: E731
     monkeypatch.setattr(text_encoder, "_project", record)
     template, group = PromptTemplate(["rose", "ox-eye daisy"], 16, model), torch.zeros(2, dtype=torch.long)
-    TextEncoder(model)(*template(torch.randn(1, 16, 64), group), group)
+    TextEncoder(model.text)(*template(torch.randn(1, 16, 64), group), group)
     # One prefix of [SOS] and the context; rose . [EOS] and ox - eye daisy . [EOS] packed; in the last of three layers
     # what the two features at [EOS] need.
     prefix = [(1, 17, "qkv"), (1, 17, "qkv"), (1, 17, "kv")]

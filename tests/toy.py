@@ -76,8 +76,7 @@ def arguments(root: Path, out: Path, trainer: str, *opts: object, dataset: str =
     """Arguments of train.py for a short run on the tiny golden CLIP."""
     settings = {
         "DATASET.NAME": dataset,
-        "MODEL.BACKBONE.NAME": GOLDEN / "tiny_vit.npz",
-        "INPUT.SIZE": (32, 32),
+        "MODEL.BACKBONE.NAME": f"{GOLDEN}/tiny_vit.npz@quickgelu",
         "INPUT.TRANSFORMS": ("random_resized_crop", "normalize"),
         "DATALOADER.NUM_WORKERS": 0,
         "DATALOADER.TRAIN_X.BATCH_SIZE": 8,

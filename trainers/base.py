@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from clip.model import CLIP
 from dassl.evaluation import build_evaluator
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import load_pretrained_weights
@@ -17,14 +16,16 @@ from torch import Tensor, nn
 
 from datasets.multitask import Task, tasks_of
 
+from .backbones import CLIP, load_clip
+from .backbones.openai import initial_draws, skip_draws
 from .modules import distributed
-from .modules.clip_model import check_input_size, load_clip
-from .modules.features import FeatureCache, FeatureLoader, digest_of
+from .modules.features import FeatureCache, FeatureLoader
 from .modules.loop import Loop
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
 from .modules.precision import PRECISIONS, Precision
+from .modules.preprocessing import test_transform, with_preprocessing
 from .modules.prompts import check_choice
-from .modules.text_encoder import TextEncoder
+from .modules.text_encoder import text_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -69,21 +70,37 @@ class PromptTrainer(Loop):
                 "in every step, so that there are no features to keep; it must be 0"
             )
 
+    def build_data_loader(self) -> None:
+        """Load CLIP first: it says how images are to be shown to it."""
+        self.precision = Precision(self.options.PREC, self.device)
+        self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
+        self.clip = load_clip(self.cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
+        self.cfg = with_preprocessing(self.cfg, self.clip.preprocessing)
+        self.test_transform = test_transform(self.cfg)
+        super().build_data_loader()
+        for loader in (self.test_loader, self.val_loader):
+            if loader is not None:
+                loader.dataset.transform = self.test_transform
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """Where features and weights are kept for other runs; None where the config names no folder."""
+        if self.cfg.FEATURES.DIR:
+            return Path(self.cfg.FEATURES.DIR)
+        return Path(self.cfg.OUTPUT_DIR).parent / "features" if self.cfg.OUTPUT_DIR else None
+
     def build_model(self) -> None:
         cfg = self.cfg
-        model = load_clip(cfg.MODEL.BACKBONE.NAME)
-        check_input_size(cfg.INPUT.SIZE, model)
-        self.precision = Precision(self.options.PREC, self.device)
-        self.precision.store(model)
-        self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
-        self.clip = model.to(self.device)
-        self.text_encoder = TextEncoder(self.clip, cfg.TRAINER.TEXT_CHUNK)
+        skipped = initial_draws(self.clip)
+        self.clip.to(self.device)
+        self.text_encoder = text_encoder(self.clip.text, cfg.TRAINER.TEXT_CHUNK)
 
         self.tasks: tuple[Task, ...] = tasks_of(self.dm.dataset)
         self.classnames = [name for task in self.tasks for name in task.classnames]
         counts = torch.tensor([len(task.classnames) for task in self.tasks])
         self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
 
+        skip_draws(skipped)
         self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
         distributed.copy_from_first_rank(self.prompts)  # without a seed each process has drawn its own
         if cfg.MODEL.INIT_WEIGHTS:
@@ -100,11 +117,11 @@ class PromptTrainer(Loop):
     def use_feature_cache(self) -> None:
         """Let evaluation, and with FEATURES.TRAIN_VIEWS training, read features of the image tower from a cache."""
         options = self.cfg.FEATURES
-        cache = FeatureCache(options.DIR or Path(self.cfg.OUTPUT_DIR).parent / "features")
+        cache = FeatureCache(self.cache_folder or "features")
         key = {"features": self.feature_kind, "precision": self.precision.name, "device": self.device.type}
         test_cache = options.TEST_CACHE and self.frozen_image_tower
         if test_cache or options.TRAIN_VIEWS:
-            key["tower"] = digest_of(self.clip.visual)
+            key["tower"] = self.clip.image_digest
         self.caching = self._encode_batch, cache, key
         for name in ("test_loader", "val_loader"):
             loader = getattr(self, name)
@@ -139,7 +156,7 @@ class PromptTrainer(Loop):
         with torch.autocast(self.device.type, enabled=False):
             image_features = F.normalize(image_features.float(), dim=-1)
             text_features = F.normalize(text_features.float(), dim=-1)
-            return self.clip.logit_scale.exp() * image_features @ text_features.T
+            return self.clip.with_bias(self.clip.logit_scale.exp() * image_features @ text_features.T)
 
     def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
         """Logits (B, R) of the classes `rows`; with `task` (B,) only those of a sample's own task need be right."""

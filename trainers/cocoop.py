@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .base import PromptTrainer
 from .modules.prompts import Context, PromptTemplate
 
@@ -23,7 +23,7 @@ class ConditionalContext(Context):
 
     def __init__(self, n_context: int, model: CLIP, words: str) -> None:
         super().__init__(n_context, model, words=words)
-        n_features = model.text_projection.shape[1]
+        n_features = model.embed_dim
         hidden = max(1, n_features // 16)
         layers = OrderedDict(
             linear1=nn.Linear(n_features, hidden),
@@ -88,4 +88,4 @@ class CoCoOp(PromptTrainer):
         images, group = image.unique(return_inverse=True)
         prefix, suffix, lengths = self.template(context[images], group, label)
         features = self.text_encoder(prefix, suffix, lengths, group).float()  # (P, E)
-        return self.clip.logit_scale.exp() * F.cosine_similarity(x[image], features, dim=-1)
+        return self.clip.with_bias(self.clip.logit_scale.exp() * F.cosine_similarity(x[image], features, dim=-1))

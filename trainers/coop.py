@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .base import PromptTrainer
 from .modules.prompts import Context, PromptTemplate
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from dassl.data.data_manager import build_data_loader
-from dassl.data.transforms import build_transform
 from torch import Tensor, nn
 
 from .base import PromptTrainer
@@ -51,7 +50,7 @@ class FittedTrainer(PromptTrainer):
             sampler_type="SequentialSampler",
             data_source=items,
             batch_size=self.cfg.DATALOADER.TEST.BATCH_SIZE,
-            tfm=build_transform(self.cfg, is_train=False),
+            tfm=self.test_transform,
             is_train=False,
         )
         loader = FeatureLoader(loader, *self.caching) if self.cfg.FEATURES.TEST_CACHE else distributed.part_of(loader)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .coop import CoOp
 from .modules.losses import knowledge_distance
 from .modules.prompts import Context

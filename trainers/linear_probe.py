@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .fitted import Classifier, FittedTrainer
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class LinearProbe(FittedTrainer):
             raise ValueError(f"TRAINER.LINEARPROBE.C: {cfg.TRAINER.LINEARPROBE.C} is negative; 0 searches it")
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
-        weight = torch.zeros(len(self.classnames), model.text_projection.shape[1] + 1)  # (C, E + 1), the bias last
+        weight = torch.zeros(len(self.classnames), model.embed_dim + 1)  # (C, E + 1), the bias last
         return Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:

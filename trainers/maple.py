@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from clip import clip
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
+from .backbones.tokenizers import Tokenizer
 from .base import PromptTrainer
 from .modules.prompts import Context, PromptTemplate, clean
-from .modules.text_encoder import TextEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -36,23 +35,6 @@ class MultiModalPrompts(nn.Module):
     def image_prompts(self) -> list[Tensor]:
         """F_k(P_k) (M, W) of each of the J layers (3.2.3)."""
         return [couple(prompt) for couple, prompt in zip(self.couplings, [self.ctx, *self.deep])]
-
-
-class DeepTextEncoder(TextEncoder):
-    """The text encoder with new context tokens in each of the first layers.
-
-    The replaced tokens are part of the prefix, so all class prompts share them.
-    """
-
-    def __init__(self, model: CLIP, prompts: MultiModalPrompts, chunk: int) -> None:
-        super().__init__(model, chunk)
-        self.prompts = prompts
-
-    def enter_layer(self, layer: int, x: Tensor) -> Tensor:
-        if not 0 < layer <= len(self.prompts.deep):
-            return x
-        deep = self.prompts.deep[layer - 1]  # what the layer before made of the prompts is dropped (3.2.1)
-        return torch.cat([x[:, : -len(deep)], deep.expand(len(x), -1, -1)], dim=1)
 
 
 @TRAINER_REGISTRY.register()
@@ -85,21 +67,22 @@ class MaPLe(PromptTrainer):
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
         options = self.options
-        if not hasattr(model.visual, "transformer"):
+        if model.visual.no_prompts:
             raise ValueError(
-                f"MODEL.BACKBONE.NAME: {self.cfg.MODEL.BACKBONE.NAME} is a ResNet, but MaPLe's image prompts are "
-                "tokens of a ViT; use ViT-B/32, ViT-B/16 or ViT-L/14, or a method with text prompts alone, such as CoOp"
+                f"MODEL.BACKBONE.NAME: MaPLe's image prompts are tokens of a ViT, and the image tower of "
+                f"{self.cfg.MODEL.BACKBONE.NAME} takes none: {model.visual.no_prompts}; use a ViT of OpenAI's or of "
+                "transformers', or a method with text prompts alone, such as CoOp"
             )
-        layers = min(len(model.transformer.resblocks), len(model.visual.transformer.resblocks))
+        layers = min(len(model.text.blocks), model.visual.prompt_layers)
         depth = min(options.DEPTH, layers)
         if depth < options.DEPTH:
             logger.warning("TRAINER.MAPLE.DEPTH is %d, but this CLIP has towers of %d layers", options.DEPTH, layers)
-        learned, frozen = split_words(options.CTX_INIT, options.N_CTX)
+        learned, frozen = split_words(options.CTX_INIT, options.N_CTX, model.tokenizer)
         context = Context(options.N_CTX, model, words=learned)
         names = [f"{frozen} {name}".strip() for name in self.classnames]
         self.template = PromptTemplate(names, options.N_CTX, model)
-        prompts = MultiModalPrompts(context, depth, model.visual.conv1.out_channels)
-        self.text_encoder = DeepTextEncoder(model, prompts, self.text_encoder.chunk)
+        prompts = MultiModalPrompts(context, depth, model.visual.prompt_width)
+        self.text_encoder.deep_prompts = prompts.deep  # (3.2.1)
         return prompts
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
@@ -109,25 +92,16 @@ class MaPLe(PromptTrainer):
         return self.text_encoder(prefix, suffix, lengths, group)
 
     def encode_image(self, image: Tensor) -> Tensor:
-        visual = self.clip.visual
-        x = visual.conv1(image.type(self.clip.dtype)).flatten(2).transpose(1, 2)  # (B, L, W)
-        prompts = [prompt.to(x.dtype).expand(len(x), -1, -1) for prompt in self.prompts.image_prompts()]  # (B, M, W)
-        cls = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-        x = torch.cat([cls, x], dim=1) + visual.positional_embedding.to(x.dtype)
-        x = visual.ln_pre(torch.cat([x, prompts[0]], dim=1)).transpose(0, 1)  # (1 + L + M, B, W)
-        for i, block in enumerate(visual.transformer.resblocks):
-            if 0 < i < len(prompts):  # deep vision prompting (3.2.2)
-                x = torch.cat([x[: -prompts[i].shape[1]], prompts[i].transpose(0, 1)])
-            x = block(x)
-        return visual.ln_post(x[0]) @ visual.proj  # (B, E)
+        """Deep vision prompting (3.2.2)."""
+        return self.clip.visual(image, self.prompts.image_prompts())  # (B, E)
 
 
-def split_words(words: str, count: int) -> tuple[str, str]:
+def split_words(words: str, count: int, tokenizer: Tokenizer) -> tuple[str, str]:
     """The first `count` tokens of `words`, and the rest. Raises ValueError where there are fewer."""
-    tokens = clip._tokenizer.encode(clean(words))
+    tokens = tokenizer.encode(clean(words))
     if words and len(tokens) < count:
         raise ValueError(
             f"TRAINER.MAPLE.N_CTX: {count} is more than the {len(tokens)} tokens of CTX_INIT {words!r}; write more "
             "words, or none for a random start"
         )
-    return clip._tokenizer.decode(tokens[:count]).strip(), clip._tokenizer.decode(tokens[count:]).strip()
+    return tokenizer.decode(tokens[:count]).strip(), tokenizer.decode(tokens[count:]).strip()

@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .base import PromptTrainer
-from .modules.local_features import local_features
 from .modules.losses import sinkhorn
 from .modules.prompts import Context, PromptTemplate
 
@@ -65,13 +64,19 @@ class PLOT(PromptTrainer):
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
         options = self.options
+        if model.visual.no_local_features:
+            raise ValueError(
+                f"MODEL.BACKBONE.NAME: PLOT matches prompts to the features of an image's regions, and "
+                f"{self.cfg.MODEL.BACKBONE.NAME} gives none: {model.visual.no_local_features}; use a ResNet or a ViT "
+                "with a class token, or a method with global features, such as CoOp"
+            )
         context = Context(options.N_CTX, model, options.N, options.CTX_INIT)  # (N, M, D)
         self.template = PromptTemplate(self.classnames, context.n_context, model, options.CLASS_TOKEN_POSITION)
         return context
 
     def encode_image(self, image: Tensor) -> Tensor:
         """(B, L, E): the features of the image's regions."""
-        return local_features(self.clip, image)
+        return self.clip.visual.local_features(image)
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         """(R, N, E): each class in each of the N contexts."""
@@ -101,4 +106,4 @@ class PLOT(PromptTrainer):
             prompts = F.normalize(text_features.float(), dim=-1)  # (R, N, E)
             similarity = torch.einsum("ble,rne->brln", local, prompts)
             plan = sinkhorn(similarity, options.EPS, options.THRESH, options.MAX_ITER)  # T*
-            return self.clip.logit_scale.exp() * (plan * similarity).sum((-2, -1))  # (B, R)
+            return self.clip.with_bias(self.clip.logit_scale.exp() * (plan * similarity).sum((-2, -1)))  # (B, R)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .coop import CoOp
 from .modules.distributed import sum_over_ranks
 from .modules.losses import distillation_loss, project_conflicting, within_task

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .fitted import Classifier, FittedTrainer
 from .modules.losses import multitask_cross_entropy
 
@@ -37,7 +37,7 @@ class ProtoNet(FittedTrainer):
         return "fine-tuned" if self.options.FINE_TUNED else "fixed"
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
-        prompts = Classifier(torch.zeros(len(self.classnames), model.text_projection.shape[1]), self.classnames)
+        prompts = Classifier(torch.zeros(len(self.classnames), model.embed_dim), self.classnames)
         log_scale = model.logit_scale.detach().float().clone()
         if self.options.FINE_TUNED:
             prompts.log_scale = nn.Parameter(log_scale)

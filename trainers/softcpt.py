@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .base import PromptTrainer
 from .modules import distributed
 from .modules.checkpoints import register_owners
@@ -66,7 +66,7 @@ class SoftContextSharing(nn.Module):
         classnames = [name for task in tasks for name in task.classnames]
         names = [task.name for task in tasks]
         self.encoder = encoder
-        n_features, width = model.text_projection.shape[1], model.token_embedding.embedding_dim
+        n_features, width = model.embed_dim, model.text.width
         self.task_branch = options.META_NET != "lincls"
         if options.TASK_FEATURES == "learned":
             self.task_features = nn.Parameter(0.02 * torch.randn(len(tasks), n_features))  # (T, E)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .base import PromptTrainer
 from .modules.checkpoints import register_owners
 from .modules.templates import check_template, class_sentences, encode_sentences

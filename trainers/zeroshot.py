@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from datasets.multitask import Task
 
+from .backbones import CLIP
 from .base import PromptTrainer
 from .modules.templates import ENSEMBLE, class_sentences, encode_sentences
 

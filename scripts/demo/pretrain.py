@@ -123,6 +123,7 @@ def save(path: Path, model: CLIP, words: Words, meta: dict) -> None:
         arrays[key] = value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
     arrays["token_rows"] = arrays.pop("token_embedding.weight")
     arrays["token_ids"] = np.array(words.ids)
+    arrays["activation"] = np.array("quickgelu")
     arrays["meta"] = np.array(json.dumps(meta))
     part = path.with_suffix(".part.npz")
     np.savez_compressed(part, **arrays)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .distributed import from_first_rank, gather_parts, part_of, rank, share
@@ -83,15 +83,6 @@ class FeatureCache:
 
 def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
     return len(shape) >= len(expected) and all(e in (-1, s) for s, e in zip(shape, expected))
-
-
-def digest_of(module: nn.Module) -> str:
-    """A digest of a module's weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def image_list(items: Sequence[Any]) -> str:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import torch
-from clip.model import CLIP
-
-from .clip_model import store_in_half
 
 PRECISIONS = ("fp32", "amp", "fp16", "bf16")
 
@@ -15,6 +12,8 @@ class Precision:
     frozen towers stored in it. Learned parameters are fp32 in all of them.
 
     Attributes:
+        half: the type of autocast, None for fp32.
+        stored: the type in which the frozen towers are stored, None for fp32.
         scaler: the gradient scaler that fp16 needs on a GPU, whose small gradients underflow; else None.
     """
 
@@ -22,13 +21,9 @@ class Precision:
         amp = torch.float16 if device.type == "cuda" else torch.bfloat16
         self.name, self.device = name, device
         self.half = {"fp32": None, "amp": amp, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
+        self.stored = self.half if name in ("fp16", "bf16") else None
         scaled = self.half == torch.float16 and device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type) if scaled else None
-
-    def store(self, model: CLIP) -> None:
-        """Keep the towers' weights as this precision has them."""
-        if self.name in ("fp16", "bf16"):
-            store_in_half(model, self.half)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)

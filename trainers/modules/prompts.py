@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from clip import clip
-from clip.model import CLIP
 from torch import Tensor, nn
+
+from trainers.backbones import CLIP
 
 from .checkpoints import register_owners
 
@@ -17,10 +17,11 @@ POSITIONS = ("end", "middle", "front")
 class PromptTemplate(nn.Module):
     """The frozen part of the prompts of R names, around a context of M learnable tokens.
 
-    A prompt is split where the causal text tower allows it: everything before the name, `[SOS]` and the first context
+    A prompt is split where a causal text tower allows it: everything before the name, `[SOS]` and the first context
     tokens, is a *prefix* that all names with the same context share; the name, the remaining context tokens, the full
     stop and `[EOS]` are its *suffix*. With the name at the "end" the whole context is prefix, in the "middle" its first
-    half (rounded down), at the "front" nothing of it.
+    half (rounded down), at the "front" nothing of it. Where the features depend on the padding it belongs to the
+    suffix.
 
     Names are tokenised as in CoOp: underscores are spaces, and a full stop follows directly.
 
@@ -32,7 +33,7 @@ class PromptTemplate(nn.Module):
         stop: what follows the name.
 
     Raises:
-        ValueError: an unknown position, or a prompt longer than the tower's context (77 tokens), naming the name.
+        ValueError: an unknown position, or a prompt longer than the tower's context, naming the name.
     """
 
     def __init__(
@@ -44,27 +45,33 @@ class PromptTemplate(nn.Module):
         self.n_before = {"end": n_context, "middle": n_context // 2, "front": 0}[position]
         n_after = n_context - self.n_before
 
-        sos, eos = (clip._tokenizer.encoder[f"<|{word}oftext|>"] for word in ("start", "end"))
-        tokens = [clip._tokenizer.encode(clean(name) + stop) + [eos] for name in names]
-        longest = max(map(len, tokens))
+        tokenizer, tower = model.tokenizer, model.text
+        tokens = [tokenizer.encode(clean(name) + stop) + tokenizer.eos for name in names]
+        room = tower.context_length - len(tokenizer.sos) - n_context
         for name, row in zip(names, tokens):
-            if 1 + n_context + len(row) > model.context_length:
+            if len(row) > room:
                 raise ValueError(
-                    f"the prompt of {name!r} has {1 + n_context + len(row)} tokens with {n_context} context tokens, "
-                    f"more than CLIP's {model.context_length}: shorten the name or N_CTX"
+                    f"the prompt of {name!r} has {tower.context_length - room + len(row)} tokens with {n_context} "
+                    f"context tokens, more than CLIP's {tower.context_length}: shorten the name or N_CTX"
                 )
+        lengths = [len(row) + n_after for row in tokens]
+        if tower.padded:
+            tokens = [row + [tokenizer.pad] * (room - len(row)) for row in tokens]
+        if tower.pooling == "last":
+            lengths = [room + n_after] * len(tokens)
+        longest = max(map(len, tokens))
         # Position s of a suffix takes entry index[s] of [suffix tokens (longest) | context tokens after the name].
         index = torch.zeros(len(names), longest + n_after, dtype=torch.long)
         for r, (name, row) in enumerate(zip(names, tokens)):
-            n_name = len(clip._tokenizer.encode(clean(name)))
+            n_name = len(tokenizer.encode(clean(name)))
             order = [*range(n_name), *range(longest, longest + n_after), *range(n_name, len(row))]
             index[r, : len(order)] = torch.tensor(order)
 
         padded = torch.tensor([row + [0] * (longest - len(row)) for row in tokens])
-        lengths = torch.tensor([len(row) + n_after for row in tokens])
-        weight = model.token_embedding.weight
+        lengths = torch.tensor(lengths)
+        weight = tower.token_embedding.weight
         # Not persistent: a checkpoint that carried its class names' tokens would overwrite those of other classes.
-        self.register_buffer("sos", weight[[sos]], persistent=False)  # (1, D)
+        self.register_buffer("sos", weight[tokenizer.sos], persistent=False)  # (1, D), or (0, D)
         self.register_buffer("tokens", weight[padded.to(weight.device)], persistent=False)  # (R, longest, D)
         self.register_buffer("index", index.to(weight.device), persistent=False)  # (R, S)
         self.register_buffer("lengths", lengths.to(weight.device), persistent=False)  # (R,)
@@ -78,7 +85,8 @@ class PromptTemplate(nn.Module):
             rows: (R,) which names; None for all.
 
         Returns:
-            prefix (G, 1 + M_before, D), suffix (R, S, D), lengths (R,) of the suffixes, their last token being [EOS].
+            prefix (G, 1 + M_before, D), suffix (R, S, D), lengths (R,) of the suffixes, up to the token whose feature
+            counts, which is [EOS] in most towers.
         """
         tokens, index, lengths = self.tokens, self.index, self.lengths
         if rows is not None:
@@ -111,14 +119,15 @@ class Context(nn.Module):
     ) -> None:
         super().__init__()
         if words:
-            ids = torch.tensor(clip._tokenizer.encode(clean(words)), device=model.token_embedding.weight.device)
-            start = model.token_embedding(ids).detach().clone()  # (M, D)
+            embedding = model.text.token_embedding
+            ids = torch.tensor(model.tokenizer.encode(clean(words)), device=embedding.weight.device)
+            start = embedding(ids).detach().clone()  # (M, D)
             if pad and len(start) > n_context:
                 raise ValueError(f"CTX_INIT: {words!r} has {len(start)} tokens, more than N_CTX {n_context}")
             if pad:
                 start = torch.cat([start.new_zeros(n_context - len(start), start.shape[1]), start])
         else:
-            start = torch.empty(n_context, model.token_embedding.embedding_dim)
+            start = torch.empty(n_context, model.text.width)
         if rows is not None and not isinstance(rows, int):
             register_owners(self, rows)
             rows = len(rows)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from clip.model import CLIP
 from torch import Tensor
 
 from datasets.multitask import Task
+from trainers.backbones import CLIP
 
 from .prompts import PromptTemplate, clean
 from .text_encoder import TextEncoder

@@ -1,41 +1,53 @@
-"""CLIP's text tower over prompts that share their beginnings."""
+"""Prompts through a text tower: what prompts share is computed once where the tower is causal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from clip.model import CLIP
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from trainers.backbones.layers import Block
+from trainers.backbones.text import TextTower
+
+logger = logging.getLogger(__name__)
+
+PLAIN_CHUNK = 128  # rows of the whole context that are as large as 2048 suffixes of a few tokens
 CPU_SLICE = 128  # rows whose activations stay in a CPU's cache: at 1191 classes a third faster than all at once
 Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the prefixes in every layer
 
 
 class TextEncoder:
-    """Encodes prompts given as (prefix of a group, suffix of a row) with the frozen weights of `model`, exactly.
+    """Encodes prompts given as (prefix of a group, suffix of a row) with the frozen weights of a text tower, exactly.
 
-    The tower is causal and a prompt's feature is read at [EOS]. So nothing after [EOS] is ever computed, and the hidden
-    states of a prefix do not depend on what follows: each prefix runs through the tower once, and the suffixes attend
-    to their group's keys and values in every layer. Tokens of suffixes of all lengths are packed side by side for the
-    matrix products, and stand padded for the attention alone, which takes about 1 % of the arithmetic.
+    A causal tower reads a prompt's feature at its last token. So nothing after that token is ever computed, and the
+    hidden states of a prefix do not depend on what follows: each prefix runs through the tower once, and the suffixes
+    attend to their group's keys and values in every layer. Tokens of suffixes of all lengths are packed side by side
+    for the matrix products, and stand padded for the attention alone, which takes about 1 % of the arithmetic.
+
+    In a tower with a full mask every token depends on every other: nothing is shared, and the prompts, padded to the
+    whole context, take the plain way (`PlainTextEncoder`). `text_encoder` chooses.
 
     Args:
-        model: a CLIP of the `clip` package; its weights are used as they are.
+        tower: the text tower; its weights are used as they are.
         chunk: rows encoded at a time. Above it, each chunk's activations are recomputed in the backward pass, so that
             memory does not grow with the number of rows.
+
+    Attributes:
+        deep_prompts: (M, D) each: the i-th takes the place of the last M tokens of the prefix before layer i + 1.
     """
 
-    def __init__(self, model: CLIP, chunk: int = 2048) -> None:
-        self.blocks = model.transformer.resblocks
-        self.heads = self.blocks[0].attn.num_heads
-        self.position = model.positional_embedding  # (77, D)
-        self.ln_final = model.ln_final
-        self.projection = model.text_projection  # (D, E)
+    def __init__(self, tower: TextTower, chunk: int = 2048) -> None:
+        self.tower = tower
+        self.blocks = tower.blocks
+        self.heads = self.blocks[0].attn.heads
+        self.position = tower.positional_embedding  # (77, D)
         self.chunk = chunk
+        self.deep_prompts: Sequence[Tensor] = ()
 
     def __call__(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
         """Features (R, E), not normalised.
@@ -68,13 +80,16 @@ class TextEncoder:
             memory.append((k, v))
             if not last:
                 out = _attention(*q, k, v, is_causal=True)
-                x = x + block.attn.out_proj(out.transpose(1, 2).flatten(2))
-                x = x + _mlp(block, x)
+                x = x + block.ls_1(block.attn.out_proj(out.transpose(1, 2).flatten(2)))
+                x = x + block.ls_2(block.mlp(block.ln_2(x)))
         return memory
 
     def enter_layer(self, layer: int, x: Tensor) -> Tensor:
-        """The prefixes' hidden states (G, P, D) before a layer; prompts of deeper layers replace some."""
-        return x
+        """The prefixes' hidden states (G, P, D) before a layer."""
+        if not 0 < layer <= len(self.deep_prompts):
+            return x
+        deep = self.deep_prompts[layer - 1]  # what the layer before made of these tokens is dropped
+        return torch.cat([x[:, : -len(deep)], deep.expand(len(x), -1, -1)], dim=1)
 
     def encode_suffix(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
         """Features (R, E) of suffixes (R, S, D) that follow their group's prefix."""
@@ -106,14 +121,40 @@ class TextEncoder:
                 mask = visible[lengths - 1].view(-1, 1, 1, n_prefix + n)
                 out = _attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
                 x = x.index_select(0, at.end)
-            x = x + block.attn.out_proj(out)
-            x = x + _mlp(block, x)
-        return self.ln_final(x) @ self.projection  # (R, E)
+            x = x + block.ls_1(block.attn.out_proj(out))
+            x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        return self.tower.project(x)  # (R, E)
 
     def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """n tensors (N, H, L, D/H) of (N, L, n D): queries, keys, values."""
-        width = self.projection.shape[0]
+        width = self.tower.width
         return x.unflatten(-1, (x.shape[-1] // width, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class PlainTextEncoder(TextEncoder):
+    """Encodes prompts by the plain way, for towers where what stands behind a token changes its hidden states."""
+
+    def encode_prefix(self, prefix: Tensor) -> Tensor:
+        return prefix
+
+    def encode_suffix(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
+        count = prefix.shape[1]
+
+        def enter_layer(layer: int, x: Tensor) -> Tensor:
+            if not 0 < layer <= len(self.deep_prompts):
+                return x
+            return torch.cat([self.enter_layer(layer, x[:, :count]), x[:, count:]], dim=1)
+
+        x = torch.cat([prefix[group], suffix], dim=1)  # (R, L, D)
+        return self.tower.encode(x, count + lengths, enter_layer)
+
+
+def text_encoder(tower: TextTower, chunk: int) -> TextEncoder:
+    """The encoder for a tower, exact in either case."""
+    if tower.mask == "causal":
+        return TextEncoder(tower, chunk)
+    logger.info("The text tower has a full mask: prompts share no prefix and are padded to %d", tower.context_length)
+    return PlainTextEncoder(tower, min(chunk, PLAIN_CHUNK))
 
 
 class Packing(NamedTuple):
@@ -168,22 +209,6 @@ def _sum(grad: Tensor, index: Tensor, count: int) -> Tensor:
     return (indicator @ grad.flatten(1)).view(count, *grad.shape[1:])
 
 
-class QuickGELU(torch.autograd.Function):
-    """x sigmoid(1.702 x), which keeps x alone for the backward pass instead of x and its sigmoid."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return (1.702 * x).sigmoid_().mul_(x)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        s = (1.702 * x).sigmoid_()
-        # d/dx = s (1 + 1.702 x (1 - s))
-        return (1 - s).mul_(x).mul_(1.702).add_(1).mul_(s).mul_(grad)
-
-
 def _attention(q: Tensor, k: Tensor, v: Tensor, **mask) -> Tensor:
     """Attention of (N, H, L, D/H); on a CPU in fp32, since its backward pass in bf16 is ten times slower there."""
     if q.device.type == "cpu" and q.dtype != torch.float32:
@@ -192,12 +217,8 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, **mask) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, **mask)
 
 
-def _project(block: nn.Module, h: Tensor, what: str) -> Tensor:
+def _project(block: Block, h: Tensor, what: str) -> Tensor:
     """(..., n D) of h (..., D): the queries ("q"), the keys and values ("kv") or all three ("qkv") side by side."""
     width = h.shape[-1]
     part = {"q": slice(0, width), "kv": slice(width, None), "qkv": slice(None)}[what]
     return F.linear(h, block.attn.in_proj_weight[part], block.attn.in_proj_bias[part])
-
-
-def _mlp(block: nn.Module, x: Tensor) -> Tensor:
-    return block.mlp.c_proj(QuickGELU.apply(block.mlp.c_fc(block.ln_2(x))))

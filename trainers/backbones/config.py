@@ -1,0 +1,148 @@
+"""What describes a CLIP beside its weights. The families fill these in; all else reads them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """A stack of pre-norm residual attention blocks."""
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    activation: str  # a key of layers.ACTIVATIONS
+    eps: float = 1e-5  # of the layer norms
+    layer_scale: bool = False  # a learned scale on what each block adds
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text tower.
+
+    Attributes:
+        mask: "causal", or "full" where every token attends to every other, padding included.
+        pooling: the token whose feature counts: "eos" the first [EOS], "last" the last of the context, "first".
+        projection: "linear", "bias" (linear with a bias), or "none".
+    """
+
+    transformer: Transformer
+    context_length: int
+    vocabulary: int
+    embed_dim: int
+    mask: str = "causal"
+    pooling: str = "eos"
+    projection: str = "linear"
+
+
+@dataclass(frozen=True)
+class ViT:
+    """A vision transformer.
+
+    Attributes:
+        pool: "token" reads the class token, "mean" the mean of the patches, "attention" a learned query over the
+            patches (SigLIP's head).
+        norm_first: the last layer norm comes before pooling, not after it.
+        projection: a matrix to the embedding; False where the pooled feature is the embedding.
+    """
+
+    transformer: Transformer
+    image_size: tuple[int, int]
+    patch_size: tuple[int, int]
+    embed_dim: int
+    class_token: bool = True
+    patch_bias: bool = False
+    pre_norm: bool = True
+    pool: str = "token"
+    norm_first: bool = False
+    projection: bool = True
+    kind: str = "vit"
+
+
+@dataclass(frozen=True)
+class ResNet:
+    """OpenAI's modified ResNet with an attention pool."""
+
+    layers: tuple[int, ...]
+    width: int
+    heads: int
+    image_size: tuple[int, int]
+    embed_dim: int
+    kind: str = "resnet"
+
+
+@dataclass(frozen=True)
+class OpenClipTower:
+    """An image tower that open_clip builds, most of them timm's: its `vision_cfg` and what else it is built from."""
+
+    vision_cfg: dict[str, Any]
+    quick_gelu: bool
+    image_size: tuple[int, int]
+    embed_dim: int
+    kind: str = "open_clip"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images were shown to a CLIP in its training.
+
+    Attributes:
+        size: height and width in pixels.
+        mean, std: of each channel, for pixels in [0, 1].
+        interpolation: "bicubic", "bilinear" or "nearest".
+        resize: "shortest" brings the shorter edge to the size and crops the centre, "squash" changes the aspect ratio.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...] = OPENAI_MEAN
+    std: tuple[float, ...] = OPENAI_STD
+    interpolation: str = "bicubic"
+    resize: str = "shortest"
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """A CLIP but for its weights.
+
+    Attributes:
+        family: "OpenAI", "open_clip" or "transformers".
+        tokenizer: what `tokenizers.build` makes the tokenizer of.
+        bias: the logits have a learned bias, as those of models trained by the sigmoid loss.
+    """
+
+    family: str
+    image: ViT | ResNet | OpenClipTower
+    text: Text
+    preprocessing: Preprocessing
+    tokenizer: dict[str, Any] = field(default_factory=lambda: {"kind": "clip"})
+    bias: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ClipConfig:
+        """The inverse of `to_dict`, also after a round trip through JSON."""
+        image, text = dict(values["image"]), dict(values["text"])
+        kind = {"vit": ViT, "resnet": ResNet, "open_clip": OpenClipTower}[image["kind"]]
+        if "transformer" in image:
+            image["transformer"] = Transformer(**image["transformer"])
+        text["transformer"] = Transformer(**text["transformer"])
+        return cls(
+            **{
+                **values,
+                "image": kind(**_tuples(image)),
+                "text": Text(**text),
+                "preprocessing": Preprocessing(**_tuples(values["preprocessing"])),
+            }
+        )
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -1,0 +1,168 @@
+"""Image towers: one interface over OpenAI's ResNet, vision transformers, and whatever open_clip builds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from clip.model import ModifiedResNet
+from torch import Tensor, nn
+
+from . import config
+from .layers import AttentionPool, LayerNorm, blocks
+
+
+class ImageTower(nn.Module):
+    """Images (B, 3, H, W) to features.
+
+    Attributes:
+        prompt_width, prompt_layers: width of the tokens and number of layers that `forward` takes prompts for.
+        no_prompts: why it takes none, "" if it does.
+        no_local_features: why it has none, "" if it has.
+    """
+
+    prompt_width = prompt_layers = 0
+    no_prompts = no_local_features = ""
+
+    def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+        """Features (B, E), not normalised.
+
+        Args:
+            prompts: (M, W) each, tokens beside the patches: the first before the first layer, the i-th in the place
+                of what layer i - 1 made of the ones before.
+        """
+        raise NotImplementedError
+
+    def local_features(self, image: Tensor) -> Tensor:
+        """(B, L, E): a feature for each cell of the tower's last grid, not normalised."""
+        raise NotImplementedError
+
+
+class VisionTransformer(ImageTower):
+    """A vision transformer as `config.ViT` describes it."""
+
+    def __init__(self, options: config.ViT) -> None:
+        super().__init__()
+        width, eps = options.transformer.width, options.transformer.eps
+        rows, columns = (size // patch for size, patch in zip(options.image_size, options.patch_size))
+        self.options = options
+        self.conv1 = nn.Conv2d(3, width, options.patch_size, options.patch_size, bias=options.patch_bias)
+        if options.class_token:
+            self.class_embedding = nn.Parameter(torch.empty(width))
+        self.positional_embedding = nn.Parameter(torch.empty(options.class_token + rows * columns, width))
+        self.ln_pre = LayerNorm(width, eps) if options.pre_norm else nn.Identity()
+        self.blocks = blocks(options.transformer)
+        self.ln_post = LayerNorm(width, eps)
+        if options.pool == "attention":
+            self.pool = AttentionPool(options.transformer)
+        self.projection = nn.Parameter(torch.empty(width, options.embed_dim)) if options.projection else None
+        self.prompt_width, self.prompt_layers = width, options.transformer.layers
+        if options.pool != "token":
+            self.no_local_features = f"its features are pooled by {options.pool}, so its patches have none of their own"
+
+    def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+        return self._project(self._pool(self._tokens(image, prompts)))
+
+    def local_features(self, image: Tensor) -> Tensor:
+        """The patches, projected as the class token is."""
+        return self._project(self.ln_post(self._tokens(image)[:, 1:]))
+
+    def _tokens(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+        """(B, 1 + L, W), the class token first where there is one; prompts are left out."""
+        x = self.conv1(image.type(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, L, W)
+        if self.options.class_token:
+            x = torch.cat([self.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
+        x = x + self.positional_embedding.to(x.dtype)
+        count = x.shape[1]
+        prompts = [prompt.to(x.dtype).expand(len(x), -1, -1) for prompt in prompts]  # (B, M, W)
+        x = self.ln_pre(torch.cat([x, *prompts[:1]], dim=1) if prompts else x)
+        for i, block in enumerate(self.blocks):
+            if 0 < i < len(prompts):
+                x = torch.cat([x[:, :count], prompts[i]], dim=1)
+            x = block(x)
+        return x[:, :count]
+
+    def _pool(self, x: Tensor) -> Tensor:
+        """(B, W)"""
+        if self.options.pool == "attention":
+            return self.pool(self.ln_post(x))
+        if self.options.pool == "token":  # the norm of one token is the same before and after it is taken
+            return self.ln_post(x[:, 0])
+        x = self.ln_post(x) if self.options.norm_first else x
+        x = x[:, self.options.class_token :].mean(1)
+        return x if self.options.norm_first else self.ln_post(x)
+
+    def _project(self, x: Tensor) -> Tensor:
+        return x if self.projection is None else x @ self.projection
+
+
+class ResNet(ModifiedResNet, ImageTower):
+    """OpenAI's ResNet, of the clip package."""
+
+    no_prompts = "it is a ResNet"
+
+    def __init__(self, options: config.ResNet) -> None:
+        super().__init__(options.layers, options.embed_dim, options.heads, options.image_size[0], options.width)
+
+    def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+        return super().forward(image)
+
+    def local_features(self, image: Tensor) -> Tensor:
+        """Every cell queries the attention pool, as the mean does for the global feature (PLOT)."""
+        taken = []
+        hook = self.attnpool.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
+        try:
+            super().forward(image)
+        finally:
+            hook.remove()
+        return attention_pool(self.attnpool, taken[0])[:, 1:]
+
+
+def attention_pool(pool: nn.Module, grid: Tensor) -> Tensor:
+    """(B, 1 + L, E): CLIP's attention pool over grid (B, W, h, w) with every token as a query, the mean token first."""
+    x = grid.flatten(2).transpose(1, 2)  # (B, L, W)
+    x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)
+    x = x + pool.positional_embedding.to(x.dtype)
+    q, k, v = (
+        layer(x).unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
+        for layer in (pool.q_proj, pool.k_proj, pool.v_proj)
+    )  # (B, heads, 1 + L, W / heads)
+    x = F.scaled_dot_product_attention(q, k, v)
+    return pool.c_proj(x.transpose(1, 2).flatten(2))
+
+
+class OpenClipTower(ImageTower):
+    """An image tower of open_clip's, called as it is. Of timm's transformers that read the class token (EVA and others)
+    the patches' features go through the same head."""
+
+    def __init__(self, options: config.OpenClipTower, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+        trunk = getattr(tower, "trunk", None)
+        name = type(tower if trunk is None else trunk).__name__
+        self.no_prompts = f"it is open_clip's {name}, whose layers are not this project's"
+        reads_token = trunk is not None and getattr(trunk, "global_pool", "") == "token"
+        if not reads_token or getattr(trunk, "num_prefix_tokens", 0) != 1:
+            self.no_local_features = f"it is open_clip's {name}, whose features are not read at a class token"
+
+    def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+        return self.tower(image.type(next(self.tower.parameters()).dtype))
+
+    def local_features(self, image: Tensor) -> Tensor:
+        trunk = self.tower.trunk
+        tokens = trunk.forward_features(image.type(next(self.tower.parameters()).dtype))[:, 1:]  # (B, L, W)
+        pooled = trunk.forward_head(tokens.flatten(0, 1).unsqueeze(1))  # each patch in the class token's place
+        return self.tower.head(pooled).unflatten(0, tokens.shape[:2])
+
+
+def build_image_tower(options: config.ViT | config.ResNet | config.OpenClipTower) -> ImageTower:
+    """The tower of a config, its weights not yet set."""
+    if isinstance(options, config.ViT):
+        return VisionTransformer(options)
+    if isinstance(options, config.ResNet):
+        return ResNet(options)
+    from .open_clip_models import build_tower
+
+    with torch.device("cpu"):  # it may have tables beside its weights
+        return OpenClipTower(options, build_tower(options))

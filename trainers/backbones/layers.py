@@ -1,0 +1,117 @@
+"""The layers of CLIP's transformers, with the parameter names of OpenAI's."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import Transformer
+
+
+class QuickGELU(torch.autograd.Function):
+    """x sigmoid(1.702 x), which keeps x alone for the backward pass instead of x and its sigmoid."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (1.702 * x).sigmoid_().mul_(x)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        s = (1.702 * x).sigmoid_()
+        # d/dx = s (1 + 1.702 x (1 - s))
+        return (1 - s).mul_(x).mul_(1.702).add_(1).mul_(s).mul_(grad)
+
+
+ACTIVATIONS = {"quick_gelu": QuickGELU.apply, "gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh")}
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm that computes in fp32 and returns its input's type."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).type(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; `in_proj_weight` (3 W, W) holds queries, keys and values, in this order."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        """(B, L, W) of x (B, L, W); every token attends to every other, or to those before it."""
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, W / H)
+        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return self.out_proj(x.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    def __init__(self, width: int, hidden: int, activation: str) -> None:
+        super().__init__()
+        self.c_fc, self.c_proj = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.activation(self.c_fc(x)))
+
+
+class LayerScale(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x)); with a layer scale each addend is scaled."""
+
+    def __init__(self, options: Transformer) -> None:
+        super().__init__()
+        width = options.width
+        self.ln_1, self.ln_2 = LayerNorm(width, options.eps), LayerNorm(width, options.eps)
+        self.attn = Attention(width, options.heads)
+        self.mlp = MLP(width, options.mlp_width, options.activation)
+        self.ls_1, self.ls_2 = (LayerScale(width) if options.layer_scale else nn.Identity() for _ in range(2))
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        """(B, L, W) of x (B, L, W)."""
+        x = x + self.ls_1(self.attn(self.ln_1(x), causal))
+        return x + self.ls_2(self.mlp(self.ln_2(x)))
+
+
+def blocks(options: Transformer) -> nn.ModuleList:
+    return nn.ModuleList(Block(options) for _ in range(options.layers))
+
+
+class AttentionPool(nn.Module):
+    """SigLIP's head: a learned query attends to the patches, and an MLP follows."""
+
+    def __init__(self, options: Transformer) -> None:
+        super().__init__()
+        width = options.width
+        self.probe = nn.Parameter(torch.empty(1, 1, width))
+        self.attn = Attention(width, options.heads)
+        self.norm = LayerNorm(width, options.eps)
+        self.mlp = MLP(width, options.mlp_width, options.activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, W) of patches x (B, L, W)."""
+        width, heads = x.shape[-1], self.attn.heads
+        w_q, w_kv = self.attn.in_proj_weight.split([width, 2 * width])
+        b_q, b_kv = self.attn.in_proj_bias.split([width, 2 * width])
+        q = F.linear(self.probe, w_q, b_q).unflatten(-1, (heads, -1)).transpose(1, 2).expand(len(x), -1, -1, -1)
+        k, v = F.linear(x, w_kv, b_kv).unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+        x = self.attn.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # (B, 1, W)
+        return (x + self.mlp(self.norm(x))).squeeze(1)

@@ -1,0 +1,222 @@
+"""`load_clip`: from the name of a backbone to a CLIP, and the copies of its weights that runs share."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from clip import clip
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from . import open_clip_models, openai, transformers_models
+from .config import ClipConfig
+from .model import CLIP, digest_of, store_in_half
+from .weights import KEY, SUFFIXES, find_path, licence_of, missing, sha256_of
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = 1  # of the shared copies
+SHARED_FROM = 64 << 20  # bytes; smaller files are read in a moment
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a CLIP is from.
+
+    Attributes:
+        family: "OpenAI", "open_clip" or "transformers".
+        name: of the model within the family.
+        path: of the file of weights.
+        licence: the licence tag, "" where it is not known.
+    """
+
+    family: str
+    name: str
+    path: Path
+    licence: str = ""
+
+
+def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = None) -> CLIP:
+    """A CLIP on the CPU, in evaluation mode, frozen.
+
+    Args:
+        name: one of OpenAI's (`clip.available_models()`); a file in OpenAI's layout (.pt, .pth, .bin, .npz,
+            .safetensors), with @quickgelu or @gelu behind it where it does not say itself; a folder of transformers'
+            or open_clip's, or the safetensors file in it; open_clip:ARCHITECTURE/TAG; open_clip:ARCHITECTURE FILE;
+            open_clip:FOLDER; hf-hub:OWNER/MODEL. Relative paths are looked up in the current folder, then in the
+            project's. A state dict may hold `token_ids` (n,) and `token_rows` (n, D) in the place of
+            `token_embedding.weight`: the only rows kept, the others are zero.
+        half: type of the weights of matrix products and convolutions; None for fp32.
+        shared: folder for a copy of a large model's weights as they are used, which later runs map into their memory
+            instead of reading the file again. It may be removed at any time.
+
+    Raises:
+        ValueError: an unknown name, a file of another model, a model that is not supported, a missing package.
+        FileNotFoundError: weights or a tokenizer that are not on this machine.
+    """
+    with torch.random.fork_rng(devices=[]):
+        source = find_source(name)
+        copy = None
+        if shared is not None and source.path.stat().st_size >= SHARED_FROM:
+            copy = shared / f"clip-{_key(name, source, half)}.safetensors"
+        model = _read_copy(copy) if copy is not None and copy.is_file() else None
+        if model is None:
+            model = _read(name, source)
+            if half is not None:
+                store_in_half(model, half)
+            model.source["sha256"] = sha256_of(source.path)
+            if copy is not None:
+                _write_copy(copy, model)
+                model = _read_copy(copy) or model
+    licence = f", licence {source.licence}" if source.licence else ""
+    logger.info("CLIP %s (%s) from %s, SHA-256 %s%s", name, source.family, source.path, model.source["sha256"], licence)
+    return model.eval().requires_grad_(False)
+
+
+def find_source(name: str) -> Source:
+    """The family and the file of a name; see `load_clip`."""
+    if name in clip.available_models():
+        return Source("OpenAI", name, openai.published_file(name), "MIT")
+    if name.startswith((open_clip_models.PREFIX, open_clip_models.HUB)):
+        inner = name.removeprefix(open_clip_models.PREFIX)
+        _, path, _ = open_clip_models.locate(inner)
+        return Source("open_clip", inner, path, licence_of(path.parent))
+    plain, _, spelling = name.rpartition("@")
+    if plain and find_path(plain) is not None:
+        if spelling not in openai.SPELLINGS:
+            legal = " or ".join(f"@{word}" for word in openai.SPELLINGS)
+            raise ValueError(f"{KEY}: {name!r} ends in @{spelling}; legal is {legal}")
+        return Source("OpenAI", spelling, find_path(plain))
+    path = find_path(name)
+    if path is None:
+        if Path(plain or name).suffix in SUFFIXES or "/" in name and name not in _slashed():
+            raise missing(name)
+        raise ValueError(_unknown(name))
+    if path.is_dir() and (path / open_clip_models.CONFIG).is_file():
+        return Source("open_clip", name, open_clip_models.weights_in(path), licence_of(path))
+    if transformers_models.is_model(path):
+        weights = transformers_models.weights_of(path)
+        return Source("transformers", name, weights, licence_of(weights.parent))
+    if path.is_dir():
+        raise ValueError(
+            f"{KEY}: the folder {path} holds neither {transformers_models.CONFIG} (transformers) nor "
+            f"{open_clip_models.CONFIG} (open_clip)"
+        )
+    return Source("OpenAI", "", path)
+
+
+def _slashed() -> set[str]:
+    return {name.replace("-", "/") for name in clip.available_models()}
+
+
+def _unknown(name: str) -> str:
+    names = clip.available_models()
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return (
+        f"{KEY}: unknown CLIP {name!r}{hint} Legal: {', '.join(names)}, a file ending in {', '.join(SUFFIXES)}, a "
+        f"folder of transformers' or open_clip's, {open_clip_models.PREFIX}ARCHITECTURE/TAG, {open_clip_models.HUB}"
+        "OWNER/MODEL"
+    )
+
+
+def _read(name: str, source: Source) -> CLIP:
+    """The model of a source, in fp32."""
+    own = None
+    if source.family == "open_clip":
+        config, state, own = open_clip_models.read(source.name)
+    elif source.family == "transformers":
+        config, state = transformers_models.read(source.path)
+    else:
+        config, state = openai.read(source.path, source.name if source.name in openai.SPELLINGS else "")
+    model = assemble(config, state, f"{KEY}: {source.path} holds no CLIP state dict")
+    if config.family == "OpenAI" and config.text.transformer.activation == "quick_gelu":
+        # As the clip package has them: released weights are in fp16, and it rounds others to it.
+        store_in_half(model, torch.float16)
+        model.float()
+    if config.text.pooling == "eos" and not model.tokenizer.eos:
+        raise ValueError(f"{KEY}: {name} reads its text features at [EOS], but its tokenizer has none")
+    if own is not None:
+        check_equal(name, model, own)
+    model.source.update(path=str(source.path), licence=source.licence)
+    return model
+
+
+def assemble(config: ClipConfig, state: dict[str, Tensor], refusal: str) -> CLIP:
+    """A CLIP with the tensors of `state` as its weights, not copied. Raises ValueError where they do not fit."""
+    model = CLIP(config)
+    try:
+        model.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"{refusal} ({open_clip_models.first_line(error)})") from error
+    return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
+    """Raise ValueError unless the features of an image and of two sentences are those of the library's own model."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 3, *model.preprocessing.size, generator=generator)
+    ids = model.tokenizer(["a photo of a dog.", "bark"], model.text.context_length)
+    pairs = {
+        "image": (model.encode_image(image), own.encode_image(image)),
+        "text": (model.text(ids, model.tokenizer.eos), own.encode_text(ids)),
+    }
+    for what, (ours, theirs) in pairs.items():
+        difference = ((ours - theirs).abs().max() / theirs.abs().max()).item()
+        if not difference < 1e-4:
+            raise ValueError(
+                f"{KEY}: {name} is not supported: its {what} features differ from those of its own library by "
+                f"{difference:.1e} of the largest, so it has parts that this project does not know"
+            )
+
+
+# -- copies that runs share --------------------------------------------------------------------------------------------
+
+
+def _key(name: str, source: Source, half: torch.dtype | None) -> str:
+    stat = source.path.stat()
+    words = [SCHEMA, name, str(source.path.resolve()), stat.st_size, stat.st_mtime_ns, str(half)]
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
+
+
+def _read_copy(path: Path) -> CLIP | None:
+    """The model of a copy, its weights mapped from the file; None where it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            facts = {key: json.loads(value) for key, value in file.metadata().items()}
+        model = assemble(ClipConfig.from_dict(facts["config"]), load_file(path), "")
+        model.source.update(facts["source"])
+        if _digests(model) == facts["digests"]:
+            return model
+        logger.warning("%s is damaged: the weights are read again", path)
+    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        logger.warning("%s cannot be used (%s): the weights are read again", path, error)
+    return None
+
+
+def _write_copy(path: Path, model: CLIP) -> None:
+    facts = {"config": model.config.to_dict(), "source": model.source, "digests": _digests(model)}
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = {key: value.contiguous() for key, value in model.state_dict().items()}
+        save_file(state, temporary, metadata={key: json.dumps(value) for key, value in facts.items()})
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        logger.warning("the weights are not shared: %s cannot be written (%s)", path, error)
+
+
+def _digests(model: CLIP) -> list[str]:
+    return [model.image_digest, digest_of(model.text)]

@@ -1,0 +1,85 @@
+"""The one CLIP that trainers, encoder, templates, caches and predictions know, whatever library it is from."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .config import ClipConfig
+from .image import build_image_tower
+from .layers import Attention
+from .text import TextTower
+from .tokenizers import Tokenizer, build_tokenizer
+
+
+class CLIP(nn.Module):
+    """A CLIP of any family.
+
+    Attributes:
+        visual: the `ImageTower`.
+        text: the `TextTower`.
+        logit_scale: (), the logarithm of the factor on the cosine similarities.
+        logit_bias: (), what is added to the logits; None for a model trained by softmax.
+        tokenizer: words to token ids.
+        preprocessing: how images were shown to it in its training.
+        embed_dim: E, the width of the features of both towers.
+        source: what file it is from, for logs and records.
+    """
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        self.config = config
+        with torch.device("meta"):  # the weights are to be loaded, so none are drawn
+            self.visual = build_image_tower(config.image)
+            self.text = TextTower(config.text)
+            self.logit_scale = nn.Parameter(torch.empty(()))
+            self.logit_bias = nn.Parameter(torch.empty(())) if config.bias else None
+        self.tokenizer: Tokenizer = build_tokenizer(config.tokenizer)
+        self.preprocessing, self.embed_dim = config.preprocessing, config.text.embed_dim
+        self.source: dict[str, str] = {}
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W), not normalised."""
+        return self.visual(image)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Features (R, E) of sentences, not normalised, by the plain way. Raises ValueError naming one too long."""
+        ids = self.tokenizer(texts, self.text.context_length).to(self.logit_scale.device)
+        return self.text(ids, self.tokenizer.eos)
+
+    def with_bias(self, logits: Tensor) -> Tensor:
+        """Scaled similarities as logits: a model trained by the sigmoid loss adds a bias, which no softmax sees."""
+        return logits if self.logit_bias is None else logits + self.logit_bias
+
+    @functools.cached_property
+    def image_digest(self) -> str:
+        """A digest of all that image features depend on: the tower's weights and its description."""
+        config = self.config.to_dict()
+        return digest_of(self.visual, json.dumps([config["family"], config["image"]], sort_keys=True))
+
+
+def digest_of(module: nn.Module, description: str = "") -> str:
+    """A digest of a module's weights and a description, in hexadecimal digits."""
+    digest = hashlib.blake2b(description.encode(), digest_size=16)
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def store_in_half(model: nn.Module, dtype: torch.dtype) -> None:
+    """Keep the weights of matrix products and convolutions in fp16 or bf16; norms and embeddings stay in fp32."""
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.to(dtype)
+        elif isinstance(module, (Attention, nn.MultiheadAttention)):
+            for name in ("in_proj_weight", "in_proj_bias"):
+                getattr(module, name).data = getattr(module, name).data.to(dtype)
+        projection = getattr(module, "projection", None)
+        if isinstance(projection, Tensor):
+            projection.data = projection.data.to(dtype)

@@ -1,0 +1,333 @@
+"""open_clip's models: by architecture and tag, architecture and file, folder, or name on the Hugging Face hub.
+
+The library builds the model and reads its file; what it has built is then described and renamed. Nothing is downloaded:
+weights and tokenizers come from files or from the libraries' caches.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import openai
+from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
+from .tokenizers import Tokenizer, probe
+from .weights import KEY, find_path, missing
+
+PREFIX, HUB, FOLDER = "open_clip:", "hf-hub:", "local-dir:"
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+CONFIG = "open_clip_config.json"
+
+
+def library() -> ModuleType:
+    """The package open_clip. Raises ValueError saying how to install it."""
+    try:
+        import open_clip
+    except ImportError as error:
+        raise ValueError(
+            f"{KEY}: models of open_clip need the package open_clip_torch ({error}): "
+            "pip install -r requirements-open_clip.txt"
+        ) from error
+    return open_clip
+
+
+def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
+    """What open_clip calls a model, the file of its weights, and what its tag says of preprocessing and activation.
+
+    Args:
+        name: what follows "open_clip:": ARCHITECTURE/TAG, ARCHITECTURE FILE, FOLDER, or hf-hub:OWNER/MODEL.
+
+    Raises:
+        ValueError: an unknown architecture or tag, with the nearest ones.
+        FileNotFoundError: weights that are neither a file nor in a cache.
+    """
+    open_clip = library()
+    if name.startswith(HUB):
+        folder = cached_folder(name.removeprefix(HUB))
+        return FOLDER + str(folder), weights_in(folder), {}
+    folder = find_path(name)
+    if folder is not None and (folder / CONFIG).is_file():
+        return FOLDER + str(folder), weights_in(folder), {}
+    architecture, _, file = name.partition(" ")
+    if not file:
+        architecture, _, tag = name.rpartition("/") if name not in open_clip.list_models() else (name, "", "")
+    architectures = open_clip.list_models()
+    if architecture not in architectures:
+        near = difflib.get_close_matches(architecture or name, architectures, n=3, cutoff=0.4)
+        raise ValueError(
+            f"{KEY}: open_clip has no architecture {architecture or name!r}"
+            + (f"; the nearest are {', '.join(near)}" if near else "")
+            + f". Legal: {PREFIX}ARCHITECTURE/TAG, {PREFIX}ARCHITECTURE FILE, {PREFIX}FOLDER, {HUB}OWNER/MODEL"
+        )
+    if file:
+        path = find_path(file.strip())
+        if path is None:
+            raise missing(file.strip())
+        return architecture, path, {}
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag not in tags:
+        near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.4) or tags
+        raise ValueError(
+            f"{KEY}: open_clip's {architecture} has no weights {tag!r}; "
+            + ("the nearest are " if tag else "one of ")
+            + f"{', '.join(near) or 'none: name a file'}"
+        )
+    facts = open_clip.get_pretrained_cfg(architecture, tag)
+    return architecture, cached_weights(architecture, tag, facts), facts
+
+
+def cached_weights(architecture: str, tag: str, facts: dict[str, Any]) -> Path:
+    """The file of a tag in the caches of open_clip and huggingface_hub. FileNotFoundError says how to get it."""
+    if facts.get("hf_hub"):
+        from huggingface_hub import try_to_load_from_cache
+
+        repo, file = facts["hf_hub"].rsplit("/", 1)
+        files = [file, str(Path(file).with_suffix(".safetensors"))] if file else list(WEIGHTS)
+        found = [path for name in files if isinstance(path := try_to_load_from_cache(repo, name), str)]
+        if found:
+            return Path(found[0])
+    if facts.get("url"):
+        path = openai.CACHE_DIR / facts["url"].rsplit("/", 1)[-1]
+        if path.is_file():
+            return path
+    where = facts.get("hf_hub") or facts.get("url")
+    raise FileNotFoundError(
+        f"{KEY}: the weights {tag} of open_clip's {architecture} ({where}) are in no cache of this machine, and a run "
+        f"downloads nothing. Get them first: python -c \"import open_clip; open_clip.create_model('{architecture}', "
+        f"pretrained='{tag}')\", or name a file: {PREFIX}{architecture} path/to/file"
+    )
+
+
+def cached_folder(repo: str) -> Path:
+    """The snapshot of a repository in huggingface_hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(repo, CONFIG)
+    if not isinstance(path, str):
+        raise FileNotFoundError(
+            f"{KEY}: {HUB}{repo} is not in huggingface_hub's cache on this machine, and a run downloads nothing. Get "
+            f"it first: hf download {repo}"
+        )
+    return Path(path).parent
+
+
+def weights_in(folder: Path) -> Path:
+    files = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    if not files:
+        raise FileNotFoundError(f"{KEY}: {folder} has no weights: none of {', '.join(WEIGHTS)}")
+    return files[0]
+
+
+def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
+    """Config, weights and the library's own model; see `locate`. Raises ValueError for what this project has not."""
+    open_clip = library()
+    model_name, path, facts = locate(name)
+    known = {key: facts[key] for key in ("mean", "std", "interpolation", "resize_mode") if facts.get(key)}
+    try:
+        model = open_clip.create_model(
+            model_name,
+            load_weights=False,
+            pretrained_text=False,
+            force_quick_gelu=bool(facts.get("quick_gelu")),
+            force_preprocess_cfg=known,
+        )
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
+        raise ValueError(f"{KEY}: open_clip cannot build {name} ({first_line(error)})") from error
+    refuse_text_tower(name, model)
+    load_weights(open_clip, model, path, name)
+    model.eval().requires_grad_(False)
+    model_cfg = open_clip.get_model_config(model_name)
+    text, image = describe_text(name, model), describe_image(model, model_cfg, bool(facts.get("quick_gelu")))
+    tokenizer = {"kind": "open_clip", "model": model_name, "context_length": text.context_length}
+    config = ClipConfig(
+        "open_clip", image, text, describe_preprocessing(name, model), tokenizer, model.logit_bias is not None
+    )
+    return config, renamed(model.state_dict(), image), model
+
+
+def load_weights(open_clip: ModuleType, model: nn.Module, path: Path, name: str) -> None:
+    """Load a file into the library's model. Raises ValueError for the weights of another model, also where open_clip
+    itself would stretch the positions of another image size or context length to fit."""
+    refusal = f"{KEY}: {path} does not hold the weights of {PREFIX}{name}"
+    try:
+        if path.suffix != ".npz":
+            expected = {key: tuple(value.shape) for key, value in model.state_dict().items() if "pos" in key}
+            for key, value in open_clip.factory.load_state_dict(str(path)).items():
+                shape = expected.get(key.removeprefix("module."))
+                if shape is not None and shape != tuple(value.shape):
+                    raise ValueError(f"{key} has shape {tuple(value.shape)}, not {shape}")
+        open_clip.load_checkpoint(model, str(path))
+    except Exception as error:  # PyTorch's readers raise many kinds
+        raise ValueError(f"{refusal} ({first_line(error)})") from error
+
+
+def first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] or type(error).__name__
+
+
+def refuse_text_tower(name: str, model: nn.Module) -> None:
+    """Raise ValueError for a text tower that prompts of token embeddings do not fit."""
+    text = getattr(model, "text", model)
+    kind = type(text).__name__
+    reason = ""
+    if type(model).__name__ == "CoCa" or getattr(text, "cls_emb", None) is not None:
+        reason = "CoCa's text tower reads a class token behind the padding, under a mask of its own"
+    elif kind == "HFTextEncoder":
+        reason = (
+            f"its text tower is a {type(text.transformer).__name__} of transformers, which is no causal transformer"
+        )
+    elif {type(block).__name__ for block in text.transformer.resblocks} != {"ResidualAttentionBlock"}:
+        reason = f"its text tower has blocks of the kind {type(text.transformer.resblocks[0]).__name__}"
+    elif getattr(text, "use_pad_mask", False):
+        reason = "its text tower masks the padding"
+    if reason:
+        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: {reason}")
+
+
+def describe_transformer(blocks: nn.ModuleList) -> Transformer:
+    block = blocks[0]
+    activation = type(block.mlp.gelu).__name__
+    if activation == "GELU":
+        activation = "gelu_tanh" if block.mlp.gelu.approximate == "tanh" else "gelu"
+    elif activation == "QuickGELU":
+        activation = "quick_gelu"
+    return Transformer(
+        block.ln_1.normalized_shape[0],
+        len(blocks),
+        block.attn.num_heads,
+        block.mlp.c_fc.out_features,
+        activation,
+        block.ln_1.eps,
+        not isinstance(block.ls_1, nn.Identity),
+    )
+
+
+def describe_text(name: str, model: nn.Module) -> Text:
+    text = getattr(model, "text", model)
+    projection, tower = text.text_projection, describe_transformer(text.transformer.resblocks)
+    pooling = getattr(text, "pool_type", getattr(model, "text_pool_type", "argmax"))
+    if pooling not in ("argmax", "eos", "last", "first"):
+        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: its text features are pooled by {pooling!r}")
+    kind = "none" if projection is None else "linear"
+    if isinstance(projection, nn.Linear) and projection.bias is not None:
+        kind = "bias"
+    width = tower.width if projection is None else max(_projection(projection).shape[1], 1)
+    return Text(
+        tower,
+        text.context_length,
+        text.token_embedding.num_embeddings,
+        width,
+        "full" if text.attn_mask is None else "causal",
+        {"argmax": "eos"}.get(pooling, pooling),
+        kind,
+    )
+
+
+def _projection(projection: nn.Linear | Tensor) -> Tensor:
+    """(D, E)"""
+    return projection.weight.T if isinstance(projection, nn.Linear) else projection
+
+
+def describe_image(model: nn.Module, model_cfg: dict[str, Any], quick_gelu: bool) -> ViT | ResNet | OpenClipTower:
+    tower, embed_dim = model.visual, model_cfg["embed_dim"]
+    size = tuple(tower.image_size) if isinstance(tower.image_size, (tuple, list)) else (tower.image_size,) * 2
+    if type(tower).__name__ == "ModifiedResNet" and size[0] == size[1]:
+        cfg = model_cfg["vision_cfg"]
+        heads = cfg["width"] * 32 // cfg.get("head_width", 64)
+        return ResNet(tuple(cfg["layers"]), cfg["width"], heads, size, embed_dim)
+    if type(tower).__name__ == "VisionTransformer":
+        blocks = tower.transformer.resblocks
+        plain = {type(block).__name__ for block in blocks} == {"ResidualAttentionBlock"}
+        if plain and tower.attn_pool is None and tower.pool_type in ("tok", "avg"):
+            return ViT(
+                describe_transformer(blocks),
+                size,
+                tuple(tower.patch_size),
+                embed_dim,
+                pre_norm=not isinstance(tower.ln_pre, nn.Identity),
+                pool={"tok": "token", "avg": "mean"}[tower.pool_type],
+                norm_first=not tower.final_ln_after_pool,
+            )
+    cfg = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}
+    return OpenClipTower(cfg, quick_gelu or bool(model_cfg.get("quick_gelu")), size, embed_dim)
+
+
+def describe_preprocessing(name: str, model: nn.Module) -> Preprocessing:
+    facts = library().get_model_preprocess_cfg(model)
+    size = facts["size"]
+    if facts.get("resize_mode", "shortest") not in ("shortest", "squash"):
+        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: its images are resized by {facts['resize_mode']!r}")
+    return Preprocessing(
+        tuple(size) if isinstance(size, (tuple, list)) else (size, size),
+        tuple(facts["mean"]),
+        tuple(facts["std"]),
+        facts["interpolation"],
+        facts.get("resize_mode", "shortest"),
+    )
+
+
+def renamed(state: dict[str, Tensor], image: ViT | ResNet | OpenClipTower) -> dict[str, Tensor]:
+    """Weights under this project's names."""
+    state = {key.removeprefix("text."): value for key, value in state.items()}
+    if "text_projection.weight" in state:
+        state["text_projection"] = state.pop("text_projection.weight").T.contiguous()
+    if "text_projection.bias" in state:
+        state["text.projection_bias"] = state.pop("text_projection.bias")
+    for key in ("logit_scale", "logit_bias"):
+        if key in state:
+            state[key] = state[key].reshape(())
+    if isinstance(image, OpenClipTower):
+        state = {key.replace("visual.", "visual.tower.", 1): value for key, value in state.items()}
+    return openai.renamed(state)
+
+
+def build_tower(options: OpenClipTower) -> nn.Module:
+    """An image tower as open_clip builds it, its weights not yet set."""
+    text_cfg = {"layers": 1, "width": 8, "heads": 1, "vocab_size": 1, "context_length": 1}
+    model = library().CustomTextCLIP(options.embed_dim, options.vision_cfg, text_cfg, quick_gelu=options.quick_gelu)
+    return model.visual
+
+
+def load_tokenizer(model: str, context_length: int) -> Tokenizer:
+    """The library's tokenizer of a model. Raises FileNotFoundError for one whose files are not here."""
+    open_clip = library()
+    try:
+        if not model.startswith(FOLDER):
+            cfg = open_clip.get_model_config(model)["text_cfg"]
+            offline = {"local_files_only": True} if cfg.get("hf_tokenizer_name") else {}
+        else:
+            cfg = json.loads((Path(model.removeprefix(FOLDER)) / CONFIG).read_text())["model_cfg"]["text_cfg"]
+            offline = {"local_files_only": True} if cfg.get("hf_tokenizer_name") else {}
+        tokenizer = open_clip.get_tokenizer(model, context_length=context_length, **offline)
+    except Exception as error:  # transformers raises many kinds
+        raise FileNotFoundError(
+            f"{KEY}: the tokenizer of open_clip's {model.removeprefix(FOLDER)} is not on this machine, or needs "
+            f"another package ({first_line(error)}). It needs transformers (pip install -r "
+            "requirements-transformers.txt) and the tokenizer's files in the model's folder or in huggingface_hub's "
+            "cache"
+        ) from error
+    if type(tokenizer).__name__ == "SimpleTokenizer":
+        ends = [tokenizer.sot_token_id], [tokenizer.eot_token_id]
+        return Tokenizer(tokenizer.encode, tokenizer.decode, *ends, 0)
+    inner = tokenizer.tokenizer
+    clean = getattr(tokenizer, "clean_fn", None) or (
+        lambda text: open_clip.tokenizer.canonicalize_text(open_clip.tokenizer.basic_clean(text))
+    )
+
+    def encode(text: str) -> list[int]:
+        return inner(clean(text), add_special_tokens=False).input_ids
+
+    return Tokenizer(encode, inner.decode, *probe(lambda text: tokenizer([text])[0].tolist(), encode, model))
+
+
+def features(model: nn.Module, image: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The library's own features of images and of rows of token ids."""
+    with torch.no_grad():
+        return model.encode_image(image), model.encode_text(ids)

@@ -1,0 +1,221 @@
+"""OpenAI's CLIPs: the published names, and files of weights in the layout of the clip package."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+import urllib.error
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from clip import clip
+from torch import Tensor, nn
+
+from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
+from .layers import Attention
+from .weights import KEY, open_archive, read_state_dict, restore_token_rows, sha256_of
+
+logger = logging.getLogger(__name__)
+
+CACHE_DIR = Path("~/.cache/clip").expanduser()
+SPELLINGS = {"quickgelu": "quick_gelu", "gelu": "gelu"}
+WIDEST = 1024  # up to this width all published towers have heads of 64
+
+
+def published_file(name: str) -> Path:
+    """OpenAI's file of a published name: the one in the cache folder, which is never changed, or a new one put there.
+
+    Raises:
+        ValueError: the file in the cache is another one, by its SHA-256.
+        FileNotFoundError: there is none and it cannot be downloaded.
+    """
+    url = clip._MODELS[name]
+    digest, file_name = url.split("/")[-2:]
+    target = CACHE_DIR / file_name
+    if target.exists():
+        found = sha256_of(target)
+        if found != digest:
+            raise ValueError(
+                f"{KEY}: {target} is not OpenAI's CLIP {name}: its SHA-256 is {found}, not {digest}. Remove it to have "
+                f"the model downloaded, or, if it is the CLIP that you want, name the file: {KEY} {target}"
+            )
+        return target
+    logger.info("Downloading OpenAI's CLIP %s to %s", name, target)
+    try:
+        CACHE_DIR.mkdir(parents=True, exist_ok=True)
+        # A folder for each process: others may download the same model now, and none may see half of a file.
+        with tempfile.TemporaryDirectory(prefix=f".{file_name}-", dir=CACHE_DIR) as folder:
+            os.replace(clip._download(url, folder), target)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"{KEY}: CLIP {name} is not at {target} and cannot be downloaded ({error}). Fetch {url} on a machine with "
+            f"a network and put it there, or put it anywhere and name the file: {KEY} path/to/{target.name}"
+        ) from error
+    return target
+
+
+def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]:
+    """Config and weights of a file in OpenAI's layout.
+
+    Args:
+        spelling: "quickgelu" or "gelu", for a state dict, which does not say which activation it was trained with.
+
+    Raises:
+        ValueError: a file that holds no such CLIP, or a state dict without a spelling.
+    """
+    try:
+        state = restore_token_rows(read_state_dict(path))
+        for key in ("input_resolution", "context_length", "vocab_size"):
+            state.pop(key, None)
+        activation = SPELLINGS[spelling] if spelling else declared_activation(path)
+        # A state dict says nothing of the activation; a file that is no CLIP is refused as that first.
+        config = config_of(state, activation or "gelu")
+    except Exception as error:  # the readers of four formats raise a dozen types between them
+        raise ValueError(f"{KEY}: {path} holds no CLIP state dict ({error})") from error
+    if not activation:
+        raise ValueError(
+            f"{KEY}: {path} is a bare state dict, which does not say whether it was trained with QuickGELU (as "
+            f"OpenAI's models) or with GELU (as most of open_clip's). Name {path}@quickgelu or {path}@gelu, or, for "
+            f"open_clip's, the architecture: open_clip:ARCHITECTURE {path}"
+        )
+    check_heads(path, config)
+    return config, renamed(state)
+
+
+def declared_activation(path: Path) -> str:
+    """The activation that a file itself tells, "" where it does not: by a TorchScript archive's code, or by an entry
+    "activation" of an .npz or of a safetensors file's metadata."""
+    if path.suffix == ".npz":
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as arrays:
+            return SPELLINGS[str(arrays["activation"])] if "activation" in arrays.files else ""
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            found = (file.metadata() or {}).get("activation", "")
+        return SPELLINGS[found] if found else ""
+    archive = open_archive(path)
+    if archive is None:
+        return ""
+    block = archive.transformer.resblocks
+    code = getattr(block, "0").mlp.gelu.code
+    return "quick_gelu" if "1.702" in code else "gelu"
+
+
+def config_of(state: dict[str, Tensor], activation: str) -> ClipConfig:
+    """What the shapes of a state dict say, as the clip package reads them."""
+    embed_dim, width = state["text_projection"].shape[1], state["ln_final.weight"].shape[0]
+    text = Transformer(
+        width,
+        count(state, r"transformer\.resblocks\.(\d+)\."),
+        heads_of(width),
+        state["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+        activation,
+    )
+    context_length, vocabulary = len(state["positional_embedding"]), len(state["token_embedding.weight"])
+    if "visual.proj" in state:
+        width, _, *patch = state["visual.conv1.weight"].shape
+        side = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
+        size = (side * patch[0], side * patch[1])
+        hidden = state["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0]
+        layers = count(state, r"visual\.transformer\.resblocks\.(\d+)\.")
+        tower = Transformer(width, layers, heads_of(width), hidden, activation)
+        image = ViT(tower, size, tuple(patch), embed_dim)
+    else:
+        layers = tuple(count(state, rf"visual\.layer{i}\.(\d+)\.") for i in range(1, 5))
+        width = state["visual.layer1.0.conv1.weight"].shape[0]
+        side = 32 * round((len(state["visual.attnpool.positional_embedding"]) - 1) ** 0.5)
+        size = (side, side)
+        image = ResNet(layers, width, width * 32 // 64, size, embed_dim)
+    return ClipConfig(
+        "OpenAI", image, Text(text, context_length, vocabulary, embed_dim), Preprocessing(size), {"kind": "clip"}
+    )
+
+
+def check_heads(path: Path, config: ClipConfig) -> None:
+    """Raise ValueError for a tower whose number of heads its width does not tell."""
+    for what, tower in (("image", getattr(config.image, "transformer", None)), ("text", config.text.transformer)):
+        if tower is not None and tower.width > WIDEST:
+            raise ValueError(
+                f"{KEY}: {path} has an {what} tower {tower.width} wide, whose number of heads a state dict does not "
+                f"tell; name the architecture: open_clip:ARCHITECTURE {path}"
+            )
+
+
+def heads_of(width: int) -> int:
+    return max(1, width // 64)
+
+
+def count(state: dict[str, Tensor], pattern: str) -> int:
+    """The number of different numbers that `pattern` finds at the beginning of a key."""
+    return len({found[1] for found in (re.match(pattern, key) for key in state) if found})
+
+
+RENAMED = (
+    (r"^(token_embedding|positional_embedding|ln_final)", r"text.\1"),
+    (r"^text_projection$", "text.projection"),
+    (r"^transformer\.resblocks\.", "text.blocks."),
+    (r"^visual\.transformer\.resblocks\.", "visual.blocks."),
+    (r"^visual\.proj$", "visual.projection"),
+)
+
+
+def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under this project's names, in fp32."""
+    result = {}
+    for key, value in state.items():
+        for pattern, name in RENAMED:
+            key = re.sub(pattern, name, key)
+        result[key] = value.float() if value.is_floating_point() else value
+    return result
+
+
+def initial_draws(model: nn.Module) -> int:
+    """How many random numbers the clip package draws when it builds a model of the shape of `model`.
+
+    In the public code of the CoOp family they come before those of the prompts: who skips as many starts from the same
+    prompts with the same seed. 0 for a shape that the clip package does not have.
+    """
+    image, text = model.config.image, model.text
+    if isinstance(image, OpenClipTower) or model.config.image != _openai_shape(image):
+        return 0
+    if model.config.text != replace(text.options, mask="causal", pooling="eos", projection="linear"):
+        return 0
+    uniform = normal = 0
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            uniform += sum(parameter.numel() for parameter in module.parameters())
+        elif isinstance(module, Attention):
+            uniform += module.in_proj_weight.numel()
+    drawn = [text.token_embedding.weight] * 2 + [text.positional_embedding, text.projection]
+    for block in text.blocks:
+        drawn += [block.attn.in_proj_weight, block.attn.out_proj.weight, block.mlp.c_fc.weight, block.mlp.c_proj.weight]
+    if isinstance(image, ViT):
+        drawn += [model.visual.class_embedding, model.visual.positional_embedding, model.visual.projection]
+    else:
+        pool = model.visual.attnpool
+        drawn += [pool.positional_embedding]
+        drawn += [layer.weight for layer in (pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj)]
+    # PyTorch draws the last 16 normal numbers once more where they do not come in sixteens.
+    normal = sum(x.numel() + 16 * (x.numel() % 16 > 0) for x in drawn)
+    return uniform + normal
+
+
+def _openai_shape(image: ViT | ResNet) -> ViT | ResNet:
+    """The image tower of these sizes as the clip package has it."""
+    if isinstance(image, ResNet):
+        return image
+    tower = replace(image.transformer, eps=1e-5, layer_scale=False)
+    return ViT(tower, image.image_size, image.patch_size, image.embed_dim)
+
+
+def skip_draws(count: int, at_a_time: int = 1 << 22) -> None:
+    """Move PyTorch's random generator of the CPU on by `count` numbers."""
+    unused = torch.empty(min(count, at_a_time), dtype=torch.uint8)
+    for start in range(0, count, at_a_time):
+        unused[: min(at_a_time, count - start)].random_()

@@ -1,0 +1,66 @@
+"""The text tower: its parts, and the plain way through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .config import Text
+from .layers import LayerNorm, blocks
+
+
+class TextTower(nn.Module):
+    """A text tower as parts, for `TextEncoder`, and the plain way through them.
+
+    Attributes:
+        width, embed_dim: D and E.
+        context_length: number of tokens that have a position.
+        mask, pooling: see `config.Text`.
+        padded: the feature depends on the padding, so every prompt is as long as the context.
+    """
+
+    def __init__(self, options: Text) -> None:
+        super().__init__()
+        width = options.transformer.width
+        self.options = options
+        self.width, self.embed_dim = width, options.embed_dim
+        self.context_length, self.mask, self.pooling = options.context_length, options.mask, options.pooling
+        self.padded = options.mask == "full" or options.pooling == "last"
+        self.token_embedding = nn.Embedding(options.vocabulary, width)
+        self.positional_embedding = nn.Parameter(torch.empty(options.context_length, width))
+        self.blocks = blocks(options.transformer)
+        self.ln_final = LayerNorm(width, options.transformer.eps)
+        self.projection = self.projection_bias = None
+        if options.projection != "none":
+            self.projection = nn.Parameter(torch.empty(width, options.embed_dim))
+        if options.projection == "bias":
+            self.projection_bias = nn.Parameter(torch.empty(options.embed_dim))
+
+    def forward(self, ids: Tensor, eos: Sequence[int]) -> Tensor:
+        """Features (R, E) of rows of token ids (R, L), not normalised; `eos` is the id of [EOS]."""
+        length = torch.isin(ids, torch.tensor(eos, device=ids.device)).int().argmax(1) + 1  # (R,)
+        return self.encode(self.token_embedding(ids), length)
+
+    def encode(self, x: Tensor, lengths: Tensor, enter_layer: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+        """Features (R, E) of prompts x (R, L, D) by the plain way: every token of every prompt in every layer.
+
+        Args:
+            lengths: (R,) number of tokens of each prompt, [EOS] included.
+            enter_layer: what becomes of the hidden states before a layer.
+        """
+        x = x + self.positional_embedding[: x.shape[1]]
+        for i, block in enumerate(self.blocks):
+            x = x if enter_layer is None else enter_layer(i, x)
+            x = block(x, causal=self.mask == "causal")
+        at = {"eos": lengths - 1, "last": x.shape[1] - 1, "first": 0}[self.pooling]
+        return self.project(x[torch.arange(len(x), device=x.device), at])
+
+    def project(self, x: Tensor) -> Tensor:
+        """Features (..., E) of the pooled tokens' hidden states (..., D)."""
+        x = self.ln_final(x)
+        if self.projection is None:
+            return x
+        x = x @ self.projection
+        return x if self.projection_bias is None else x + self.projection_bias

@@ -1,0 +1,238 @@
+"""transformers' CLIPModel and SiglipModel, read by the names of their weights: the package itself is not needed, unless
+for a tokenizer that is not CLIP's."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .config import OPENAI_MEAN, OPENAI_STD, ClipConfig, Preprocessing, Text, Transformer, ViT
+from .tokenizers import Tokenizer, clip_vocabulary, probe
+from .weights import KEY, read_state_dict
+
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
+# The sizes that a config leaves out, as transformers has them.
+DEFAULTS = {
+    "clip": {
+        "text_config": dict(
+            hidden_size=512, num_hidden_layers=12, num_attention_heads=8, intermediate_size=2048, vocab_size=49408,
+            max_position_embeddings=77, hidden_act="quick_gelu", layer_norm_eps=1e-5, eos_token_id=49407,
+        ),
+        "vision_config": dict(
+            hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, image_size=224,
+            patch_size=32, hidden_act="quick_gelu", layer_norm_eps=1e-5,
+        ),
+    },
+    "siglip": {
+        "text_config": dict(
+            hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, vocab_size=32000,
+            max_position_embeddings=64, hidden_act="gelu_pytorch_tanh", layer_norm_eps=1e-6, projection_size=None,
+        ),
+        "vision_config": dict(
+            hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, image_size=224,
+            patch_size=16, hidden_act="gelu_pytorch_tanh", layer_norm_eps=1e-6, vision_use_head=True,
+        ),
+    },
+}  # fmt: skip
+RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # of Pillow, as the preprocessor's config numbers them
+
+
+def is_model(path: Path) -> bool:
+    """Whether a folder, or the folder of a safetensors file, has the config of a transformers model."""
+    folder = path if path.is_dir() else path.parent
+    return (path.is_dir() or path.name in WEIGHTS) and (folder / CONFIG).is_file()
+
+
+def weights_of(path: Path) -> Path:
+    """The file of the weights. Raises FileNotFoundError."""
+    if path.is_file():
+        return path
+    files = [path / name for name in WEIGHTS if (path / name).is_file()]
+    if not files:
+        raise FileNotFoundError(f"{KEY}: {path} has no weights: none of {', '.join(WEIGHTS)}")
+    return files[0]
+
+
+def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
+    """Config and weights of a folder, or of the weights in it. Raises ValueError for another kind of model."""
+    weights = weights_of(path)
+    folder = weights.parent
+    options = read_json(folder / CONFIG)
+    kind = options.get("model_type")
+    if kind not in DEFAULTS:
+        raise ValueError(f"{KEY}: {folder / CONFIG} is of a model of type {kind!r}; legal are {', '.join(DEFAULTS)}")
+    text, vision = (
+        {**DEFAULTS[kind][part], **options.get(f"{part}_dict", {}), **options.get(part, {})}
+        for part in ("text_config", "vision_config")
+    )
+    try:
+        state = read_state_dict(weights)
+        build = _clip if kind == "clip" else _siglip
+        image_config, text_config = build(options, vision, text)
+        state = renamed(state)
+    except (KeyError, RuntimeError, OSError, ValueError) as error:
+        raise ValueError(f"{KEY}: {weights} holds no {kind} model of transformers ({error})") from error
+    preprocessing = preprocessing_of(folder, image_config.image_size, kind)
+    tokenizer = tokenizer_of(folder, text_config)
+    config = ClipConfig("transformers", image_config, text_config, preprocessing, tokenizer, bias="logit_bias" in state)
+    return config, state
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{KEY}: {path} cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{KEY}: {path} holds no JSON object")
+    return content
+
+
+def transformer(options: dict[str, Any]) -> Transformer:
+    activation = options["hidden_act"]
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"hidden_act {activation!r} is not one of {', '.join(ACTIVATIONS)}")
+    return Transformer(
+        options["hidden_size"],
+        options["num_hidden_layers"],
+        options["num_attention_heads"],
+        options["intermediate_size"],
+        ACTIVATIONS[activation],
+        options["layer_norm_eps"],
+    )
+
+
+def _clip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> tuple[ViT, Text]:
+    embed_dim = options.get("projection_dim", 512)
+    size, patch = (vision[key] for key in ("image_size", "patch_size"))
+    image = ViT(transformer(vision), (size, size), (patch, patch), embed_dim)
+    return image, Text(transformer(text), text["max_position_embeddings"], text["vocab_size"], embed_dim)
+
+
+def _siglip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> tuple[ViT, Text]:
+    if not vision["vision_use_head"]:
+        raise ValueError("its image tower has no head (vision_use_head is false)")
+    size, patch, width = (vision[key] for key in ("image_size", "patch_size", "hidden_size"))
+    image = ViT(
+        transformer(vision),
+        (size, size),
+        (patch, patch),
+        width,
+        class_token=False,
+        patch_bias=True,
+        pre_norm=False,
+        pool="attention",
+        norm_first=True,
+        projection=False,
+    )
+    embed_dim = text["projection_size"] or text["hidden_size"]
+    length, vocabulary = text["max_position_embeddings"], text["vocab_size"]
+    return image, Text(transformer(text), length, vocabulary, embed_dim, "full", "last", "bias")
+
+
+RENAMED = (
+    (r"^text_model\.embeddings\.token_embedding\.", "text.token_embedding."),
+    (r"^text_model\.embeddings\.position_embedding\.weight$", "text.positional_embedding"),
+    (r"^text_model\.final_layer_norm\.", "text.ln_final."),
+    (r"^text_model\.head\.bias$", "text.projection_bias"),
+    (r"^(text_projection|text_model\.head)\.weight$", "text.projection"),
+    (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
+    (r"^vision_model\.embeddings\.patch_embedding\.", "visual.conv1."),
+    (r"^vision_model\.embeddings\.position_embedding\.weight$", "visual.positional_embedding"),
+    (r"^vision_model\.pre_layrnorm\.", "visual.ln_pre."),
+    (r"^vision_model\.post_layernorm\.", "visual.ln_post."),
+    (r"^visual_projection\.weight$", "visual.projection"),
+    (r"^vision_model\.head\.probe$", "visual.pool.probe"),
+    (r"^vision_model\.head\.attention\.", "visual.pool.attn."),
+    (r"^vision_model\.head\.layernorm\.", "visual.pool.norm."),
+    (r"^vision_model\.head\.mlp\.", "visual.pool.mlp."),
+    (r"^text_model\.encoder\.layers\.", "text.blocks."),
+    (r"^vision_model\.encoder\.layers\.", "visual.blocks."),
+    (r"\.layer_norm(\d)\.", r".ln_\1."),
+    (r"\.self_attn\.", ".attn."),
+    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
+    (r"\.mlp\.fc2\.", ".mlp.c_proj."),
+)
+
+
+def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under this project's names, in fp32; queries, keys and values side by side."""
+    result: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if key.endswith("position_ids"):
+            continue
+        name = key
+        for pattern, replacement in RENAMED:
+            name = re.sub(pattern, replacement, name)
+        transposed = name in ("text.projection", "visual.projection")
+        value = value.T.contiguous() if transposed else value
+        if name in ("logit_scale", "logit_bias"):
+            value = value.reshape(())
+        result[name] = value.float() if value.is_floating_point() else value
+    for prefix in [key.removesuffix("q_proj.weight") for key in result if key.endswith(".q_proj.weight")]:
+        for kind in ("weight", "bias"):
+            parts = [result.pop(f"{prefix}{part}_proj.{kind}") for part in "qkv"]
+            result[f"{prefix}in_proj_{kind}"] = torch.cat(parts)
+    return result
+
+
+def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preprocessing:
+    """What preprocessor_config.json says, or what the family has."""
+    path = folder / "preprocessor_config.json"
+    facts = read_json(path) if path.is_file() else {}
+    default = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
+    resample = facts.get("resample", 3)
+    if resample not in RESAMPLING:
+        raise ValueError(f"{KEY}: {path}: resample {resample!r} is not one of {', '.join(map(str, RESAMPLING))}")
+    crop = facts.get("do_center_crop", kind == "clip")
+    return Preprocessing(
+        size,
+        tuple(facts.get("image_mean", default[0])),
+        tuple(facts.get("image_std", default[1])),
+        RESAMPLING[resample],
+        "shortest" if crop else "squash",
+    )
+
+
+def tokenizer_of(folder: Path, text: Text) -> dict[str, Any]:
+    """CLIP's own tokenizer, where the folder's has its vocabulary or there is none; else that of the folder."""
+    vocabulary = None
+    if (folder / "vocab.json").is_file():
+        vocabulary = read_json(folder / "vocab.json")
+    elif (folder / "tokenizer.json").is_file():
+        vocabulary = read_json(folder / "tokenizer.json").get("model", {}).get("vocab")
+    own = clip_vocabulary()
+    if text.mask == "causal" and text.vocabulary == len(own) and vocabulary in (None, own):
+        return {"kind": "clip-transformers"}
+    return {"kind": "transformers", "folder": str(folder), "context_length": text.context_length}
+
+
+def load_tokenizer(folder: str, context_length: int) -> Tokenizer:
+    """The tokenizer of a folder. Raises ValueError without transformers, FileNotFoundError without its files."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise ValueError(
+            f"{KEY}: the tokenizer of {folder} needs the package transformers ({error}): "
+            "pip install -r requirements-transformers.txt"
+        ) from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # of many kinds
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise FileNotFoundError(f"{KEY}: {folder} has no tokenizer that transformers can read ({first[0]})") from error
+
+    def encode(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False).input_ids
+
+    def whole(text: str) -> list[int]:
+        return tokenizer(text, padding="max_length", max_length=context_length).input_ids
+
+    return Tokenizer(encode, tokenizer.decode, *probe(whole, encode, folder))

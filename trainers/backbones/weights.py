@@ -1,0 +1,84 @@
+"""Files of weights: finding, reading and hashing them, without running code that they may hold."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
+KEY = "MODEL.BACKBONE.NAME"
+
+
+def find_path(name: str) -> Path | None:
+    """A file or folder, looked for in the current folder, then in the project's; None where there is none."""
+    for folder in (Path.cwd(), PROJECT_ROOT):
+        path = folder / Path(name).expanduser()
+        if path.exists():
+            return path
+    return None
+
+
+def missing(name: str) -> FileNotFoundError:
+    return FileNotFoundError(f"{KEY}: no file {name} in {Path.cwd()} or {PROJECT_ROOT}")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def licence_of(folder: Path) -> str:
+    """The licence tag in the head of a model card, README.md; "" if there is none."""
+    card = folder / "README.md"
+    head = card.read_text(encoding="utf-8", errors="replace")[:4000] if card.is_file() else ""
+    found = re.match(r"---\s*\n(.*?)\n---", head, re.S)
+    licence = re.search(r"^license:\s*(\S+)", found[1], re.M) if found else None
+    return licence[1] if licence else ""
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a JIT archive or of a .pt, .npz or .safetensors file. A safetensors file is mapped, not read."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: torch.from_numpy(arrays[key]) for key in arrays.files if arrays[key].dtype.kind in "fiu"}
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    archive = open_archive(path)
+    if archive is not None:
+        return archive.state_dict()
+    state_dict = torch.load(path, map_location="cpu", weights_only=True)
+    return state_dict.get("state_dict", state_dict)
+
+
+def open_archive(path: Path) -> torch.jit.ScriptModule | None:
+    """A TorchScript archive, the form in which OpenAI publishes its weights; None for a file of another form."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecated by PyTorch
+            return torch.jit.load(str(path), map_location="cpu")
+    except RuntimeError:
+        return None
+
+
+def restore_token_rows(state_dict: dict[str, Tensor], vocabulary: int = 49408) -> dict[str, Tensor]:
+    """Put the kept rows `token_rows` (n, D) of the token embedding back at `token_ids` (n,); the others are zero."""
+    state_dict = dict(state_dict)
+    if "token_rows" in state_dict:
+        ids, rows = state_dict.pop("token_ids").long(), state_dict.pop("token_rows").float()
+        weight = torch.zeros(vocabulary, rows.shape[1])
+        weight[ids] = rows
+        state_dict["token_embedding.weight"] = weight
+    return state_dict

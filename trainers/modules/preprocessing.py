@@ -1,0 +1,72 @@
+"""How images are shown to a CLIP: as in its training, unless a config insists on something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torchvision.transforms as T
+from dassl.data.transforms import INTERPOLATION_MODES, build_transform
+from PIL import Image
+from torch import Tensor
+from yacs.config import CfgNode
+
+from trainers.backbones.config import Preprocessing
+
+from .prompts import check_choice
+
+KEYS = {"INTERPOLATION": "interpolation", "PIXEL_MEAN": "mean", "PIXEL_STD": "std", "RESIZE": "resize"}
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Empty the keys of `INPUT` that a model's own preprocessing fills, and add those that Dassl has not."""
+    cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (), "", [], []
+    cfg.INPUT.RESIZE = ""  # for testing: shortest (then the centre is cropped) or squash
+    cfg.INPUT.OVERRIDE_MODEL = False  # True: values of INPUT that contradict the model's preprocessing are meant
+
+
+def with_preprocessing(cfg: CfgNode, model: Preprocessing) -> CfgNode:
+    """A copy of a config whose empty keys of INPUT have the model's values.
+
+    Raises:
+        ValueError: a key that contradicts the model, without INPUT.OVERRIDE_MODEL; INPUT.SIZE always, since the towers
+            take images of one size.
+    """
+    size, name = tuple(cfg.INPUT.SIZE), cfg.MODEL.BACKBONE.NAME
+    if size and size != tuple(model.size):
+        raise ValueError(f"INPUT.SIZE: {size} does not fit the image tower of {name}, which takes {tuple(model.size)}")
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.SIZE = tuple(model.size)
+    for key, attribute in KEYS.items():
+        own, given = _plain(getattr(model, attribute)), cfg.INPUT[key]
+        if not given:
+            cfg.INPUT[key] = own
+        elif not cfg.INPUT.OVERRIDE_MODEL and not _same(given, own):
+            raise ValueError(
+                f"INPUT.{key}: {given} contradicts {name}, which was trained with {own}; leave the key out, or set "
+                "INPUT.OVERRIDE_MODEL True if you mean it"
+            )
+    check_choice("INPUT.RESIZE", cfg.INPUT.RESIZE, ("shortest", "squash"))
+    cfg.freeze()
+    return cfg
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _same(given: Any, own: Any) -> bool:
+    if isinstance(own, str):
+        return given == own
+    return len(given) == len(own) and all(abs(a - b) < 1e-4 for a, b in zip(given, own))
+
+
+def test_transform(cfg: CfgNode) -> Callable[[Image.Image], Tensor]:
+    """Dassl's transform for testing, or one that squashes images to the size instead of cropping them."""
+    transform = build_transform(cfg, is_train=False)
+    if cfg.INPUT.RESIZE != "squash" or cfg.INPUT.NO_TRANSFORM:
+        return transform
+    squash = T.Resize(cfg.INPUT.SIZE, interpolation=INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION])
+    kept = [step for step in transform.transforms if not isinstance(step, (T.Resize, T.CenterCrop))]
+    return T.Compose([squash, *kept])
