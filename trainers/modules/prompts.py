@@ -92,7 +92,7 @@ class PromptTemplate(nn.Module):
         if rows is not None:
             tokens, index, lengths = tokens[rows], index[rows], lengths[rows]
         before, after = context.split([self.n_before, self.n_context - self.n_before], dim=1)
-        prefix = torch.cat([self.sos.expand(len(context), 1, -1), before], dim=1)  # (G, 1 + M_before, D)
+        prefix = torch.cat([self.sos.unsqueeze(0).expand(len(context), -1, -1), before], dim=1)  # (G, 1 + M_before, D)
         if after.shape[1]:
             tokens = torch.cat([tokens, after[group]], dim=1)  # (R, longest + M_after, D)
         suffix = tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))  # (R, S, D)

@@ -1,0 +1,82 @@
+"""Every method on every family of CLIPs: it trains, tests, saves and loads, or says by name why it cannot."""
+
+import miniatures
+import pytest
+import torch
+from test_trainers import CLASSES, METHODS, batch_of, build
+
+import train
+from scripts import predict
+
+PATCHES = ("openai-vit", "open_clip-vit", "open_clip-quickgelu", "transformers-clip")
+OWN_VIT = (*PATCHES, "open_clip-custom-text", "open_clip-last-token", "transformers-siglip")
+LOCAL = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-eva")
+# {method: (the families that it runs on, what it says of the others)}; a method that is not named runs on all.
+LIMITS = {"MaPLe": (OWN_VIT, "MaPLe's image prompts are tokens of a ViT"), "PLOT": (LOCAL, "PLOT matches prompts to")}
+
+
+@pytest.fixture(params=miniatures.FAMILIES)
+def backbone(request, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "miniatures"
+    return request.param, miniatures.make(request.param, folder).name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_trains_tests_saves_and_loads_on_a_family_or_says_why_not(toy_root, tmp_path, method, backbone):
+    family, name = backbone
+    opts = ("MODEL.BACKBONE.NAME", name, "OPTIM.MAX_EPOCH", 1)
+    families, reason = LIMITS.get(method, (miniatures.FAMILIES, ""))
+    if family not in families:
+        with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: {reason}.*: it"):
+            build(toy_root, tmp_path / "run", method, opts=opts)
+        return
+    trainer = build(toy_root, tmp_path / "run", method, opts=opts)
+    batch = batch_of(trainer)
+    if CLASSES[method].learns_by_gradient:
+        assert torch.tensor(trainer.forward_backward(batch)["loss"]).isfinite()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.prompts.parameters())
+        assert not any(p.requires_grad or p.grad is not None for p in trainer.clip.parameters())
+        trainer.save_model(0, str(tmp_path / "run"))
+    else:
+        trainer.train()
+    expected = trainer.model_inference(batch["img"])
+    assert expected.isfinite().all()
+    fresh = build(toy_root, tmp_path / "other", method, opts=opts)
+    if fresh.prompts.state_dict():
+        fresh.load_model(str(tmp_path / "run"))
+    assert torch.equal(fresh.model_inference(batch["img"]), expected)
+    assert 0 <= fresh.test() <= 100
+
+
+@pytest.mark.parametrize("precision", ["amp", "bf16", "fp16"])
+def test_half_precision_stays_near_fp32_on_every_family(toy_root, tmp_path, precision, backbone):
+    _, name = backbone
+    opts = ("MODEL.BACKBONE.NAME", name, "FEATURES.TEST_CACHE", False)
+    exact, half = (build(toy_root, tmp_path, "CoOp", "PREC", prec, opts=opts) for prec in ("fp32", precision))
+    image = batch_of(exact)["img"]
+    with torch.no_grad():
+        for function in ("image_features", "text_features"):
+            a, b = (getattr(t, function)(*([image] if "image" in function else [])).float() for t in (exact, exact))
+            with half.autocast():
+                b = getattr(half, function)(*([image] if "image" in function else [])).float()
+            assert torch.nn.functional.cosine_similarity(a, b, dim=-1).min() > 0.98
+
+
+@pytest.mark.parametrize("family", ["open_clip-siglip", "transformers-clip"])
+def test_a_run_records_the_models_preprocessing_and_predicts_with_it(
+    toy_root, tmp_path, family, tmp_path_factory, capsys
+):
+    name = miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures").name
+    import toy
+
+    arguments = toy.arguments(toy_root, tmp_path / "run", "CoOp", "MODEL.BACKBONE.NAME", name, "OPTIM.MAX_EPOCH", 1)
+    assert train.main(arguments) == 0
+    cfg = train.setup_cfg(train.parse_args(["--config-file", str(tmp_path / "run" / "config.yaml")]))
+    squash = family == "open_clip-siglip"
+    assert cfg.INPUT.SIZE == (32, 32) and cfg.INPUT.RESIZE == ("squash" if squash else "shortest")
+    assert (cfg.INPUT.PIXEL_MEAN == [0.5, 0.5, 0.5]) == squash
+    capsys.readouterr()
+    picture = next((toy_root / "toy" / "flower" / "images").glob("test-0-*.png"))
+    assert predict.main([str(tmp_path / "run"), str(picture), "--task", "flower recognition"]) == 0
+    assert "rose" in capsys.readouterr().out
+    assert train.main(arguments) == 0  # called again: the record is of the same config

@@ -1,0 +1,147 @@
+"""Every family of CLIPs against its own library: a randomly initialised miniature, saved by the library itself."""
+
+import miniatures
+import pytest
+import torch
+from odd_names import NAMES
+
+from trainers.backbones import load_clip
+from trainers.modules.prompts import PromptTemplate
+from trainers.modules.text_encoder import PlainTextEncoder, text_encoder
+
+WORDS = "a photo of a"
+CLASSES = ["rose", "ox-eye daisy", "707-320", "hard_leaved_pocket_orchid", "a dog"]
+CAUSAL = [family for family in miniatures.FAMILIES if "siglip" not in family]
+
+
+@pytest.fixture(scope="module", params=miniatures.FAMILIES)
+def family(request, tmp_path_factory):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pair(family, tmp_path_factory):
+    """(the library's miniature, ours)."""
+    miniature = miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures")
+    return miniature, load_clip(miniature.name)
+
+
+def relative(value, expected):
+    return ((value - expected).abs().max() / expected.abs().max()).item()
+
+
+def word_context(clip):
+    """(1, M, D): the embeddings of WORDS, as a context that asks for gradients."""
+    ids = torch.tensor(clip.tokenizer.encode(WORDS))
+    return clip.text.token_embedding(ids).unsqueeze(0).clone().requires_grad_(True)
+
+
+def through_prompts(clip, context, position="end", chunk=2048):
+    template = PromptTemplate(CLASSES, context.shape[1], clip, position)
+    group = torch.zeros(len(CLASSES), dtype=torch.long)
+    return text_encoder(clip.text, chunk)(*template(context, group), group)
+
+
+def test_image_features_are_the_librarys(pair):
+    miniature, clip = pair
+    image = torch.randn(4, 3, *clip.preprocessing.size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert relative(clip.encode_image(image), miniature.encode_image(image)) < 1e-5
+
+
+@pytest.mark.parametrize("chunk", [2048, 2])
+def test_text_features_through_prompts_are_the_librarys_of_the_same_sentences(pair, chunk):
+    miniature, clip = pair
+    sentences = [f"{WORDS} {name.replace('_', ' ')}." for name in CLASSES]
+    with torch.no_grad():
+        expected = miniature.encode_text(miniature.tokenize(sentences))
+        assert relative(through_prompts(clip, word_context(clip), chunk=chunk), expected) < 1e-5
+        assert relative(clip.encode_text(sentences), expected) < 1e-5
+    assert len(set(map(tuple, expected.round(decimals=3).tolist()))) == len(CLASSES)  # no two sentences are the same
+
+
+def test_gradients_to_the_prompt_are_those_of_the_librarys_plain_path(pair):
+    miniature, clip = pair
+    context = word_context(clip)
+    n_sos, n_context = len(clip.tokenizer.sos), context.shape[1]
+    ours = through_prompts(clip, context, chunk=2)
+    weight = torch.linspace(-1, 1, ours.numel()).view_as(ours)
+    (found,) = torch.autograd.grad((ours * weight).sum(), context)
+
+    def put_context(module, inputs, output):
+        return torch.cat(
+            [output[:, :n_sos], context.expand(len(output), -1, -1), output[:, n_sos + n_context :]], dim=1
+        )
+
+    hook = miniature.embedding.register_forward_hook(put_context)
+    try:
+        plain = miniature.encode_text(miniature.tokenize([f"{WORDS} {n.replace('_', ' ')}." for n in CLASSES]))
+        (expected,) = torch.autograd.grad((plain * weight).sum(), context)
+    finally:
+        hook.remove()
+    assert expected.abs().max() > 1e-4 and relative(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("position", ["middle", "front"])
+def test_names_elsewhere_in_the_prompt_have_the_features_of_that_sequence(pair, position):
+    _, clip = pair
+    tokenizer, context, rows, ends = clip.tokenizer, word_context(clip), [], []
+    words = tokenizer.encode(WORDS)
+    before = {"middle": len(words) // 2, "front": 0}[position]
+    for name in CLASSES:
+        name = name.replace("_", " ")
+        own, stop = tokenizer.encode(name), tokenizer.encode(f"{name}.")[len(tokenizer.encode(name)) :]
+        row = [*tokenizer.sos, *words[:before], *own, *words[before:], *stop, *tokenizer.eos]
+        rows.append(row + [tokenizer.pad] * (clip.text.context_length - len(row)))
+        ends.append(len(row))
+    with torch.no_grad():
+        expected = clip.text.encode(clip.text.token_embedding(torch.tensor(rows)), torch.tensor(ends))
+        assert relative(through_prompts(clip, context, position), expected) < 1e-5
+
+
+def test_tokens_are_the_librarys_for_200_odd_names(pair):
+    miniature, clip = pair
+    assert len(set(NAMES)) == 200
+    length = clip.text.context_length
+    different = []
+    for name in NAMES:
+        ours, theirs = (
+            [*clip.tokenizer.sos, *clip.tokenizer.encode(name), *clip.tokenizer.eos],
+            miniature.tokenize([name]),
+        )
+        ours = (ours + [clip.tokenizer.pad] * (length - len(ours)))[:length]
+        if theirs[0].tolist() != ours:
+            different.append(name)
+    assert not different
+
+
+def test_a_name_beyond_the_context_is_one_error(pair):
+    _, clip = pair
+    with pytest.raises(
+        ValueError, match=rf"the prompt of 'x 1 x 1.* tokens .* more than CLIP's {clip.text.context_length}"
+    ):
+        PromptTemplate(["x 1 " * 60], 4, clip)
+
+
+def test_a_tower_with_a_full_mask_takes_the_plain_path_and_the_log_says_so(pair, family, caplog):
+    _, clip = pair
+    with caplog.at_level("INFO"):
+        encoder = text_encoder(clip.text, 2048)
+    full = "siglip" in family
+    assert isinstance(encoder, PlainTextEncoder) == full == ("full mask" in caplog.text)
+    assert (clip.logit_bias is not None) == full
+    assert clip.preprocessing.resize == ("squash" if full else "shortest")
+
+
+def test_no_two_families_share_cached_image_features(tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "miniatures"
+    clips = [load_clip(miniatures.make(family, folder).name) for family in miniatures.FAMILIES]
+    assert len({clip.image_digest for clip in clips}) == len(clips)
+
+
+def test_one_weight_under_two_activations_has_two_cache_keys(tmp_path_factory):
+    name = miniatures.make("openai-vit", tmp_path_factory.getbasetemp() / "miniatures").name.rsplit("@", 1)[0]
+    quick, plain = (load_clip(f"{name}@{spelling}") for spelling in ("quickgelu", "gelu"))
+    image = torch.randn(1, 3, 32, 32)
+    assert not torch.allclose(quick.encode_image(image), plain.encode_image(image), rtol=1e-2)
+    assert quick.image_digest != plain.image_digest
