@@ -1,5 +1,6 @@
 """Puts the project on the path and provides Dassl, before any test module is imported."""
 
+import builtins
 import sys
 from pathlib import Path
 
@@ -23,3 +24,17 @@ def toy_root(tmp_path_factory):
     import toy
 
     return toy.draw(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def without_package(monkeypatch):
+    """A function of a package's name, after which importing the package fails."""
+    own, missing = builtins.__import__, set()
+
+    def import_the_others(name, *args, **kwargs):
+        if name.split(".")[0] in missing:
+            raise ImportError(f"No module named {name!r}")
+        return own(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", import_the_others)
+    return missing.add

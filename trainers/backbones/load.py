@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from . import open_clip_models, openai, transformers_models
+from . import open_clip_files, open_clip_models, openai, transformers_models
 from .config import ClipConfig
 from .model import CLIP, digest_of, store_in_half
-from .weights import KEY, SUFFIXES, find_path, licence_of, missing, sha256_of
+from .weights import KEY, SUFFIXES, find_path, first_line, licence_of, missing, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,16 @@ class Source:
 
     Attributes:
         family: "OpenAI", "open_clip" or "transformers".
-        name: of the model within the family.
+        name: of the model, as the family's own library knows it.
         path: of the file of weights.
+        spelling: "quickgelu" or "gelu", for a file of OpenAI's layout, where it is known.
         licence: the licence tag, "" where it is not known.
     """
 
     family: str
     name: str
     path: Path
+    spelling: str = ""
     licence: str = ""
 
 
@@ -85,48 +87,46 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
 def find_source(name: str) -> Source:
     """The family and the file of a name; see `load_clip`."""
     if name in clip.available_models():
-        return Source("OpenAI", name, openai.published_file(name), "MIT")
-    if name.startswith((open_clip_models.PREFIX, open_clip_models.HUB)):
-        inner = name.removeprefix(open_clip_models.PREFIX)
-        _, path, _ = open_clip_models.locate(inner)
-        return Source("open_clip", inner, path, licence_of(path.parent))
+        return Source("OpenAI", name, openai.published_file(name), "quickgelu", "MIT")
+    if name.startswith((open_clip_files.PREFIX, open_clip_files.HUB)):
+        inner = name.removeprefix(open_clip_files.PREFIX)
+        _, path, _ = open_clip_files.locate(inner)
+        return Source("open_clip", inner, path, licence=licence_of(path.parent))
     plain, _, spelling = name.rpartition("@")
     if plain and find_path(plain) is not None:
         if spelling not in openai.SPELLINGS:
             legal = " or ".join(f"@{word}" for word in openai.SPELLINGS)
             raise ValueError(f"{KEY}: {name!r} ends in @{spelling}; legal is {legal}")
-        return Source("OpenAI", spelling, find_path(plain))
+        return Source("OpenAI", plain, find_path(plain), spelling)
     path = find_path(name)
     if path is None:
-        if Path(plain or name).suffix in SUFFIXES or "/" in name and name not in _slashed():
-            raise missing(name)
-        raise ValueError(_unknown(name))
-    if path.is_dir() and (path / open_clip_models.CONFIG).is_file():
-        return Source("open_clip", name, open_clip_models.weights_in(path), licence_of(path))
+        near = difflib.get_close_matches(name, clip.available_models(), n=1, cutoff=0.6)
+        if Path(plain or name).suffix in SUFFIXES or "/" in name and not near:
+            raise missing(plain or name)
+        raise ValueError(_unknown(name, near))
+    if path.is_dir() and (path / open_clip_files.CONFIG).is_file():
+        return Source("open_clip", name, open_clip_files.weights_in(path), licence=licence_of(path))
     if transformers_models.is_model(path):
         weights = transformers_models.weights_of(path)
-        return Source("transformers", name, weights, licence_of(weights.parent))
+        return Source("transformers", name, weights, licence=licence_of(weights.parent))
     if path.is_dir():
         raise ValueError(
             f"{KEY}: the folder {path} holds neither {transformers_models.CONFIG} (transformers) nor "
-            f"{open_clip_models.CONFIG} (open_clip)"
+            f"{open_clip_files.CONFIG} (open_clip)"
         )
-    return Source("OpenAI", "", path)
+    return Source("OpenAI", name, path)
 
 
-def _slashed() -> set[str]:
-    return {name.replace("-", "/") for name in clip.available_models()}
-
-
-def _unknown(name: str) -> str:
-    names = clip.available_models()
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return (
-        f"{KEY}: unknown CLIP {name!r}{hint} Legal: {', '.join(names)}, a file ending in {', '.join(SUFFIXES)}, a "
-        f"folder of transformers' or open_clip's, {open_clip_models.PREFIX}ARCHITECTURE/TAG, {open_clip_models.HUB}"
-        "OWNER/MODEL"
+def _unknown(name: str, near: list[str]) -> str:
+    hint = f"; did you mean {near[0]}?" if near else "."
+    legal = (
+        *clip.available_models(),
+        f"a file ending in {', '.join(SUFFIXES)}",
+        "a folder of transformers' or open_clip's",
+        f"{open_clip_files.PREFIX}ARCHITECTURE/TAG",
+        f"{open_clip_files.HUB}OWNER/MODEL",
     )
+    return f"{KEY}: unknown CLIP {name!r}{hint} Legal: {', '.join(legal)}"
 
 
 def _read(name: str, source: Source) -> CLIP:
@@ -137,7 +137,7 @@ def _read(name: str, source: Source) -> CLIP:
     elif source.family == "transformers":
         config, state = transformers_models.read(source.path)
     else:
-        config, state = openai.read(source.path, source.name if source.name in openai.SPELLINGS else "")
+        config, state = openai.read(source.path, source.spelling)
     model = assemble(config, state, f"{KEY}: {source.path} holds no CLIP state dict")
     if config.family == "OpenAI" and config.text.transformer.activation == "quick_gelu":
         # As the clip package has them: released weights are in fp16, and it rounds others to it.
@@ -157,7 +157,7 @@ def assemble(config: ClipConfig, state: dict[str, Tensor], refusal: str) -> CLIP
     try:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        raise ValueError(f"{refusal} ({open_clip_models.first_line(error)})") from error
+        raise ValueError(f"{refusal} ({first_line(error)})") from error
     return model.eval().requires_grad_(False)
 
 

@@ -1,127 +1,22 @@
-"""open_clip's models: by architecture and tag, architecture and file, folder, or name on the Hugging Face hub.
+"""open_clip's models, read by the library itself.
 
-The library builds the model and reads its file; what it has built is then described and renamed. Nothing is downloaded:
-weights and tokenizers come from files or from the libraries' caches.
+It builds the model and loads its file; what it has built is then described and renamed.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from . import openai
 from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
+from .open_clip_files import CONFIG, FOLDER, PREFIX, library, locate
 from .tokenizers import Tokenizer, probe
-from .weights import KEY, find_path, missing
-
-PREFIX, HUB, FOLDER = "open_clip:", "hf-hub:", "local-dir:"
-WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-CONFIG = "open_clip_config.json"
-
-
-def library() -> ModuleType:
-    """The package open_clip. Raises ValueError saying how to install it."""
-    try:
-        import open_clip
-    except ImportError as error:
-        raise ValueError(
-            f"{KEY}: models of open_clip need the package open_clip_torch ({error}): "
-            "pip install -r requirements-open_clip.txt"
-        ) from error
-    return open_clip
-
-
-def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
-    """What open_clip calls a model, the file of its weights, and what its tag says of preprocessing and activation.
-
-    Args:
-        name: what follows "open_clip:": ARCHITECTURE/TAG, ARCHITECTURE FILE, FOLDER, or hf-hub:OWNER/MODEL.
-
-    Raises:
-        ValueError: an unknown architecture or tag, with the nearest ones.
-        FileNotFoundError: weights that are neither a file nor in a cache.
-    """
-    open_clip = library()
-    if name.startswith(HUB):
-        folder = cached_folder(name.removeprefix(HUB))
-        return FOLDER + str(folder), weights_in(folder), {}
-    folder = find_path(name)
-    if folder is not None and (folder / CONFIG).is_file():
-        return FOLDER + str(folder), weights_in(folder), {}
-    architecture, _, file = name.partition(" ")
-    if not file:
-        architecture, _, tag = name.rpartition("/") if name not in open_clip.list_models() else (name, "", "")
-    architectures = open_clip.list_models()
-    if architecture not in architectures:
-        near = difflib.get_close_matches(architecture or name, architectures, n=3, cutoff=0.4)
-        raise ValueError(
-            f"{KEY}: open_clip has no architecture {architecture or name!r}"
-            + (f"; the nearest are {', '.join(near)}" if near else "")
-            + f". Legal: {PREFIX}ARCHITECTURE/TAG, {PREFIX}ARCHITECTURE FILE, {PREFIX}FOLDER, {HUB}OWNER/MODEL"
-        )
-    if file:
-        path = find_path(file.strip())
-        if path is None:
-            raise missing(file.strip())
-        return architecture, path, {}
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if tag not in tags:
-        near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.4) or tags
-        raise ValueError(
-            f"{KEY}: open_clip's {architecture} has no weights {tag!r}; "
-            + ("the nearest are " if tag else "one of ")
-            + f"{', '.join(near) or 'none: name a file'}"
-        )
-    facts = open_clip.get_pretrained_cfg(architecture, tag)
-    return architecture, cached_weights(architecture, tag, facts), facts
-
-
-def cached_weights(architecture: str, tag: str, facts: dict[str, Any]) -> Path:
-    """The file of a tag in the caches of open_clip and huggingface_hub. FileNotFoundError says how to get it."""
-    if facts.get("hf_hub"):
-        from huggingface_hub import try_to_load_from_cache
-
-        repo, file = facts["hf_hub"].rsplit("/", 1)
-        files = [file, str(Path(file).with_suffix(".safetensors"))] if file else list(WEIGHTS)
-        found = [path for name in files if isinstance(path := try_to_load_from_cache(repo, name), str)]
-        if found:
-            return Path(found[0])
-    if facts.get("url"):
-        path = openai.CACHE_DIR / facts["url"].rsplit("/", 1)[-1]
-        if path.is_file():
-            return path
-    where = facts.get("hf_hub") or facts.get("url")
-    raise FileNotFoundError(
-        f"{KEY}: the weights {tag} of open_clip's {architecture} ({where}) are in no cache of this machine, and a run "
-        f"downloads nothing. Get them first: python -c \"import open_clip; open_clip.create_model('{architecture}', "
-        f"pretrained='{tag}')\", or name a file: {PREFIX}{architecture} path/to/file"
-    )
-
-
-def cached_folder(repo: str) -> Path:
-    """The snapshot of a repository in huggingface_hub's cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(repo, CONFIG)
-    if not isinstance(path, str):
-        raise FileNotFoundError(
-            f"{KEY}: {HUB}{repo} is not in huggingface_hub's cache on this machine, and a run downloads nothing. Get "
-            f"it first: hf download {repo}"
-        )
-    return Path(path).parent
-
-
-def weights_in(folder: Path) -> Path:
-    files = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-    if not files:
-        raise FileNotFoundError(f"{KEY}: {folder} has no weights: none of {', '.join(WEIGHTS)}")
-    return files[0]
+from .weights import KEY, first_line
 
 
 def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
@@ -137,7 +32,7 @@ def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
             force_quick_gelu=bool(facts.get("quick_gelu")),
             force_preprocess_cfg=known,
         )
-    except (RuntimeError, ValueError, TypeError, OSError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
         raise ValueError(f"{KEY}: open_clip cannot build {name} ({first_line(error)})") from error
     refuse_text_tower(name, model)
     load_weights(open_clip, model, path, name)
@@ -165,11 +60,6 @@ def load_weights(open_clip: ModuleType, model: nn.Module, path: Path, name: str)
         open_clip.load_checkpoint(model, str(path))
     except Exception as error:  # PyTorch's readers raise many kinds
         raise ValueError(f"{refusal} ({first_line(error)})") from error
-
-
-def first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:300] or type(error).__name__
 
 
 def refuse_text_tower(name: str, model: nn.Module) -> None:
@@ -299,12 +189,11 @@ def load_tokenizer(model: str, context_length: int) -> Tokenizer:
     """The library's tokenizer of a model. Raises FileNotFoundError for one whose files are not here."""
     open_clip = library()
     try:
-        if not model.startswith(FOLDER):
-            cfg = open_clip.get_model_config(model)["text_cfg"]
-            offline = {"local_files_only": True} if cfg.get("hf_tokenizer_name") else {}
+        if model.startswith(FOLDER):
+            cfg = json.loads((Path(model.removeprefix(FOLDER)) / CONFIG).read_text())["model_cfg"]
         else:
-            cfg = json.loads((Path(model.removeprefix(FOLDER)) / CONFIG).read_text())["model_cfg"]["text_cfg"]
-            offline = {"local_files_only": True} if cfg.get("hf_tokenizer_name") else {}
+            cfg = open_clip.get_model_config(model)
+        offline = {"local_files_only": True} if cfg["text_cfg"].get("hf_tokenizer_name") else {}
         tokenizer = open_clip.get_tokenizer(model, context_length=context_length, **offline)
     except Exception as error:  # transformers raises many kinds
         raise FileNotFoundError(
@@ -325,9 +214,3 @@ def load_tokenizer(model: str, context_length: int) -> Tokenizer:
         return inner(clean(text), add_special_tokens=False).input_ids
 
     return Tokenizer(encode, inner.decode, *probe(lambda text: tokenizer([text])[0].tolist(), encode, model))
-
-
-def features(model: nn.Module, image: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The library's own features of images and of rows of token ids."""
-    with torch.no_grad():
-        return model.encode_image(image), model.encode_text(ids)

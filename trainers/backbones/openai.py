@@ -102,9 +102,8 @@ def declared_activation(path: Path) -> str:
     archive = open_archive(path)
     if archive is None:
         return ""
-    block = archive.transformer.resblocks
-    code = getattr(block, "0").mlp.gelu.code
-    return "quick_gelu" if "1.702" in code else "gelu"
+    code = getattr(archive.transformer.resblocks, "0").mlp.gelu.code
+    return "quick_gelu" if "sigmoid" in code else "gelu"
 
 
 def config_of(state: dict[str, Tensor], activation: str) -> ClipConfig:

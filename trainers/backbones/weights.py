@@ -29,6 +29,12 @@ def missing(name: str) -> FileNotFoundError:
     return FileNotFoundError(f"{KEY}: no file {name} in {Path.cwd()} or {PROJECT_ROOT}")
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, on one line: libraries wrap it in several, with hints for their own users."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] or type(error).__name__
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()

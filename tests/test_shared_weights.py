@@ -1,0 +1,113 @@
+"""The copies of a large model's weights that the runs of a sweep share."""
+
+import os
+
+import pytest
+import torch
+import toy
+
+from trainers.backbones import load, load_clip
+
+NAME = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"
+IMAGE = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def share_small_models(monkeypatch):
+    monkeypatch.setattr(load, "SHARED_FROM", 0)
+
+
+def features(model):
+    return model.encode_image(IMAGE.to(model.visual.conv1.weight.dtype)), model.encode_text(["a dog.", "bark"])
+
+
+def assert_same(model, other):
+    assert all(torch.equal(a, b) for a, b in zip(features(model), features(other)))
+    assert {k: v.dtype for k, v in model.state_dict().items()} == {k: v.dtype for k, v in other.state_dict().items()}
+
+
+@pytest.fixture
+def no_reading(monkeypatch):
+    """A function that, once called, lets nothing read a file of weights again."""
+
+    def forbid():
+        monkeypatch.setattr(load, "_read", lambda *args: pytest.fail("the file of weights was read again"))
+
+    return forbid
+
+
+def test_the_second_run_maps_the_first_ones_copy(tmp_path, no_reading):
+    first = load_clip(NAME, shared=tmp_path)
+    (copy,) = tmp_path.iterdir()
+    assert copy.name.startswith("clip-") and copy.suffix == ".safetensors"
+    no_reading()
+    second = load_clip(NAME, shared=tmp_path)
+    assert_same(first, second)
+    assert_same(second, load_clip(NAME, shared=tmp_path))
+    assert second.source == first.source and second.source["sha256"]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_each_precision_has_a_copy_in_the_form_in_which_it_is_used(tmp_path, dtype, no_reading):
+    load_clip(NAME, shared=tmp_path)
+    half = load_clip(NAME, dtype, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    no_reading()
+    again = load_clip(NAME, dtype, tmp_path)
+    assert again.visual.conv1.weight.dtype == dtype and again.text.ln_final.weight.dtype == torch.float32
+    assert torch.equal(again.visual.conv1.weight, half.visual.conv1.weight)
+
+
+def test_small_files_are_not_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(load, "SHARED_FROM", 1 << 30)
+    load_clip(NAME, shared=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_weight_changed_in_the_copy_is_noticed_and_the_copy_rebuilt(tmp_path, caplog):
+    expected = load_clip(NAME, shared=tmp_path)
+    kept = [x.clone() for x in features(expected)]
+    del expected
+    (copy,) = tmp_path.iterdir()
+    flip_a_bit(copy)
+    rebuilt = load_clip(NAME, shared=tmp_path)
+    assert f"{copy} is damaged" in caplog.text
+    assert all(torch.equal(a, b) for a, b in zip(features(rebuilt), kept))
+    caplog.clear()
+    load_clip(NAME, shared=tmp_path)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors", b"\x10\0\0\0\0\0\0\0{}              "])
+def test_a_file_that_is_no_copy_is_named_and_replaced(tmp_path, caplog, content):
+    load_clip(NAME, shared=tmp_path)
+    (copy,) = tmp_path.iterdir()
+    copy.write_bytes(content)
+    load_clip(NAME, shared=tmp_path)
+    assert f"{copy} cannot be used" in caplog.text
+    caplog.clear()
+    load_clip(NAME, shared=tmp_path)
+    assert not caplog.text
+
+
+def test_a_changed_file_of_weights_has_a_copy_of_its_own(tmp_path):
+    weights = tmp_path / "mine.npz"
+    weights.write_bytes((toy.GOLDEN / "tiny_vit.npz").read_bytes())
+    load_clip(f"{weights}@quickgelu", shared=tmp_path / "shared")
+    os.utime(weights, (1, 1))
+    load_clip(f"{weights}@quickgelu", shared=tmp_path / "shared")
+    load_clip(f"{weights}@gelu", shared=tmp_path / "shared")
+    assert len(list((tmp_path / "shared").iterdir())) == 3
+
+
+def test_a_folder_that_cannot_be_written_leaves_the_weights_private(tmp_path, caplog):
+    (tmp_path / "file").write_text("not a folder")
+    model = load_clip(NAME, shared=tmp_path / "file")
+    assert "the weights are not shared" in caplog.text
+    assert_same(model, load_clip(NAME))
