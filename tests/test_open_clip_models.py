@@ -183,9 +183,7 @@ def test_a_model_with_parts_that_this_project_does_not_know_is_refused(folder, m
 @pytest.mark.parametrize("name", ["open_clip:ViT-B-16/openai", "hf-hub:someone/model"])
 def test_without_open_clip_the_message_says_what_to_install(without_package, name):
     without_package("open_clip")
-    with pytest.raises(
-        ValueError, match="need the package open_clip_torch .*pip install -r requirements-open_clip.txt"
-    ):
+    with pytest.raises(ValueError, match="need the package open_clip_torch .*requirements-open_clip.txt"):
         load_clip(name)
 
 
