@@ -17,7 +17,14 @@ sys.path.insert(0, str(PROJECT_ROOT))
 from files import write_atomically  # noqa: E402
 
 FOLDERS = ("trainers", "datasets", "evaluation", "compat", "configs/datasets", "configs/trainers")
-FILES = ("train.py", "files.py", "LICENSE", "pyproject.toml")
+FILES = (
+    "train.py",
+    "files.py",
+    "LICENSE",
+    "pyproject.toml",
+    "requirements-open_clip.txt",
+    "requirements-transformers.txt",
+)
 DEMO = ("configs/datasets/demo.yaml", "configs/trainers/*/tiny*.yaml")
 MANIFEST = Path("softcpt", "MANIFEST.json")
 COOP = ("train.py", "datasets", "trainers", "clip", "configs")

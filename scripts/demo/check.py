@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from clip.model import CLIP, build_model
 from clip.simple_tokenizer import SimpleTokenizer
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -27,15 +28,17 @@ compat.ensure_dassl()
 from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 
 import datasets.demo as demo  # noqa: E402
-from trainers.modules.clip_model import load_clip  # noqa: E402
+from trainers.backbones.weights import read_state_dict, restore_token_rows  # noqa: E402
 
 MEAN, STD = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
 SHOTS, SEEDS = (1, 4, 16), (1, 2, 3)
 
 
-def load_checkpoint(path: Path) -> tuple[torch.nn.Module, set[int]]:
-    """The CLIP of a checkpoint in fp32, and the ids of the token rows that it holds."""
-    return load_clip(str(path)), set(np.load(path)["token_ids"].tolist())
+def load_checkpoint(path: Path) -> tuple[CLIP, set[int]]:
+    """The clip package's model of a checkpoint, frozen, in fp32, and the ids of the token rows that it holds."""
+    state = read_state_dict(path)
+    model = build_model(restore_token_rows(state)).float().eval().requires_grad_(False)
+    return model, set(state["token_ids"].tolist())
 
 
 def tokens(text: str, kept: set[int]) -> torch.Tensor:
@@ -49,13 +52,13 @@ def tokens(text: str, kept: set[int]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def text_features(model: torch.nn.Module, texts: list[str], kept: set[int]) -> torch.Tensor:
+def text_features(model: CLIP, texts: list[str], kept: set[int]) -> torch.Tensor:
     """Normalised text features (n, E)."""
     return F.normalize(model.encode_text(torch.cat([tokens(t, kept) for t in texts])), dim=-1)
 
 
 @torch.no_grad()
-def task_features(model: torch.nn.Module, names: list[str], kept: set[int], context: int = 4) -> torch.Tensor:
+def task_features(model: CLIP, names: list[str], kept: set[int], context: int = 4) -> torch.Tensor:
     """Normalised features (T, E) of "[X] x 4 name .", X being random vectors as a prompt learner starts with."""
     ids = torch.cat([tokens(" ".join(["x"] * context) + f" {name} .", kept) for name in names])
     x = model.token_embedding(ids)
@@ -66,7 +69,7 @@ def task_features(model: torch.nn.Module, names: list[str], kept: set[int], cont
 
 
 @torch.no_grad()
-def image_features(model: torch.nn.Module, folder: Path, items: list) -> tuple[np.ndarray, np.ndarray]:
+def image_features(model: CLIP, folder: Path, items: list) -> tuple[np.ndarray, np.ndarray]:
     """Normalised features (n, E) and labels (n,) of a split file's items."""
     pictures = np.stack([np.asarray(Image.open(folder / path).convert("RGB")) for path, _, _ in items])
     x = torch.from_numpy((pictures / 255.0 - MEAN) / STD).float().permute(0, 3, 1, 2)
