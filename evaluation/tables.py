@@ -4,6 +4,7 @@ A section is what may be compared: one data set, backbone, split and list of tes
 trainer and its variant, and a cell is the mean and the sample standard deviation over the runs that differ in the seed.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
@@ -160,11 +161,18 @@ def csv(summary: pd.DataFrame) -> str:
 
 
 def section_title(name: Mapping[str, str]) -> str:
-    """Data set, backbone (of a file, its bare name) and split."""
-    backbone = name["backbone"]
-    if PurePath(backbone).suffix in (".pt", ".pth", ".npz", ".safetensors"):
-        backbone = PurePath(backbone).stem
-    return f"{name['dataset']}, {backbone}, {name['split']} set"
+    """Data set, backbone and split."""
+    return f"{name['dataset']}, {backbone_title(name['backbone'])}, {name['split']} set"
+
+
+def backbone_title(name: str) -> str:
+    """A backbone's name without the folders of its file: models/tiny.npz@gelu is tiny, open_clip:RN50 models/a.pt is
+    open_clip:RN50 a, hf-hub:owner/model stays."""
+    head, gap, file = name.partition(" ") if name.startswith("open_clip:") else ("", "", name)
+    path = PurePath(re.sub("@(quick)?gelu$", "", file))
+    if path.suffix in (".pt", ".pth", ".bin", ".npz", ".safetensors"):
+        return head + gap + path.stem
+    return head + gap + (path.name if path.is_absolute() or file.startswith((".", "~")) else file)
 
 
 def section_report(name: Mapping[str, str], section: pd.DataFrame) -> str:

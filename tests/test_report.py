@@ -22,6 +22,7 @@ from evaluation.records import (
 )
 from evaluation.tables import (
     AVERAGE,
+    backbone_title,
     duration,
     results_frame,
     section_title,
@@ -230,6 +231,22 @@ def test_the_same_run_from_two_folders_is_an_error_that_names_both():
     message = r"CoOp, Demo, 1 shots, seed 1\): a/results.json and b/results.json; report a folder .* TRAINER.LABEL"
     with pytest.raises(ValueError, match=message):
         results_frame([first, RUNS[0], second])
+
+
+@pytest.mark.parametrize(
+    "name, title",
+    [
+        ("ViT-B/16", "ViT-B/16"),
+        ("models/tiny.npz", "tiny"),
+        ("/my models/tiny.pt@quickgelu", "tiny"),
+        ("/models/siglip", "siglip"),
+        ("open_clip:ViT-L-14/datacomp_xl_s13b_b90k", "open_clip:ViT-L-14/datacomp_xl_s13b_b90k"),
+        ("open_clip:ViT-L-14 /models/mine.safetensors", "open_clip:ViT-L-14 mine"),
+        ("hf-hub:owner/model", "hf-hub:owner/model"),
+    ],
+)
+def test_a_title_names_the_backbone_without_the_folders_of_its_file(name, title):
+    assert backbone_title(name) == title
 
 
 def test_other_test_sets_backbones_and_splits_are_other_sections():

@@ -205,7 +205,9 @@ def test_the_command_line_works_from_any_folder_and_takes_paths_from_there(toy_r
     (tmp_path / "data/tasks.csv").write_text("\n".join(["path,task,class,split", *rows]))
     shutil.copy(toy.GOLDEN / "tiny_vit.npz", tmp_path / "clip.npz")
     (tmp_path / "method.yaml").write_text("TRAINER:\n  SOFTCPT:\n    N_CTX: 3\n")
-    settings = toy.arguments("data", "runs/mine", "SoftCPT", "MODEL.BACKBONE.NAME", "clip.npz", dataset="FolderTasks")
+    settings = toy.arguments(
+        "data", "runs/mine", "SoftCPT", "MODEL.BACKBONE.NAME", "clip.npz@quickgelu", dataset="FolderTasks"
+    )
     command = [sys.executable, str(train.PROJECT_ROOT / "train.py"), "--config-file", "method.yaml", *settings]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
