@@ -11,6 +11,7 @@ from dassl.data.data_manager import build_data_loader
 from dassl.engine import build_trainer
 
 from trainers.base import PromptTrainer
+from trainers.modules.preprocessing import OPENAI, filled
 from trainers.modules.views import ViewFeatures, ViewImages, seeded_loader, view_generators
 
 
@@ -66,7 +67,7 @@ def test_views_do_not_depend_on_where_the_data_lie(toy_root, tmp_path):
 def test_a_run_draws_the_same_views_with_any_number_of_workers(toy_root, tmp_path, workers):
     batches = []
     for n in (0, workers):
-        cfg = toy.config(toy_root, tmp_path, "CoOp", "DATALOADER.NUM_WORKERS", n)
+        cfg = filled(toy.config(toy_root, tmp_path, "CoOp", "DATALOADER.NUM_WORKERS", n), OPENAI)
         options = dict(data_source=images(toy_root), batch_size=4, tfm=draw, is_train=True)
         loader = seeded_loader(build_data_loader(cfg, "RandomSampler", **options), 1, str(toy_root))
         torch.manual_seed(0)

@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from dassl.data import DataManager
+from dassl.data.transforms import build_transform
 from dassl.evaluation import build_evaluator
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import load_pretrained_weights
 from torch import Tensor, nn
+from torchvision.transforms import ToTensor
 
 from datasets.multitask import Task, tasks_of
 
@@ -23,7 +26,7 @@ from .modules.features import FeatureCache, FeatureLoader
 from .modules.loop import Loop
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
 from .modules.precision import PRECISIONS, Precision
-from .modules.preprocessing import test_transform, with_preprocessing
+from .modules.preprocessing import OPENAI, filled, test_transform, with_preprocessing
 from .modules.prompts import check_choice
 from .modules.text_encoder import text_encoder
 
@@ -71,13 +74,20 @@ class PromptTrainer(Loop):
             )
 
     def build_data_loader(self) -> None:
-        """Load CLIP first: it says how images are to be shown to it."""
+        """Read the data, then CLIP, which says how images are to be shown to it. In this order, what is missing of the
+        data is told before a large model is read."""
+        cfg = self.cfg
+        self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
+        for name in ("train_loader_x", "train_loader_u", "val_loader", "test_loader"):
+            setattr(self, name, getattr(self.dm, name))
+        for name in ("num_classes", "num_source_domains", "lab2cname"):
+            setattr(self, name, getattr(self.dm, name))
         self.precision = Precision(self.options.PREC, self.device)
         self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
-        self.clip = load_clip(self.cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
-        self.cfg = with_preprocessing(self.cfg, self.clip.preprocessing)
+        self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
+        self.cfg = with_preprocessing(cfg, self.clip.preprocessing)
         self.test_transform = test_transform(self.cfg)
-        super().build_data_loader()
+        self.train_loader_x.dataset.transform = build_transform(self.cfg, is_train=True)
         for loader in (self.test_loader, self.val_loader):
             if loader is not None:
                 loader.dataset.transform = self.test_transform

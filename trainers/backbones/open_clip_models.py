@@ -143,7 +143,7 @@ def describe_image(model: nn.Module, model_cfg: dict[str, Any], quick_gelu: bool
                 embed_dim,
                 pre_norm=not isinstance(tower.ln_pre, nn.Identity),
                 pool={"tok": "token", "avg": "mean"}[tower.pool_type],
-                norm_first=not tower.final_ln_after_pool,
+                norm_first=tower.pool_type == "avg" and not tower.final_ln_after_pool,
             )
     cfg = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}
     return OpenClipTower(cfg, quick_gelu or bool(model_cfg.get("quick_gelu")), size, embed_dim)

@@ -15,6 +15,7 @@ from trainers.backbones.config import Preprocessing
 
 from .prompts import check_choice
 
+OPENAI = Preprocessing((224, 224))
 KEYS = {"INTERPOLATION": "interpolation", "PIXEL_MEAN": "mean", "PIXEL_STD": "std", "RESIZE": "resize"}
 
 
@@ -35,19 +36,25 @@ def with_preprocessing(cfg: CfgNode, model: Preprocessing) -> CfgNode:
     size, name = tuple(cfg.INPUT.SIZE), cfg.MODEL.BACKBONE.NAME
     if size and size != tuple(model.size):
         raise ValueError(f"INPUT.SIZE: {size} does not fit the image tower of {name}, which takes {tuple(model.size)}")
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.INPUT.SIZE = tuple(model.size)
     for key, attribute in KEYS.items():
         own, given = _plain(getattr(model, attribute)), cfg.INPUT[key]
-        if not given:
-            cfg.INPUT[key] = own
-        elif not cfg.INPUT.OVERRIDE_MODEL and not _same(given, own):
+        if given and not cfg.INPUT.OVERRIDE_MODEL and not _same(given, own):
             raise ValueError(
                 f"INPUT.{key}: {given} contradicts {name}, which was trained with {own}; leave the key out, or set "
                 "INPUT.OVERRIDE_MODEL True if you mean it"
             )
+    cfg = filled(cfg, model)
     check_choice("INPUT.RESIZE", cfg.INPUT.RESIZE, ("shortest", "squash"))
+    return cfg
+
+
+def filled(cfg: CfgNode, model: Preprocessing) -> CfgNode:
+    """A copy of a config whose empty keys of INPUT have a model's values, unchecked."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.SIZE = tuple(cfg.INPUT.SIZE or model.size)
+    for key, attribute in KEYS.items():
+        cfg.INPUT[key] = cfg.INPUT[key] or _plain(getattr(model, attribute))
     cfg.freeze()
     return cfg
 
