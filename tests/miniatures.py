@@ -16,6 +16,8 @@ from clip.model import CLIP
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from scripts.demo.convert import save_tokenizer
+
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3}
 VISION = {"image_size": 32, "patch_size": 16, "width": 64, "head_width": 32, "layers": 2}
 SIGLIP_TEXT = {
@@ -160,7 +162,7 @@ def _transformers(family: str, folder: Path) -> Miniature:
         text = {**sizes, "vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407}
         config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=48)
         model = transformers.CLIPModel(config)
-        save_clip_tokenizer(folder)
+        save_tokenizer(folder)
     else:
         config = transformers.SiglipConfig(text_config={**sizes, "vocab_size": 300}, vision_config=vision)
         model = transformers.SiglipModel(config)
@@ -184,15 +186,6 @@ def _transformers(family: str, folder: Path) -> Miniature:
 
 def _pooled(output: object) -> Tensor:
     return output if isinstance(output, Tensor) else output.pooler_output
-
-
-def save_clip_tokenizer(folder: Path) -> None:
-    """OpenAI's vocabulary in the files of transformers' CLIPTokenizer."""
-    bpe = clip._tokenizer
-    merges = ["#version: 0.2", *(" ".join(pair) for pair in bpe.bpe_ranks)]
-    (folder / "vocab.json").write_text(json.dumps(bpe.encoder))
-    (folder / "merges.txt").write_text("\n".join(merges) + "\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CLIPTokenizer"}))
 
 
 def save_siglip_tokenizer(folder: Path) -> None:
