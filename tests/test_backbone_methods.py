@@ -8,6 +8,8 @@ from test_trainers import CLASSES, METHODS, batch_of, build
 import train
 from scripts import predict
 
+DOCS = train.PROJECT_ROOT / "docs/backbones.md"
+
 PATCHES = ("openai-vit", "open_clip-vit", "open_clip-quickgelu", "transformers-clip")
 OWN_VIT = (*PATCHES, "open_clip-custom-text", "open_clip-last-token", "transformers-siglip")
 LOCAL = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-eva")
@@ -46,6 +48,18 @@ def test_a_method_trains_tests_saves_and_loads_on_a_family_or_says_why_not(toy_r
         fresh.load_model(str(tmp_path / "run"))
     assert torch.equal(fresh.model_inference(batch["img"]), expected)
     assert 0 <= fresh.test() <= 100
+
+
+def test_the_documented_table_is_what_is_tested():
+    rows = [line.strip("|").split("|") for line in DOCS.read_text().splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in row] for row in rows]
+    header = next(row for row in rows if row[:2] == ["family", "in the tests"])
+    documented = {row[1].strip("`"): dict(zip(header, row)) for row in rows if row[1].strip("`") in miniatures.FAMILIES}
+    assert set(header[3:]) == set(LIMITS) and set(documented) == set(miniatures.FAMILIES)
+    for family, row in documented.items():
+        assert row["text tower"] == ("full mask" if "siglip" in family else "causal")
+        for method, (families, _) in LIMITS.items():
+            assert row[method] == ("yes" if family in families else "no"), (method, family)
 
 
 @pytest.mark.parametrize("precision", ["amp", "bf16", "fp16"])
