@@ -20,9 +20,12 @@ compat.ensure_dassl()
 
 import torch  # noqa: E402
 from clip import clip  # noqa: E402
-from clip.model import CLIP  # noqa: E402
+from clip.model import CLIP as PackageCLIP  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from trainers.backbones import CLIP, openai  # noqa: E402
+from trainers.backbones.load import assemble  # noqa: E402
+from trainers.backbones.model import store_in_half  # noqa: E402
 from trainers.modules.memory import peak_memory_bytes  # noqa: E402
 
 # Classes of each task, as in the paper's benchmarks (of RS-8, as docs/datasets.md chooses its sets; of Fashion-20 the
@@ -34,23 +37,36 @@ BENCHMARKS = {
     "fashion20": (4,) * 18 + (3, 3),
     "classes100": (100,),
 }
-VIT = dict(embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768)
+TEXT = dict(context_length=77, vocab_size=49408, transformer_width=512, transformer_heads=8, transformer_layers=12)
+VIT_B = dict(TEXT, embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768)
 BACKBONES = {
-    "ViT-B/32": dict(VIT, vision_patch_size=32),
-    "ViT-B/16": dict(VIT, vision_patch_size=16),
-    "RN50": dict(
-        embed_dim=1024, image_resolution=224, vision_layers=(3, 4, 6, 3), vision_width=64, vision_patch_size=None
+    "ViT-B/32": dict(VIT_B, vision_patch_size=32),
+    "ViT-B/16": dict(VIT_B, vision_patch_size=16),
+    "ViT-L/14": dict(
+        TEXT, transformer_width=768, transformer_heads=12, embed_dim=768, image_resolution=224, vision_layers=24,
+        vision_width=1024, vision_patch_size=14,
     ),
-}
+    "RN50": dict(
+        TEXT, embed_dim=1024, image_resolution=224, vision_layers=(3, 4, 6, 3), vision_width=64, vision_patch_size=None
+    ),
+}  # fmt: skip
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def random_clip(backbone: str) -> CLIP:
-    """A CLIP of the true size with random weights, frozen."""
+def package_clip(backbone: str) -> PackageCLIP:
+    """The `clip` package's own model of the true size, with random weights, frozen."""
     torch.manual_seed(0)
-    text = dict(context_length=77, vocab_size=49408, transformer_width=512, transformer_heads=8, transformer_layers=12)
-    return CLIP(**BACKBONES[backbone], **text).eval().requires_grad_(False)
+    return PackageCLIP(**BACKBONES[backbone]).eval().requires_grad_(False)
+
+
+def clip_of(package: PackageCLIP, half: torch.dtype | None = None) -> CLIP:
+    """This project's model with the weights of the package's: the same tensors, unless they are stored in half."""
+    state = package.state_dict()
+    model = assemble(openai.config_of(state, "quick_gelu"), openai.renamed(state), "")
+    if half is not None:
+        store_in_half(model, half)
+    return model
 
 
 def class_names(count: int, seed: int = 0) -> list[str]:
@@ -66,16 +82,16 @@ class PlainTextEncoder:
     """The public code's way, with the interface of our text encoder: 77 tokens for every class, through the `clip`
     package's own modules. What stands in the padding does not matter to the causal tower."""
 
-    def __init__(self, model: CLIP, chunk: int = 0) -> None:
-        self.model = model
+    def __init__(self, package: PackageCLIP) -> None:
+        self.package = package
 
     def __call__(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
-        model, n_prefix = self.model, prefix.shape[1]
-        padding = suffix.new_zeros(len(suffix), model.context_length - n_prefix - suffix.shape[1], suffix.shape[2])
-        x = torch.cat([prefix[group], suffix, padding], dim=1) + model.positional_embedding  # (R, 77, D)
-        x = model.transformer(x.permute(1, 0, 2)).permute(1, 0, 2)
+        package, n_prefix = self.package, prefix.shape[1]
+        padding = suffix.new_zeros(len(suffix), package.context_length - n_prefix - suffix.shape[1], suffix.shape[2])
+        x = torch.cat([prefix[group], suffix, padding], dim=1) + package.positional_embedding  # (R, 77, D)
+        x = package.transformer(x.permute(1, 0, 2)).permute(1, 0, 2)
         end = n_prefix + lengths - 1
-        return model.ln_final(x)[torch.arange(len(x), device=x.device), end] @ model.text_projection
+        return package.ln_final(x)[torch.arange(len(x), device=x.device), end] @ package.text_projection
 
 
 def best_of(run: Callable[[], object], repeats: int) -> float:
@@ -109,10 +125,16 @@ def _measured(function: Callable, args: tuple, threads: int) -> dict:
     return {**result, "peak_bytes": peak_memory_bytes(torch.device(DEVICE))}
 
 
-def matmul_rate(dtype: torch.dtype) -> float:
-    """Floating-point operations a second of the machine's matrix product (4096 x 512) @ (512 x 2048)."""
-    a, b = torch.randn(4096, 512, device=DEVICE, dtype=dtype), torch.randn(512, 2048, device=DEVICE, dtype=dtype)
-    return 2 * 4096 * 512 * 2048 / best_of(lambda: a @ b, 10)
+def matmul_rate(dtype: torch.dtype, width: int = 512) -> float:
+    """Floating-point operations a second of the machine's matrix product (4096 x width) @ (width x 4 width)."""
+    a = torch.randn(4096, width, device=DEVICE, dtype=dtype)
+    b = torch.randn(width, 4 * width, device=DEVICE, dtype=dtype)
+    return 2 * 4096 * width * 4 * width / best_of(lambda: a @ b, 10)
+
+
+def relative(value, expected) -> float:
+    """The largest difference of two arrays, relative to the largest expected entry."""
+    return float(abs(value - expected).max() / abs(expected).max())
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ import train
 import trainers.base
 from datasets.multitask import Task
 
-PREFIXES = {"RN50": "rn50", "ViT-B/32": "vit_b32", "ViT-B/16": "vit_b16"}
+CONFIGS = {"RN50": "rn50", "ViT-B/32": "vit_b32", "ViT-B/16": "vit_b16", "ViT-L/14": "vit_b16"}  # methods' settings
 
 
 @DATASET_REGISTRY.register()
@@ -52,12 +52,13 @@ def draw_images(folder: Path, count: int) -> Path:
 
 def build(kind: str, method: str, case: str, backbone: str, prec: str, root: Path, *opts: object):
     """A trainer, `shared` as it is, or `plain`: 77 tokens, all classes in every step, no cache of features."""
-    trainers.base.load_clip = _common.random_clip
+    package = _common.package_clip(backbone).to(_common.DEVICE)
+    trainers.base.load_clip = lambda name, half=None, shared=None: _common.clip_of(package, half)
     if kind == "plain":
-        trainers.base.TextEncoder = _common.PlainTextEncoder
+        trainers.base.text_encoder = lambda tower, chunk: _common.PlainTextEncoder(package)
         opts = (*opts, "FEATURES.TEST_CACHE", False, "FEATURES.TRAIN_VIEWS", 0)
     flags = f"--root {root} --output-dir {root}/run --trainer {method} --seed 1 --backbone {backbone}"
-    flags += f" --config-file {_common.ROOT}/configs/trainers/{method}/{PREFIXES[backbone]}.yaml"
+    flags += f" --config-file {_common.ROOT}/configs/trainers/{method}/{CONFIGS[backbone]}.yaml"
     pairs = ["DATASET.NAME", "Bench", "DATASET.TASKS", case, "DATASET.NUM_SHOTS", 1, "DATALOADER.NUM_WORKERS", 0]
     pairs += [f"TRAINER.{method.upper()}.PREC", prec, *opts]
     cfg = train.setup_cfg(train.parse_args(flags.split() + [str(item) for item in pairs]))

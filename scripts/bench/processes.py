@@ -26,8 +26,8 @@ def measure(case: str, backbone: str, prec: str, batch: int, repeats: int) -> No
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer.build("shared", "SoftCPT", case, backbone, prec, _trainer.draw_images(Path(folder), 4))
         torch.manual_seed(0)
-        size, n = trainer.clip.visual.input_resolution, len(trainer.class_task)
-        image, label = torch.randn(batch, 3, size, size), torch.arange(batch) * n // batch  # every task occurs
+        size, n = trainer.clip.preprocessing.size, len(trainer.class_task)
+        image, label = torch.randn(batch, 3, *size), torch.arange(batch) * n // batch  # every task occurs
         part = distributed.share(batch)
         data = {"img": image[part], "label": label[part], "domain": trainer.class_task.cpu()[label[part]]}
         trainer.set_model_mode("train")

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import _common
 import torch
-from _common import BENCHMARKS, DEVICE, DTYPES, PlainTextEncoder, best_of, class_names, in_own_process, random_clip
+from _common import BENCHMARKS, DEVICE, DTYPES, best_of, class_names, in_own_process, relative
 
 from trainers.modules.prompts import PromptTemplate
-from trainers.modules.text_encoder import TextEncoder
+from trainers.modules.text_encoder import text_encoder
 
 M = 16  # context tokens
 
 
 def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, chunk: int) -> dict:
     """Seconds of one forward and backward pass; features and gradient for comparison."""
-    model, sizes = random_clip(backbone).to(DEVICE), BENCHMARKS[case]
+    package, sizes = _common.package_clip(backbone).to(DEVICE), BENCHMARKS[case]
+    model = _common.clip_of(package)
+    width, layers = model.text.width, len(model.text.blocks)
     group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(DEVICE)
     torch.manual_seed(0)
-    context = (0.02 * torch.randn(len(sizes), M, 512)).to(DEVICE).requires_grad_(True)
+    context = (0.02 * torch.randn(len(sizes), M, width)).to(DEVICE).requires_grad_(True)
     template = PromptTemplate(class_names(sum(sizes)), M, model)
-    encoder = (TextEncoder if kind == "shared" else PlainTextEncoder)(model, chunk)
+    encoder = text_encoder(model.text, chunk) if kind == "shared" else _common.PlainTextEncoder(package)
 
     def step():
         context.grad = None
@@ -36,12 +38,12 @@ def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, chunk:
     seconds = best_of(step, repeats)
     tokens = len(sizes) * (1 + M) + int(template.lengths.sum())
     # Per token and layer 12 D^2 multiply-adds forward, as many backward to the activations (the weights are frozen).
-    needed = 2 * 2 * 12 * 12 * 512**2 * tokens
+    needed = 2 * 2 * 12 * layers * width**2 * tokens
     return {
         "seconds": seconds,
         "features": step().detach().float().cpu().numpy(),
         "grad": context.grad.float().cpu().numpy(),
-        "gemm_fraction": needed / seconds / _common.matmul_rate(DTYPES[prec]),
+        "gemm_fraction": needed / seconds / _common.matmul_rate(DTYPES[prec], width),
     }
 
 
@@ -63,10 +65,6 @@ def compare(case: str, prec: str, args, plain: dict | None) -> dict:
         "max_rel_diff": plain and relative(ours["features"], plain["features"]),
         "grad_rel_diff": plain and relative(ours["grad"], plain["grad"]),
     }
-
-
-def relative(value, expected) -> float:
-    return float(abs(value - expected).max() / abs(expected).max())
 
 
 def main() -> None:

@@ -21,8 +21,7 @@ def measure(kind: str, method: str, case: str, backbone: str, prec: str, batch: 
         root = _trainer.draw_images(Path(folder), 4)
         trainer = _trainer.build(kind, method, case, backbone, prec, root)
         torch.manual_seed(0)
-        size = trainer.clip.visual.input_resolution
-        image = torch.randn(batch, 3, size, size)
+        image = torch.randn(batch, 3, *trainer.clip.preprocessing.size)
         if views and kind == "shared":
             image = trainer.image_features(image.to(trainer.device))
         n = len(trainer.class_task)

@@ -1,0 +1,93 @@
+"""Loading a CLIP in several runs at a time: each reading the file of weights, against all of them mapping the copy that
+the first one made (FEATURES.DIR). Memory is what the runs hold together: a page that n of them share counts once.
+
+    python scripts/bench/load_clip.py [--backbone ViT-L/14] [--runs 2] [--precs fp32,bf16] [--json]
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from pathlib import Path
+
+import _common
+import torch
+from _common import DTYPES
+from safetensors.torch import save_file
+
+from trainers.backbones import load_clip
+
+
+def write_weights(backbone: str, path: Path) -> None:
+    state = {key: value.half().contiguous() for key, value in _common.package_clip(backbone).state_dict().items()}
+    save_file(state, path, metadata={"activation": "quickgelu"})
+
+
+@torch.no_grad()
+def load(weights: Path, prec: str, shared: Path | None, ready, measured, results) -> None:
+    """In a run's process: load, touch every weight as a step does, wait for the others, measure."""
+    before = proportional_bytes()
+    start = time.perf_counter()
+    model = load_clip(str(weights), None if prec == "fp32" else DTYPES[prec], shared)
+    seconds = time.perf_counter() - start
+    total = sum(float(value.sum()) for value in model.state_dict().values() if value.is_floating_point())
+    ready.wait()
+    bytes_held = proportional_bytes() - before
+    measured.wait()
+    results.put((seconds, bytes_held, total))
+
+
+def proportional_bytes() -> int:
+    """Memory of this process, a page shared by n processes as an n-th of it (Linux)."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def several(runs: int, weights: Path, prec: str, shared: Path | None) -> dict:
+    """The slowest run's seconds, and the bytes that all hold."""
+    context = multiprocessing.get_context("spawn")
+    ready, measured, results = context.Barrier(runs), context.Barrier(runs), context.Queue()
+    arguments = weights, prec, shared, ready, measured, results
+    processes = [context.Process(target=load, args=arguments) for _ in range(runs)]
+    for process in processes:
+        process.start()
+    found = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+    if len({total for _, _, total in found}) > 1:
+        raise SystemExit("the runs have different weights")
+    return {"seconds": max(item[0] for item in found), "bytes": sum(item[1] for item in found), "total": found[0][2]}
+
+
+def main() -> None:
+    parser = _common.parser(__doc__)
+    parser.add_argument("--precs", default="fp32,bf16")
+    parser.add_argument("--runs", type=int, default=2)
+    args = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "weights.safetensors")
+        write_weights(args.backbone, weights)
+        for prec in args.precs.split(","):
+            plain = several(args.runs, weights, prec, None)
+            several(1, weights, prec, Path(folder, prec))  # the first run makes the copy
+            ours = several(args.runs, weights, prec, Path(folder, prec))
+            rows.append(
+                {
+                    "backbone": args.backbone,
+                    "runs": args.runs,
+                    "prec": prec,
+                    "plain_seconds": plain["seconds"],
+                    "seconds": ours["seconds"],
+                    "ratio": plain["seconds"] / ours["seconds"],
+                    "plain_bytes": plain["bytes"],
+                    "bytes": ours["bytes"],
+                    "same_weights": plain["total"] == ours["total"],
+                }
+            )
+    _common.show(rows, args.json)
+
+
+if __name__ == "__main__":
+    main()
