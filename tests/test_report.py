@@ -52,7 +52,9 @@ def record(trainer="SoftCPT", variant="NATA", shots=1, seed=1, values=(40.0, 60.
         "train_seconds": 90.0 if shots else 0.0,
         "test_seconds": 2.0,
         "peak_memory_bytes": 10**9,
+        "device": "cpu",
         "epochs": 50,
+        "steps": 1500,
         "commit": "abc",
         "versions": {"torch": "2.4"},
     }
@@ -94,7 +96,7 @@ def test_a_record_has_the_keys_of_schema_1_in_order_and_the_mean_over_tasks():
         list(run)
         == (
             "schema trainer variant dataset shots seed backbone split metric tasks n_params train_seconds test_seconds "
-            "peak_memory_bytes epochs commit versions"
+            "peak_memory_bytes device epochs steps commit versions"
         ).split()
     )
     assert run["schema"] == 1
@@ -124,6 +126,20 @@ def test_records_of_single_tasks_merge_into_one_by_hand():
     assert merge_tasks([parts[0], {**parts[1], "commit": "def"}])["commit"] == "abc, def"
 
 
+def test_tasks_of_equal_epochs_or_of_equal_steps_merge_and_others_do_not():
+    parts = [tasks_record("air", 40.0, epochs=50, steps=150), tasks_record("sea", 70.0, epochs=50, steps=200)]
+    merged = merge_tasks(parts)
+    assert (merged["epochs"], merged["steps"], merged["device"]) == (50, 350, "cpu")
+    at_steps = [{**part, "epochs": epochs, "steps": 90} for part, epochs in zip(parts, (30, 23))]
+    merged = merge_tasks(at_steps)
+    assert (merged["epochs"], merged["steps"]) == (30, 180)
+    with pytest.raises(ValueError, match="differ in epochs: 30, 23"):
+        merge_tasks([at_steps[0], {**at_steps[1], "steps": 91}])
+    older = [{key: value for key, value in part.items() if key not in ("steps", "device")} for part in parts]
+    merged = merge_tasks(older)
+    assert (merged["epochs"], merged["steps"], merged["device"]) == (50, None, "")
+
+
 def test_records_that_are_not_of_one_run_do_not_merge():
     with pytest.raises(ValueError, match="no records"):
         merge_tasks([])
@@ -141,6 +157,13 @@ def test_records_are_read_back_sorted_with_their_files(tmp_path):
     assert [run.pop("path") for run in records] == sorted(map(str, tmp_path.rglob("results.json")))
     assert sorted(map(str, records)) == sorted(map(str, RUNS))
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_record_of_an_older_version_is_read_with_unknown_steps_and_device(tmp_path):
+    older = {key: value for key, value in RUNS[1].items() if key not in ("steps", "device")}
+    (tmp_path / "results.json").write_text(json.dumps(older))
+    (found,) = read_records(tmp_path)
+    assert (found["steps"], found["device"], found["epochs"]) == (None, "", 50)
 
 
 def test_a_number_that_json_cannot_hold_leaves_no_file(tmp_path):
