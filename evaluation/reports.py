@@ -66,7 +66,7 @@ def paper_report(section: pd.DataFrame, published: pd.DataFrame) -> str:
 
 
 def paper_table(section: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """The average over tasks, methods x shots, and after each column the paper's of the same name.
+    """The average over tasks, methods x shots, and after each column the paper's of the same name, if it has one.
 
     Methods are matched by their labels; `published` has a row per method with the columns of paper_table.csv.
     """
@@ -77,6 +77,8 @@ def paper_table(section: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     for title in measured:
         columns[title] = measured[title]
         key = keys.get(title, title)
+        if key in ("steps", "memory"):
+            continue
         columns[f"{title}, paper"] = [_published(rows.get(method, {}), key) for method in measured.index]
     return pd.DataFrame(columns, index=measured.index).reset_index()
 

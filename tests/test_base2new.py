@@ -19,7 +19,9 @@ def record(half, values, trainer="CoOp", seed=1, shots=4, halves="classes", n=10
     metric = sum(values.values()) / len(values)
     known = {"schema": 1, "trainer": trainer, "variant": "", "dataset": "Demo", "shots": shots, "seed": seed}
     rest = {"backbone": "RN50", "split": f"test-{half}-{halves}", "metric": metric, "tasks": tasks, "n_params": 1}
-    return {**known, **rest, "train_seconds": 1.0, "path": f"{trainer}-{half}-{seed}"}
+    costs = {"train_seconds": 1.0 if half == "base" else None, "peak_memory_bytes": 10**9 + 10**7 * seed}
+    costs |= {"device": "cpu", "steps": 50 if half == "base" else None}
+    return {**known, **rest, **costs, "path": f"{trainer}-{half}-{seed}"}
 
 
 RECORDS = [
@@ -55,8 +57,10 @@ def test_the_report_has_mean_and_deviation_over_seeds_beside_zero_shot():
     lines = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in report.splitlines()
              if line.startswith("|")}  # fmt: skip
     assert "## Demo, RN50, test set: base and new classes" in report and "over 2 seeds" in report
-    assert lines["CoOp"] == ["75.0 ± 7.1", "47.5 ± 3.5", "58.0 ± 0.5"]  # H: 58.33 and 57.6
-    assert lines["ZeroshotCLIP"] == ["50.0", "0.0", "0.0"]  # one run is all there is
+    assert lines["CoOp"][:3] == ["75.0 ± 7.1", "47.5 ± 3.5", "58.0 ± 0.5"]  # H: 58.33 and 57.6
+    assert lines["CoOp"][3:] == ["1", "50", "1.0 s", "1.02 GB"]
+    assert lines["ZeroshotCLIP"][:3] == ["50.0", "0.0", "0.0"]  # one run is all there is
+    assert "runs on the base half" in report and "Measured on: cpu." in report
     headings = [line for line in report.splitlines() if line.startswith("### ")]
     assert headings[1:] == ["### Base classes of each task", "### New classes of each task", "### H of each task"]
     assert report.index("| ZeroshotCLIP") < report.index("| CoOp ")
@@ -82,6 +86,8 @@ def test_a_half_that_is_missing_leaves_a_gap_and_other_runs_do_not_count():
     frame = base_to_new([RECORDS[0], whole])
     assert len(frame) == 3 and frame["new"].isna().all() and frame["H"].isna().all()
     assert "| CoOp" in base_to_new_report([RECORDS[0], whole])
+    row = next(line for line in base_to_new_report([RECORDS[1]]).splitlines() if line.startswith("| CoOp"))
+    assert [cell.strip() for cell in row.split("|")[-5:-1]] == ["–"] * 4, "only the run on the base half has a cost"
     for records in ([whole], []):
         with pytest.raises(ValueError, match="no run on base or new classes with 4 shots"):
             base_to_new_report(records, shots=4)

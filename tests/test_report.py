@@ -23,6 +23,7 @@ from evaluation.records import (
 from evaluation.tables import (
     AVERAGE,
     backbone_title,
+    cost_note,
     duration,
     results_frame,
     section_title,
@@ -62,10 +63,10 @@ def record(trainer="SoftCPT", variant="NATA", shots=1, seed=1, values=(40.0, 60.
 
 
 RUNS = (
-    record("ZeroshotCLIP", "", 0, 1, (35.0, 45.0)),
-    record("CoOp", "", 1, 1, (40.0, 50.0)),
-    record("CoOp", "", 1, 2, (44.0, 54.0)),
-    record("CoOp", "", 1, 3, (42.0, 58.0)),
+    record("ZeroshotCLIP", "", 0, 1, (35.0, 45.0), steps=0, peak_memory_bytes=8 * 10**8),
+    record("CoOp", "", 1, 1, (40.0, 50.0), peak_memory_bytes=12 * 10**8, steps=50),
+    record("CoOp", "", 1, 2, (44.0, 54.0), steps=50),
+    record("CoOp", "", 1, 3, (42.0, 58.0), steps=50),
     record("SoftCPT", "NATA", 16, 1, (50.0, 70.0)),
     record("SoftCPT", "NATA", 16, 2, (53.0, 71.0)),
     record("SoftCPT", "NATA", 1, 1, (41.0, 51.0)),
@@ -222,12 +223,40 @@ def test_means_and_sample_deviations_are_those_worked_out_by_hand():
 
 def test_the_table_has_methods_times_shots_with_zero_shot_first_and_costs_last():
     table = shots_table(section_of(RUNS))
-    assert list(table) == ["method", "zero-shot", "1 shot", "16 shots", "parameters", "training"]
-    assert table.values.tolist() == [
-        ["ZeroshotCLIP", "40.0 (n=1)", "–", "–", "0", "–"],
-        ["CoOp", "–", "48.0 ± 2.6", "–", "1,234", "90 s"],
-        ["SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", "1,234", "90 s"],
+    assert list(table) == [
+        "method",
+        "zero-shot",
+        "1 shot",
+        "16 shots",
+        "parameters",
+        "steps",
+        "training",
+        "memory",
     ]
+    assert table.values.tolist() == [
+        ["ZeroshotCLIP", "40.0 (n=1)", "–", "–", "0", "–", "–", "0.80 GB"],
+        ["CoOp", "–", "48.0 ± 2.6", "–", "1,234", "50", "90 s", "1.20 GB"],
+        ["SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", "1,234", "1,500", "90 s", "1.00 GB"],
+    ]
+
+
+def test_costs_are_the_mean_time_and_the_largest_memory_over_the_seeds():
+    runs = [record(seed=seed, train_seconds=30.0 * seed, peak_memory_bytes=10**9 + seed) for seed in (1, 2)]
+    row = summarise(results_frame(runs)).iloc[0]
+    assert (row["train_seconds"], row["peak_memory_bytes"], row["steps"], row["device"]) == (45, 10**9 + 2, 1500, "cpu")
+    older = [{key: value for key, value in run.items() if key not in ("steps", "device")} for run in runs]
+    row = summarise(results_frame(older)).iloc[0]
+    assert pd.isna(row["steps"]) and row["device"] == "" and row["sd"] == 0
+
+
+def test_a_report_says_what_its_costs_are_of():
+    on_cpu, unknown = cost_note(["cpu", "cpu"]), cost_note([""])
+    assert "resident on a CPU (with PyTorch itself). " in on_cpu and on_cpu.endswith("Measured on: cpu.")
+    assert "GPU" not in on_cpu
+    assert "resident on a CPU (with PyTorch itself) and allocated on a GPU" in unknown and "Measured" not in unknown
+    both = cost_note(["cpu, NVIDIA T4", "NVIDIA T4"])
+    assert "and allocated on a GPU" in both and both.endswith("Measured on: NVIDIA T4, cpu.")
+    assert "process, allocated on a GPU." in cost_note(["NVIDIA T4"])
 
 
 def test_the_table_of_tasks_names_other_numbers_of_seeds_in_the_title():
@@ -237,15 +266,17 @@ def test_the_table_of_tasks_names_other_numbers_of_seeds_in_the_title():
         ["shape", "35.0", "51.5 ± 2.1"],
         ["number of objects", "45.0", "70.5 ± 0.7"],
         [AVERAGE, "40.0", "61.0 ± 1.4"],
+        ["training", "–", "90 s"],
+        ["memory", "0.80 GB", "1.00 GB"],
     ]
 
 
 def test_a_task_without_samples_and_a_run_on_all_images_have_their_places():
     runs = [record(shots=shots, values=(40.0, None), n=(30, 0), train_seconds=None) for shots in (-1, 4)]
     section = section_of(runs)
-    assert list(shots_table(section)) == ["method", "4 shots", "all images", "parameters", "training"]
+    assert list(shots_table(section))[:4] == ["method", "4 shots", "all images", "parameters"]
     assert shots_table(section)["training"].tolist() == ["–"]
-    assert task_table(section, 4).iloc[:, 1].tolist() == ["40.0", "–", "40.0"]
+    assert task_table(section, 4).iloc[:, 1].tolist() == ["40.0", "–", "40.0", "–", "1.00 GB"]
     accuracy_figure(summarise(results_frame(runs)))
 
 
@@ -323,7 +354,8 @@ def test_report_end_to_end_from_another_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     row = next(line for line in done.stdout.splitlines() if line.startswith("| SoftCPT NATA"))
     cells = [cell.strip() for cell in row.split("|")]
-    assert cells == ["", "SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", "1,234", "90 s", ""]
+    costs = ["1,234", "1,500", "90 s", "1.00 GB"]
+    assert cells == ["", "SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", *costs, ""]
     text = (tmp_path / "out" / "report.md").read_text()
     assert "## Demo, tiny_clip, test set" in text
     assert "## Single, tiny_clip, test set" in text
