@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from .sweeps import HALVES
 from .tables import (
     AVERAGE,
     COSTS,
@@ -25,7 +26,6 @@ from .tables import (
     zero_shot_methods,
 )
 
-HALVES = ("classes", "tasks")
 MEASURES = ("base", "new", "H")
 
 

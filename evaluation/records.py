@@ -15,8 +15,7 @@ from files import write_atomically
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 FILE_NAME = "results.json"
 SCHEMA = 1
-# The keys of a record with the types of their values; metric and values are percentages. LATER_KEYS are not in the
-# records of older versions, which have these values in their place.
+# The keys of a record with the types of their values; metric and values are percentages.
 KEYS = {
     "schema": int,
     "trainer": str,
@@ -38,7 +37,7 @@ KEYS = {
     "commit": str,
     "versions": dict,
 }
-LATER_KEYS = {"device": "", "steps": None}
+LATER_KEYS = {"device": "", "steps": None}  # which the records of older versions lack
 TASK_KEYS = {"name": str, "metric": str, "value": (int, float, type(None)), "n": int}
 
 

@@ -10,7 +10,10 @@ from test_scripts import call  # noqa: F401
 import train
 from evaluation.base2new import base_to_new, base_to_new_report
 from evaluation.records import read_records
+from evaluation.sweeps import plan, read_sweep
 from evaluation.tables import AVERAGE
+
+ROOT = train.PROJECT_ROOT
 
 
 def record(half, values, trainer="CoOp", seed=1, shots=4, halves="classes", n=10):
@@ -174,3 +177,32 @@ def test_softcpts_calls_make_a_report_beside_zero_shot(call, toy_root, halves): 
     new = report[report.index(f"### New {halves}") :]
     assert "aircraft model recognition" in new and "ZeroshotCLIP" in new and "SoftCPT NATA" in new
     assert len(records[0]["tasks"]) == (3 if halves == "classes" else 2)
+
+
+SCRIPTS = {"LinearProbe": "linear_probe", "ZeroshotCLIP": "zeroshot"}
+
+
+def sweeps_calls(method, halves, out):
+    """The calls of train.py that a sweep makes for a method on the demo's 4 shots, seed 1, and on two tasks."""
+    config = "tiny_vit" if method.trainer == "MaPLe" else "tiny"
+    jobs = plan([method], "demo", [4], [1], config, halves=halves)
+    names = {"sea animals": "sea-animals", "air": "air"} if method.separate and halves == "classes" else {"": ""}
+    calls = [job.arguments(f"{ROOT}/data", str(out), *task) for job in jobs for task in names.items()]
+    return [" ".join(["train.py", *words]) for words in calls]
+
+
+@pytest.mark.parametrize("halves", ["classes", "tasks"])
+@pytest.mark.parametrize("method", read_sweep(ROOT / "configs/sweeps/table1.yaml"), ids=lambda method: method.label)
+def test_sweeps_and_the_script_agree_on_what_can_be_done_and_call_train_alike(call, method, halves):  # noqa: F811
+    variables = {"VARIANT": method.variant} if method.variant and method.trainer != "PLOT" else {}
+    variables |= {"SEPARATE": "1"} if method.separate and halves == "classes" else {}
+    variables |= {"TASKS": "1"} if halves == "tasks" else {}
+    pairs = [str(item) for pair in method.opts.items() for item in pair]
+    command = [SCRIPTS.get(method.trainer, method.trainer.lower()), "demo", "4", *(["tiny"] if pairs else []), *pairs]
+    status, calls, output = call("scripts/base2new.sh", *command, SEEDS="1", **variables)
+    wanted = sweeps_calls(method, halves, call.folder / "results")
+    if method.label == "CoOp-CA" and halves == "tasks":  # trained on several tasks it is CoOp-MT
+        assert status == 0 and not wanted
+    elif method.trainer != "ZeroshotCLIP":  # whose settings the script does not pass on
+        assert (status == 0) == bool(wanted), output
+        assert [line for line in calls if f"--trainer {method.trainer} " in line] == wanted
