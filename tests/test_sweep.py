@@ -113,7 +113,7 @@ def test_long_runs_come_first():
         ("methods: [{label: a, trainer: CoOp}, {label: b, trainer: CoOp}]", "two methods have the same runs"),
         (
             "methods: [{label: a, trainer: CoOp, new: class}]",
-            r"methods\[0\]: new is 'class', use one of classes, tasks",
+            "new is 'class', use one of classes, tasks",
         ),
         ("methods: [{label: a, trainer: CoOp, steps: 50}]", "steps must be a bool, found 50"),
         (
