@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import logging
 import os
 import sys
@@ -35,7 +34,8 @@ import datasets  # noqa: E402
 import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots  # noqa: E402
-from evaluation.records import git_commit, run_record, software_versions, write_record  # noqa: E402
+from evaluation.provenance import git_commit, software_versions  # noqa: E402
+from evaluation.records import record_in, run_record, write_record  # noqa: E402
 from files import remove_run  # noqa: E402
 from trainers.modules import distributed, preprocessing  # noqa: E402
 from trainers.modules.memory import device_name  # noqa: E402
@@ -172,7 +172,7 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
             raise ValueError(f"--eval-only: {cfg.TRAINER.NAME} learns; name the run folder to load with --model-dir")
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         if args.model_dir and args.load_epoch is None:
-            trainer.steps_done = record_before(Path(args.model_dir)).get("steps", trainer.steps_done)
+            trainer.steps_done = record_in(args.model_dir).get("steps", trainer.steps_done)
         trainer.test()
     elif not args.no_train:
         try:
@@ -181,13 +181,7 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
             trainer.close_writer()  # whose thread would write on while a failed run is removed
     if trainer.test_seconds is not None and distributed.rank() == 0:
         # Where a finished run is called once more, it keeps its time.
-        write_record(folder / "results.json", record_of(trainer, cfg, record_before(folder).get("train_seconds")))
-
-
-def record_before(folder: Path) -> dict:
-    """The record that there is in a run folder, {} if there is none."""
-    path = folder / "results.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+        write_record(folder / "results.json", record_of(trainer, cfg, record_in(folder).get("train_seconds")))
 
 
 def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode, train_seconds: float | None = None) -> dict:

@@ -12,14 +12,8 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from evaluation.plots import accuracy_figure, method_styles
-from evaluation.records import (
-    git_commit,
-    merge_tasks,
-    read_records,
-    run_record,
-    software_versions,
-    write_record,
-)
+from evaluation.provenance import git_commit, software_versions
+from evaluation.records import merge_tasks, read_records, run_record, write_record
 from evaluation.tables import (
     AVERAGE,
     backbone_title,
