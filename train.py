@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import logging
 import os
 import sys
@@ -35,10 +34,11 @@ import datasets  # noqa: E402
 import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots  # noqa: E402
-from evaluation.records import git_commit, run_record, software_versions, write_record  # noqa: E402
+from evaluation.provenance import git_commit, software_versions  # noqa: E402
+from evaluation.records import record_in, run_record, write_record  # noqa: E402
 from files import remove_run  # noqa: E402
 from trainers.modules import distributed, preprocessing  # noqa: E402
-from trainers.modules.memory import peak_memory_bytes  # noqa: E402
+from trainers.modules.memory import device_name  # noqa: E402
 
 PROJECT_ROOT = Path(__file__).resolve().parent
 FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # left empty, they take the model's values
@@ -143,6 +143,8 @@ def check_same_config(cfg: CfgNode, folder: Path) -> None:
     old, new = flatten(yaml.safe_load(saved.read_text())), flatten(yaml.safe_load(cfg.dump()))
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     differing = [key for key in differing if new.get(key) or key not in FILLED_KEYS]
+    if new["OPTIM.MAX_STEPS"]:
+        differing = [key for key in differing if key != "OPTIM.MAX_EPOCH"]  # which follows from it
     differing = [f"{key} ({old.get(key)!r} there, {new.get(key)!r} here)" for key in differing if key not in FREE_KEYS]
     if differing:
         raise ValueError(
@@ -169,6 +171,8 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
         if trainer.uses_shots and not (args.model_dir or cfg.MODEL.INIT_WEIGHTS):
             raise ValueError(f"--eval-only: {cfg.TRAINER.NAME} learns; name the run folder to load with --model-dir")
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
+        if args.model_dir and args.load_epoch is None:
+            trainer.steps_done = record_in(args.model_dir).get("steps", trainer.steps_done)
         trainer.test()
     elif not args.no_train:
         try:
@@ -176,12 +180,8 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
         finally:
             trainer.close_writer()  # whose thread would write on while a failed run is removed
     if trainer.test_seconds is not None and distributed.rank() == 0:
-        write_record(folder / "results.json", record_of(trainer, cfg, time_before(folder / "results.json")))
-
-
-def time_before(path: Path) -> float | None:
-    """The training time under a results.json that is about to be written again: a finished run was called once more."""
-    return json.loads(path.read_text()).get("train_seconds") if path.is_file() else None
+        # Where a finished run is called once more, it keeps its time.
+        write_record(folder / "results.json", record_of(trainer, cfg, record_in(folder).get("train_seconds")))
 
 
 def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode, train_seconds: float | None = None) -> dict:
@@ -198,8 +198,10 @@ def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode, train_seconds: floa
         n_params=trainer.n_params,
         train_seconds=train_seconds if trainer.train_seconds is None else trainer.train_seconds,
         test_seconds=trainer.test_seconds,
-        peak_memory_bytes=peak_memory_bytes(trainer.device),
-        epochs=trainer.max_epoch if trainer.n_params else 0,
+        peak_memory_bytes=trainer.memory.peak_bytes(),
+        device=device_name(trainer.device),
+        epochs=trainer.epochs_done,
+        steps=trainer.steps_done,
         commit=git_commit(),
         versions=software_versions(),
     )

@@ -9,11 +9,16 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from .sweeps import HALVES
 from .tables import (
     AVERAGE,
+    COSTS,
     MISSING,
     cell,
+    cost_columns,
+    cost_note,
     markdown,
+    over_seeds,
     results_frame,
     section_title,
     shots_name,
@@ -21,15 +26,15 @@ from .tables import (
     zero_shot_methods,
 )
 
-HALVES = ("classes", "tasks")
 MEASURES = ("base", "new", "H")
 
 
 def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataFrame:
     """One row per run and task with the columns base, new and H, in percent; NaN where a half was not evaluated.
 
-    The other columns are dataset, backbone, split (without the half), method, shots, seed and task. Records of other
-    splits are left out. A task of a half of the tasks has a value on one side only; the row AVERAGE has both.
+    The other columns are dataset, backbone, split (without the half), method, shots, seed and task, and what the run on
+    the base half cost (COSTS). Records of other splits are left out. A task of a half of the tasks has a value on one
+    side only; the row AVERAGE has both.
 
     Raises ValueError if `halves` is not "classes" or "tasks", or for the same run twice.
     """
@@ -39,7 +44,7 @@ def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataF
     keys = ["dataset", "backbone", "split", "method", "shots", "seed", "task"]
     frame = results_frame(records)
     if frame.empty:
-        return pd.DataFrame(columns=[*keys, *MEASURES])
+        return pd.DataFrame(columns=[*keys, *MEASURES, *COSTS])
     frame["half"] = frame["split"].str.extract(pattern, expand=False)
     frame["split"] = frame["split"].str.replace(pattern, "", regex=True)
     frame = frame.dropna(subset="half")
@@ -47,16 +52,18 @@ def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataF
     wide = frame.pivot(index=keys, columns="half", values="value").reindex(columns=["base", "new"]).reset_index()
     places = [order[row] for row in wide[keys].itertuples(index=False, name=None)]
     wide = wide.iloc[pd.Series(places, dtype=int).argsort()].reset_index(drop=True).rename_axis(columns=None)
+    trained = frame[frame["half"] == "base"].drop_duplicates([*keys[:-1]])
+    wide = wide.merge(trained[[*keys[:-1], *COSTS]], "left", keys[:-1]).fillna({"device": ""})
     total = wide["base"] + wide["new"]
     return wide.assign(H=(2 * wide["base"] * wide["new"] / total.where(total > 0, 1)).astype(float))
 
 
 def base_to_new_summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Over seeds: mean, sd (sample) and n of each measure; one row per section, method, shots, task and measure."""
+    """Over seeds: mean, sd (sample) and n of each measure, and costs as in `summarise`; one row per section, method,
+    shots, task and measure."""
     names = ["dataset", "backbone", "split", "method", "shots", "task"]
-    long = frame.melt([*names, "seed"], list(MEASURES), "measure", "value")
-    groups = long.groupby([*names, "measure"], sort=False)["value"]
-    return groups.agg(mean="mean", sd="std", n="count").reset_index()
+    long = frame.melt([*names, "seed", *COSTS], list(MEASURES), "measure", "value")
+    return over_seeds(long.groupby([*names, "measure"], sort=False))
 
 
 def base_to_new_report(records: Iterable[Mapping], halves: str = "classes", shots: int | None = None) -> str:
@@ -88,12 +95,15 @@ def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str
     rows = rows.assign(cell=cells)
     average = rows[rows["task"] == AVERAGE]
     spread = f"mean ± sample standard deviation over {n} seeds" if n > 1 else "one run each"
+    table = _table(average, "method", "measure", list(MEASURES)).set_index("method")
+    costs = average.drop_duplicates("method").set_index("method").loc[table.index]
     lines = [
         f"## {section_title(names)}: base and new {halves}",
         f"Percent, {spread} unless said otherwise; trained on the base {halves} alone. H is the harmonic mean of a "
         "run's base and new values.",
         f"### {AVERAGE.capitalize()}",
-        markdown(_table(average, "method", "measure", list(MEASURES))),
+        markdown(table.join(cost_columns(costs)).reset_index()),
+        "What a method costs is that of its runs on the base half. " + cost_note(costs["device"]),
     ]
     tasks = rows[(rows["task"] != AVERAGE) & (rows["n"] > 0)]
     for measure in MEASURES:

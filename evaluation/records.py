@@ -1,18 +1,12 @@
 """The record of a run: results.json, written last and read by tables and plots."""
 
-import importlib.metadata
 import json
 import os
-import platform
-import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from files import write_atomically
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
 FILE_NAME = "results.json"
 SCHEMA = 1
 # The keys of a record with the types of their values; metric and values are percentages.
@@ -31,10 +25,13 @@ KEYS = {
     "train_seconds": (int, float, type(None)),
     "test_seconds": (int, float),
     "peak_memory_bytes": int,
+    "device": str,
     "epochs": int,
+    "steps": (int, type(None)),
     "commit": str,
     "versions": dict,
 }
+LATER_KEYS = {"device": "", "steps": None}  # which the records of older versions lack
 TASK_KEYS = {"name": str, "metric": str, "value": (int, float, type(None)), "n": int}
 
 
@@ -55,12 +52,18 @@ def run_record(
     epochs: int,
     commit: str,
     versions: Mapping[str, str],
+    device: str = "",
+    steps: int | None = None,
 ) -> dict:
     """The record of one run, ready for `write_record`.
 
     Args:
         variant: what tells runs of one trainer apart, "" if nothing does.
         train_seconds: without the filling of feature caches; None if it is not known (a run that was resumed).
+        peak_memory_bytes: of the run's (first) process without the filling of feature caches: allocated on a GPU, or on
+            a CPU resident, with the interpreter and its libraries.
+        device: what times and memory were measured on, "cpu" or a GPU's name; "" if it is not known.
+        epochs, steps: that were trained; a step is a batch, None if their number is not known.
         shots: training images per class; 0 for a method that uses none, -1 for all of them.
         tasks: the evaluator's `task_results`; the record's metric is the unweighted mean of their values.
         commit, versions: see `git_commit` and `software_versions`.
@@ -85,7 +88,9 @@ def run_record(
         "train_seconds": train_seconds,
         "test_seconds": test_seconds,
         "peak_memory_bytes": peak_memory_bytes,
+        "device": device,
         "epochs": epochs,
+        "steps": steps,
         "commit": commit,
         "versions": dict(versions),
     }
@@ -96,27 +101,35 @@ def run_record(
 def merge_tasks(records: Sequence[Mapping]) -> dict:
     """One record from those of runs that trained a method on one task each, in the tasks' order.
 
-    Parameters and times are summed (a time is None if one of them is), memory is the largest; the split loses the
-    task's name. Raises ValueError if there are none, or if they differ in what makes them one run.
+    Parameters, steps and times are summed (None if one of them is), epochs and memory are the largest; the split loses
+    the task's name. Raises ValueError if there are none, or if they differ in what makes them one run: in epochs they
+    may, if they made equal numbers of steps.
     """
     if not records:
         raise ValueError("no records of tasks to merge")
     for i, record in enumerate(records):
         check_record(record, f"record {i} of {len(records)} to merge")
+    records = [{**record, **_later(record)} for record in records]
     splits = [record["split"].removesuffix(f"-{record['tasks'][0]['name']}-tasks") for record in records]
-    same = ("trainer", "variant", "dataset", "shots", "seed", "backbone", "epochs")
+    same = ("trainer", "variant", "dataset", "shots", "seed", "backbone")
     shared = {key: [record[key] for record in records] for key in same} | {"split": splits}
+    steps = [record["steps"] for record in records]
+    if len(set(steps)) > 1 or steps[0] is None:
+        shared["epochs"] = [record["epochs"] for record in records]
     for key, values in shared.items():
         if any(value != values[0] for value in values):
             raise ValueError(f"records of tasks to merge differ in {key}: {', '.join(map(str, dict.fromkeys(values)))}")
     seconds = [record["train_seconds"] for record in records]
     return run_record(
-        **{key: values[0] for key, values in shared.items()},
+        **{key: values[0] for key, values in shared.items() if key != "epochs"},
         tasks=[task for record in records for task in record["tasks"]],
         n_params=sum(record["n_params"] for record in records),
         train_seconds=None if None in seconds else sum(seconds),
         test_seconds=sum(record["test_seconds"] for record in records),
         peak_memory_bytes=max(record["peak_memory_bytes"] for record in records),
+        device=", ".join(dict.fromkeys(record["device"] for record in records)),
+        epochs=max(record["epochs"] for record in records),
+        steps=None if None in steps else sum(steps),
         commit=", ".join(dict.fromkeys(record["commit"] for record in records)),
         versions={
             key: ", ".join(dict.fromkeys(record["versions"].get(key, "") for record in records))
@@ -131,11 +144,16 @@ def check_record(record: object, source: str) -> None:
         raise ValueError(f"{source}: not the record of a run (no key 'schema')")
     if record["schema"] != SCHEMA:
         raise ValueError(f"{source}: schema is {record['schema']!r}, this version reads schema {SCHEMA}")
-    _check_keys(record, KEYS, source)
+    _check_keys({**record, **_later(record)}, KEYS, source)
     if not record["tasks"]:
         raise ValueError(f"{source}: 'tasks' is empty")
     for i, task in enumerate(record["tasks"]):
         _check_keys(task, TASK_KEYS, f"{source}: tasks[{i}]")
+
+
+def _later(record: Mapping) -> dict:
+    """What a record of an older version lacks."""
+    return {key: value for key, value in LATER_KEYS.items() if key not in record}
 
 
 def _check_keys(values: object, types: Mapping, source: str) -> None:
@@ -173,54 +191,11 @@ def read_records(folder: str | os.PathLike) -> list[dict]:
         except ValueError as error:
             raise ValueError(f"{path}: not a JSON file ({error})") from error
         check_record(record, str(path))
-        records.append({**record, "path": str(path)})
+        records.append({**record, **_later(record), "path": str(path)})
     return records
 
 
-def software_versions() -> dict[str, str]:
-    """Versions of what the numbers depend on; "" for what is not installed."""
-    clip = next((name for name in ("clip-anytorch", "openai-clip", "clip") if _installed(name)), "")
-    return {
-        "python": platform.python_version(),
-        "torch": _installed("torch"),
-        "torchvision": _installed("torchvision"),
-        "clip": f"{clip} {_installed(clip)}".strip() if clip else "",
-        "dassl": _dassl(),
-        "softcpt": _project_version(),
-    }
-
-
-def _installed(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def _dassl() -> str:
-    """Which Dassl is loaded: the project's own, or an installed one."""
-    module = sys.modules.get("dassl")
-    if module is None:
-        return ""
-    own = PROJECT_ROOT in Path(module.__file__ or "").resolve().parents
-    return f"{getattr(module, '__version__', '')} ({'compat' if own else 'installed'})".strip()
-
-
-def _project_version() -> str:
-    file = PROJECT_ROOT / "pyproject.toml"
-    found = re.search(r'^version = "([^"]+)"', file.read_text(encoding="utf-8"), re.M) if file.is_file() else None
-    return found.group(1) if found else ""
-
-
-def git_commit(folder: str | os.PathLike = PROJECT_ROOT) -> str:
-    """The commit that is checked out at `folder`, with "+dirty" if tracked files differ; "" without git."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "HEAD")
-    return commit + ("+dirty" if git("status", "--porcelain", "--untracked-files=no") else "") if commit else ""
+def record_in(folder: str | os.PathLike) -> dict:
+    """The record of the run in a folder, {} if it has none."""
+    path = Path(folder, FILE_NAME)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,5 +1,6 @@
 """The report of finished runs: report.md, report.csv and accuracy.png; and the paper's numbers beside the measured."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pandas as pd
 
 from files import write_atomically
 
+from .base2new import base_to_new, base_to_new_report, base_to_new_summary
 from .plots import accuracy_figure, png
-from .records import PROJECT_ROOT, read_records
-from .sweeps import Method, named_records
+from .provenance import PROJECT_ROOT
+from .records import read_records
+from .sweeps import HALVES, Method, for_halves, on_benchmark, with_steps
 from .tables import (
     MISSING,
     cell,
@@ -27,21 +30,26 @@ from .tables import (
 PAPER_TABLE = PROJECT_ROOT / "configs" / "sweeps" / "paper_table.csv"
 
 
-def write_report(out_dir: Path, to: Path, methods: Iterable[Method] = (), paper: bool = False) -> str:
+def write_report(
+    out_dir: Path,
+    to: Path,
+    methods: Iterable[Method] = (),
+    paper: bool = False,
+    steps: Mapping[int, int] | None = None,
+) -> str:
     """Write the report of the runs below `out_dir` into `to` and return its text.
 
     Args:
         methods: of a sweep: only their runs, under their labels and in their order; none for all runs.
         paper: add, for the paper's benchmarks, its table beside the measured one.
+        steps: {shots: steps} of a sweep, see `named_records`.
 
     Raises ValueError if there is no such finished run.
     """
     methods = list(methods)
     records = read_records(out_dir)
-    records = named_records(records, methods) if methods else records
-    if not records:
-        of = " of this sweep" if methods else ""
-        raise ValueError(f"{out_dir}: no results.json below this folder, so no finished run{of} to report")
+    records = named_records(records, methods, steps) if methods else records
+    check_some(records, out_dir, " of this sweep" if methods else "")
     summary = summarise(results_frame(records), [method.label for method in methods])
     published = pd.read_csv(PAPER_TABLE) if paper else pd.DataFrame({"benchmark": []})
     parts = ["# Results"]
@@ -58,6 +66,62 @@ def write_report(out_dir: Path, to: Path, methods: Iterable[Method] = (), paper:
     return text
 
 
+def write_halves_report(
+    out_dir: Path, to: Path, methods: Iterable[Method], halves: str, steps: Mapping[int, int] | None = None
+) -> str:
+    """Write report.md and report.csv of a sweep's runs on the halves of the classes, or of the tasks, into `to`.
+
+    Returns the text; raises ValueError if there is no such finished run.
+    """
+    methods = list(methods)
+    records = named_records(read_records(out_dir), methods, steps, halves)
+    check_some(records, out_dir, f" of this sweep on halves of the {halves}")
+    place = {method.label: i for i, method in enumerate(methods)}
+    records.sort(key=lambda record: place[record["method"]])
+    text = "\n\n".join(["# Results", base_to_new_report(records, halves)]) + "\n"
+    to.mkdir(parents=True, exist_ok=True)
+    numbers = base_to_new_summary(base_to_new(records, halves))
+    write_atomically(to / "report.csv", numbers.to_csv(index=False, lineterminator="\n"))
+    write_atomically(to / "report.md", text)
+    return text
+
+
+def check_some(records: list, out_dir: Path, of: str) -> None:
+    if not records:
+        raise ValueError(f"{out_dir}: no results.json below this folder, so no finished run{of} to report")
+
+
+def named_records(
+    records: Iterable[Mapping], methods: Iterable[Method], steps: Mapping[int, int] | None = None, halves: str = ""
+) -> list[dict]:
+    """The records that are runs of `methods`, by their folders, each with the method's label in the key "method".
+
+    With `steps` and `halves`, see `plan`, only the runs with that budget and on these halves; without, none of halves.
+    """
+    methods, found = list(methods), []
+    for record in records:
+        benchmark, trainer, label, half = _run_of(Path(record["path"]))
+        shots = record["shots"]
+        if half.partition("-")[2] != halves or (steps and shots and shots not in steps):
+            continue
+        runs = {}
+        for method in for_halves(on_benchmark(methods, benchmark), halves):
+            run = with_steps(method, (steps or {}).get(shots, 0))
+            runs[run.trainer, run.run_label or "default"] = run.label
+        if (trainer, label) in runs:
+            found.append({**record, "method": runs[trainer, label]})
+    return found
+
+
+def _run_of(path: Path) -> tuple[str, str, str, str]:
+    """Benchmark, trainer, variant and half, or "", of a record's file, which lies in
+    <benchmark>/<trainer>/<config>_<shots>shots/<variant>[/<half>]/seed<n>."""
+    parts = ["", *path.absolute().parts[:-2]]
+    half = parts.pop() if re.fullmatch(f"(base|new)-({'|'.join(HALVES)})", parts[-1]) else ""
+    benchmark, trainer, _, label = [*[""] * 3, *parts][-4:]
+    return benchmark, trainer, label, half
+
+
 def paper_report(section: pd.DataFrame, published: pd.DataFrame) -> str:
     """The comparison of a section with the paper's rows of the same benchmark, in Markdown."""
     table = markdown(paper_table(section, published))
@@ -66,7 +130,7 @@ def paper_report(section: pd.DataFrame, published: pd.DataFrame) -> str:
 
 
 def paper_table(section: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """The average over tasks, methods x shots, and after each column the paper's of the same name.
+    """The average over tasks, methods x shots, and after each column the paper's of the same name, if it has one.
 
     Methods are matched by their labels; `published` has a row per method with the columns of paper_table.csv.
     """
@@ -77,6 +141,8 @@ def paper_table(section: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     for title in measured:
         columns[title] = measured[title]
         key = keys.get(title, title)
+        if key in ("steps", "memory"):
+            continue
         columns[f"{title}, paper"] = [_published(rows.get(method, {}), key) for method in measured.index]
     return pd.DataFrame(columns, index=measured.index).reset_index()
 

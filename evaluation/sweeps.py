@@ -15,6 +15,8 @@ import yaml
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "trainers"
 TASKS_FOLDER = "tasks"  # of a run that trains once per task: a run folder for each
+HALVES = ("classes", "tasks")  # what may be divided into base and new
+MAX_STEPS = "OPTIM.MAX_STEPS"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Method:
     opts: Mapping = field(default_factory=dict)  # more of them; each is named in the run folder
     separate: bool = False  # train once per task
     shots: bool = True  # False: uses no training images, so there is one run
+    steps: bool = True  # False: makes no optimiser steps, so that a budget of them changes nothing
+    new: str = ""  # what it serves without having been trained on it: "classes", or "tasks", which are new classes, too
     benchmarks: Mapping = field(default_factory=dict)  # {benchmark: what differs there}
 
     @property
@@ -47,32 +51,44 @@ class Job:
     config: str
     shots: int
     seed: int
+    half: str = ""  # of the benchmark: base-classes or base-tasks to train on, new-classes or new-tasks to evaluate
 
-    def folder(self, out: str | os.PathLike) -> Path:
+    def folder(self, out: str | os.PathLike, task_folder: str = "") -> Path:
+        """Of the run, or of its part on one task."""
         method = self.method
         settings = f"{self.config}_{self.shots}shots"
-        label = method.run_label or "default"
-        return Path(out, self.benchmark, method.trainer, settings, label, f"seed{self.seed}")
+        folder = Path(out, self.benchmark, method.trainer, settings, method.run_label or "default", self.half)
+        folder /= f"seed{self.seed}"
+        return folder / TASKS_FOLDER / task_folder if task_folder else folder
+
+    @property
+    def trained(self) -> "Job":
+        """The job that trains what this one evaluates: itself, but for the new half of a method that learns."""
+        base = self.half.replace("new-", "base-") if self.method.shots else self.half
+        return replace(self, half=base)
 
     def arguments(self, data: str, out: str, task: str = "", task_folder: str = "") -> list[str]:
         """Of train.py, called in the project's root; with `task` of the run on that task alone."""
-        method, folder = self.method, self.folder(out)
+        method = self.method
+        part, _, halves = self.half.partition("-")
         pairs = {"DATASET.NUM_SHOTS": self.shots, "FEATURES.DIR": f"{out}/features"}
         pairs |= {"TRAINER.LABEL": method.run_label} if method.run_label else {}
         pairs |= {"DATASET.TASKS": task} if task else {}
+        pairs |= {"DATASET.SUBSAMPLE_CLASSES" if halves == "classes" else "DATASET.TASKS": part} if part else {}
         flags = {
             "--root": data,
             "--seed": self.seed,
             "--trainer": method.trainer,
             "--dataset-config-file": f"configs/datasets/{self.benchmark}.yaml",
             "--config-file": f"configs/trainers/{method.trainer}/{self.config}.yaml",
-            "--output-dir": folder / TASKS_FOLDER / task_folder if task else folder,
+            "--output-dir": self.folder(out, task_folder),
         }
-        given = [flags, pairs, method.settings, method.opts]
-        return [str(item) for some in given for pair in some.items() for item in pair]
+        load = [] if self.trained == self else ["--eval-only", "--model-dir", self.trained.folder(out, task_folder)]
+        given = [item for some in (pairs, method.settings, method.opts) for pair in some.items() for item in pair]
+        return [str(item) for item in [*(word for pair in flags.items() for word in pair), *load, *given]]
 
     def __str__(self) -> str:
-        return f"{self.method.label}, {self.shots} shots, seed {self.seed}"
+        return ", ".join(filter(None, [self.method.label, f"{self.shots} shots, seed {self.seed}", self.half]))
 
 
 def run_variant(variant: str, separate: bool) -> str:
@@ -94,10 +110,13 @@ def read_sweep(path: str | os.PathLike) -> list[Method]:
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{path}: expected the key 'methods' with a list")
     methods = [_method(row, f"{path}: methods[{i}]") for i, row in enumerate(rows)]
-    for what, keys in (("label", [m.label for m in methods]), ("runs", [(m.trainer, m.run_label) for m in methods])):
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{path}: two methods have the same {what}: {twice}")
+    for halves in ("", *HALVES):
+        some = for_halves(methods, halves)
+        for what, keys in (("label", [m.label for m in some]), ("runs", [(m.trainer, m.run_label) for m in some])):
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                where = f" on halves of the {halves}" if halves else ""
+                raise ValueError(f"{path}: two methods have the same {what}{where}: {twice}")
     return methods
 
 
@@ -116,6 +135,8 @@ def _method(row: object, where: str) -> Method:
     missing = [key for key in ("label", "trainer") if not row.get(key)]
     if missing:
         raise ValueError(f"{where}: missing {', '.join(missing)}")
+    if row.get("new") and row["new"] not in HALVES:
+        raise ValueError(f"{where}: new is {row['new']!r}, use one of {', '.join(HALVES)}")
     for benchmark, own in row.get("benchmarks", {}).items():
         _method({**row, "benchmarks": {}, **(own if isinstance(own, dict) else {"": own})}, f"{where} on {benchmark}")
     return Method(**row)
@@ -124,6 +145,25 @@ def _method(row: object, where: str) -> Method:
 def on_benchmark(methods: Iterable[Method], benchmark: str) -> list[Method]:
     """The methods with what differs on a benchmark."""
     return [replace(method, **method.benchmarks.get(benchmark, {})) for method in methods]
+
+
+def for_halves(methods: Iterable[Method], halves: str) -> list[Method]:
+    """The methods that serve new `halves`, "classes" or "tasks"; all of them for "".
+
+    On halves of the tasks each is trained on all base tasks at once: what is learned on one task alone serves no other.
+    """
+    if not halves:
+        return list(methods)
+    if halves == "classes":
+        return [method for method in methods if method.new]
+    return [replace(method, separate=False) for method in methods if method.new == "tasks"]
+
+
+def with_steps(method: Method, steps: int) -> Method:
+    """The method with a budget of `steps` > 0; as it is where it makes no steps, or where the sweep sets its budget."""
+    if not steps or not method.steps or not method.shots or MAX_STEPS in method.opts:
+        return method
+    return replace(method, opts={**method.opts, MAX_STEPS: steps})
 
 
 def default_config(benchmark: str) -> str:
@@ -153,22 +193,36 @@ def _configs(trainer: str) -> list[str]:
 
 
 def plan(
-    methods: Iterable[Method], benchmark: str, shots: Sequence[int], seeds: Sequence[int], config: str = ""
+    methods: Iterable[Method],
+    benchmark: str,
+    shots: Sequence[int],
+    seeds: Sequence[int],
+    config: str = "",
+    steps: Mapping[int, int] | None = None,
+    halves: str = "",
 ) -> list[Job]:
     """The runs of a sweep, the long ones first: by shots, then on all tasks at once before one task at a time.
 
-    `config` is a file in configs/trainers/<trainer>/, by default `default_config`; a method without it has no runs.
+    Args:
+        config: a file in configs/trainers/<trainer>/, by default `default_config`; a method without it has no runs.
+        steps: {shots: the steps that every run makes}; none for the epochs of the methods' configs.
+        halves: "classes" or "tasks" for the runs on the base half, and after them those on the new one.
     """
     config = config or default_config(benchmark)
     jobs = [
-        Job(method, benchmark, config, count, seed)
-        for method in on_benchmark(methods, benchmark)
+        Job(with_steps(method, (steps or {}).get(count, 0)), benchmark, config, count, seed, half)
+        for half in ([f"base-{halves}", f"new-{halves}"] if halves else [""])
+        for method in for_halves(on_benchmark(methods, benchmark), halves)
         if config in _configs(method.trainer)
         for count in (shots if method.shots else [0])
         for seed in (seeds if method.shots else [1])
     ]
+
     # -1 shots are all images. Seeds stay next to one another: runs side by side then make different feature caches.
-    return sorted(jobs, key=lambda job: (-job.shots if job.shots >= 0 else -float("inf"), job.method.separate))
+    def place(job: Job) -> tuple:
+        return job.half.startswith("new"), -job.shots if job.shots >= 0 else -float("inf"), job.method.separate
+
+    return sorted(jobs, key=place)
 
 
 def task_folders(names: Sequence[str]) -> dict[str, str]:
@@ -179,15 +233,3 @@ def task_folders(names: Sequence[str]) -> dict[str, str]:
         candidates = [slug, *(f"{slug}-{i}" for i in range(2, len(names) + 2))]
         folders[name] = next(folder for folder in candidates if folder not in folders.values())
     return folders
-
-
-def named_records(records: Iterable[Mapping], methods: Iterable[Method]) -> list[dict]:
-    """The records that are runs of `methods`, by their folders, each with the method's label in the key "method"."""
-    methods, found = list(methods), []
-    for record in records:
-        # .../<benchmark>/<trainer>/<config>_<shots>shots/<variant>/seed<n>/results.json
-        benchmark, trainer, _, label, *_ = ("", *Path(record["path"]).absolute().parts)[-6:] + ("",) * 6
-        runs = {(method.trainer, method.run_label or "default"): method for method in on_benchmark(methods, benchmark)}
-        if (trainer, label) in runs:
-            found.append({**record, "method": runs[trainer, label].label})
-    return found

@@ -13,6 +13,14 @@ import pandas as pd
 AVERAGE = "average over tasks"  # unweighted; a row beside those of the tasks
 SECTION = ["dataset", "backbone", "split", "tested"]
 MISSING = "–"
+# What a method costs: the columns, and the keys of a record that they are of.
+COSTS = {
+    "parameters": "n_params",
+    "steps": "steps",
+    "train_seconds": "train_seconds",
+    "peak_memory_bytes": "peak_memory_bytes",
+    "device": "device",
+}
 
 
 def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
@@ -21,7 +29,8 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
     A method's name is the record's extra key "method", else its trainer and variant.
 
     Columns: dataset, backbone, split, tested (tasks with their numbers of images), method, shots, seed, task, metric,
-    value, parameters, train_seconds. Raises ValueError if two records are of the same run, naming both files.
+    value, parameters, steps, train_seconds, peak_memory_bytes, device. Raises ValueError if two records are of the same
+    run, naming both files.
     """
     rows, seen = [], {}
     for record in records:
@@ -39,12 +48,13 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
                 f"{twin.get('path', '?')} and {record.get('path', '?')}; "
                 "report a folder with one of them, or name one in tables by TRAINER.LABEL"
             )
-        cost = {"parameters": record["n_params"], "train_seconds": record["train_seconds"]}
+        cost = {key: record.get(name) for key, name in COSTS.items()}
         average = {"name": AVERAGE, "metric": "mean over tasks", "value": record["metric"]}
         for task in [average, *record["tasks"]]:
             rows.append({**run, "task": task["name"], "metric": task["metric"], "value": task["value"], **cost})
     frame = pd.DataFrame(rows)
-    return frame.astype({"value": float, "train_seconds": float}) if rows else frame
+    numbers = ("value", "steps", "train_seconds", "peak_memory_bytes")
+    return frame.astype(dict.fromkeys(numbers, float)).fillna({"device": ""}) if rows else frame
 
 
 def _tested(task: Mapping) -> str:
@@ -53,19 +63,10 @@ def _tested(task: Mapping) -> str:
 
 
 def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:
-    """Over seeds: mean, sd (sample, of two runs or more), n, and the means of parameters and train_seconds.
-
-    One row per section, method, shots and task; methods without training images first, then in the order of `methods`,
-    then by name; tasks in order.
+    """The means `over_seeds`: one row per section, method, shots and task; methods without training images first, then
+    in the order of `methods`, then by name; tasks in order.
     """
-    groups = frame.groupby([*SECTION, "method", "shots", "task", "metric"], sort=False)
-    summary = groups.agg(
-        mean=("value", "mean"),
-        sd=("value", "std"),
-        n=("value", "count"),
-        parameters=("parameters", "max"),
-        train_seconds=("train_seconds", "mean"),
-    ).reset_index()
+    summary = over_seeds(frame.groupby([*SECTION, "method", "shots", "task", "metric"], sort=False))
     order = {
         **{key: summary[key] for key in SECTION},
         "trained": ~summary["method"].isin(zero_shot_methods(summary)),
@@ -75,6 +76,21 @@ def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:
         "task": summary["task"].map({task: i for i, task in enumerate(summary["task"].unique())}),
     }
     return summary.loc[pd.DataFrame(order).sort_values(list(order), kind="stable").index].reset_index(drop=True)
+
+
+def over_seeds(groups: pd.core.groupby.DataFrameGroupBy) -> pd.DataFrame:
+    """Of each group's values mean, sd (sample, of two runs or more) and n; and the mean of train_seconds, the largest
+    of parameters, steps and peak_memory_bytes, and the devices."""
+    return groups.agg(
+        mean=("value", "mean"),
+        sd=("value", "std"),
+        n=("value", "count"),
+        parameters=("parameters", "max"),
+        steps=("steps", "max"),
+        train_seconds=("train_seconds", "mean"),
+        peak_memory_bytes=("peak_memory_bytes", "max"),
+        device=("device", lambda names: ", ".join(sorted(set(filter(None, names))))),
+    ).reset_index()
 
 
 def zero_shot_methods(summary: pd.DataFrame) -> list[str]:
@@ -97,18 +113,19 @@ def shots_table(section: pd.DataFrame, task: str = AVERAGE) -> pd.DataFrame:
     table = _pivot(rows, "method", "shots", usual).reindex(columns=shots)
     table.columns = [shots_name(value) for value in shots]
     longest = rows.drop_duplicates("method", keep="last").set_index("method").loc[table.index]
-    table["parameters"] = [f"{value:,}" for value in longest["parameters"]]
-    table["training"] = [duration(value) for value in longest["train_seconds"]]
-    return table.rename_axis("method").reset_index()
+    return table.join(cost_columns(longest)).rename_axis("method").reset_index()
 
 
 def task_table(section: pd.DataFrame, shots: int) -> pd.DataFrame:
-    """Tasks x methods at one number of shots: texts "mean ± sd"; methods without training images are always there."""
+    """Tasks x methods at one number of shots: texts "mean ± sd", then what the methods cost; methods without training
+    images are always there."""
     rows = section[(section["shots"] == shots) | section["method"].isin(zero_shot_methods(section))]
     tasks = [task for task in rows["task"].unique() if task != AVERAGE]
     # A number of seeds that a whole column has goes into its title.
     usual = rows.groupby("method")["n"].agg(lambda n: n.mode().max())
     table = _pivot(rows, "task", "method", usual).reindex(index=[*tasks, AVERAGE])
+    costs = cost_columns(rows[rows["task"] == AVERAGE].set_index("method").loc[table.columns])
+    table = pd.concat([table, costs[["training", "memory"]].T])
     others = {method: f"{method} (n={n})" for method, n in usual.items() if n != usual_n(section)}
     return table.rename(columns=others).rename_axis("task").reset_index()
 
@@ -144,6 +161,40 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def cost_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    """Texts of what the methods of a summary's rows cost: parameters, steps, training and memory."""
+    texts = {
+        "parameters": ["0" if value == 0 else count(value) for value in rows["parameters"]],
+        "steps": [count(value) for value in rows["steps"]],
+        "training": [duration(value) for value in rows["train_seconds"]],
+        "memory": [memory_size(value) for value in rows["peak_memory_bytes"]],
+    }
+    return pd.DataFrame(texts, index=rows.index)
+
+
+def count(number: float) -> str:
+    """A number of steps or parameters; a dash for 0 and where it is not known (NaN)."""
+    return f"{number:,.0f}" if number > 0 else MISSING
+
+
+def memory_size(size: float) -> str:
+    """Bytes in GB (10^9)."""
+    return f"{size / 1e9:.2f} GB" if size > 0 else MISSING
+
+
+def cost_note(devices: Iterable[str]) -> str:
+    """What the columns of costs mean, for runs on `devices`."""
+    devices = sorted({name for text in devices for name in text.split(", ") if name})
+    kinds = ["resident on a CPU (with PyTorch itself)"] if "cpu" in devices or not devices else []
+    kinds += ["allocated on a GPU"] if devices != ["cpu"] else []
+    measured = f" Measured on: {', '.join(devices)}." if devices else ""
+    return (
+        "Parameters are those that are trained, steps are batches. Training is the time without the test and without "
+        f"the filling of feature caches; memory is the peak of a run's process, {' and '.join(kinds)}. Where a method "
+        f"trains once per task, parameters, steps and times are summed, and memory is the largest.{measured}"
+    )
 
 
 def _shots_order(shots: int) -> float:
@@ -186,7 +237,7 @@ def section_report(name: Mapping[str, str], section: pd.DataFrame) -> str:
         f"{spread} unless said otherwise. Tasks (test images): {name['tested']}.",
         f"### {AVERAGE.capitalize()}",
         markdown(shots_table(section)),
-        "Parameters are those that are trained; training is the time of a run at the most shots.",
+        "What a method costs is that of its runs at the most shots. " + cost_note(section["device"]),
     ]
     if section["task"].nunique() > 2:
         for value in shots:

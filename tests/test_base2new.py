@@ -10,7 +10,10 @@ from test_scripts import call  # noqa: F401
 import train
 from evaluation.base2new import base_to_new, base_to_new_report
 from evaluation.records import read_records
+from evaluation.sweeps import plan, read_sweep
 from evaluation.tables import AVERAGE
+
+ROOT = train.PROJECT_ROOT
 
 
 def record(half, values, trainer="CoOp", seed=1, shots=4, halves="classes", n=10):
@@ -19,7 +22,9 @@ def record(half, values, trainer="CoOp", seed=1, shots=4, halves="classes", n=10
     metric = sum(values.values()) / len(values)
     known = {"schema": 1, "trainer": trainer, "variant": "", "dataset": "Demo", "shots": shots, "seed": seed}
     rest = {"backbone": "RN50", "split": f"test-{half}-{halves}", "metric": metric, "tasks": tasks, "n_params": 1}
-    return {**known, **rest, "train_seconds": 1.0, "path": f"{trainer}-{half}-{seed}"}
+    costs = {"train_seconds": 1.0 if half == "base" else None, "peak_memory_bytes": 10**9 + 10**7 * seed}
+    costs |= {"device": "cpu", "steps": 50 if half == "base" else None}
+    return {**known, **rest, **costs, "path": f"{trainer}-{half}-{seed}"}
 
 
 RECORDS = [
@@ -55,8 +60,10 @@ def test_the_report_has_mean_and_deviation_over_seeds_beside_zero_shot():
     lines = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in report.splitlines()
              if line.startswith("|")}  # fmt: skip
     assert "## Demo, RN50, test set: base and new classes" in report and "over 2 seeds" in report
-    assert lines["CoOp"] == ["75.0 ± 7.1", "47.5 ± 3.5", "58.0 ± 0.5"]  # H: 58.33 and 57.6
-    assert lines["ZeroshotCLIP"] == ["50.0", "0.0", "0.0"]  # one run is all there is
+    assert lines["CoOp"][:3] == ["75.0 ± 7.1", "47.5 ± 3.5", "58.0 ± 0.5"]  # H: 58.33 and 57.6
+    assert lines["CoOp"][3:] == ["1", "50", "1.0 s", "1.02 GB"]
+    assert lines["ZeroshotCLIP"][:3] == ["50.0", "0.0", "0.0"]  # one run is all there is
+    assert "runs on the base half" in report and "Measured on: cpu." in report
     headings = [line for line in report.splitlines() if line.startswith("### ")]
     assert headings[1:] == ["### Base classes of each task", "### New classes of each task", "### H of each task"]
     assert report.index("| ZeroshotCLIP") < report.index("| CoOp ")
@@ -82,6 +89,8 @@ def test_a_half_that_is_missing_leaves_a_gap_and_other_runs_do_not_count():
     frame = base_to_new([RECORDS[0], whole])
     assert len(frame) == 3 and frame["new"].isna().all() and frame["H"].isna().all()
     assert "| CoOp" in base_to_new_report([RECORDS[0], whole])
+    row = next(line for line in base_to_new_report([RECORDS[1]]).splitlines() if line.startswith("| CoOp"))
+    assert [cell.strip() for cell in row.split("|")[-5:-1]] == ["–"] * 4, "only the run on the base half has a cost"
     for records in ([whole], []):
         with pytest.raises(ValueError, match="no run on base or new classes with 4 shots"):
             base_to_new_report(records, shots=4)
@@ -168,3 +177,32 @@ def test_softcpts_calls_make_a_report_beside_zero_shot(call, toy_root, halves): 
     new = report[report.index(f"### New {halves}") :]
     assert "aircraft model recognition" in new and "ZeroshotCLIP" in new and "SoftCPT NATA" in new
     assert len(records[0]["tasks"]) == (3 if halves == "classes" else 2)
+
+
+SCRIPTS = {"LinearProbe": "linear_probe", "ZeroshotCLIP": "zeroshot"}
+
+
+def sweeps_calls(method, halves, out):
+    """The calls of train.py that a sweep makes for a method on the demo's 4 shots, seed 1, and on two tasks."""
+    config = "tiny_vit" if method.trainer == "MaPLe" else "tiny"
+    jobs = plan([method], "demo", [4], [1], config, halves=halves)
+    names = {"sea animals": "sea-animals", "air": "air"} if method.separate and halves == "classes" else {"": ""}
+    calls = [job.arguments(f"{ROOT}/data", str(out), *task) for job in jobs for task in names.items()]
+    return [" ".join(["train.py", *words]) for words in calls]
+
+
+@pytest.mark.parametrize("halves", ["classes", "tasks"])
+@pytest.mark.parametrize("method", read_sweep(ROOT / "configs/sweeps/table1.yaml"), ids=lambda method: method.label)
+def test_sweeps_and_the_script_agree_on_what_can_be_done_and_call_train_alike(call, method, halves):  # noqa: F811
+    variables = {"VARIANT": method.variant} if method.variant and method.trainer != "PLOT" else {}
+    variables |= {"SEPARATE": "1"} if method.separate and halves == "classes" else {}
+    variables |= {"TASKS": "1"} if halves == "tasks" else {}
+    pairs = [str(item) for pair in method.opts.items() for item in pair]
+    command = [SCRIPTS.get(method.trainer, method.trainer.lower()), "demo", "4", *(["tiny"] if pairs else []), *pairs]
+    status, calls, output = call("scripts/base2new.sh", *command, SEEDS="1", **variables)
+    wanted = sweeps_calls(method, halves, call.folder / "results")
+    if method.label == "CoOp-CA" and halves == "tasks":  # trained on several tasks it is CoOp-MT
+        assert status == 0 and not wanted
+    elif method.trainer != "ZeroshotCLIP":  # whose settings the script does not pass on
+        assert (status == 0) == bool(wanted), output
+        assert [line for line in calls if f"--trainer {method.trainer} " in line] == wanted

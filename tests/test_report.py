@@ -12,17 +12,12 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from evaluation.plots import accuracy_figure, method_styles
-from evaluation.records import (
-    git_commit,
-    merge_tasks,
-    read_records,
-    run_record,
-    software_versions,
-    write_record,
-)
+from evaluation.provenance import git_commit, software_versions
+from evaluation.records import merge_tasks, read_records, run_record, write_record
 from evaluation.tables import (
     AVERAGE,
     backbone_title,
+    cost_note,
     duration,
     results_frame,
     section_title,
@@ -52,7 +47,9 @@ def record(trainer="SoftCPT", variant="NATA", shots=1, seed=1, values=(40.0, 60.
         "train_seconds": 90.0 if shots else 0.0,
         "test_seconds": 2.0,
         "peak_memory_bytes": 10**9,
+        "device": "cpu",
         "epochs": 50,
+        "steps": 1500,
         "commit": "abc",
         "versions": {"torch": "2.4"},
     }
@@ -60,10 +57,10 @@ def record(trainer="SoftCPT", variant="NATA", shots=1, seed=1, values=(40.0, 60.
 
 
 RUNS = (
-    record("ZeroshotCLIP", "", 0, 1, (35.0, 45.0)),
-    record("CoOp", "", 1, 1, (40.0, 50.0)),
-    record("CoOp", "", 1, 2, (44.0, 54.0)),
-    record("CoOp", "", 1, 3, (42.0, 58.0)),
+    record("ZeroshotCLIP", "", 0, 1, (35.0, 45.0), steps=0, peak_memory_bytes=8 * 10**8),
+    record("CoOp", "", 1, 1, (40.0, 50.0), peak_memory_bytes=12 * 10**8, steps=50),
+    record("CoOp", "", 1, 2, (44.0, 54.0), steps=50),
+    record("CoOp", "", 1, 3, (42.0, 58.0), steps=50),
     record("SoftCPT", "NATA", 16, 1, (50.0, 70.0)),
     record("SoftCPT", "NATA", 16, 2, (53.0, 71.0)),
     record("SoftCPT", "NATA", 1, 1, (41.0, 51.0)),
@@ -94,7 +91,7 @@ def test_a_record_has_the_keys_of_schema_1_in_order_and_the_mean_over_tasks():
         list(run)
         == (
             "schema trainer variant dataset shots seed backbone split metric tasks n_params train_seconds test_seconds "
-            "peak_memory_bytes epochs commit versions"
+            "peak_memory_bytes device epochs steps commit versions"
         ).split()
     )
     assert run["schema"] == 1
@@ -124,6 +121,20 @@ def test_records_of_single_tasks_merge_into_one_by_hand():
     assert merge_tasks([parts[0], {**parts[1], "commit": "def"}])["commit"] == "abc, def"
 
 
+def test_tasks_of_equal_epochs_or_of_equal_steps_merge_and_others_do_not():
+    parts = [tasks_record("air", 40.0, epochs=50, steps=150), tasks_record("sea", 70.0, epochs=50, steps=200)]
+    merged = merge_tasks(parts)
+    assert (merged["epochs"], merged["steps"], merged["device"]) == (50, 350, "cpu")
+    at_steps = [{**part, "epochs": epochs, "steps": 90} for part, epochs in zip(parts, (30, 23))]
+    merged = merge_tasks(at_steps)
+    assert (merged["epochs"], merged["steps"]) == (30, 180)
+    with pytest.raises(ValueError, match="differ in epochs: 30, 23"):
+        merge_tasks([at_steps[0], {**at_steps[1], "steps": 91}])
+    older = [{key: value for key, value in part.items() if key not in ("steps", "device")} for part in parts]
+    merged = merge_tasks(older)
+    assert (merged["epochs"], merged["steps"], merged["device"]) == (50, None, "")
+
+
 def test_records_that_are_not_of_one_run_do_not_merge():
     with pytest.raises(ValueError, match="no records"):
         merge_tasks([])
@@ -141,6 +152,13 @@ def test_records_are_read_back_sorted_with_their_files(tmp_path):
     assert [run.pop("path") for run in records] == sorted(map(str, tmp_path.rglob("results.json")))
     assert sorted(map(str, records)) == sorted(map(str, RUNS))
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_record_of_an_older_version_is_read_with_unknown_steps_and_device(tmp_path):
+    older = {key: value for key, value in RUNS[1].items() if key not in ("steps", "device")}
+    (tmp_path / "results.json").write_text(json.dumps(older))
+    (found,) = read_records(tmp_path)
+    assert (found["steps"], found["device"], found["epochs"]) == (None, "", 50)
 
 
 def test_a_number_that_json_cannot_hold_leaves_no_file(tmp_path):
@@ -199,12 +217,40 @@ def test_means_and_sample_deviations_are_those_worked_out_by_hand():
 
 def test_the_table_has_methods_times_shots_with_zero_shot_first_and_costs_last():
     table = shots_table(section_of(RUNS))
-    assert list(table) == ["method", "zero-shot", "1 shot", "16 shots", "parameters", "training"]
-    assert table.values.tolist() == [
-        ["ZeroshotCLIP", "40.0 (n=1)", "–", "–", "0", "–"],
-        ["CoOp", "–", "48.0 ± 2.6", "–", "1,234", "90 s"],
-        ["SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", "1,234", "90 s"],
+    assert list(table) == [
+        "method",
+        "zero-shot",
+        "1 shot",
+        "16 shots",
+        "parameters",
+        "steps",
+        "training",
+        "memory",
     ]
+    assert table.values.tolist() == [
+        ["ZeroshotCLIP", "40.0 (n=1)", "–", "–", "0", "–", "–", "0.80 GB"],
+        ["CoOp", "–", "48.0 ± 2.6", "–", "1,234", "50", "90 s", "1.20 GB"],
+        ["SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", "1,234", "1,500", "90 s", "1.00 GB"],
+    ]
+
+
+def test_costs_are_the_mean_time_and_the_largest_memory_over_the_seeds():
+    runs = [record(seed=seed, train_seconds=30.0 * seed, peak_memory_bytes=10**9 + seed) for seed in (1, 2)]
+    row = summarise(results_frame(runs)).iloc[0]
+    assert (row["train_seconds"], row["peak_memory_bytes"], row["steps"], row["device"]) == (45, 10**9 + 2, 1500, "cpu")
+    older = [{key: value for key, value in run.items() if key not in ("steps", "device")} for run in runs]
+    row = summarise(results_frame(older)).iloc[0]
+    assert pd.isna(row["steps"]) and row["device"] == "" and row["sd"] == 0
+
+
+def test_a_report_says_what_its_costs_are_of():
+    on_cpu, unknown = cost_note(["cpu", "cpu"]), cost_note([""])
+    assert "resident on a CPU (with PyTorch itself). " in on_cpu and on_cpu.endswith("Measured on: cpu.")
+    assert "GPU" not in on_cpu
+    assert "resident on a CPU (with PyTorch itself) and allocated on a GPU" in unknown and "Measured" not in unknown
+    both = cost_note(["cpu, NVIDIA T4", "NVIDIA T4"])
+    assert "and allocated on a GPU" in both and both.endswith("Measured on: NVIDIA T4, cpu.")
+    assert "process, allocated on a GPU." in cost_note(["NVIDIA T4"])
 
 
 def test_the_table_of_tasks_names_other_numbers_of_seeds_in_the_title():
@@ -214,15 +260,17 @@ def test_the_table_of_tasks_names_other_numbers_of_seeds_in_the_title():
         ["shape", "35.0", "51.5 ± 2.1"],
         ["number of objects", "45.0", "70.5 ± 0.7"],
         [AVERAGE, "40.0", "61.0 ± 1.4"],
+        ["training", "–", "90 s"],
+        ["memory", "0.80 GB", "1.00 GB"],
     ]
 
 
 def test_a_task_without_samples_and_a_run_on_all_images_have_their_places():
     runs = [record(shots=shots, values=(40.0, None), n=(30, 0), train_seconds=None) for shots in (-1, 4)]
     section = section_of(runs)
-    assert list(shots_table(section)) == ["method", "4 shots", "all images", "parameters", "training"]
+    assert list(shots_table(section))[:4] == ["method", "4 shots", "all images", "parameters"]
     assert shots_table(section)["training"].tolist() == ["–"]
-    assert task_table(section, 4).iloc[:, 1].tolist() == ["40.0", "–", "40.0"]
+    assert task_table(section, 4).iloc[:, 1].tolist() == ["40.0", "–", "40.0", "–", "1.00 GB"]
     accuracy_figure(summarise(results_frame(runs)))
 
 
@@ -300,7 +348,8 @@ def test_report_end_to_end_from_another_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     row = next(line for line in done.stdout.splitlines() if line.startswith("| SoftCPT NATA"))
     cells = [cell.strip() for cell in row.split("|")]
-    assert cells == ["", "SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", "1,234", "90 s", ""]
+    costs = ["1,234", "1,500", "90 s", "1.00 GB"]
+    assert cells == ["", "SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", *costs, ""]
     text = (tmp_path / "out" / "report.md").read_text()
     assert "## Demo, tiny_clip, test set" in text
     assert "## Single, tiny_clip, test set" in text

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from dassl.engine import TRAINER_REGISTRY
 from PIL import Image
 
 import train
 from evaluation.records import read_records, write_record
-from evaluation.reports import paper_table, write_report
-from evaluation.sweeps import Method, named_records, plan, read_sweep, task_folders, without_config
+from evaluation.reports import named_records, paper_table, write_report
+from evaluation.sweeps import Method, plan, read_sweep, task_folders, without_config
 from evaluation.tables import results_frame, sections, summarise
 
 ROOT = train.PROJECT_ROOT
@@ -110,6 +111,15 @@ def test_long_runs_come_first():
         ("methods: [{label: a, trainer: CoOp, benchmarks: {rs8: {sots: 1}}}]", "on rs8: unknown key 'sots'"),
         ("methods: [{label: a, trainer: CoOp}, {label: a, trainer: PLOT}]", "two methods have the same label: a"),
         ("methods: [{label: a, trainer: CoOp}, {label: b, trainer: CoOp}]", "two methods have the same runs"),
+        (
+            "methods: [{label: a, trainer: CoOp, new: class}]",
+            "new is 'class', use one of classes, tasks",
+        ),
+        ("methods: [{label: a, trainer: CoOp, steps: 50}]", "steps must be a bool, found 50"),
+        (
+            "methods: [{label: a, trainer: CoOp, new: tasks}, {label: b, trainer: CoOp, separate: true, new: tasks}]",
+            "two methods have the same runs on halves of the tasks",
+        ),
     ],
 )
 def test_a_wrong_sweep_is_one_error_that_names_the_file(tmp_path, content, message):
@@ -118,6 +128,107 @@ def test_a_wrong_sweep_is_one_error_that_names_the_file(tmp_path, content, messa
         read_sweep(tmp_path / "s.yaml")
     with pytest.raises(FileNotFoundError, match="t.yaml; in .*: s.yaml"):
         read_sweep(tmp_path / "t.yaml")
+
+
+# -- equal steps, and halves -------------------------------------------------------------------------------------------
+
+
+def test_a_budget_of_steps_is_given_to_every_run_that_makes_steps():
+    methods = [
+        Method("joint", "CoOp"),
+        Method("alone", "CoOp", variant="shared", separate=True),
+        Method("fixed", "CoOp", variant="shared", opts={"OPTIM.MAX_STEPS": 5}),
+        Method("fitted", "ProtoNet", steps=False),
+        Method("zero", "ZeroshotCLIP", shots=False),
+    ]
+    jobs = plan(methods, "demo", [1, 4], [1], steps={1: 50, 4: 350})
+    folders = {(job.method.label, job.shots): str(job.folder("out")).split("/", 3)[-1] for job in jobs}
+    assert folders == {
+        ("joint", 1): "tiny_1shots/MAX_STEPS-50/seed1",
+        ("joint", 4): "tiny_4shots/MAX_STEPS-350/seed1",
+        ("alone", 1): "tiny_1shots/separate-shared_MAX_STEPS-50/seed1",
+        ("alone", 4): "tiny_4shots/separate-shared_MAX_STEPS-350/seed1",
+        ("fixed", 1): "tiny_1shots/shared_MAX_STEPS-5/seed1",
+        ("fixed", 4): "tiny_4shots/shared_MAX_STEPS-5/seed1",
+        ("fitted", 1): "tiny_1shots/default/seed1",
+        ("fitted", 4): "tiny_4shots/default/seed1",
+        ("zero", 0): "tiny_0shots/default/seed1",
+    }
+    pairs = {job.method.label: job.arguments("data", "out", "air", "air")[-2:] for job in jobs if job.shots == 4}
+    assert pairs["alone"] == pairs["joint"] == ["OPTIM.MAX_STEPS", "350"], (
+        "the run of a task has as many as a joint one"
+    )
+
+
+def test_the_sweeps_say_which_methods_make_no_steps():
+    for path in SWEEPS:
+        for method in read_sweep(path):
+            learns = TRAINER_REGISTRY.get(method.trainer).learns_by_gradient
+            assert learns == (method.steps and method.shots), f"{path.stem}: {method.label}"
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ("--steps 0", "--steps is 0; a number of steps is at least 1"),
+        ("--steps 5 6", "--steps has 2 numbers; give one, or one for each of --shots"),
+        ("--steps many", "invalid int value: 'many'"),
+        ("--halves images", "invalid choice: 'images'"),
+        ("--halves tasks --paper", "no numbers of --halves"),
+    ],
+)
+def test_wrong_flags_of_a_sweep_are_one_error(capsys, flags, message):
+    with pytest.raises(SystemExit, match="2"):
+        sweep.parse_args(["s.yaml", "--benchmark", "demo", *flags.split()])
+    assert message in capsys.readouterr().err
+
+
+def test_reports_of_other_budgets_and_halves_have_folders_of_their_own():
+    def folder(*flags):
+        return sweep.parse_args(["s.yaml", "--benchmark", "demo", "--out", "/o", *flags]).to.as_posix()
+
+    assert folder() == "/o/demo/s" and folder("--steps", "7") == "/o/demo/s-steps"
+    assert folder("--halves", "tasks", "--steps", "7") == "/o/demo/s-steps-tasks"
+    given = sweep.parse_args("s.yaml --benchmark demo --shots 1 16 --steps 3 4".split())
+    assert given.steps == {1: 3, 16: 4} and sweep.parse_args("s.yaml --benchmark demo".split()).steps == {}
+
+
+def test_the_new_half_is_evaluated_after_the_base_half_is_trained():
+    methods = [
+        Method("a", "CoOp", separate=True, new="tasks"),
+        Method("b", "TaskRes"),
+        Method("c", "SoftCPT", new="classes"),
+    ]
+    jobs = plan(methods, "demo", [1], [1], halves="classes")
+    assert [(job.method.label, job.half) for job in jobs] == [
+        ("c", "base-classes"),
+        ("a", "base-classes"),
+        ("c", "new-classes"),
+        ("a", "new-classes"),
+    ]
+    assert jobs[3].method.separate and jobs[3].trained == jobs[1] and jobs[1].trained == jobs[1]
+    base, new = plan(methods, "demo", [1], [1], halves="tasks")
+    assert not base.method.separate and (base.half, new.half) == ("base-tasks", "new-tasks")
+
+
+def test_records_of_a_sweep_are_those_of_its_budget_and_halves(tmp_path):
+    methods = [
+        Method("a", "CoOp", variant="shared", new="tasks"),
+        Method("z", "ZeroshotCLIP", shots=False, new="tasks"),
+    ]
+    kinds = {"epochs": {}, "steps": {"steps": {1: 50, 16: 9}}, "tasks": {"halves": "tasks"}}
+    for i, kind in enumerate(kinds.values()):
+        for job in plan(methods, "demo", [1, 4, 16], [1], **kind):
+            job.folder(tmp_path).mkdir(parents=True, exist_ok=True)
+            own = record(job.method.trainer, job.method.run_label, job.shots, 1, 50.0 + i, split=f"test{job.half}")
+            write_record(job.folder(tmp_path) / "results.json", own)
+    records = read_records(tmp_path)
+    found = {name: named_records(records, methods, **kind) for name, kind in kinds.items()}
+    shots = {name: sorted((run["method"], run["shots"]) for run in runs) for name, runs in found.items()}
+    assert shots["epochs"] == [("a", 1), ("a", 4), ("a", 16), ("z", 0)]
+    assert shots["steps"] == [("a", 1), ("a", 16), ("z", 0)]
+    assert all("MAX_STEPS" in run["variant"] for run in found["steps"] if run["method"] == "a")
+    assert shots["tasks"] == sorted(2 * [("a", 1), ("a", 4), ("a", 16), ("z", 0)])
 
 
 # -- once per task ---------------------------------------------------------------------------------------------------
@@ -208,10 +319,10 @@ def test_the_papers_numbers_stand_beside_the_measured_of_the_same_name(tmp_path)
 # -- a sweep ---------------------------------------------------------------------------------------------------------
 
 
-def draw_tasks(root):
+def draw_tasks(root, classes=("one", "two")):
     rng = np.random.default_rng(0)
     for task in ("warm things", "cold things"):
-        for name in ("one", "two"):
+        for name in classes:
             folder = root / task / name
             folder.mkdir(parents=True)
             for i in range(6):
@@ -226,6 +337,41 @@ def without_costs(path):
 def prompts(folder):
     (path,) = (folder / "prompt_learner").glob("model.pth.tar-*")
     return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_a_sweep_at_equal_steps_on_halves_of_the_classes_from_start_to_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    draw_tasks(tmp_path / "data", ("a", "b", "c", "d"))
+    methods = [
+        {"label": "zero", "trainer": "ZeroshotCLIP", "shots": False, "new": "tasks"},
+        {"label": "alone", "trainer": "CoOp", "variant": "shared", "separate": True, "new": "classes"},
+        {"label": "rows", "trainer": "TaskRes"},
+        {"label": "soft", "trainer": "SoftCPT", "new": "tasks"},
+        {"label": "wrong", "trainer": "CoOp", "variant": "wrong", "opts": {"OPTIM.LR": "fast"}, "new": "classes"},
+    ]
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": methods}))
+    flags = "--config tiny --data data --out out --shots 1 --seeds 1 --jobs 1 --steps 3 --halves classes".split()
+    command = [sys.executable, str(ROOT / "scripts/sweep.py"), "s.yaml", "--benchmark", "folder", *flags]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "rows is left out: it does not serve new classes" in done.stderr
+    assert "2 of 10 runs failed:\n  wrong, 1 shots, seed 1, base-classes: exit status 2" in done.stderr
+    assert "wrong, 1 shots, seed 1, new-classes: it was not trained" in done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:2] == "| "]
+    assert rows[0] == ["method", "base", "new", "H", "parameters", "steps", "training", "memory"]
+    assert [row[0] for row in rows[1:4]] == ["zero", "alone", "soft"]
+    assert [row[5] for row in rows[1:4]] == ["–", "6", "3"], "of a run on each of two tasks, and of a joint one"
+    assert all(row[7].endswith(" GB") for row in rows[1:4])
+
+    found = {(run["trainer"], run["split"]): run for run in read_records(tmp_path / "out/folder")}
+    assert len(found) == 6
+    for trainer, steps in (("CoOp", 6), ("SoftCPT", 3)):
+        base, new = (found[trainer, f"test-{half}-classes"] for half in ("base", "new"))
+        assert base["steps"] == new["steps"] == steps and base["epochs"] == new["epochs"] == 3
+        assert base["train_seconds"] > 0 and new["train_seconds"] is None and "MAX_STEPS-3" in base["variant"]
+    assert {path.name for path in (tmp_path / "out/folder/s-steps-classes").iterdir()} == {"report.md", "report.csv"}
+    again = subprocess.run([*command, "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
+    assert again.stdout.count("train.py") == again.stdout.count("LR fast") == 2
 
 
 def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, monkeypatch):

@@ -17,13 +17,14 @@ from . import (  # noqa: F401
     zeroshot,
 )
 from .base import PromptTrainer
-from .modules import preprocessing
+from .modules import budget, preprocessing
 
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Add the keys of this package: those that all methods share, and TRAINER.<NAME> with each method's defaults."""
     cfg.TRAINER.TEXT_CHUNK = 2048  # prompts encoded at a time; bounds memory whatever the number of classes
     cfg.TRAINER.LABEL = ""  # what tables call this run; empty for the method's own variant
+    budget.extend_cfg(cfg)
     preprocessing.extend_cfg(cfg)
     cfg.FEATURES = CfgNode()
     cfg.FEATURES.DIR = ""  # folder of the caches of image features; empty: features/ beside the run folder

@@ -21,10 +21,11 @@ from datasets.multitask import Task, tasks_of
 
 from .backbones import CLIP, load_clip
 from .backbones.openai import initial_draws, skip_draws
-from .modules import distributed
+from .modules import budget, distributed
 from .modules.features import FeatureCache, FeatureLoader
 from .modules.loop import Loop
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
+from .modules.memory import PeakMemory
 from .modules.precision import PRECISIONS, Precision
 from .modules.preprocessing import OPENAI, filled, test_transform, with_preprocessing
 from .modules.prompts import check_choice
@@ -67,6 +68,7 @@ class PromptTrainer(Loop):
     def check_cfg(self, cfg: Any) -> None:
         name = type(self).__name__.upper()
         check_choice(f"TRAINER.{name}.PREC", cfg.TRAINER[name].PREC, PRECISIONS)
+        budget.check_budget(cfg)
         if cfg.FEATURES.TRAIN_VIEWS and not self.frozen_image_tower:
             raise ValueError(
                 f"FEATURES.TRAIN_VIEWS: {cfg.FEATURES.TRAIN_VIEWS}, but {type(self).__name__} changes the image tower "
@@ -75,8 +77,8 @@ class PromptTrainer(Loop):
 
     def build_data_loader(self) -> None:
         """Read the data, then CLIP, which says how images are to be shown to it. In this order, what is missing of the
-        data is told before a large model is read."""
-        cfg = self.cfg
+        data is told before a large model is read. The training loader says what an epoch is."""
+        cfg, self.memory = self.cfg, PeakMemory(self.device)
         self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
         for name in ("train_loader_x", "train_loader_u", "val_loader", "test_loader"):
             setattr(self, name, getattr(self.dm, name))
@@ -91,6 +93,11 @@ class PromptTrainer(Loop):
         for loader in (self.test_loader, self.val_loader):
             if loader is not None:
                 loader.dataset.transform = self.test_transform
+        if self.learns_by_gradient:
+            self.cfg = budget.with_epochs(self.cfg, len(self.train_loader_x))
+            self.max_epoch = self.cfg.OPTIM.MAX_EPOCH
+        elif self.cfg.OPTIM.MAX_STEPS:
+            logger.info("OPTIM.MAX_STEPS is ignored: %s makes no optimiser steps", type(self).__name__)
 
     @property
     def cache_folder(self) -> Path | None:
@@ -127,7 +134,7 @@ class PromptTrainer(Loop):
     def use_feature_cache(self) -> None:
         """Let evaluation, and with FEATURES.TRAIN_VIEWS training, read features of the image tower from a cache."""
         options = self.cfg.FEATURES
-        cache = FeatureCache(self.cache_folder or "features")
+        cache = FeatureCache(self.cache_folder or "features", self.memory.set_aside)
         key = {"features": self.feature_kind, "precision": self.precision.name, "device": self.device.type}
         test_cache = options.TEST_CACHE and self.frozen_image_tower
         if test_cache or options.TRAIN_VIEWS:

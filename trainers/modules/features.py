@@ -33,11 +33,14 @@ class FeatureCache:
 
     Attributes:
         seconds: what computing took so far. Who computes features that all methods share is a matter of order, so it
-            does not count as training.
+            does not count as training; neither does its memory, in the context `set_aside`.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
+    def __init__(
+        self, folder: str | os.PathLike, set_aside: Callable[[], contextlib.AbstractContextManager] | None = None
+    ) -> None:
         self.folder: Path | None = Path(folder)
+        self.set_aside = set_aside or contextlib.nullcontext
         self.seconds = 0.0
 
     def get(self, key: dict[str, Any], shape: Sequence[int], compute: Callable[[], Tensor]) -> Tensor:
@@ -50,7 +53,8 @@ class FeatureCache:
         tensor = from_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
         if tensor is None:
             start = time.perf_counter()
-            tensor = compute().contiguous()
+            with self.set_aside():
+                tensor = compute().contiguous()
             self.seconds += time.perf_counter() - start
             if path is not None and rank() == 0:
                 self._write(path, tensor, digest)

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from dassl.engine import TrainerX
+from dassl.utils import load_checkpoint
 from torch import Tensor
 
-from . import distributed
+from . import budget, distributed
 from .checkpoints import find_checkpoint, keep_only, read_prompts
 from .views import seeded_loader, view_loader
 
@@ -27,6 +28,8 @@ class Loop(TrainerX):
         self._frozen_text_features: Tensor | None = None
         self.train_seconds: float | None = None
         self.test_seconds: float | None = None
+        self.epochs_done: int = 0
+        self.steps_done: int | None = 0  # None: not known, of prompts that were loaded
         self._test_task: Tensor | None = None
         super().__init__(cfg)
 
@@ -39,9 +42,15 @@ class Loop(TrainerX):
         with self.autocast():
             loss, logs = self.compute_loss(self.image_features(image), label)
         self.update_prompts(loss * self.batch_share)
-        if self.batch_idx + 1 == self.num_batches:
+        if self.ends_epoch:
             self.update_lr()
         return distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the batch in hand is the last of its epoch."""
+        steps = self.epoch * self.num_batches + self.batch_idx + 1
+        return self.batch_idx + 1 == self.num_batches or steps == self.cfg.OPTIM.MAX_STEPS
 
     def update_prompts(self, loss: Tensor) -> None:
         """One backward pass and one optimiser step (`steps_per_batch` of them, see SoftCPT's SCHEDULE)."""
@@ -79,6 +88,7 @@ class Loop(TrainerX):
 
     def before_epoch(self) -> None:
         self.train_loader_x.dataset.set_epoch(self.epoch)
+        self.train_loader_x = budget.batches_left(self.train_loader_x, self.cfg.OPTIM.MAX_STEPS, self.epoch)
 
     def init_writer(self, log_dir: str) -> None:
         if distributed.rank() == 0:
@@ -89,6 +99,8 @@ class Loop(TrainerX):
             _, cache, _ = self.caching
             self.train_seconds = time.perf_counter() - self._train_start - cache.seconds
         super().after_train()
+        self.epochs_done = self.max_epoch
+        self.steps_done = budget.steps_of(self.cfg, self.max_epoch, len(self.train_loader_x))
 
     def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
         """Save, and keep one resumable checkpoint: the one just written takes the place of the one before."""
@@ -144,4 +156,6 @@ class Loop(TrainerX):
             return
         path = find_checkpoint(Path(directory, "prompt_learner"), epoch)
         self.prompts.load_state_dict(read_prompts(path, self.prompts.state_dict(), type(self).__name__))
+        self.epochs_done = load_checkpoint(str(path)).get("epoch", 0) if self.learns_by_gradient else 0
+        self.steps_done = None if self.learns_by_gradient else 0
         logger.info("Prompts loaded from %s", path)

@@ -1,0 +1,60 @@
+"""What a run's numbers depend on beside its config: the commit and the versions of the software."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what the numbers depend on; "" for what is not installed."""
+    clip = next((name for name in ("clip-anytorch", "openai-clip", "clip") if _installed(name)), "")
+    return {
+        "python": platform.python_version(),
+        "torch": _installed("torch"),
+        "torchvision": _installed("torchvision"),
+        "clip": f"{clip} {_installed(clip)}".strip() if clip else "",
+        "dassl": _dassl(),
+        "softcpt": _project_version(),
+    }
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _dassl() -> str:
+    """Which Dassl is loaded: the project's own, or an installed one."""
+    module = sys.modules.get("dassl")
+    if module is None:
+        return ""
+    own = PROJECT_ROOT in Path(module.__file__ or "").resolve().parents
+    return f"{getattr(module, '__version__', '')} ({'compat' if own else 'installed'})".strip()
+
+
+def _project_version() -> str:
+    file = PROJECT_ROOT / "pyproject.toml"
+    found = re.search(r'^version = "([^"]+)"', file.read_text(encoding="utf-8"), re.M) if file.is_file() else None
+    return found.group(1) if found else ""
+
+
+def git_commit(folder: str | os.PathLike = PROJECT_ROOT) -> str:
+    """The commit that is checked out at `folder`, with "+dirty" if tracked files differ; "" without git."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    return commit + ("+dirty" if git("status", "--porcelain", "--untracked-files=no") else "") if commit else ""
