@@ -15,9 +15,10 @@ from test_trainers import batch_of, build
 from datasets.multitask import Task
 from trainers.backbones import config
 from trainers.backbones.image import ResNet
-from trainers.linear_probe import GRID, metric_of, search_c
+from trainers.linear_probe import GRID, search_c
 from trainers.modules.losses import distillation_loss, knowledge_distance, project_conflicting, sinkhorn
 from trainers.modules.templates import ENSEMBLE
+from trainers.modules.validation import metric_of
 
 CLASSNAMES = [name.replace("_", " ") for names in toy.CLASSES.values() for name in names]
 TASK = torch.tensor([0] * 3 + [1] * 2 + [2] * 5)

@@ -22,6 +22,7 @@ class Loop(TrainerX):
     """Trains and evaluates `prompts` by `compute_loss` and `class_logits`, which `PromptTrainer` adds."""
 
     steps_per_batch = 1
+    schedule_unit = "epoch"  # or "batch": after what the learning rate takes its next value
 
     def __init__(self, cfg: Any) -> None:
         self._frozen_text_features: Tensor | None = None
@@ -39,7 +40,7 @@ class Loop(TrainerX):
         with self.autocast():
             loss, logs = self.compute_loss(self.image_features(image), label)
         self.update_prompts(loss * self.batch_share)
-        if self.batch_idx + 1 == self.num_batches:
+        if self.schedule_unit == "batch" or self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         return distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
 
