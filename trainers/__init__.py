@@ -14,6 +14,7 @@ from . import (  # noqa: F401
     protonet,
     softcpt,
     taskres,
+    tip_adapter,
     zeroshot,
 )
 from .base import PromptTrainer

@@ -144,5 +144,6 @@ class Loop(TrainerX):
             logger.info("No model directory is given: the prompts stay as they are initialised")
             return
         path = find_checkpoint(Path(directory, "prompt_learner"), epoch)
-        self.prompts.load_state_dict(read_prompts(path, self.prompts.state_dict(), type(self).__name__))
+        any_number = getattr(self.prompts, "any_number", ())
+        self.prompts.load_state_dict(read_prompts(path, self.prompts.state_dict(), type(self).__name__, any_number))
         logger.info("Prompts loaded from %s", path)
