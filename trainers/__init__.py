@@ -8,6 +8,7 @@ from . import (  # noqa: F401
     coop,
     kgcoop,
     linear_probe,
+    lp_plus_plus,
     maple,
     plot,
     prograd,
