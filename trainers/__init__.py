@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     maple,
     plot,
     prograd,
+    prolip,
     protonet,
     softcpt,
     taskres,

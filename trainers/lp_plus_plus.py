@@ -15,7 +15,7 @@ from datasets.multitask import Task
 from .backbones import CLIP
 from .fitted import Classifier, FittedTrainer
 from .modules.prompts import check_choice
-from .modules.templates import check_template, class_sentences, encode_sentences
+from .modules.templates import check_template, hand_made_features
 from .modules.validation import split_by_task
 
 
@@ -49,9 +49,8 @@ class LPPlusPlus(FittedTrainer):
                 raise ValueError(f"TRAINER.LPPLUSPLUS.{key}: {options[key]} is not at least 1")
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
-        sentences = class_sentences(tasks, (self.options.TEMPLATE,), model)
-        with torch.no_grad(), self.autocast():
-            text = encode_sentences(sentences, self.text_encoder).float()
+        with self.autocast():
+            text = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)
         self.base = F.normalize(text, dim=-1)  # t (C, E)
         weight = torch.zeros(len(self.classnames), model.embed_dim + 1)  # w, and the bias b last
         prompts = Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
@@ -99,8 +98,8 @@ def descend(
 ) -> None:
     """Update weight (K, E + 1) and alpha (K,) in place by steps on the cross-entropy of all shots; arguments as above.
 
-    The step size of a block is the inverse of an approximate bound on the Lipschitz constant of its gradient, from f^T f
-    for the weights and from the squared cosines for alpha; the weights have a momentum of 0.9.
+    The step size of a block is the inverse of an approximate bound on the Lipschitz constant of its gradient: from
+    f^T f for the weights, which have a momentum of 0.9, and from the squared cosines for alpha.
     """
     one_hot, cosine, x = F.one_hot(y, len(t)).to(f), f @ t.T, F.pad(f, (0, 1), value=1.0)
     step_weight = 4 * len(f) / torch.linalg.matrix_norm(f, 2) ** 2  # the largest eigenvalue of f^T f

@@ -17,7 +17,7 @@ from .backbones import CLIP
 from .base import PromptTrainer
 from .fitted import FittedTrainer
 from .modules.cache import Cache, cache_logits, search_grid
-from .modules.templates import check_template, class_sentences, encode_sentences
+from .modules.templates import check_template, hand_made_features
 from .modules.validation import check_validation, shares_of_metric, split_by_task
 
 logger = logging.getLogger(__name__)
@@ -52,9 +52,8 @@ class CacheTrainer(PromptTrainer):
             )
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Cache:
-        sentences = class_sentences(tasks, (self.options.TEMPLATE,), model)
-        with torch.no_grad(), self.autocast():
-            self.base = encode_sentences(sentences, self.text_encoder).float()  # t (C, E), not normalised
+        with self.autocast():  # t (C, E), not normalised
+            self.base = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)
         labels = torch.tensor([item.label for item in self.dm.dataset.train_x])
         options = self.options
         return Cache(self.keys, labels, self.classnames, len(tasks), options.ALPHA, options.BETA)
