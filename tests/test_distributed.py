@@ -31,6 +31,9 @@ def losses(out: Path) -> list[float]:
         ("CoOp", ["TRAINER.COOP.CSC", "True", "FEATURES.TRAIN_VIEWS", "0"]),
         ("ProGrad", []),
         ("LinearProbe", []),
+        ("TipAdapterF", ["TRAINER.TIPADAPTERF.SEARCH_STEPS", "(5,5)", "OPTIM.NAME", "adamw"]),
+        ("LPPlusPlus", []),
+        ("ProLIP", []),
         ("ProtoNet", ["FEATURES.TEST_CACHE", "False"]),
     ],
 )

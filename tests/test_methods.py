@@ -419,7 +419,7 @@ def test_a_probe_does_not_search_on_test_images(toy_root, tmp_path):
         trainer.train()
 
 
-@pytest.mark.parametrize("name", ["LinearProbe", "ProtoNet"])
+@pytest.mark.parametrize("name", ["LinearProbe", "ProtoNet", "TipAdapter", "LPPlusPlus"])
 def test_a_fitted_classifier_is_refused_for_other_classes_of_the_same_number(toy_root, tmp_path, name):
     half = ("DATASET.TASKS", "ToyTexture", "DATASET.SUBSAMPLE_CLASSES")
     build(toy_root, tmp_path / "base", name, opts=(*half, "base")).train()
