@@ -29,8 +29,8 @@ class Classifier(nn.Module):
 
 
 class FittedTrainer(PromptTrainer):
-    """Base of LinearProbe and ProtoNet. A method overrides `fit`, which fills its `Classifier`; the features are of
-    the test transform, so that they come from the cache, and the whole training takes seconds.
+    """Base of LinearProbe, ProtoNet, TipAdapter and LPPlusPlus. A method overrides `fit`, which fills its module of
+    parameters from features; those come from a cache, so that the whole training takes seconds.
     """
 
     learns_by_gradient = False
