@@ -120,19 +120,24 @@ class PromptTrainer(Loop):
             load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
         self.n_params = sum(p.numel() for p in self.prompts.parameters())
         logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
-        self.optim, self.sched = self.build_optimisation() if self.learns_by_gradient else (None, None)
+        self.optim = self.sched = None
+        if self.learns_by_gradient:
+            self.optim = self.build_optimiser()
+            self.sched = self.build_schedule(self.optim)
         self.register_model("prompt_learner", self.prompts, self.optim, self.sched)
         self.use_feature_cache()
 
-    def build_optimisation(self) -> tuple[torch.optim.Optimizer, LRScheduler]:
-        """The optimiser of the prompts, and the scheduler, which `schedule_unit` says when to step."""
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.prompts, self.cfg.OPTIM)
+
+    def build_schedule(self, optim: torch.optim.Optimizer) -> LRScheduler:
+        """The learning rates, which take their next value after each `schedule_unit`."""
         schedule = self.cfg.OPTIM.clone()
         if self.schedule_unit == "batch":
             schedule.defrost()
             schedule.MAX_EPOCH *= len(self.train_loader_x)
             schedule.WARMUP_EPOCH *= len(self.train_loader_x)
-        optim = build_optimizer(self.prompts, self.cfg.OPTIM)
-        return optim, build_lr_scheduler(optim, schedule)
+        return build_lr_scheduler(optim, schedule)
 
     def use_feature_cache(self) -> None:
         """Let evaluation, and with FEATURES.TRAIN_VIEWS training, read features of the image tower from a cache."""

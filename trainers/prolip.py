@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 
 from datasets.multitask import Task
 
@@ -71,11 +70,11 @@ class ProLIP(PromptTrainer):
         self.strength = self.options.LAMBDA / n**self.options.POWER  # lambda
         return Projection(weight)
 
-    def build_optimisation(self) -> tuple[torch.optim.Optimizer, LRScheduler]:
-        optim, sched = super().build_optimisation()
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        optim = super().build_optimiser()
         for group in optim.param_groups:
             group["eps"] = self.options.EPS
-        return optim, sched
+        return optim
 
     def encode_image(self, image: Tensor) -> Tensor:
         """(B, W) in the place of image features: what the projection takes."""

@@ -156,11 +156,11 @@ class TipAdapterF(CacheTrainer):
                 "last epoch; it must be last_step, or TRAINER.TIPADAPTERF.SEARCH False"
             )
 
-    def build_optimisation(self) -> tuple[torch.optim.Optimizer, Any]:
-        optim, sched = super().build_optimisation()
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        optim = super().build_optimiser()
         for group in optim.param_groups:
             group["eps"] = self.options.EPS
-        return optim, sched
+        return optim
 
     def before_train(self) -> None:
         super().before_train()
