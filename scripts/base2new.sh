@@ -19,7 +19,7 @@ HALVES=$([ "${TASKS:-0}" = 0 ] && echo classes || echo tasks)
 [ "$SEPARATE$HALVES" != 1tasks ] || fail "SEPARATE=1 trains on each task alone, which learns nothing for new tasks"
 
 # What a method learned for each class, or for each task, serves no others.
-POSSIBLE="SoftCPT NATA and CATA, CoOp, KgCoOp and ProGrad with one shared context, CoCoOp, PLOT and MaPLe can"
+POSSIBLE="SoftCPT NATA and CATA, CoOp, KgCoOp and ProGrad with one shared context, CoCoOp, PLOT, MaPLe and ProLIP can"
 refuse() { fail "$1 learns parameters of their own for each $2, which do not serve new $HALVES; $POSSIBLE"; }
 check() { # KEY VALUE
     case "$1=$2" in
@@ -28,8 +28,8 @@ check() { # KEY VALUE
             [ $HALVES = classes ] || refuse "$METHOD with $1 $2" task ;;
     esac
 }
-case "$METHOD" in linear_probe | protonet | taskres) refuse "$METHOD" class ;; esac
-case "$METHOD" in plot | cocoop | maple | zeroshot) refuse_variant "$METHOD" ;; esac
+case "$METHOD" in linear_probe | lp_plus_plus | protonet | taskres | tip_adapter | tip_adapter_f) refuse "$METHOD" class ;; esac
+case "$METHOD" in plot | cocoop | maple | prolip | zeroshot) refuse_variant "$METHOD" ;; esac
 check VARIANT "${VARIANT:-}"
 CFG="" DATA_KEYS=()
 [ $(($# % 2)) -eq 0 ] || { CFG="$1"; shift; }

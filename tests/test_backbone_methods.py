@@ -13,8 +13,13 @@ DOCS = train.PROJECT_ROOT / "docs/backbones.md"
 PATCHES = ("openai-vit", "open_clip-vit", "open_clip-quickgelu", "transformers-clip")
 OWN_VIT = (*PATCHES, "open_clip-custom-text", "open_clip-last-token", "transformers-siglip")
 LOCAL = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-eva")
+PROJECTED = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-custom-text", "open_clip-last-token")
 # {method: (the families that it runs on, what it says of the others)}; a method that is not named runs on all.
-LIMITS = {"MaPLe": (OWN_VIT, "MaPLe's image prompts are tokens of a ViT"), "PLOT": (LOCAL, "PLOT matches prompts to")}
+LIMITS = {
+    "MaPLe": (OWN_VIT, "MaPLe's image prompts are tokens of a ViT"),
+    "PLOT": (LOCAL, "PLOT matches prompts to"),
+    "ProLIP": (PROJECTED, "ProLIP trains the projection of the image tower"),
+}
 
 
 @pytest.fixture(params=miniatures.FAMILIES)

@@ -32,6 +32,9 @@ def losses(out: Path) -> list[float]:
         ("KgCoOp", ["OPTIM.MAX_STEPS", "7"]),  # the last epoch is cut short
         ("ProGrad", []),
         ("LinearProbe", []),
+        ("TipAdapterF", ["TRAINER.TIPADAPTERF.SEARCH_STEPS", "(5,5)", "OPTIM.NAME", "adamw"]),
+        ("LPPlusPlus", []),
+        ("ProLIP", []),
         ("ProtoNet", ["FEATURES.TEST_CACHE", "False"]),
     ],
 )

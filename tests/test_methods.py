@@ -15,9 +15,10 @@ from test_trainers import batch_of, build
 from datasets.multitask import Task
 from trainers.backbones import config
 from trainers.backbones.image import ResNet
-from trainers.linear_probe import GRID, metric_of, search_c
+from trainers.linear_probe import GRID, search_c
 from trainers.modules.losses import distillation_loss, knowledge_distance, project_conflicting, sinkhorn
 from trainers.modules.templates import ENSEMBLE
+from trainers.modules.validation import metric_of
 
 CLASSNAMES = [name.replace("_", " ") for names in toy.CLASSES.values() for name in names]
 TASK = torch.tensor([0] * 3 + [1] * 2 + [2] * 5)
@@ -418,7 +419,7 @@ def test_a_probe_does_not_search_on_test_images(toy_root, tmp_path):
         trainer.train()
 
 
-@pytest.mark.parametrize("name", ["LinearProbe", "ProtoNet"])
+@pytest.mark.parametrize("name", ["LinearProbe", "ProtoNet", "TipAdapter", "LPPlusPlus"])
 def test_a_fitted_classifier_is_refused_for_other_classes_of_the_same_number(toy_root, tmp_path, name):
     half = ("DATASET.TASKS", "ToyTexture", "DATASET.SUBSAMPLE_CLASSES")
     build(toy_root, tmp_path / "base", name, opts=(*half, "base")).train()

@@ -103,19 +103,22 @@ def test_wrong_arguments_print_the_usage(call):
     assert status == 2 and "shared, per-task, per-class" in output
 
 
+OF_THEIR_CLASSES = ("taskres", "linear_probe", "tip_adapter", "tip_adapter_f", "lp_plus_plus")  # they serve no others
+
+
 @pytest.mark.parametrize("command", ["{}/main.sh demo 4", "base2new.sh {} demo 4"])
 @pytest.mark.parametrize(
     "method, instead",
     [
         ("plot", "; PROMPTS sets its number of prompts, TRAINER.PLOT.N"),
         ("zeroshot", "; TRAINER.ZEROSHOTCLIP.ENSEMBLE True averages several templates"),
-        *((method, "") for method in ("cocoop", "maple", "taskres", "linear_probe")),
+        *((method, "") for method in ("cocoop", "maple", "prolip", *OF_THEIR_CLASSES)),
     ],
 )
 def test_a_method_without_variants_refuses_one(call, method, instead, command):
     command = f"scripts/{command.format(method)}".split()
     status, calls, output = call(*command, VARIANT="NATA")
-    if command[0] == "scripts/base2new.sh" and method in ("taskres", "linear_probe"):
+    if command[0] == "scripts/base2new.sh" and method in OF_THEIR_CLASSES:
         assert status == 2 and not calls  # they cannot go from base to new anyway
     else:
         assert (status, calls, output) == (2, [], f"error: VARIANT=NATA: {method} has no variants{instead}\n")
@@ -123,7 +126,7 @@ def test_a_method_without_variants_refuses_one(call, method, instead, command):
 
 def test_every_script_takes_or_refuses_variant():
     scripts = {path: path.read_text() for path in (ROOT / "scripts").glob("*/main.sh")}
-    assert len(scripts) >= 11
+    assert len(scripts) >= 15
     assert not [
         path for path, text in scripts.items() if not re.search("VARIANT:-|run_context_method|refuse_var", text)
     ]
@@ -146,7 +149,13 @@ def sweeps_calls(method, out):
     return [" ".join(["train.py", *job.arguments(f"{ROOT}/data", str(out), *task)]) for task in folders.items()]
 
 
-SCRIPTS = {"ZeroshotCLIP": "zeroshot", "LinearProbe": "linear_probe"}
+SCRIPTS = {
+    "ZeroshotCLIP": "zeroshot",
+    "LinearProbe": "linear_probe",
+    "TipAdapter": "tip_adapter",
+    "TipAdapterF": "tip_adapter_f",
+    "LPPlusPlus": "lp_plus_plus",
+}
 
 
 @pytest.mark.parametrize(

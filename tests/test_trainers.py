@@ -37,6 +37,10 @@ VARIANTS = {
     "ProtoNet": [(), ("FINE_TUNED", True)],
     "MaPLe": [(), ("DEPTH", 1, "CTX_INIT", "", "N_CTX", 4)],
     "TaskRes": [(), ("ALPHA", 1.0, "TEMPLATE", "a toy {}.")],
+    "TipAdapter": [(), ("VIEWS", 1, "TEMPLATE", "a toy {}."), ("SEARCH", False)],
+    "TipAdapterF": [(), ("SEARCH", False, "ALPHA", 3.0)],
+    "LPPlusPlus": [(), ("SCHEDULE", "released", "TEMPLATE", "a toy {}.")],
+    "ProLIP": [(), ("LAMBDA", 0.0), ("POWER", 2.0, "TEMPLATE", "a toy {}.")],
 }
 
 
@@ -254,6 +258,8 @@ def test_prompts_learned_on_base_classes_serve_new_classes_of_unequal_number(toy
         ("SoftCPT", ("VARIANT", "NATS")),
         ("SoftCPT", ("TASK_FEATURES", "learned")),
         ("TaskRes", ()),
+        ("TipAdapterF", ()),
+        ("LPPlusPlus", ()),
     ],
 )
 def test_parameters_of_classes_or_tasks_do_not_serve_as_many_others(toy_root, tmp_path, name, options):
@@ -298,6 +304,12 @@ def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
         ("MaPLe", ("DEPTH", 0), "TRAINER.MAPLE.DEPTH: 0 is not at least 1"),
         ("TaskRes", ("ALPHA", 0.0), "TRAINER.TASKRES.ALPHA: 0.0 is not above 0"),
         ("TaskRes", ("TEMPLATE", "a photo."), "TRAINER.TASKRES.TEMPLATE: 'a photo.' must have one {}"),
+        ("TipAdapter", ("VIEWS", 0), "TRAINER.TIPADAPTER.VIEWS: 0 is not above 0"),
+        ("TipAdapterF", ("ALPHA", 0.0), "TRAINER.TIPADAPTERF.ALPHA: 0.0 is not above 0"),
+        ("TipAdapter", ("SEARCH_STEPS", (200, 0)), "TRAINER.TIPADAPTER.SEARCH_SCALE, SEARCH_STEPS: .* are no grid"),
+        ("LPPlusPlus", ("SCHEDULE", "paper"), "TRAINER.LPPLUSPLUS.SCHEDULE: 'paper' is not legal; .*standard"),
+        ("LPPlusPlus", ("STEPS", 0), "TRAINER.LPPLUSPLUS.STEPS: 0 is not at least 1"),
+        ("ProLIP", ("LAMBDA", -1.0), "TRAINER.PROLIP.LAMBDA: -1.0 is negative"),
     ],
 )
 def test_an_illegal_option_is_an_error_that_says_what_is_legal(toy_root, tmp_path, name, options, message):

@@ -8,12 +8,15 @@ from . import (  # noqa: F401
     coop,
     kgcoop,
     linear_probe,
+    lp_plus_plus,
     maple,
     plot,
     prograd,
+    prolip,
     protonet,
     softcpt,
     taskres,
+    tip_adapter,
     zeroshot,
 )
 from .base import PromptTrainer

@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from dassl.data import DataManager
+from dassl.data.data_manager import build_data_loader
 from dassl.data.transforms import build_transform
 from dassl.evaluation import build_evaluator
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import load_pretrained_weights
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 from torchvision.transforms import ToTensor
 
 from datasets.multitask import Task, tasks_of
@@ -30,6 +32,7 @@ from .modules.precision import PRECISIONS, Precision
 from .modules.preprocessing import OPENAI, filled, test_transform, with_preprocessing
 from .modules.prompts import check_choice
 from .modules.text_encoder import text_encoder
+from .modules.views import view_loader
 
 logger = logging.getLogger(__name__)
 
@@ -126,10 +129,22 @@ class PromptTrainer(Loop):
         logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
         self.optim = self.sched = None
         if self.learns_by_gradient:
-            self.optim = build_optimizer(self.prompts, cfg.OPTIM)
-            self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+            self.optim = self.build_optimiser()
+            self.sched = self.build_schedule(self.optim)
         self.register_model("prompt_learner", self.prompts, self.optim, self.sched)
         self.use_feature_cache()
+
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.prompts, self.cfg.OPTIM)
+
+    def build_schedule(self, optim: torch.optim.Optimizer) -> LRScheduler:
+        """The learning rates, which take their next value after each `schedule_unit`."""
+        schedule, batches = self.cfg.OPTIM.clone(), len(self.train_loader_x)
+        if self.schedule_unit == "batch":
+            schedule.defrost()
+            schedule.MAX_EPOCH = budget.steps_of(self.cfg, self.max_epoch, batches)
+            schedule.WARMUP_EPOCH *= batches
+        return build_lr_scheduler(optim, schedule)
 
     def use_feature_cache(self) -> None:
         """Let evaluation, and with FEATURES.TRAIN_VIEWS training, read features of the image tower from a cache."""
@@ -149,6 +164,30 @@ class PromptTrainer(Loop):
     def _encode_batch(self, image: Tensor) -> Tensor:
         with self.autocast():
             return self.image_features(image.to(self.device))
+
+    def features_of(self, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Image features (N, E), fp32 and not normalised, and global labels (N,) of the Datum `items`."""
+        loader = build_data_loader(
+            self.cfg,
+            sampler_type="SequentialSampler",
+            data_source=items,
+            batch_size=self.cfg.DATALOADER.TEST.BATCH_SIZE,
+            tfm=self.test_transform,
+            is_train=False,
+        )
+        loader = FeatureLoader(loader, *self.caching) if self.cfg.FEATURES.TEST_CACHE else distributed.part_of(loader)
+        batches = [(self._encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]
+        columns = ([batch[i] for batch in batches] for i in range(2))
+        features, label = (distributed.gather_parts(column).to(self.device) for column in columns)
+        return features, label
+
+    def view_features(self, views: int) -> Tensor:
+        """(N, views, E) of augmented views of the N training images, in the order of the data set; fp32, not
+        normalised. They are those that FEATURES.TRAIN_VIEWS shows, as far as these go."""
+        loader, cfg = self.dm.train_loader_x, self.cfg
+        drawn = max(views, cfg.FEATURES.TRAIN_VIEWS)
+        features = view_loader(loader, *self.caching, drawn, cfg.SEED, cfg.DATASET.ROOT).dataset.features
+        return features[:, :views].float().to(self.device)
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
         """The module of learnable parameters, all in fp32."""

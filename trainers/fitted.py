@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
-from dassl.data.data_manager import build_data_loader
 from torch import Tensor, nn
 
 from .base import PromptTrainer
-from .modules import distributed
 from .modules.checkpoints import register_owners
-from .modules.features import FeatureLoader
 
 
 class Classifier(nn.Module):
@@ -33,8 +29,8 @@ class Classifier(nn.Module):
 
 
 class FittedTrainer(PromptTrainer):
-    """Base of LinearProbe and ProtoNet. A method overrides `fit`, which fills its `Classifier`; the features are of
-    the test transform, so that they come from the cache, and the whole training takes seconds.
+    """Base of LinearProbe, ProtoNet, TipAdapter and LPPlusPlus. A method overrides `fit`, which fills its module of
+    parameters from features; those come from a cache, so that the whole training takes seconds.
     """
 
     learns_by_gradient = False
@@ -42,22 +38,6 @@ class FittedTrainer(PromptTrainer):
     def build_model(self) -> None:
         super().build_model()
         self.max_epoch = 0  # for the record: there are no epochs
-
-    def features_of(self, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """Image features (N, E), fp32 and not normalised, and global labels (N,) of the Datum `items`."""
-        loader = build_data_loader(
-            self.cfg,
-            sampler_type="SequentialSampler",
-            data_source=items,
-            batch_size=self.cfg.DATALOADER.TEST.BATCH_SIZE,
-            tfm=self.test_transform,
-            is_train=False,
-        )
-        loader = FeatureLoader(loader, *self.caching) if self.cfg.FEATURES.TEST_CACHE else distributed.part_of(loader)
-        batches = [(self._encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]
-        columns = ([batch[i] for batch in batches] for i in range(2))
-        features, label = (distributed.gather_parts(column).to(self.device) for column in columns)
-        return features, label
 
     def fit(self) -> None:
         """Fill `self.prompts` from the shots."""

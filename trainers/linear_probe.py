@@ -18,6 +18,7 @@ from datasets.multitask import Task
 
 from .backbones import CLIP
 from .fitted import Classifier, FittedTrainer
+from .modules.validation import check_validation, metric_of, split_by_task
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +62,14 @@ class LinearProbe(FittedTrainer):
     def fit(self) -> None:
         train, val = self.task_features(self.dm.dataset.train_x), None
         if not self.options.C:
-            self.check_validation()
-            val = self.task_features(self.dm.dataset.val or [])
-            missing = [task.name for task, (_, label) in zip(self.tasks, val) if not len(label)]
-            if missing:
-                raise ValueError(
-                    f"LinearProbe searches C on validation shots, and there are none for {', '.join(missing)}: give "
-                    "the data set validation images, set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet"
-                )
+            check_validation(
+                self.dm.dataset,
+                self.tasks,
+                self.class_task,
+                "LinearProbe searches C",
+                "set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet",
+            )
+            val = self.task_features(self.dm.dataset.val)
         for t, task in enumerate(self.tasks):
             x, y = train[t]
             if len(task.classnames) == 1:
@@ -78,27 +79,10 @@ class LinearProbe(FittedTrainer):
             row = torch.from_numpy(self.regress(x, y, log_c)).to(self.prompts.weight)
             self.prompts.weight[self.class_task == t] = row
 
-    def check_validation(self) -> None:
-        """Raise ValueError where the validation images are test images, as in CoOp's ImageNet."""
-        test = {item.impath for item in self.dm.dataset.test}
-        shared = [item.impath for item in self.dm.dataset.val or [] if item.impath in test]
-        if shared:
-            raise ValueError(
-                f"LinearProbe searches C on validation shots, but {len(shared)} of them are test images (say "
-                f"{shared[0]}): set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet"
-            )
-
     def task_features(self, items: Sequence[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Features (N_t, E) and labels (N_t,) within the task, of each task."""
-        if not items:
-            return [(np.empty((0, 0)), np.empty(0, int))] * len(self.tasks)
-        features, label = self.features_of(items)
-        task = self.class_task[label]
-        offset = [int((self.class_task < t).sum()) for t in range(len(self.tasks))]
-        return [
-            (features[task == t].cpu().numpy(), (label[task == t] - offset[t]).cpu().numpy())
-            for t in range(len(self.tasks))
-        ]
+        parts = split_by_task(*self.features_of(items), self.class_task)
+        return [(features.cpu().numpy(), label.cpu().numpy()) for features, label in parts]
 
     def regress(self, x: np.ndarray, y: np.ndarray, log_c: float) -> np.ndarray:
         """Weights and bias (C_t, E + 1) of the regression on x (N, E), y (N,)."""
@@ -140,11 +124,3 @@ def search_c(score: Callable[[float], float], steps: int) -> float:
         else:
             best, high = low, middle
     return best
-
-
-def metric_of(task: Task, prediction: np.ndarray, label: np.ndarray) -> float:
-    """The task's metric, accuracy or mean recall of the classes that occur, of labels (N,)."""
-    right = prediction == label
-    if task.metric == "accuracy":
-        return float(right.mean())
-    return float(np.mean([right[label == c].mean() for c in np.unique(label)]))

@@ -14,7 +14,7 @@ from datasets.multitask import Task
 from .backbones import CLIP
 from .base import PromptTrainer
 from .modules.checkpoints import register_owners
-from .modules.templates import check_template, class_sentences, encode_sentences
+from .modules.templates import check_template, hand_made_features
 
 
 class TaskResiduals(nn.Module):
@@ -50,9 +50,8 @@ class TaskRes(PromptTrainer):
             raise ValueError(f"TRAINER.TASKRES.ALPHA: {options.ALPHA} is not above 0: nothing would be learned")
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> TaskResiduals:
-        sentences = class_sentences(tasks, (self.options.TEMPLATE,), model)
-        with torch.no_grad(), self.autocast():
-            self.base = encode_sentences(sentences, self.text_encoder).float()  # t (C, E), not normalised
+        with self.autocast():  # t (C, E), not normalised
+            self.base = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)
         return TaskResiduals(self.classnames, self.base.shape[1])
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:

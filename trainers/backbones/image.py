@@ -20,10 +20,11 @@ class ImageTower(nn.Module):
         prompt_width, prompt_layers: width of the tokens and number of layers that `forward` takes prompts for.
         no_prompts: why it takes none, "" if it does.
         no_local_features: why it has none, "" if it has.
+        no_projection: why its features are no linear map of others, "" if they are.
     """
 
     prompt_width = prompt_layers = 0
-    no_prompts = no_local_features = ""
+    no_prompts = no_local_features = no_projection = ""
 
     def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
         """Features (B, E), not normalised.
@@ -36,6 +37,14 @@ class ImageTower(nn.Module):
 
     def local_features(self, image: Tensor) -> Tensor:
         """(B, L, E): a feature for each cell of the tower's last grid, not normalised."""
+        raise NotImplementedError
+
+    def unprojected(self, image: Tensor) -> Tensor:
+        """(B, W): what the projection makes the features of."""
+        raise NotImplementedError
+
+    def projection_weights(self) -> tuple[Tensor, Tensor | None]:
+        """The projection (W, E) and its bias (E,), None without one."""
         raise NotImplementedError
 
 
@@ -60,9 +69,17 @@ class VisionTransformer(ImageTower):
         self.prompt_width, self.prompt_layers = width, options.transformer.layers
         if options.pool != "token":
             self.no_local_features = f"its features are pooled by {options.pool}, so its patches have none of their own"
+        if self.projection is None:
+            self.no_projection = "its features are those of the last layer"
 
     def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
         return self._project(self._pool(self._tokens(image, prompts)))
+
+    def unprojected(self, image: Tensor) -> Tensor:
+        return self._pool(self._tokens(image))
+
+    def projection_weights(self) -> tuple[Tensor, Tensor | None]:
+        return self.projection, None
 
     def local_features(self, image: Tensor) -> Tensor:
         """The patches, projected as the class token is."""
@@ -110,26 +127,36 @@ class ResNet(ModifiedResNet, ImageTower):
 
     def local_features(self, image: Tensor) -> Tensor:
         """Every cell queries the attention pool, as the mean does for the global feature (PLOT)."""
+        return self.attnpool.c_proj(attend(self.attnpool, self._grid(image)))[:, 1:]
+
+    def unprojected(self, image: Tensor) -> Tensor:
+        return attend(self.attnpool, self._grid(image), queries=1)[:, 0]
+
+    def projection_weights(self) -> tuple[Tensor, Tensor | None]:
+        return self.attnpool.c_proj.weight.T, self.attnpool.c_proj.bias
+
+    def _grid(self, image: Tensor) -> Tensor:
+        """(B, W, h, w): what the attention pool takes."""
         taken = []
         hook = self.attnpool.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
         try:
             super().forward(image)
         finally:
             hook.remove()
-        return attention_pool(self.attnpool, taken[0])[:, 1:]
+        return taken[0]
 
 
-def attention_pool(pool: nn.Module, grid: Tensor) -> Tensor:
-    """(B, 1 + L, E): CLIP's attention pool over grid (B, W, h, w) with every token as a query, the mean token first."""
+def attend(pool: nn.Module, grid: Tensor, queries: int | None = None) -> Tensor:
+    """(B, 1 + L, W): CLIP's attention pool over grid (B, W, h, w) before its projection, with every token as a query,
+    the mean token first; or (B, queries, W) with the first of them."""
     x = grid.flatten(2).transpose(1, 2)  # (B, L, W)
     x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)
     x = x + pool.positional_embedding.to(x.dtype)
     q, k, v = (
-        layer(x).unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
-        for layer in (pool.q_proj, pool.k_proj, pool.v_proj)
+        layer(tokens).unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
+        for layer, tokens in ((pool.q_proj, x[:, :queries]), (pool.k_proj, x), (pool.v_proj, x))
     )  # (B, heads, 1 + L, W / heads)
-    x = F.scaled_dot_product_attention(q, k, v)
-    return pool.c_proj(x.transpose(1, 2).flatten(2))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 class OpenClipTower(ImageTower):
@@ -142,6 +169,7 @@ class OpenClipTower(ImageTower):
         trunk = getattr(tower, "trunk", None)
         name = type(tower if trunk is None else trunk).__name__
         self.no_prompts = f"it is open_clip's {name}, whose layers are not this project's"
+        self.no_projection = f"it is open_clip's {name}, which is called as a whole"
         reads_token = trunk is not None and getattr(trunk, "global_pool", "") == "token"
         if not reads_token or getattr(trunk, "num_prefix_tokens", 0) != 1:
             self.no_local_features = f"it is open_clip's {name}, whose features are not read at a class token"

@@ -38,8 +38,13 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
     raise FileNotFoundError(f"no checkpoint {names[0]} in {folder}; there: {', '.join(there) or 'nothing'}")
 
 
-def read_prompts(path: Path, expected: dict[str, Tensor], method: str) -> dict[str, Tensor]:
-    """The learnable tensors of a checkpoint; ValueError where they are not those that the method expects."""
+def read_prompts(
+    path: Path, expected: dict[str, Tensor], method: str, any_number: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """The learnable tensors of a checkpoint; ValueError where they are not those that the method expects.
+
+    Those named in `any_number` may have any number of rows: there is one for each shot.
+    """
     state = load_checkpoint(str(path))["state_dict"]
     state = {key: value for key, value in state.items() if not FROZEN_TOKENS.search(key)}
     # Upstream checkpoints do not say whose rows they hold.
@@ -49,7 +54,8 @@ def read_prompts(path: Path, expected: dict[str, Tensor], method: str) -> dict[s
             f"{path} is no checkpoint of this {method}: it holds {sorted(state)}, expected are {sorted(expected)}"
         )
     for key, value in state.items():
-        if value.shape != expected[key].shape:
+        first = int(key in any_number)  # the first size that must be equal
+        if value.shape[first:] != expected[key].shape[first:]:
             raise ValueError(
                 f"{path}: {key} has shape {tuple(value.shape)}, this {method} expects {tuple(expected[key].shape)}; "
                 "was it trained with other classes, tasks, N_CTX or another backbone?"

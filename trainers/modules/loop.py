@@ -23,6 +23,7 @@ class Loop(TrainerX):
     """Trains and evaluates `prompts` by `compute_loss` and `class_logits`, which `PromptTrainer` adds."""
 
     steps_per_batch = 1
+    schedule_unit = "epoch"  # or "batch": after what the learning rate takes its next value
 
     def __init__(self, cfg: Any) -> None:
         self._frozen_text_features: Tensor | None = None
@@ -42,7 +43,7 @@ class Loop(TrainerX):
         with self.autocast():
             loss, logs = self.compute_loss(self.image_features(image), label)
         self.update_prompts(loss * self.batch_share)
-        if self.ends_epoch:
+        if self.schedule_unit == "batch" or self.ends_epoch:
             self.update_lr()
         return distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
 
@@ -155,7 +156,8 @@ class Loop(TrainerX):
             logger.info("No model directory is given: the prompts stay as they are initialised")
             return
         path = find_checkpoint(Path(directory, "prompt_learner"), epoch)
-        self.prompts.load_state_dict(read_prompts(path, self.prompts.state_dict(), type(self).__name__))
+        any_number = getattr(self.prompts, "any_number", ())
+        self.prompts.load_state_dict(read_prompts(path, self.prompts.state_dict(), type(self).__name__, any_number))
         self.epochs_done = load_checkpoint(str(path)).get("epoch", 0) if self.learns_by_gradient else 0
         self.steps_done = None if self.learns_by_gradient else 0
         logger.info("Prompts loaded from %s", path)

@@ -45,6 +45,12 @@ def encode_sentences(sentences: PromptTemplate, encoder: TextEncoder, rows: Tens
     return encoder(*sentences(no_context, group, rows), group)
 
 
+@torch.no_grad()
+def hand_made_features(tasks: Sequence[Task], template: str, model: CLIP, encoder: TextEncoder) -> Tensor:
+    """Features (C, E) of all class names in `template`, or for "" in each task's own; fp32, not normalised."""
+    return encode_sentences(class_sentences(tasks, (template,), model), encoder).float()
+
+
 def check_template(key: str, template: str) -> None:
     """Raise ValueError unless a config's template is empty or has one place for the class name."""
     if template and template.count("{}") != 1:

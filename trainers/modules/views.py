@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from .distributed import gather_parts, part_of
 from .features import Encode, FeatureCache, image_list
 
+ENCODED_AT_ONCE = 256  # images, at most: a training batch of features may be larger
+
 
 @contextlib.contextmanager
 def view_generators(seed: int, image: str, view: int) -> Iterator[None]:
@@ -127,7 +129,7 @@ def view_loader(
     def encode_all() -> Tensor:
         images = DataLoader(
             ViewImages(items, transform, views, seed, root),
-            batch_size=max(1, loader.batch_size // views),
+            batch_size=max(1, min(loader.batch_size, ENCODED_AT_ONCE) // views),
             num_workers=loader.num_workers,
         )
         # A loader draws its workers' seed from the global generator: what is trained must not depend on the cache.

@@ -1,0 +1,88 @@
+"""ProLIP: the figures of its public code, and one projection over several tasks."""
+
+import math
+
+import numpy as np
+import plain
+import pytest
+import torch
+import torch.nn.functional as F
+from test_golden import golden, relative
+from test_methods import TASK, TEMPLATES, tiny_resnet, zero_shot
+from test_tip_adapter import golden_batches
+from test_trainers import batch_of, build
+
+
+def test_thirty_steps_are_those_of_the_public_code(toy_root, tmp_path):
+    """Of all 32 images at once, with three views in turn, the second first; lambda 1/4."""
+    optim = ("OPTIM.NAME", "adam", "OPTIM.LR", 0.001, "OPTIM.WEIGHT_DECAY", 0.0, "OPTIM.WARMUP_EPOCH", 0)
+    opts = (*optim, "OPTIM.MAX_EPOCH", 30, "DATASET.NUM_SHOTS", 4)
+    trainer = build(toy_root, tmp_path, "ProLIP", dataset="ToySingle", opts=opts)
+    trainer.clip.logit_scale.data.fill_(math.log(100))  # the public code's own
+    arrays, (images, label) = golden("single-ProLIP"), golden_batches()
+    flat, label = images[:4].flatten(0, 1), label[:4].flatten()
+    losses, rates, distances = [], [], []
+    trainer.batch_idx, trainer.num_batches = 0, 1
+    assert relative(trainer.model_inference(flat.roll(1, -1)), arrays["logits"]) < 1e-4
+    for trainer.epoch in range(30):
+        rates.append(trainer.get_current_lr())
+        view = flat.roll((trainer.epoch + 1) % 3, -1)
+        logs = trainer.forward_backward({"img": view, "label": label, "domain": torch.zeros(32)})
+        losses.append(logs["loss"])
+        distances.append(logs["distance"])
+        if trainer.epoch == 1:
+            assert relative(trainer.prompts.weight.grad, arrays["grads"]) < 1e-4
+    np.testing.assert_allclose(rates, arrays["lrs"], rtol=1e-6)
+    np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-4)
+    np.testing.assert_allclose(distances, arrays["distances"], rtol=1e-4, atol=1e-9)
+    assert relative(trainer.prompts.weight.detach(), arrays["final"]) < 1e-4
+    assert relative(trainer.model_inference(images[5]), arrays["final_logits"]) < 1e-4
+
+
+def test_the_tasks_share_the_projection_and_train_within_each(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "ProLIP", "LAMBDA", 3.0, "POWER", 2.0, opts=("DATASET.NUM_SHOTS", 2))
+    batch = batch_of(trainer)
+    with torch.no_grad():
+        trainer.prompts.weight.add_(0.1 * torch.randn(64, 32))
+    weight, label = trainer.prompts.weight.detach().clone().requires_grad_(), batch["label"]
+    visual, below = plain.reference().visual, []
+    hook = visual.ln_post.register_forward_hook(lambda module, inputs, output: below.append(output))
+    visual(batch["img"])
+    hook.remove()
+    text = F.normalize(zero_shot(plain.reference(), TEMPLATES), dim=1)
+    logits = trainer.clip.logit_scale.exp() * F.normalize(below[0] @ weight, dim=1) @ text.T
+    torch.testing.assert_close(trainer.model_inference(batch["img"]), logits.detach(), rtol=1e-4, atol=1e-4)
+    own = TASK == TASK[label].unsqueeze(1)
+    expected = (
+        F.cross_entropy(logits.masked_fill(~own, -torch.inf), label) + 3 / 4 * (weight - visual.proj).square().sum()
+    )
+    expected.backward()
+    loss, _ = trainer.compute_loss(trainer.image_features(batch["img"]), label)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert relative(trainer.prompts.weight.grad, weight.grad) < 1e-4
+
+
+def test_a_resnets_features_are_the_projection_of_what_is_below_it():
+    visual, image = tiny_resnet(), torch.randn(3, 3, 64, 64)
+    weight, bias = visual.projection_weights()
+    torch.nn.init.normal_(visual.attnpool.c_proj.bias)
+    torch.testing.assert_close(visual.unprojected(image) @ weight + bias, visual(image), rtol=1e-4, atol=1e-5)
+
+
+def test_it_starts_as_zero_shot_clip_and_serves_tasks_that_it_never_saw(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path / "base", "ProLIP", opts=("DATASET.TASKS", "base", "OPTIM.MAX_EPOCH", 1))
+    zero = build(toy_root, tmp_path / "zero", "ZeroshotCLIP", opts=("DATASET.TASKS", "base"))
+    image = batch_of(trainer)["img"]
+    torch.testing.assert_close(trainer.model_inference(image), zero.model_inference(image), rtol=1e-4, atol=1e-4)
+    trainer.train()
+    new = build(toy_root, tmp_path / "new", "ProLIP", opts=("DATASET.TASKS", "new"))
+    new.load_model(str(tmp_path / "base"))
+    new.test()
+    assert [task.name for task in new.tasks] == ["aircraft model recognition"]
+    assert torch.equal(new.prompts.weight, trainer.prompts.weight)
+
+
+def test_shots_per_class_are_counted_where_no_number_is_given(toy_root, tmp_path):
+    assert build(toy_root, tmp_path, "ProLIP").strength == pytest.approx(1 / 4)
+    assert build(toy_root, tmp_path, "ProLIP", opts=("DATASET.NUM_SHOTS", 1)).strength == 1

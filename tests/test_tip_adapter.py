@@ -1,0 +1,205 @@
+"""Tip-Adapter and Tip-Adapter-F: the figures of their public code, and a naive cache over several tasks."""
+
+import math
+
+import numpy as np
+import plain
+import pytest
+import torch
+import torch.nn.functional as F
+from clip import clip
+from test_golden import golden, relative
+from test_methods import CLASSNAMES, TASK, TEMPLATES
+from test_trainers import batch_of, build
+
+from datasets.multitask import Task
+from trainers.modules.cache import cache_logits, search_grid
+from trainers.modules.validation import metric_of, shares_of_metric, split_by_task
+
+SEARCH = ("SEARCH_SCALE", (13.0, 10.0), "SEARCH_STEPS", (40, 20))
+
+
+def golden_batches():
+    data = {key: torch.from_numpy(value) for key, value in golden("batches").items()}
+    return data["images"], data["label"] % 5
+
+
+def public(toy_root, tmp_path, name, *opts):
+    """(figures, trainer on the shots of the public code's run, images (6, 8, ...), labels (6, 8))."""
+    options = ("VIEWS", 3, "ALPHA", 2.0, *SEARCH)
+    trainer = build(toy_root, tmp_path, name, *options, dataset="ToySingle", opts=opts)
+    images, label = golden_batches()
+    trainer.clip.logit_scale.data.fill_(math.log(100))  # the public code's own
+    with torch.no_grad():
+        views = [trainer.clip.encode_image(images[:4].flatten(0, 1).roll(v, -1)) for v in range(3)]
+    state = {**trainer.prompts.state_dict(), "keys": torch.zeros(32, 32), "labels": label[:4].flatten()}
+    trainer.prompts.load_state_dict(state)
+    trainer.view_features = lambda count: torch.stack(views[:count], dim=1)
+    trainer.features_of = lambda items: (trainer.clip.encode_image(images[4]), label[4])
+    return golden("single-TipAdapter"), trainer, images, label
+
+
+def test_keys_search_and_logits_are_those_of_the_public_code(toy_root, tmp_path):
+    arrays, trainer, images, _ = public(toy_root, tmp_path, "TipAdapter")
+    assert relative(F.normalize(trainer.text_features(), dim=1), arrays["clip_weights"]) < 1e-4
+    trainer.fill_cache()
+    assert relative(trainer.prompts.keys, arrays["keys"]) < 1e-4
+    assert relative(trainer.model_inference(images[5]), arrays["logits"]) < 1e-4
+    with torch.no_grad():
+        trainer.fit()
+    np.testing.assert_allclose([trainer.prompts.beta.item(), trainer.prompts.alpha.item()], arrays["search"], rtol=1e-6)
+    assert relative(trainer.model_inference(images[5]), arrays["searched_logits"]) < 1e-4
+
+
+def test_twenty_steps_of_the_keys_are_those_of_the_public_code(toy_root, tmp_path):
+    optim = ("OPTIM.NAME", "adamw", "OPTIM.LR", 0.001, "OPTIM.WEIGHT_DECAY", 0.01, "OPTIM.WARMUP_EPOCH", 0)
+    arrays, trainer, images, label = public(toy_root, tmp_path, "TipAdapterF", *optim, "OPTIM.MAX_EPOCH", 10)
+    assert len(trainer.train_loader_x) == 2  # so the schedule has the 20 steps
+    trainer.fill_cache()
+    losses, rates = [], []
+    trainer.num_batches = 4
+    for trainer.epoch in range(5):
+        for trainer.batch_idx in range(4):
+            rates.append(trainer.get_current_lr())
+            batch = {"img": images[trainer.batch_idx], "label": label[trainer.batch_idx], "domain": torch.zeros(8)}
+            losses.append(trainer.forward_backward(batch)["loss"])
+            if len(losses) == 1:
+                assert relative(trainer.prompts.keys.grad, arrays["grads"]) < 1e-4
+    np.testing.assert_allclose(rates, arrays["lrs"], rtol=1e-6)
+    np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-4)
+    assert relative(trainer.prompts.keys.detach(), arrays["final_keys"]) < 1e-4
+    trainer.search()
+    found = [trainer.prompts.beta.item(), trainer.prompts.alpha.item()]
+    np.testing.assert_allclose(found, arrays["final_search"], rtol=1e-6)
+    assert relative(trainer.model_inference(images[5]), arrays["final_logits"]) < 1e-4
+
+
+def naive_logits(trainer, x):
+    """(B, C): the keys of each class answer with its task's alpha and beta."""
+    tokens = clip.tokenize([template.format(name) for template, name in zip(TEMPLATES, CLASSNAMES)])
+    t = F.normalize(plain.reference().encode_text(tokens), dim=1)
+    x, prompts = F.normalize(x, dim=1), trainer.prompts
+    rows = []
+    for f in x:
+        row = []
+        for c in range(10):
+            alpha, beta = prompts.alpha[TASK[c]], prompts.beta[TASK[c]]
+            keys = [key for key, label in zip(prompts.keys, prompts.labels) if label == c]
+            row.append(trainer.clip.logit_scale.exp() * f @ t[c])
+            row[-1] = row[-1] + alpha * sum(torch.exp(-beta * (1 - f @ key)) for key in keys)
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
+def test_over_several_tasks_the_cache_is_the_loops_and_trains_within_each_task(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "TipAdapterF")
+    batch = batch_of(trainer)
+    x, label = trainer.image_features(batch["img"]), batch["label"]
+    with torch.no_grad():
+        trainer.fill_cache()
+        trainer.prompts.alpha.copy_(torch.tensor([1.0, 2.0, 0.5]))
+        trainer.prompts.beta.copy_(torch.tensor([1.0, 3.0, 5.5]))
+    expected = naive_logits(trainer, x)
+    torch.testing.assert_close(trainer.model_inference(batch["img"]), expected.detach(), rtol=1e-4, atol=1e-4)
+    own = TASK == TASK[label].unsqueeze(1)
+    expected_loss = F.cross_entropy(expected.masked_fill(~own, -torch.inf), label)
+    (gradient,) = torch.autograd.grad(expected_loss, trainer.prompts.keys)
+    loss, _ = trainer.compute_loss(x, label)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-4)
+    assert relative(trainer.prompts.keys.grad, gradient) < 1e-4
+
+
+def test_a_key_is_the_normalised_mean_of_the_views_of_its_shot(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "TipAdapter", "VIEWS", 3)
+    trainer.fill_cache()
+    views = trainer.view_features(3)
+    expected = [F.normalize(sum(views[i, v] for v in range(3)), dim=0) for i in range(40)]
+    torch.testing.assert_close(trainer.prompts.keys, torch.stack(expected))
+    assert trainer.prompts.labels.tolist() == [item.label for item in trainer.dm.dataset.train_x]
+    more = build(toy_root, tmp_path / "more", "TipAdapter", "VIEWS", 3, opts=("FEATURES.TRAIN_VIEWS", 5))
+    torch.testing.assert_close(more.view_features(3), views)  # the first of them
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mean_per_class"])
+def test_the_search_takes_the_first_of_the_best_by_the_tasks_metric(metric):
+    torch.manual_seed(0)
+    zero_shot, affinity = torch.randn(9, 4), 2 * torch.rand(9, 6) - 1
+    labels, right = torch.tensor([0, 1, 2, 3, 0, 2]), torch.tensor([0, 0, 0, 0, 1, 1, 2, 3, 3])
+    betas, alphas, task = (
+        torch.tensor([0.1, 1.0, 4.0]),
+        torch.tensor([0.1, 0.5, 2.0, 6.0]),
+        Task("x", tuple("abcd"), metric),
+    )
+    best, expected = -1, None
+    for beta in betas:
+        for alpha in alphas:
+            logits = [
+                [
+                    z + sum(alpha * math.exp(-beta * (1 - a)) for a, y in zip(row, labels) if y == c)
+                    for c, z in enumerate(zs)
+                ]
+                for zs, row in zip(zero_shot.tolist(), affinity.tolist())
+            ]
+            score = round(metric_of(task, torch.tensor(logits).argmax(1).numpy(), right.numpy()), 9)
+            if score > best:
+                best, expected = score, (alpha.item(), beta.item())
+    assert search_grid(zero_shot, affinity, labels, right, shares_of_metric(task, right), (betas, alphas)) == expected
+
+
+def test_a_class_without_a_shot_has_an_empty_cache():
+    logits = cache_logits(torch.zeros(2, 0), torch.zeros(0, dtype=torch.long), 3, 1.0, 1.0)
+    assert torch.equal(logits, torch.zeros(2, 3))
+
+
+def test_features_are_split_by_task_with_labels_within_it():
+    features, label = torch.arange(5.0).unsqueeze(1), torch.tensor([9, 3, 0, 4, 5])
+    parts = split_by_task(features, label, TASK)
+    assert [(x.flatten().tolist(), y.tolist()) for x, y in parts] == [([2], [0]), ([1, 3], [0, 1]), ([0, 4], [4, 0])]
+
+
+@pytest.mark.parametrize("name", ["TipAdapter", "TipAdapterF"])
+def test_without_usable_validation_shots_it_says_what_is_possible(toy_root, tmp_path, name):
+    trainer = build(toy_root, tmp_path, name, opts=("OPTIM.MAX_EPOCH", 1))
+    trainer.dm.dataset._val = trainer.dm.dataset.test
+    with pytest.raises(ValueError, match=rf"{name} searches.*30 of them are test images .*{name.upper()}.SEARCH False"):
+        trainer.train()
+    trainer.dm.dataset._val = None
+    with pytest.raises(ValueError, match=f"none for flower recognition, texture.*{name.upper()}.SEARCH False"):
+        trainer.train()
+    fixed = build(toy_root, tmp_path / "fixed", name, "SEARCH", False, "ALPHA", 2.0, opts=("OPTIM.MAX_EPOCH", 1))
+    fixed.dm.dataset._val = None
+    fixed.train()
+    assert fixed.prompts.alpha.tolist() == [2.0] * 3
+
+
+def test_the_keys_of_a_run_are_searched_for_and_saved_with_their_number(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path / "run", "TipAdapterF", "SEARCH_STEPS", (5, 5))
+    trainer.train()
+    assert not torch.equal(trainer.prompts.alpha, torch.full((3,), 1.17))
+    other = build(toy_root, tmp_path / "other", "TipAdapterF", opts=("DATASET.NUM_SHOTS", 1))
+    assert other.prompts.keys.shape == (10, 32)
+    other.load_model(str(tmp_path / "run"))
+    assert other.prompts.keys.shape == (40, 32)
+    image = batch_of(trainer)["img"]
+    assert torch.equal(other.model_inference(image), trainer.model_inference(image))
+
+
+def test_a_resumed_run_keeps_its_learned_keys(toy_root, tmp_path):
+    whole = build(toy_root, tmp_path / "whole", "TipAdapterF", "SEARCH_STEPS", (5, 5), opts=("OPTIM.MAX_EPOCH", 2))
+    whole.train()
+    cut = build(
+        toy_root,
+        tmp_path / "cut",
+        "TipAdapterF",
+        "SEARCH_STEPS",
+        (5, 5),
+        opts=("OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_FREQ", 1),
+    )
+    cut.after_epoch = lambda f=cut.after_epoch: f() or (_ for _ in ()).throw(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        cut.train()
+    again = build(toy_root, tmp_path / "cut", "TipAdapterF", "SEARCH_STEPS", (5, 5), opts=("OPTIM.MAX_EPOCH", 2))
+    again.train()
+    for key, value in whole.prompts.state_dict().items():
+        torch.testing.assert_close(again.prompts.state_dict()[key], value)

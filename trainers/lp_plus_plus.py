@@ -1,0 +1,115 @@
+"""LP++: a linear probe whose weights blend image and text features, with step sizes from the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor, nn
+
+from datasets.multitask import Task
+
+from .backbones import CLIP
+from .fitted import Classifier, FittedTrainer
+from .modules.prompts import check_choice
+from .modules.templates import check_template, hand_made_features
+from .modules.validation import split_by_task
+
+
+@TRAINER_REGISTRY.register()
+class LPPlusPlus(FittedTrainer):
+    """Huang, Shakeri, Dolz, Boudiaf, Bahig, Ben Ayed. LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP.
+    CVPR 2024, arXiv 2404.02285.
+
+    The logit of class k is f (w_k + alpha_k t_k) + b_k, for the normalised features f of an augmented view of each shot
+    and t_k of the class name, fitted for each task by itself by gradient steps on all of its shots at once. Starting
+    points and step sizes come from the task's shots, and no validation shot is used. The public code never clears
+    alpha's gradient, which `released` reproduces and under which alpha wanders far; it takes the step that is best on
+    validation shots, here it is the last; its biases start at random, here at zero.
+    """
+
+    defaults = {
+        "STEPS": 300,  # of w and b
+        "ALPHA_EVERY": 10,  # steps of w and b for one of alpha
+        "SCHEDULE": "standard",  # standard: alpha steps along its gradient; released: along the sum of all so far
+        "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
+        "PREC": "amp",  # fp32, amp, fp16 or bf16
+    }
+
+    def check_cfg(self, cfg: Any) -> None:
+        super().check_cfg(cfg)
+        options = cfg.TRAINER.LPPLUSPLUS
+        check_template("TRAINER.LPPLUSPLUS.TEMPLATE", options.TEMPLATE)
+        check_choice("TRAINER.LPPLUSPLUS.SCHEDULE", options.SCHEDULE, ("standard", "released"))
+        for key in ("STEPS", "ALPHA_EVERY"):
+            if options[key] < 1:
+                raise ValueError(f"TRAINER.LPPLUSPLUS.{key}: {options[key]} is not at least 1")
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
+        with self.autocast():
+            text = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)
+        self.base = F.normalize(text, dim=-1)  # t (C, E)
+        weight = torch.zeros(len(self.classnames), model.embed_dim + 1)  # w, and the bias b last
+        prompts = Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
+        prompts.alpha = nn.Parameter(torch.zeros(len(weight)), requires_grad=False)
+        return prompts
+
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        """(R, E + 1): in the place of text features w + alpha t, and the biases."""
+        blend = self.prompts.alpha.unsqueeze(1) * F.pad(self.base, (0, 1)) + self.prompts.weight
+        return blend if rows is None else blend[rows]
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            return F.normalize(image_features.float(), dim=-1) @ text_features[:, :-1].T + text_features[:, -1]
+
+    @torch.no_grad()
+    def fit(self) -> None:
+        features = F.normalize(self.view_features(1)[:, 0], dim=-1)  # (N, E)
+        label = torch.tensor([item.label for item in self.dm.dataset.train_x], device=self.device)
+        options = self.options
+        for t, (f, y) in enumerate(split_by_task(features, label, self.class_task)):
+            own = self.class_task == t
+            weight, alpha = start(f, y, self.base[own])
+            descend(weight, alpha, f, y, self.base[own], options.STEPS, options.ALPHA_EVERY, options.SCHEDULE)
+            self.prompts.weight[own], self.prompts.alpha[own] = weight, alpha
+
+
+def start(f: Tensor, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (K, E + 1) and alpha (K,) that approximate the least loss.
+
+    w_k is the sum of the shots of class k and b_k is 0; alpha is 250 times the cosine of the shots with the names of
+    their classes, averaged within each class and then over those that have shots.
+
+    Args:
+        f: (N, E) and t: (K, E), normalised; y: (N,) labels below K.
+    """
+    one_hot = F.one_hot(y, len(t)).to(f)  # (N, K)
+    count = one_hot.sum(0)
+    cosine = (one_hot * (f @ t.T)).sum(0)[count > 0] / count[count > 0]
+    return F.pad(one_hot.T @ f, (0, 1)), (250 * cosine.mean()).repeat(len(t))
+
+
+def descend(
+    weight: Tensor, alpha: Tensor, f: Tensor, y: Tensor, t: Tensor, steps: int, alpha_every: int, schedule: str
+) -> None:
+    """Update weight (K, E + 1) and alpha (K,) in place by steps on the cross-entropy of all shots; arguments as above.
+
+    The step size of a block is the inverse of an approximate bound on the Lipschitz constant of its gradient: from
+    f^T f for the weights, which have a momentum of 0.9, and from the squared cosines for alpha.
+    """
+    one_hot, cosine, x = F.one_hot(y, len(t)).to(f), f @ t.T, F.pad(f, (0, 1), value=1.0)
+    step_weight = 4 * len(f) / torch.linalg.matrix_norm(f, 2) ** 2  # the largest eigenvalue of f^T f
+    step_alpha = len(f) / (4 * cosine.square().sum(0).max())
+    velocity, alpha_gradient = torch.zeros_like(weight), torch.zeros_like(alpha)
+    for step in range(1, steps + 1):
+        residual = ((x @ weight.T + alpha * cosine).softmax(1) - one_hot) / len(f)  # (N, K)
+        velocity.mul_(0.9).add_(residual.T @ x)
+        weight -= step_weight * velocity
+        gradient = (residual * cosine).sum(0)
+        alpha_gradient = alpha_gradient + gradient if schedule == "released" else gradient
+        if step % alpha_every == 0:
+            alpha -= step_alpha * alpha_gradient

@@ -1,0 +1,94 @@
+"""ProLIP: the projection of the image tower, fine-tuned near its pretrained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor, nn
+
+from datasets.multitask import Task
+
+from .backbones import CLIP
+from .base import PromptTrainer
+from .modules.templates import check_template, hand_made_features
+
+
+class Projection(nn.Module):
+    """weight (W, E): it is learned, and starts as the tower's."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.detach().float().clone())
+
+
+@TRAINER_REGISTRY.register()
+class ProLIP(PromptTrainer):
+    """Fahes, Vu, Bursuc, Perez, de Charette. CLIP's Visual Embedding Projector is a Few-shot Cornucopia. 2024, arXiv
+    2410.05270.
+
+    The last linear map of the image tower, W_0 (without its bias), is trained by the cross-entropy of the shots
+    against the hand-made class features plus lambda ||W - W_0||^2, with lambda 1/N for N shots per class, so that no
+    validation shot is needed. It was chosen here before CLAP (arXiv 2312.12730), as free of validation, since all
+    tasks share the one map, which therefore serves classes and tasks that it was not trained on. The features below
+    the map are frozen and cached; the public code draws 300 views of each image, and a run here FEATURES.TRAIN_VIEWS.
+    """
+
+    feature_kind = "unprojected"
+
+    defaults = {
+        "LAMBDA": 1.0,  # weight of the distance, before its division by N^POWER
+        "POWER": 1.0,  # 1: lambda is LAMBDA / N for N shots per class; the paper has 2, too, and 0: a constant lambda
+        "EPS": 1e-4,  # of Adam
+        "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
+        "PREC": "amp",  # fp32, amp, fp16 or bf16
+    }
+
+    def check_cfg(self, cfg: Any) -> None:
+        super().check_cfg(cfg)
+        options = cfg.TRAINER.PROLIP
+        check_template("TRAINER.PROLIP.TEMPLATE", options.TEMPLATE)
+        for key in ("LAMBDA", "POWER"):
+            if options[key] < 0:
+                raise ValueError(f"TRAINER.PROLIP.{key}: {options[key]} is negative")
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Projection:
+        if model.visual.no_projection:
+            raise ValueError(
+                "MODEL.BACKBONE.NAME: ProLIP trains the projection of the image tower, and that of "
+                f"{self.cfg.MODEL.BACKBONE.NAME} has none: {model.visual.no_projection}; use a ResNet or a ViT of "
+                "OpenAI's or of transformers' CLIP, or another method"
+            )
+        with self.autocast():
+            self.base = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)  # (C, E)
+        weight, self.bias = model.visual.projection_weights()
+        self.initial = weight.detach().float().clone()  # W_0
+        shots = self.cfg.DATASET.NUM_SHOTS
+        n = shots if shots > 0 else len(self.dm.dataset.train_x) / len(self.classnames)
+        self.strength = self.options.LAMBDA / n**self.options.POWER  # lambda
+        return Projection(weight)
+
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        optim = super().build_optimiser()
+        for group in optim.param_groups:
+            group["eps"] = self.options.EPS
+        return optim
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """(B, W) in the place of image features: what the projection takes."""
+        return self.clip.visual.unprojected(image)
+
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        return self.base if rows is None else self.base[rows]
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            x = image_features.float() @ self.prompts.weight  # (B, E)
+            return super().logits(x if self.bias is None else x + self.bias.float(), text_features)
+
+    def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
+        loss, logs = super().compute_loss(image_features, label)
+        distance = (self.prompts.weight - self.initial).square().sum()
+        return loss + self.strength * distance, {**logs, "distance": distance.item()}

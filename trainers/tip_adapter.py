@@ -1,0 +1,173 @@
+"""Tip-Adapter and Tip-Adapter-F: a cache of the shots' features beside zero-shot CLIP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor, nn
+
+from datasets.multitask import Task
+
+from .backbones import CLIP
+from .base import PromptTrainer
+from .fitted import FittedTrainer
+from .modules.cache import Cache, cache_logits, search_grid
+from .modules.templates import check_template, hand_made_features
+from .modules.validation import check_validation, shares_of_metric, split_by_task
+
+logger = logging.getLogger(__name__)
+
+
+class CacheTrainer(PromptTrainer):
+    """Base of TipAdapter and TipAdapterF: logits = scale f t + alpha exp(-beta (1 - f F^T)) L, of the own task alone.
+
+    f and t are the normalised features of image and class name, F those of the shots, each the mean of some augmented
+    views, and L their one-hot labels.
+    """
+
+    conditional = True  # the cache answers to each image
+
+    @property
+    def keys(self) -> Tensor:
+        """(N, E) the keys at the start."""
+        return torch.zeros(len(self.dm.dataset.train_x), self.clip.embed_dim)
+
+    def check_cfg(self, cfg: Any) -> None:
+        super().check_cfg(cfg)
+        name = type(self).__name__.upper()
+        options = cfg.TRAINER[name]
+        check_template(f"TRAINER.{name}.TEMPLATE", options.TEMPLATE)
+        for key in ("VIEWS", "ALPHA", "BETA"):
+            if options[key] <= 0:
+                raise ValueError(f"TRAINER.{name}.{key}: {options[key]} is not above 0")
+        if min(options.SEARCH_STEPS) < 1 or min(options.SEARCH_SCALE) <= 0.1:
+            raise ValueError(
+                f"TRAINER.{name}.SEARCH_SCALE, SEARCH_STEPS: {options.SEARCH_SCALE}, {options.SEARCH_STEPS} are no "
+                "grid: two ends above 0.1, and two numbers of values, for beta and alpha"
+            )
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Cache:
+        with self.autocast():  # t (C, E), not normalised
+            self.base = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)
+        labels = torch.tensor([item.label for item in self.dm.dataset.train_x])
+        options = self.options
+        return Cache(self.keys, labels, self.classnames, len(tasks), options.ALPHA, options.BETA)
+
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        return self.base if rows is None else self.base[rows]
+
+    def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
+        rows = self.all_classes() if rows is None else rows
+        labels = self.prompts.labels
+        column = torch.searchsorted(rows, labels).clamp(max=len(rows) - 1)
+        mine = rows[column] == labels
+        alpha, beta = self.prompts.alpha[self.class_task[rows]], self.prompts.beta[self.class_task[labels[mine]]]
+        with torch.autocast(self.device.type, enabled=False):
+            affinity = F.normalize(image_features.float(), dim=-1) @ self.prompts.keys[mine].T  # (B, N)
+            cache = cache_logits(affinity, column[mine], len(rows), alpha, beta)
+        return self.logits(image_features, self.text_features(rows)) + cache
+
+    @torch.no_grad()
+    def fill_cache(self) -> None:
+        """F: the normalised mean over the views of each shot's features."""
+        self.prompts.keys.copy_(F.normalize(self.view_features(self.options.VIEWS).mean(1), dim=-1))
+
+    @torch.no_grad()
+    def search(self) -> None:
+        """Set each task's alpha and beta to the best of the grid on its validation shots, by its metric."""
+        name, options, prompts = type(self).__name__, self.options, self.prompts
+        instead = f"set TRAINER.{name.upper()}.SEARCH False, which leaves ALPHA and BETA as they are"
+        check_validation(self.dm.dataset, self.tasks, self.class_task, f"{name} searches alpha and beta", instead)
+        grids = [
+            0.1 + torch.arange(n, device=self.device) * ((end - 0.1) / n)
+            for n, end in zip(options.SEARCH_STEPS, options.SEARCH_SCALE)
+        ]
+        shots = split_by_task(*self.features_of(self.dm.dataset.val), self.class_task)
+        caches = split_by_task(prompts.keys, prompts.labels, self.class_task)
+        for t, (task, (x, label), (keys, labels)) in enumerate(zip(self.tasks, shots, caches)):
+            zero_shot, affinity = self.logits(x, self.base[self.class_task == t]), F.normalize(x, dim=-1) @ keys.T
+            alpha, beta = search_grid(zero_shot, affinity, labels, label, shares_of_metric(task, label), grids)
+            prompts.alpha[t], prompts.beta[t] = alpha, beta
+            logger.info("%s: alpha = %.3g, beta = %.3g", task.name, alpha, beta)
+
+
+CACHE_DEFAULTS = {
+    "VIEWS": 10,  # augmented views that a key is the mean of
+    "SEARCH": True,  # alpha and beta on the validation shots of each task; False: ALPHA and BETA
+    "SEARCH_SCALE": (50.0, 50.0),  # ends of the grids of beta and alpha, which begin at 0.1
+    "SEARCH_STEPS": (200, 200),  # their numbers of values
+    "ALPHA": 1.17,  # weight of the cache before the search; published for ImageNet, others have 1.17 to 10
+    "BETA": 1.0,  # sharpness of the cache before the search
+    "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
+    "PREC": "amp",  # fp32, amp, fp16 or bf16
+}
+
+
+@TRAINER_REGISTRY.register()
+class TipAdapter(CacheTrainer, FittedTrainer):
+    """Zhang, Fang, Gao, Li, Dai, Qiao, Li. Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification.
+    ECCV 2022, arXiv 2207.09519.
+
+    Nothing is learned: the shots are the keys of a cache beside zero-shot CLIP, and each task's alpha and beta are
+    searched on its validation shots. The public code searches on the whole validation set, and for ImageNet on the
+    test set; its grid is chosen per data set, and the one here, LP++'s (arXiv 2404.02285), contains them all. Its scale
+    of the cosines is 100, which OpenAI's models have; here it is the model's own.
+    """
+
+    defaults = CACHE_DEFAULTS
+
+    def fit(self) -> None:
+        self.fill_cache()
+        if self.options.SEARCH:
+            self.search()
+
+
+@TRAINER_REGISTRY.register()
+class TipAdapterF(CacheTrainer):
+    """Tip-Adapter-F, of the same paper: the keys are learned, from those of `TipAdapter`.
+
+    They are trained with ALPHA and BETA, over several tasks jointly with the multi-task loss, which compares the
+    classes of the own task alone; so the tasks share the steps and nothing else. Alpha and beta are then searched as
+    for `TipAdapter`, on the keys of the last epoch. The public code takes the epoch that is best on the test set, and
+    the better of its accuracy there before and after the search; that is not done here.
+    """
+
+    schedule_unit = "batch"
+
+    defaults = {
+        **CACHE_DEFAULTS,
+        "EPS": 1e-4,  # of AdamW
+    }
+
+    @property
+    def keys(self) -> Tensor:
+        return nn.Parameter(super().keys)
+
+    def check_cfg(self, cfg: Any) -> None:
+        super().check_cfg(cfg)
+        if cfg.TRAINER.TIPADAPTERF.SEARCH and cfg.TEST.FINAL_MODEL == "best_val":
+            raise ValueError(
+                "TEST.FINAL_MODEL: best_val, but TipAdapterF searches alpha and beta on the validation shots after the "
+                "last epoch; it must be last_step, or TRAINER.TIPADAPTERF.SEARCH False"
+            )
+
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        optim = super().build_optimiser()
+        for group in optim.param_groups:
+            group["eps"] = self.options.EPS
+        return optim
+
+    def before_train(self) -> None:
+        super().before_train()
+        if self.start_epoch == 0:
+            self.fill_cache()
+
+    def after_epoch(self) -> None:
+        if self.options.SEARCH and self.epoch + 1 == self.max_epoch:
+            self.search()
+        super().after_epoch()
