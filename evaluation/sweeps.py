@@ -144,7 +144,7 @@ def _method(row: object, where: str) -> Method:
 
 def on_benchmark(methods: Iterable[Method], benchmark: str) -> list[Method]:
     """The methods with what differs on a benchmark."""
-    return [replace(method, **method.benchmarks.get(benchmark, {})) for method in methods]
+    return [replace(method, **{"benchmarks": {}, **method.benchmarks.get(benchmark, {})}) for method in methods]
 
 
 def for_halves(methods: Iterable[Method], halves: str) -> list[Method]:
@@ -164,6 +164,12 @@ def with_steps(method: Method, steps: int) -> Method:
     if not steps or not method.steps or not method.shots or MAX_STEPS in method.opts:
         return method
     return replace(method, opts={**method.opts, MAX_STEPS: steps})
+
+
+def on_backbone(methods: Iterable[Method], backbone: str) -> list[Method]:
+    """The methods on the CLIP `backbone` (MODEL.BACKBONE.NAME), "" for those of their configs."""
+    own = {"MODEL.BACKBONE.NAME": backbone} if backbone else {}
+    return [replace(method, opts={**method.opts, **own}) for method in methods]
 
 
 def default_config(benchmark: str) -> str:

@@ -16,6 +16,7 @@ import contextlib
 import difflib
 import functools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -37,6 +38,7 @@ from evaluation.sweeps import (
     Method,
     default_config,
     for_halves,
+    on_backbone,
     on_benchmark,
     plan,
     read_sweep,
@@ -91,9 +93,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--benchmark", required=True, help="name of a file in configs/datasets")
     add("--out", default=ROOT / "output", help="folder of the results")
     add("--data", default=ROOT / "data", help="folder of the data sets")
-    add("--to", type=Path, help="folder of the report (default: OUT/BENCHMARK/<name of the sweep>[-steps][-HALVES])")
+    add(
+        "--to",
+        type=Path,
+        help="folder of the report (default: OUT/BENCHMARK/<sweep>[-steps][-HALVES][-BACKBONE])",
+    )
     add("--jobs", type=int, help="runs at a time (default: one per GPU, or per core and 8 at most)")
     add("--config", help="the methods' config, e.g. vit_b16; one that has none is left out (default: tiny or rn50)")
+    add("--backbone", default="", help="MODEL.BACKBONE.NAME of all methods (default: that of their config)")
     add("--shots", type=int, nargs="+", default=[1, 4, 16])
     add("--seeds", type=int, nargs="+", default=[1, 2, 3])
     add("--steps", type=int, nargs="+", help="optimiser steps of every run, one number or one for each of --shots")
@@ -103,7 +110,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.out, args.data = (os.path.abspath(os.path.expanduser(path)) for path in (args.out, args.data))
     args.config = args.config or default_config(args.benchmark)
-    names = [args.sweep.stem, "steps" if args.steps else "", args.halves]
+    names = [args.sweep.stem, "steps" if args.steps else "", args.halves, re.sub(r"\W+", "-", args.backbone).strip("-")]
     args.to = args.to or Path(args.out, args.benchmark, "-".join(filter(None, names)))
     known = sorted(path.stem for path in (ROOT / "configs/datasets").glob("*.yaml"))
     if args.benchmark not in known:
@@ -174,7 +181,7 @@ def run_in_order(steps: Sequence[Step], out: str, run: Callable[[list[Step]], li
 
 
 def run_sweep(args: argparse.Namespace) -> int:
-    methods = on_benchmark(read_sweep(args.sweep), args.benchmark)
+    methods = on_backbone(on_benchmark(read_sweep(args.sweep), args.benchmark), args.backbone)
     jobs = jobs_to_do(args, methods)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     context = prepare(max(1, cores // (args.jobs or min(cores, MOST_JOBS))))

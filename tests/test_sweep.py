@@ -18,7 +18,7 @@ from PIL import Image
 import train
 from evaluation.records import read_records, write_record
 from evaluation.reports import named_records, paper_table, write_report
-from evaluation.sweeps import Method, plan, read_sweep, task_folders, without_config
+from evaluation.sweeps import Method, on_backbone, on_benchmark, plan, read_sweep, task_folders, without_config
 from evaluation.tables import results_frame, sections, summarise
 
 ROOT = train.PROJECT_ROOT
@@ -158,6 +158,18 @@ def test_a_budget_of_steps_is_given_to_every_run_that_makes_steps():
     assert pairs["alone"] == pairs["joint"] == ["OPTIM.MAX_STEPS", "350"], (
         "the run of a task has as many as a joint one"
     )
+
+
+def test_another_backbone_is_set_for_every_method_and_named_in_its_folder():
+    own = {"opts": {"OPTIM.LR": 0.1}}
+    methods = [Method("a", "CoOp", opts={"OPTIM.LR": 0.2}, benchmarks={"demo": own}), Method("b", "TaskRes")]
+    methods = on_backbone(on_benchmark(methods, "demo"), "open_clip:ViT-B-16/openai")
+    first, second = plan(methods, "demo", [4], [1])
+    assert "/LR-0.1_NAME-open-clip-ViT-B-16-openai/seed1" in str(first.folder("out"))
+    for job in (first, second):
+        arguments = job.arguments("data", "out")
+        assert arguments[arguments.index("MODEL.BACKBONE.NAME") + 1] == "open_clip:ViT-B-16/openai"
+    assert on_backbone(methods, "") == methods
 
 
 def test_the_sweeps_say_which_methods_make_no_steps():
