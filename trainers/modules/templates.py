@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from datasets.multitask import Task
-from trainers.backbones import CLIP
+from trainers.backbones import CLIP, UNTUNED, Tuning
 
 from .prompts import PromptTemplate, clean
 from .text_encoder import TextEncoder
@@ -37,12 +37,14 @@ def class_sentences(tasks: Sequence[Task], templates: Sequence[str], model: CLIP
     return PromptTemplate(sentences, 0, model, stop="")
 
 
-def encode_sentences(sentences: PromptTemplate, encoder: TextEncoder, rows: Tensor | None = None) -> Tensor:
+def encode_sentences(
+    sentences: PromptTemplate, encoder: TextEncoder, rows: Tensor | None = None, tuning: Tuning = UNTUNED
+) -> Tensor:
     """Features (R, E) of the sentences `rows` (R,), None for all; not normalised."""
     like = sentences.lengths if rows is None else rows
     group = torch.zeros_like(like)
     no_context = sentences.tokens.new_empty(1, 0, sentences.tokens.shape[-1])
-    return encoder(*sentences(no_context, group, rows), group)
+    return encoder(*sentences(no_context, group, rows), group, tuning)
 
 
 @torch.no_grad()
