@@ -14,6 +14,7 @@ from . import (  # noqa: F401
     plot,
     prograd,
     prolip,
+    promptsrc,
     protonet,
     softcpt,
     taskres,
