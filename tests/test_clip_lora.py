@@ -18,6 +18,7 @@ from test_trainers import batch_of, build
 
 import train
 from trainers.backbones.layers import Attention
+from trainers.modules import text_encoder
 from trainers.modules.low_rank import LowRankUpdate
 
 EPOCHS = 5
@@ -259,3 +260,18 @@ def test_its_script_takes_a_vit_where_none_is_named(call):  # noqa: F811
     assert "configs/trainers/CLIPLoRA/tiny_vit.yaml" in calls[0]
     _, calls, _ = call("scripts/clip_lora/main.sh", "demo", "4", "tiny", SEEDS="1")
     assert "configs/trainers/CLIPLoRA/tiny.yaml" in calls[0]
+
+
+def test_chunks_are_computed_again_with_the_same_dropout(toy_root, tmp_path, monkeypatch):
+    opts = ("TRAINER.TEXT_CHUNK", 3)
+    trainer = build(toy_root, tmp_path, "CLIPLoRA", "DROPOUT", 0.5, opts=opts)
+    randomise(trainer)
+    gradients = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        loss = trainer.text_features().square().sum()
+        gradients.append(torch.autograd.grad(loss, list(trainer.prompts["text"].parameters())))
+        # The second time nothing is computed again in the backward pass.
+        monkeypatch.setattr(text_encoder, "checkpoint", lambda function, *args, use_reentrant: function(*args))
+    for value, expected in zip(*gradients):
+        torch.testing.assert_close(value, expected)
