@@ -15,6 +15,7 @@ from datasets.multitask import Task
 
 from .backbones import CLIP, Tuning
 from .base import PromptTrainer
+from .modules.budget import steps_of
 from .modules.low_rank import low_rank_updates
 from .modules.prompts import check_choice
 from .modules.templates import check_template, class_sentences, encode_sentences
@@ -36,10 +37,12 @@ class CLIPLoRA(PromptTrainer):
     method would be there; `TOWERS` "text" updates the text tower alone, and image features then come from the cache.
 
     Dropout is drawn for each token, layer and matrix, as in the authors' code; but what prompts share is encoded once,
-    so that [SOS], and it alone, has one mask for all classes of a step where there each class draws one for it.
-    Without dropout the two compute the same. A run takes whole epochs, as many as the steps need, and the learning rate
-    falls with every step.
+    so that [SOS], and it alone, has one mask for all classes of a step, where each class draws its own there.
+    Without dropout the two compute the same. The learning rate falls with every step, as a cosine down to `LAST_LR`;
+    OPTIM.LR_SCHEDULER and the warm-up do not count.
     """
+
+    schedule_unit = "batch"
 
     defaults = {
         "TOWERS": "both",  # whose layers are updated: both, image or text
@@ -47,7 +50,7 @@ class CLIPLoRA(PromptTrainer):
         "ALPHA": 1.0,  # gamma = ALPHA / sqrt(RANK)
         "DROPOUT": 0.25,  # of the entries of the updates' inputs
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-        "STEPS_PER_SHOT": 0,  # steps of a run per shot (the paper has 500), in as many epochs as they take; 0:
+        "STEPS_PER_SHOT": 0,  # steps of a run per shot (the paper has 500), where OPTIM.MAX_STEPS is 0; 0:
         # OPTIM.MAX_EPOCH counts
         "LAST_LR": 1e-6,  # where the cosine ends
         "PREC": "amp",  # fp32, amp, fp16 or bf16
@@ -62,7 +65,7 @@ class CLIPLoRA(PromptTrainer):
             raise ValueError(f"TRAINER.CLIPLORA.RANK: {options.RANK} is not at least 1")
         if not 0 <= options.DROPOUT < 1:
             raise ValueError(f"TRAINER.CLIPLORA.DROPOUT: {options.DROPOUT} is not in [0, 1)")
-        if options.STEPS_PER_SHOT and cfg.DATASET.NUM_SHOTS < 1:
+        if options.STEPS_PER_SHOT and not cfg.OPTIM.MAX_STEPS and cfg.DATASET.NUM_SHOTS < 1:
             raise ValueError(
                 f"TRAINER.CLIPLORA.STEPS_PER_SHOT: {options.STEPS_PER_SHOT}, but DATASET.NUM_SHOTS is "
                 f"{cfg.DATASET.NUM_SHOTS}; with all images it must be 0, and OPTIM.MAX_EPOCH counts"
@@ -103,17 +106,16 @@ class CLIPLoRA(PromptTrainer):
             return self.fixed_text if rows is None else self.fixed_text[rows]
         return encode_sentences(self.sentences, self.text_encoder, rows, self.text_tuning())
 
+    def build_data_loader(self) -> None:
+        """The steps of the run come first: the loader turns them into epochs."""
+        if self.options.STEPS_PER_SHOT and not self.cfg.OPTIM.MAX_STEPS:
+            self.cfg = self.cfg.clone()
+            self.cfg.defrost()
+            self.cfg.OPTIM.MAX_STEPS = self.options.STEPS_PER_SHOT * self.cfg.DATASET.NUM_SHOTS
+            self.cfg.freeze()
+        super().build_data_loader()
+
     def build_schedule(self, optim: torch.optim.Optimizer) -> LRScheduler:
-        """A cosine over the steps of the run, the number of which is settled here."""
-        batches = len(self.train_loader_x)
-        if self.options.STEPS_PER_SHOT:
-            self.max_epoch = math.ceil(self.options.STEPS_PER_SHOT * self.cfg.DATASET.NUM_SHOTS / batches)
-        return CosineAnnealingLR(optim, self.max_epoch * batches, self.options.LAST_LR)
-
-    def forward_backward(self, batch: dict[str, Any]) -> dict[str, float]:
-        logs = super().forward_backward(batch)
-        self.sched.step()
-        return logs
-
-    def update_lr(self, names: Any = None) -> None:
-        """Nothing at the end of an epoch: every step has moved the rate."""
+        """A cosine over the steps of the run."""
+        steps = steps_of(self.cfg, self.max_epoch, len(self.train_loader_x))
+        return CosineAnnealingLR(optim, steps, self.options.LAST_LR)
