@@ -41,11 +41,11 @@ refuse_variant() {
     exit 2
 }
 
-# default_config DATASET TRAINER: the config file where none is named; MaPLe needs a ViT.
+# default_config DATASET TRAINER: the config file where none is named; methods that tune image towers have a ViT.
 default_config() {
     case "$2=$1" in
-        MaPLe=demo) echo tiny_vit ;;
-        MaPLe=*) echo vit_b16 ;;
+        MaPLe=demo | PromptSRC=demo | CLIPLoRA=demo) echo tiny_vit ;;
+        MaPLe=* | PromptSRC=* | CLIPLoRA=*) echo vit_b16 ;;
         *=demo) echo tiny ;;
         *) echo rn50 ;;
     esac

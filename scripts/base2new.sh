@@ -19,7 +19,8 @@ HALVES=$([ "${TASKS:-0}" = 0 ] && echo classes || echo tasks)
 [ "$SEPARATE$HALVES" != 1tasks ] || fail "SEPARATE=1 trains on each task alone, which learns nothing for new tasks"
 
 # What a method learned for each class, or for each task, serves no others.
-POSSIBLE="SoftCPT NATA and CATA, CoOp, KgCoOp and ProGrad with one shared context, CoCoOp, PLOT, MaPLe and ProLIP can"
+POSSIBLE="SoftCPT NATA and CATA, CoOp, KgCoOp and ProGrad with one shared context, CoCoOp, PLOT, "
+POSSIBLE+="MaPLe, PromptSRC, CLIP-LoRA and ProLIP can"
 refuse() { fail "$1 learns parameters of their own for each $2, which do not serve new $HALVES; $POSSIBLE"; }
 check() { # KEY VALUE
     case "$1=$2" in
@@ -29,7 +30,7 @@ check() { # KEY VALUE
     esac
 }
 case "$METHOD" in linear_probe | lp_plus_plus | protonet | taskres | tip_adapter | tip_adapter_f) refuse "$METHOD" class ;; esac
-case "$METHOD" in plot | cocoop | maple | prolip | zeroshot) refuse_variant "$METHOD" ;; esac
+case "$METHOD" in plot | cocoop | maple | promptsrc | clip_lora | prolip | zeroshot) refuse_variant "$METHOD" ;; esac
 check VARIANT "${VARIANT:-}"
 CFG="" DATA_KEYS=()
 [ $(($# % 2)) -eq 0 ] || { CFG="$1"; shift; }
@@ -38,7 +39,9 @@ for ((i = 1; i < $#; i += 2)); do
     check "${key##*.}" "${!j}"
     case "$key" in DATASET.* | INPUT.* | MODEL.*) DATA_KEYS+=("$key" "${!j}") ;; esac
 done
-[ -n "$CFG" ] || [ "$METHOD" != maple ] || CFG=$(default_config "$DATASET" MaPLe) # of zero-shot CLIP, too
+case "$METHOD" in
+    maple | promptsrc | clip_lora) CFG="${CFG:-$(default_config "$DATASET" MaPLe)}" ;; # of zero-shot CLIP, too
+esac
 
 export DATA OUT SEEDS PYTHON SEPARATE
 for HALF in base-$HALVES new-$HALVES; do

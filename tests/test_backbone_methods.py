@@ -17,6 +17,8 @@ PROJECTED = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-custom-te
 # {method: (the families that it runs on, what it says of the others)}; a method that is not named runs on all.
 LIMITS = {
     "MaPLe": (OWN_VIT, "MaPLe's image prompts are tokens of a ViT"),
+    "PromptSRC": (OWN_VIT, "PromptSRC's image prompts are tokens of a ViT"),
+    "CLIPLoRA": (OWN_VIT, "CLIP-LoRA updates the layers of a ViT"),
     "PLOT": (LOCAL, "PLOT matches prompts to"),
     "ProLIP": (PROJECTED, "ProLIP trains the projection of the image tower"),
 }

@@ -179,12 +179,12 @@ def test_softcpts_calls_make_a_report_beside_zero_shot(call, toy_root, halves): 
     assert len(records[0]["tasks"]) == (3 if halves == "classes" else 2)
 
 
-SCRIPTS = {"LinearProbe": "linear_probe", "ZeroshotCLIP": "zeroshot"}
+SCRIPTS = {"LinearProbe": "linear_probe", "ZeroshotCLIP": "zeroshot", "CLIPLoRA": "clip_lora"}
 
 
 def sweeps_calls(method, halves, out):
     """The calls of train.py that a sweep makes for a method on the demo's 4 shots, seed 1, and on two tasks."""
-    config = "tiny_vit" if method.trainer == "MaPLe" else "tiny"
+    config = "tiny_vit" if method.trainer in ("MaPLe", "PromptSRC", "CLIPLoRA") else "tiny"
     jobs = plan([method], "demo", [4], [1], config, halves=halves)
     names = {"sea animals": "sea-animals", "air": "air"} if method.separate and halves == "classes" else {"": ""}
     calls = [job.arguments(f"{ROOT}/data", str(out), *task) for job in jobs for task in names.items()]

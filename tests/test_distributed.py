@@ -31,6 +31,8 @@ def losses(out: Path) -> list[float]:
         ("CoOp", ["TRAINER.COOP.CSC", "True", "FEATURES.TRAIN_VIEWS", "0"]),
         ("KgCoOp", ["OPTIM.MAX_STEPS", "7"]),  # the last epoch is cut short
         ("ProGrad", []),
+        ("PromptSRC", ["FEATURES.TRAIN_VIEWS", "0"]),
+        ("CLIPLoRA", ["FEATURES.TRAIN_VIEWS", "0", "TRAINER.CLIPLORA.DROPOUT", "0.0"]),
         ("LinearProbe", []),
         ("TipAdapterF", ["TRAINER.TIPADAPTERF.SEARCH_STEPS", "(5,5)", "OPTIM.NAME", "adamw"]),
         ("LPPlusPlus", []),

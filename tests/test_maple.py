@@ -13,7 +13,7 @@ from test_trainers import batch_of, build
 
 import train
 from trainers.backbones.tokenizers import build_tokenizer
-from trainers.maple import split_words
+from trainers.modules.tuning import split_words
 
 
 def text_feature(model, name, prompts, words="a photo of a"):
@@ -88,9 +88,10 @@ def test_a_depth_beyond_the_towers_layers_is_logged_and_becomes_theirs(toy_root,
 
 def test_the_first_words_are_learned_and_the_others_stay():
     tokenizer = build_tokenizer({"kind": "clip"})
-    assert split_words("a photo of a", 2, tokenizer) == ("a photo", "of a")
-    assert split_words("a photo of a", 4, tokenizer) == ("a photo of a", "")
-    assert split_words("", 3, tokenizer) == ("", "")
+    key = "TRAINER.MAPLE.N_CTX"
+    assert split_words("a photo of a", 2, tokenizer, key) == ("a photo", "of a")
+    assert split_words("a photo of a", 4, tokenizer, key) == ("a photo of a", "")
+    assert split_words("", 3, tokenizer, key) == ("", "")
 
 
 def test_prompts_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):

@@ -112,7 +112,7 @@ OF_THEIR_CLASSES = ("taskres", "linear_probe", "tip_adapter", "tip_adapter_f", "
     [
         ("plot", "; PROMPTS sets its number of prompts, TRAINER.PLOT.N"),
         ("zeroshot", "; TRAINER.ZEROSHOTCLIP.ENSEMBLE True averages several templates"),
-        *((method, "") for method in ("cocoop", "maple", "prolip", *OF_THEIR_CLASSES)),
+        *((method, "") for method in ("cocoop", "maple", "promptsrc", "clip_lora", "prolip", *OF_THEIR_CLASSES)),
     ],
 )
 def test_a_method_without_variants_refuses_one(call, method, instead, command):
@@ -144,7 +144,8 @@ def test_a_quoted_tilde_is_the_home_folder(call):
 
 def sweeps_calls(method, out):
     """The calls of train.py that a sweep makes for a method on the demo's 4 shots, seed 1, and on two tasks."""
-    (job,) = plan([method], "demo", [4], [1], "tiny_vit" if method.trainer == "MaPLe" else "tiny")
+    tuned = method.trainer in ("MaPLe", "PromptSRC", "CLIPLoRA")  # image towers are: the scripts take a ViT
+    (job,) = plan([method], "demo", [4], [1], "tiny_vit" if tuned else "tiny")
     folders = {"sea animals": "sea-animals", "air": "air"} if method.separate else {"": ""}
     return [" ".join(["train.py", *job.arguments(f"{ROOT}/data", str(out), *task)]) for task in folders.items()]
 
@@ -152,6 +153,7 @@ def sweeps_calls(method, out):
 SCRIPTS = {
     "ZeroshotCLIP": "zeroshot",
     "LinearProbe": "linear_probe",
+    "CLIPLoRA": "clip_lora",
     "TipAdapter": "tip_adapter",
     "TipAdapterF": "tip_adapter_f",
     "LPPlusPlus": "lp_plus_plus",

@@ -62,7 +62,7 @@ def record(trainer, variant, shots, seed, value, dataset="General10", **changes)
 @pytest.mark.parametrize("benchmark", ["demo", "general10"])
 def test_every_run_of_a_sweep_has_a_config_that_train_accepts_and_a_folder_of_its_own(path, benchmark, monkeypatch):
     monkeypatch.chdir(ROOT)
-    methods = [method for method in read_sweep(path) if method.trainer != "MaPLe"]  # needs a ViT
+    methods = [method for method in read_sweep(path) if method.trainer not in ("MaPLe", "PromptSRC")]  # need a ViT
     jobs = plan(read_sweep(path), benchmark, [1, 16], [1, 2])
     for job in jobs[:: 4 if len(jobs) < 20 else 7]:
         cfg = train.setup_cfg(train.parse_args(job.arguments("data", "out")))
@@ -73,7 +73,9 @@ def test_every_run_of_a_sweep_has_a_config_that_train_accepts_and_a_folder_of_it
 
 def test_a_method_without_the_config_of_a_sweep_is_left_out():
     methods = read_sweep(TABLE1)
-    assert without_config(methods, "tiny") == {"MaPLe": ["tiny_vit", "vit_b16", "vit_b32"]}
+    vits = ["tiny_vit", "vit_b16", "vit_b32"]
+    expected = {"MaPLe": vits, "PromptSRC": [*vits[:2], "vit_b16_ep50", *vits[2:]]}
+    assert without_config(methods, "tiny") == expected
     assert without_config(methods, "vit_b16") == {}
     assert {job.method.label for job in plan(methods, "rs8", [4], [1], "vit_b16")} == {m.label for m in methods}
     with pytest.raises(ValueError, match="no method of the sweep has a config 'rn51'; one of rn101, rn50"):

@@ -6,7 +6,7 @@ import torch
 import toy
 
 from trainers.backbones import load_clip
-from trainers.backbones.layers import QuickGELU
+from trainers.backbones.layers import Attention, QuickGELU
 from trainers.modules import text_encoder
 from trainers.modules.prompts import Context, PromptTemplate
 from trainers.modules.text_encoder import TextEncoder
@@ -77,9 +77,9 @@ def test_a_prompt_longer_than_the_context_is_an_error_that_names_the_class(model
 
 def test_no_token_is_computed_that_the_features_do_not_need(model, monkeypatch):
     computed = []
-    project = text_encoder._project
-    record = lambda block, h, what: computed.append((*h.shape[:-1], what)) or project(block, h, what)  # noqa: E731
-    monkeypatch.setattr(text_encoder, "_project", record)
+    project = Attention.project
+    record = lambda self, x, part, update: computed.append((*x.shape[:-1], part)) or project(self, x, part)  # noqa: E731
+    monkeypatch.setattr(Attention, "project", record)
     template, group = PromptTemplate(["rose", "ox-eye daisy"], 16, model), torch.zeros(2, dtype=torch.long)
     TextEncoder(model.text)(*template(torch.randn(1, 16, 64), group), group)
     # One prefix of [SOS] and the context; rose . [EOS] and ox - eye daisy . [EOS] packed; in the last of three layers

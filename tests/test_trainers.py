@@ -41,6 +41,12 @@ VARIANTS = {
     "TipAdapterF": [(), ("SEARCH", False, "ALPHA", 3.0)],
     "LPPlusPlus": [(), ("SCHEDULE", "released", "TEMPLATE", "a toy {}.")],
     "ProLIP": [(), ("LAMBDA", 0.0), ("POWER", 2.0, "TEMPLATE", "a toy {}.")],
+    "CLIPLoRA": [(), ("TOWERS", "text", "RANK", 1, "DROPOUT", 0.0), ("TOWERS", "image", "TEMPLATE", "a toy {}.")],
+    "PromptSRC": [
+        (),
+        ("PROMPT_DEPTH_TEXT", 1, "PROMPT_DEPTH_VISION", 0),
+        ("CTX_INIT", "", "N_CTX_TEXT", 3, "N_CTX_VISION", 2),
+    ],
 }
 
 
@@ -71,7 +77,7 @@ def batch_of(trainer):
 
 def gradients(trainer, batch):
     image, label, _ = trainer.parse_batch_train(batch)
-    loss, _ = trainer.compute_loss(trainer.image_features(image), label)
+    loss, _ = trainer.training_loss(image, label)
     loss.backward()
     return loss
 
@@ -83,6 +89,9 @@ def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, o
     for module in trainer.prompts.modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.ones_(module.bias)  # the two ReLUs of a tiny meta network may be dead
+    for parameter in trainer.prompts.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)  # a factor of zero would hide the gradient of the other
     gradients(trainer, batch_of(trainer)).item()
     for key, parameter in trainer.prompts.named_parameters():
         assert parameter.dtype == torch.float32
@@ -167,7 +176,7 @@ def test_the_test_loop_scores_what_model_inference_says(toy_root, tmp_path, name
     cached = build(toy_root, tmp_path / "run", name, dataset=dataset)
     cached.prompts.load_state_dict(trainer.prompts.state_dict())
     assert cached.test() == cached.test() == plain
-    assert len(list((tmp_path / "features").glob("*.safetensors"))) == CLASSES[name].frozen_image_tower
+    assert len(list((tmp_path / "features").glob("*.safetensors"))) == (not trainer.tunes_images)
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if not CLASSES[name].conditional])
@@ -198,8 +207,12 @@ def test_logits_of_present_tasks_are_those_among_all(toy_root, tmp_path, name):
         torch.testing.assert_close(trainer.class_logits(x, rows), trainer.class_logits(x)[:, rows])
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNING if CLASSES[name].frozen_image_tower])
+@pytest.mark.parametrize("name", LEARNING)
 def test_cached_training_views_give_the_same_losses_where_transforms_are_deterministic(toy_root, tmp_path, name):
+    if build(toy_root, tmp_path, name).tunes_images:
+        with pytest.raises(ValueError, match=f"FEATURES.TRAIN_VIEWS: 2, but {name} changes the image tower"):
+            build(toy_root, tmp_path, name, opts=("FEATURES.TRAIN_VIEWS", 2))
+        return
     losses = []
     for views in (0, 2):
         out = tmp_path / str(views)
@@ -302,6 +315,13 @@ def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
         ("LinearProbe", ("C", -1.0), "TRAINER.LINEARPROBE.C: -1.0 is negative"),
         ("MaPLe", ("N_CTX", 5), "TRAINER.MAPLE.N_CTX: 5 is more than the 4 tokens of CTX_INIT 'a photo of a'"),
         ("MaPLe", ("DEPTH", 0), "TRAINER.MAPLE.DEPTH: 0 is not at least 1"),
+        ("CLIPLoRA", ("TOWERS", "none"), "TRAINER.CLIPLORA.TOWERS: 'none' is not legal; one of both, image, text"),
+        ("CLIPLoRA", ("RANK", 0), "TRAINER.CLIPLORA.RANK: 0 is not at least 1"),
+        ("CLIPLoRA", ("DROPOUT", 1.0), r"TRAINER.CLIPLORA.DROPOUT: 1.0 is not in \[0, 1\)"),
+        ("PromptSRC", ("N_CTX_TEXT", 5), "TRAINER.PROMPTSRC.N_CTX_TEXT: 5 is more than the 4 tokens of CTX_INIT"),
+        ("PromptSRC", ("PROMPT_DEPTH_TEXT", 0), "TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT: 0 is not at least 1"),
+        ("PromptSRC", ("PROMPT_DEPTH_VISION", -1), "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION: -1 is not at least 0"),
+        ("PromptSRC", ("GPA_STD", 0.0), "TRAINER.PROMPTSRC.GPA_STD: 0.0 is not above 0"),
         ("TaskRes", ("ALPHA", 0.0), "TRAINER.TASKRES.ALPHA: 0.0 is not above 0"),
         ("TaskRes", ("TEMPLATE", "a photo."), "TRAINER.TASKRES.TEMPLATE: 'a photo.' must have one {}"),
         ("TipAdapter", ("VIEWS", 0), "TRAINER.TIPADAPTER.VIEWS: 0 is not above 0"),

@@ -4,6 +4,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from . import (  # noqa: F401
+    clip_lora,
     cocoop,
     coop,
     kgcoop,
@@ -13,6 +14,7 @@ from . import (  # noqa: F401
     plot,
     prograd,
     prolip,
+    promptsrc,
     protonet,
     softcpt,
     taskres,

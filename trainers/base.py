@@ -21,7 +21,7 @@ from torchvision.transforms import ToTensor
 
 from datasets.multitask import Task, tasks_of
 
-from .backbones import CLIP, load_clip
+from .backbones import CLIP, UNTUNED, Tuning, load_clip
 from .backbones.openai import initial_draws, skip_draws
 from .modules import budget, distributed
 from .modules.features import FeatureCache, FeatureLoader
@@ -49,7 +49,6 @@ class PromptTrainer(Loop):
     uses_shots = True  # False for a method that needs no training image
     learns_by_gradient = True  # False for a method without an optimiser
     conditional = False  # True where the class features depend on the image: `class_logits` is to be overridden
-    frozen_image_tower = True  # False where the image features change with the prompts: they cannot be cached
     feature_kind = "global"  # what `encode_image` makes of an image; methods of one kind share the cached features
 
     def __init__(self, cfg: Any) -> None:
@@ -72,11 +71,6 @@ class PromptTrainer(Loop):
         name = type(self).__name__.upper()
         check_choice(f"TRAINER.{name}.PREC", cfg.TRAINER[name].PREC, PRECISIONS)
         budget.check_budget(cfg)
-        if cfg.FEATURES.TRAIN_VIEWS and not self.frozen_image_tower:
-            raise ValueError(
-                f"FEATURES.TRAIN_VIEWS: {cfg.FEATURES.TRAIN_VIEWS}, but {type(self).__name__} changes the image tower "
-                "in every step, so that there are no features to keep; it must be 0"
-            )
 
     def build_data_loader(self) -> None:
         """Read the data, then CLIP, which says how images are to be shown to it. In this order, what is missing of the
@@ -149,9 +143,15 @@ class PromptTrainer(Loop):
     def use_feature_cache(self) -> None:
         """Let evaluation, and with FEATURES.TRAIN_VIEWS training, read features of the image tower from a cache."""
         options = self.cfg.FEATURES
+        self.tunes_images = bool(self.image_tuning())
+        if options.TRAIN_VIEWS and self.tunes_images:
+            raise ValueError(
+                f"FEATURES.TRAIN_VIEWS: {options.TRAIN_VIEWS}, but {type(self).__name__} changes the image tower in "
+                "every step, so that there are no features to keep; it must be 0"
+            )
         cache = FeatureCache(self.cache_folder or "features", self.memory.set_aside)
         key = {"features": self.feature_kind, "precision": self.precision.name, "device": self.device.type}
-        test_cache = options.TEST_CACHE and self.frozen_image_tower
+        test_cache = options.TEST_CACHE and not self.tunes_images
         if test_cache or options.TRAIN_VIEWS:
             key["tower"] = self.clip.image_digest
         self.caching = self._encode_batch, cache, key
@@ -195,17 +195,27 @@ class PromptTrainer(Loop):
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
+    def image_tuning(self) -> Tuning:
+        """What training adds to the layers of the image tower. Where it is nothing, which stays so, image features are
+        kept in caches and no gradient runs through the tower."""
+        return UNTUNED
+
+    def text_tuning(self) -> Tuning:
+        """What training adds to the layers of the text tower: `text_features` hands it to the encoder, which without it
+        encodes by the untouched tower, as hand-made prompts are."""
+        return UNTUNED
+
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         """Class features (R, E) of the classes `rows` (R,), sorted global labels; None for all C. Not normalised."""
         raise NotImplementedError
 
     def image_features(self, image: Tensor) -> Tensor:
         """(B, E) of images (B, 3, H, W), not normalised; features from the cache stay as they are."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_image_tower):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tunes_images):
             return self.encode_image(image) if image.dim() == 4 else image
 
     def encode_image(self, image: Tensor) -> Tensor:
-        return self.clip.encode_image(image)
+        return self.clip.encode_image(image, self.image_tuning())
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """(B, R): cosine similarities times CLIP's scale. In fp32: half precision would round logits of 30 to 1/8."""
@@ -240,6 +250,10 @@ class PromptTrainer(Loop):
         if len(self.tasks) == 1:
             return None
         return classes_of_present_tasks(distributed.gather_labels(label), self.class_task)
+
+    def training_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """`compute_loss` of images (B, 3, H, W), or of their cached features."""
+        return self.compute_loss(self.image_features(image), label)
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Loss and logged values of a batch: image_features (B, E), label (B,) global."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +11,10 @@ from torch import Tensor, nn
 
 from datasets.multitask import Task
 
-from .backbones import CLIP
-from .backbones.tokenizers import Tokenizer
+from .backbones import CLIP, Tuning
 from .base import PromptTrainer
-from .modules.prompts import Context, PromptTemplate, clean
-
-logger = logging.getLogger(__name__)
+from .modules.prompts import Context, PromptTemplate
+from .modules.tuning import check_tunable, limited_depth, random_prompts, split_words
 
 
 class MultiModalPrompts(nn.Module):
@@ -29,12 +26,16 @@ class MultiModalPrompts(nn.Module):
     def __init__(self, context: Context, depth: int, width: int) -> None:
         super().__init__()
         self.ctx = context.ctx
-        self.deep = nn.ParameterList(0.02 * torch.randn(self.ctx.shape) for _ in range(depth - 1))
+        self.deep = random_prompts(depth - 1, *self.ctx.shape)
         self.couplings = nn.ModuleList(nn.Linear(self.ctx.shape[1], width) for _ in range(depth))
+
+    def text_prompts(self) -> list[Tensor]:
+        """P_k (M, D) of each of the J layers (3.2.1)."""
+        return [self.ctx, *self.deep]
 
     def image_prompts(self) -> list[Tensor]:
         """F_k(P_k) (M, W) of each of the J layers (3.2.3)."""
-        return [couple(prompt) for couple, prompt in zip(self.couplings, [self.ctx, *self.deep])]
+        return [couple(prompt) for couple, prompt in zip(self.couplings, self.text_prompts())]
 
 
 @TRAINER_REGISTRY.register()
@@ -47,8 +48,6 @@ class MaPLe(PromptTrainer):
     images change with the prompts: they are not cached, and gradients run through both towers. Over several tasks all
     prompts are shared.
     """
-
-    frozen_image_tower = False
 
     defaults = {
         "N_CTX": 2,  # number of prompt tokens M of a layer
@@ -67,41 +66,26 @@ class MaPLe(PromptTrainer):
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
         options = self.options
-        if model.visual.no_prompts:
-            raise ValueError(
-                f"MODEL.BACKBONE.NAME: MaPLe's image prompts are tokens of a ViT, and the image tower of "
-                f"{self.cfg.MODEL.BACKBONE.NAME} takes none: {model.visual.no_prompts}; use a ViT of OpenAI's or of "
-                "transformers', or a method with text prompts alone, such as CoOp"
-            )
-        layers = min(len(model.text.blocks), model.visual.prompt_layers)
-        depth = min(options.DEPTH, layers)
-        if depth < options.DEPTH:
-            logger.warning("TRAINER.MAPLE.DEPTH is %d, but this CLIP has towers of %d layers", options.DEPTH, layers)
-        learned, frozen = split_words(options.CTX_INIT, options.N_CTX, model.tokenizer)
+        what, instead = "MaPLe's image prompts are tokens of a ViT", "a method with text prompts alone, such as CoOp"
+        check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+        layers = min(len(model.text.blocks), model.visual.depth)
+        depth = limited_depth("TRAINER.MAPLE.DEPTH", options.DEPTH, layers)
+        learned, frozen = split_words(options.CTX_INIT, options.N_CTX, model.tokenizer, "TRAINER.MAPLE.N_CTX")
         context = Context(options.N_CTX, model, words=learned)
         names = [f"{frozen} {name}".strip() for name in self.classnames]
         self.template = PromptTemplate(names, options.N_CTX, model)
-        prompts = MultiModalPrompts(context, depth, model.visual.prompt_width)
-        self.text_encoder.deep_prompts = prompts.deep  # (3.2.1)
-        return prompts
+        return MultiModalPrompts(context, depth, model.visual.width)
+
+    def text_tuning(self) -> Tuning:
+        """Deep language prompting (3.2.1)."""
+        return Tuning(self.prompts.text_prompts())
+
+    def image_tuning(self) -> Tuning:
+        """Deep vision prompting (3.2.2)."""
+        return Tuning(self.prompts.image_prompts())
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         rows = self.all_classes() if rows is None else rows
         group = torch.zeros_like(rows)
         prefix, suffix, lengths = self.template(self.prompts.ctx.unsqueeze(0), group, rows)
-        return self.text_encoder(prefix, suffix, lengths, group)
-
-    def encode_image(self, image: Tensor) -> Tensor:
-        """Deep vision prompting (3.2.2)."""
-        return self.clip.visual(image, self.prompts.image_prompts())  # (B, E)
-
-
-def split_words(words: str, count: int, tokenizer: Tokenizer) -> tuple[str, str]:
-    """The first `count` tokens of `words`, and the rest. Raises ValueError where there are fewer."""
-    tokens = tokenizer.encode(clean(words))
-    if words and len(tokens) < count:
-        raise ValueError(
-            f"TRAINER.MAPLE.N_CTX: {count} is more than the {len(tokens)} tokens of CTX_INIT {words!r}; write more "
-            "words, or none for a random start"
-        )
-    return tokenizer.decode(tokens[:count]).strip(), tokenizer.decode(tokens[count:]).strip()
+        return self.text_encoder(prefix, suffix, lengths, group, self.text_tuning())

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from clip.model import ModifiedResNet
 from torch import Tensor, nn
 
 from . import config
-from .layers import AttentionPool, LayerNorm, blocks
+from .layers import UNTUNED, AttentionPool, LayerNorm, Tuning, blocks
 
 
 class ImageTower(nn.Module):
     """Images (B, 3, H, W) to features.
 
     Attributes:
-        prompt_width, prompt_layers: width of the tokens and number of layers that `forward` takes prompts for.
-        no_prompts: why it takes none, "" if it does.
+        width, depth: W and the number of the layers that `forward` takes a tuning for.
+        not_tunable: why it takes none, "" if it does.
         no_local_features: why it has none, "" if it has.
         no_projection: why its features are no linear map of others, "" if they are.
     """
 
-    prompt_width = prompt_layers = 0
-    no_prompts = no_local_features = no_projection = ""
+    width = depth = 0
+    not_tunable = no_local_features = no_projection = ""
 
-    def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
-        """Features (B, E), not normalised.
-
-        Args:
-            prompts: (M, W) each, tokens beside the patches: the first before the first layer, the i-th in the place
-                of what layer i - 1 made of the ones before.
-        """
+    def forward(self, image: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
+        """Features (B, E), not normalised."""
         raise NotImplementedError
 
     def local_features(self, image: Tensor) -> Tensor:
@@ -66,14 +59,14 @@ class VisionTransformer(ImageTower):
         if options.pool == "attention":
             self.pool = AttentionPool(options.transformer)
         self.projection = nn.Parameter(torch.empty(width, options.embed_dim)) if options.projection else None
-        self.prompt_width, self.prompt_layers = width, options.transformer.layers
+        self.width, self.depth = width, options.transformer.layers
         if options.pool != "token":
             self.no_local_features = f"its features are pooled by {options.pool}, so its patches have none of their own"
         if self.projection is None:
             self.no_projection = "its features are those of the last layer"
 
-    def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
-        return self._project(self._pool(self._tokens(image, prompts)))
+    def forward(self, image: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
+        return self._project(self._pool(self._tokens(image, tuning)))
 
     def unprojected(self, image: Tensor) -> Tensor:
         return self._pool(self._tokens(image))
@@ -85,19 +78,19 @@ class VisionTransformer(ImageTower):
         """The patches, projected as the class token is."""
         return self._project(self.ln_post(self._tokens(image)[:, 1:]))
 
-    def _tokens(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+    def _tokens(self, image: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
         """(B, 1 + L, W), the class token first where there is one; prompts are left out."""
         x = self.conv1(image.type(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, L, W)
         if self.options.class_token:
             x = torch.cat([self.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
         x = x + self.positional_embedding.to(x.dtype)
         count = x.shape[1]
-        prompts = [prompt.to(x.dtype).expand(len(x), -1, -1) for prompt in prompts]  # (B, M, W)
+        prompts = [prompt.to(x.dtype).expand(len(x), -1, -1) for prompt in tuning.prompts]  # (B, M, W)
         x = self.ln_pre(torch.cat([x, *prompts[:1]], dim=1) if prompts else x)
         for i, block in enumerate(self.blocks):
             if 0 < i < len(prompts):
                 x = torch.cat([x[:, :count], prompts[i]], dim=1)
-            x = block(x)
+            x = block(x, update=tuning.update(i))
         return x[:, :count]
 
     def _pool(self, x: Tensor) -> Tensor:
@@ -117,12 +110,12 @@ class VisionTransformer(ImageTower):
 class ResNet(ModifiedResNet, ImageTower):
     """OpenAI's ResNet, of the clip package."""
 
-    no_prompts = "it is a ResNet"
+    not_tunable = "it is a ResNet"
 
     def __init__(self, options: config.ResNet) -> None:
         super().__init__(options.layers, options.embed_dim, options.heads, options.image_size[0], options.width)
 
-    def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+    def forward(self, image: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
         return super().forward(image)
 
     def local_features(self, image: Tensor) -> Tensor:
@@ -168,13 +161,13 @@ class OpenClipTower(ImageTower):
         self.tower = tower
         trunk = getattr(tower, "trunk", None)
         name = type(tower if trunk is None else trunk).__name__
-        self.no_prompts = f"it is open_clip's {name}, whose layers are not this project's"
+        self.not_tunable = f"it is open_clip's {name}, whose layers are not this project's"
         self.no_projection = f"it is open_clip's {name}, which is called as a whole"
         reads_token = trunk is not None and getattr(trunk, "global_pool", "") == "token"
         if not reads_token or getattr(trunk, "num_prefix_tokens", 0) != 1:
             self.no_local_features = f"it is open_clip's {name}, whose features are not read at a class token"
 
-    def forward(self, image: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+    def forward(self, image: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
         return self.tower(image.type(next(self.tower.parameters()).dtype))
 
     def local_features(self, image: Tensor) -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +40,38 @@ class LayerNorm(nn.LayerNorm):
         return super().forward(x.float()).type(x.dtype)
 
 
+Update = Callable[["Attention", Tensor, str], Tensor]  # what takes the place of `Attention.project`
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What training adds to the layers of a tower, whose weights stay as they are: nothing, in most methods.
+
+    It is an argument of the towers. So the untouched tower is there at any time: it is the one without this argument.
+
+    Attributes:
+        prompts: (M, W) each. The i-th takes, in layer i, the place of the prompt tokens that the layer before put out;
+            the first stands behind the patches of images, and in texts already, as the context.
+        updates: for each layer, what its queries, keys and values are instead.
+    """
+
+    prompts: Sequence[Tensor] = ()
+    updates: Sequence[Update] = ()
+
+    def __bool__(self) -> bool:
+        return len(self.prompts) + len(self.updates) > 0
+
+    def update(self, layer: int) -> Update | None:
+        return self.updates[layer] if self.updates else None
+
+
+UNTUNED = Tuning()
+
+
 class Attention(nn.Module):
     """Multi-head self-attention; `in_proj_weight` (3 W, W) holds queries, keys and values, in this order."""
+
+    PARTS: ClassVar[dict[str, tuple[int, ...]]] = {"q": (0,), "kv": (1, 2), "qkv": (0, 1, 2)}
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -47,9 +80,21 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+    def project(self, x: Tensor, part: str = "qkv", update: Update | None = None) -> Tensor:
+        """(..., n W) of x (..., W): the queries ("q"), the keys and values ("kv") or all three, side by side."""
+        if update is not None:
+            return update(self, x, part)
+        rows = self.rows(part)
+        return F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+
+    def rows(self, part: str) -> slice:
+        """Where a part stands in the packed weights."""
+        width, which = self.in_proj_weight.shape[1], self.PARTS[part]
+        return slice(which[0] * width, (which[-1] + 1) * width)
+
+    def forward(self, x: Tensor, causal: bool = False, update: Update | None = None) -> Tensor:
         """(B, L, W) of x (B, L, W); every token attends to every other, or to those before it."""
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        qkv = self.project(x, "qkv", update)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, W / H)
         x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
         return self.out_proj(x.transpose(1, 2).flatten(2))
@@ -85,9 +130,9 @@ class Block(nn.Module):
         self.mlp = MLP(width, options.mlp_width, options.activation)
         self.ls_1, self.ls_2 = (LayerScale(width) if options.layer_scale else nn.Identity() for _ in range(2))
 
-    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, causal: bool = False, update: Update | None = None) -> Tensor:
         """(B, L, W) of x (B, L, W)."""
-        x = x + self.ls_1(self.attn(self.ln_1(x), causal))
+        x = x + self.ls_1(self.attn(self.ln_1(x), causal, update))
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
 

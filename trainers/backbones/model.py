@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .config import ClipConfig
 from .image import build_image_tower
-from .layers import Attention
+from .layers import UNTUNED, Attention, Tuning
 from .text import TextTower
 from .tokenizers import Tokenizer, build_tokenizer
 
@@ -43,9 +43,9 @@ class CLIP(nn.Module):
         self.preprocessing, self.embed_dim = config.preprocessing, config.text.embed_dim
         self.source: dict[str, str] = {}
 
-    def encode_image(self, image: Tensor) -> Tensor:
+    def encode_image(self, image: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
         """Features (B, E) of images (B, 3, H, W), not normalised."""
-        return self.visual(image)
+        return self.visual(image, tuning)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Features (R, E) of sentences, not normalised, by the plain way. Raises ValueError naming one too long."""

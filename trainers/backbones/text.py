@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import Text
-from .layers import LayerNorm, blocks
+from .layers import UNTUNED, LayerNorm, Tuning, blocks
 
 
 class TextTower(nn.Module):
@@ -43,17 +43,24 @@ class TextTower(nn.Module):
         length = torch.isin(ids, torch.tensor(eos, device=ids.device)).int().argmax(1) + 1  # (R,)
         return self.encode(self.token_embedding(ids), length)
 
-    def encode(self, x: Tensor, lengths: Tensor, enter_layer: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+    def encode(
+        self,
+        x: Tensor,
+        lengths: Tensor,
+        enter_layer: Callable[[int, Tensor], Tensor] | None = None,
+        tuning: Tuning = UNTUNED,
+    ) -> Tensor:
         """Features (R, E) of prompts x (R, L, D) by the plain way: every token of every prompt in every layer.
 
         Args:
             lengths: (R,) number of tokens of each prompt, [EOS] included.
             enter_layer: what becomes of the hidden states before a layer.
+            tuning: of its layers' weights; its prompts are what `enter_layer` is for.
         """
         x = x + self.positional_embedding[: x.shape[1]]
         for i, block in enumerate(self.blocks):
             x = x if enter_layer is None else enter_layer(i, x)
-            x = block(x, causal=self.mask == "causal")
+            x = block(x, self.mask == "causal", tuning.update(i))
         at = {"eos": lengths - 1, "last": x.shape[1] - 1, "first": 0}[self.pooling]
         return self.project(x[torch.arange(len(x), device=x.device), at])
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Loop(TrainerX):
-    """Trains and evaluates `prompts` by `compute_loss` and `class_logits`, which `PromptTrainer` adds."""
+    """Trains and evaluates `prompts` by `training_loss` and `class_logits`, which `PromptTrainer` adds."""
 
     steps_per_batch = 1
     schedule_unit = "epoch"  # or "batch": after what the learning rate takes its next value
@@ -41,7 +41,7 @@ class Loop(TrainerX):
         # Losses are means over a process's images: weighted by its share of the batch they add up to the batch's.
         self.batch_share = distributed.share_of_batch(len(label))
         with self.autocast():
-            loss, logs = self.compute_loss(self.image_features(image), label)
+            loss, logs = self.training_loss(image, label)
         self.update_prompts(loss * self.batch_share)
         if self.schedule_unit == "batch" or self.ends_epoch:
             self.update_lr()

@@ -80,6 +80,16 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float
     return -(temperature**2) * (p * log_q.masked_fill(p == 0, 0)).sum(1).mean()
 
 
+def agreement_divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """mean_b (1 / C_b) sum_c p_bc (log p_bc - log q_bc) with p, q the softmax of teacher's and student's logits (B, R)
+    and C_b the number of classes that are not at -inf in both (PromptSRC's L_SCL-logits; its code divides by B C).
+    """
+    log_p, log_q = F.log_softmax(teacher_logits, dim=1), F.log_softmax(logits, dim=1)
+    counts = teacher_logits > -math.inf
+    terms = (log_p.exp() * (log_p - log_q)).masked_fill(~counts, 0)
+    return (terms.sum(1) / counts.sum(1)).mean()
+
+
 def project_conflicting(gradient: Tensor, general: Tensor, strength: float = 1.0) -> Tensor:
     """`gradient` without its component against `general`, both of one shape: ProGrad's G_prograd.
 

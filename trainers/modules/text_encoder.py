@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from trainers.backbones.layers import Block
+from trainers.backbones.layers import UNTUNED, Tuning
 from trainers.backbones.text import TextTower
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,6 @@ class TextEncoder:
         tower: the text tower; its weights are used as they are.
         chunk: rows encoded at a time. Above it, each chunk's activations are recomputed in the backward pass, so that
             memory does not grow with the number of rows.
-
-    Attributes:
-        deep_prompts: (M, D) each: the i-th takes the place of the last M tokens of the prefix before layer i + 1.
     """
 
     def __init__(self, tower: TextTower, chunk: int = 2048) -> None:
@@ -47,9 +44,10 @@ class TextEncoder:
         self.heads = self.blocks[0].attn.heads
         self.position = tower.positional_embedding  # (77, D)
         self.chunk = chunk
-        self.deep_prompts: Sequence[Tensor] = ()
 
-    def __call__(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
+    def __call__(
+        self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
+    ) -> Tensor:
         """Features (R, E), not normalised.
 
         Args:
@@ -57,26 +55,27 @@ class TextEncoder:
             suffix: (R, S, D) token embeddings.
             lengths: (R,) number of tokens of each suffix, [EOS] included.
             group: (R,) index of each row's prefix.
+            tuning: of the tower; its prompts are the last tokens of the prefixes.
         """
-        memory = self.encode_prefix(prefix)
+        memory = self.encode_prefix(prefix, tuning)
         if len(suffix) <= self.chunk:
-            return self.encode_suffix(memory, suffix, lengths, group)
+            return self.encode_suffix(memory, suffix, lengths, group, tuning)
         features = []
         for args in zip(suffix.split(self.chunk), lengths.split(self.chunk), group.split(self.chunk)):
             if torch.is_grad_enabled():
-                features.append(checkpoint(self.encode_suffix, memory, *args, use_reentrant=False))
+                features.append(checkpoint(self.encode_suffix, memory, *args, tuning, use_reentrant=False))
             else:
-                features.append(self.encode_suffix(memory, *args))
+                features.append(self.encode_suffix(memory, *args, tuning))
         return torch.cat(features)
 
-    def encode_prefix(self, prefix: Tensor) -> Memory:
+    def encode_prefix(self, prefix: Tensor, tuning: Tuning = UNTUNED) -> Memory:
         """Keys and values of every layer, for prefixes (G, P, D)."""
         x = prefix + self.position[: prefix.shape[1]]
         memory = []
         for i, block in enumerate(self.blocks):
-            x = self.enter_layer(i, x)
+            x = enter_layer(i, x, tuning)
             last = block is self.blocks[-1]
-            *q, k, v = self._heads(_project(block, block.ln_1(x), "kv" if last else "qkv"))
+            *q, k, v = self._heads(block.attn.project(block.ln_1(x), "kv" if last else "qkv", tuning.update(i)))
             memory.append((k, v))
             if not last:
                 out = _attention(*q, k, v, is_causal=True)
@@ -84,32 +83,28 @@ class TextEncoder:
                 x = x + block.ls_2(block.mlp(block.ln_2(x)))
         return memory
 
-    def enter_layer(self, layer: int, x: Tensor) -> Tensor:
-        """The prefixes' hidden states (G, P, D) before a layer."""
-        if not 0 < layer <= len(self.deep_prompts):
-            return x
-        deep = self.deep_prompts[layer - 1]  # what the layer before made of these tokens is dropped
-        return torch.cat([x[:, : -len(deep)], deep.expand(len(x), -1, -1)], dim=1)
-
-    def encode_suffix(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
+    def encode_suffix(
+        self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
+    ) -> Tensor:
         """Features (R, E) of suffixes (R, S, D) that follow their group's prefix."""
         size = len(suffix)
         if suffix.device.type == "cpu":  # autocast converts the weights anew for every slice: fewer of them
             size = 4 * CPU_SLICE if torch.is_autocast_enabled("cpu") else CPU_SLICE
         parts = zip(suffix.split(size), lengths.split(size), group.split(size))
-        return torch.cat([self._encode_slice(memory, *part) for part in parts])
+        return torch.cat([self._encode_slice(memory, *part, tuning) for part in parts])
 
-    def _encode_slice(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
+    def _encode_slice(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning) -> Tensor:
         n_prefix = memory[0][0].shape[2]
         at = Packing.of(lengths)
         x = suffix[at.row, at.column] + self.position[n_prefix + at.column]  # (N, D), N tokens in all
         n = at.padded.shape[1]
         # Suffix position s sees the whole prefix and the suffix up to s.
         visible = torch.ones(n, n_prefix + n, dtype=torch.bool, device=x.device).tril(n_prefix)
-        for block, (prefix_k, prefix_v) in zip(self.blocks, memory):
-            last = block is self.blocks[-1]
+        for i, (block, (prefix_k, prefix_v)) in enumerate(zip(self.blocks, memory)):
+            last, update = block is self.blocks[-1], tuning.update(i)
             h = block.ln_1(x)
-            projected = Rows.apply(_project(block, h, "kv" if last else "qkv"), at.padded.flatten(), at.unpad)
+            projected = block.attn.project(h, "kv" if last else "qkv", update)  # (N, n D)
+            projected = Rows.apply(projected, at.padded.flatten(), at.unpad)
             *q, k, v = self._heads(projected.unflatten(0, at.padded.shape))  # (R, H, S, D/H)
             k = torch.cat([Rows.apply(prefix_k, group, _sum), k], dim=2)
             v = torch.cat([Rows.apply(prefix_v, group, _sum), v], dim=2)
@@ -117,7 +112,8 @@ class TextEncoder:
                 out = _attention(*q, k, v, attn_mask=visible)
                 out = Rows.apply(out.transpose(1, 2).flatten(2).flatten(0, 1), at.flat, _put)  # (N, D)
             else:  # only the feature at [EOS] is read from here on
-                (q,) = self._heads(_project(block, h.index_select(0, at.end), "q").unsqueeze(1))  # (R, H, 1, D/H)
+                q = block.attn.project(h.index_select(0, at.end), "q", update)
+                (q,) = self._heads(q.unsqueeze(1))  # (R, H, 1, D/H)
                 mask = visible[lengths - 1].view(-1, 1, 1, n_prefix + n)
                 out = _attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
                 x = x.index_select(0, at.end)
@@ -134,19 +130,19 @@ class TextEncoder:
 class PlainTextEncoder(TextEncoder):
     """Encodes prompts by the plain way, for towers where what stands behind a token changes its hidden states."""
 
-    def encode_prefix(self, prefix: Tensor) -> Tensor:
+    def encode_prefix(self, prefix: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
         return prefix
 
-    def encode_suffix(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
+    def encode_suffix(
+        self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
+    ) -> Tensor:
         count = prefix.shape[1]
 
-        def enter_layer(layer: int, x: Tensor) -> Tensor:
-            if not 0 < layer <= len(self.deep_prompts):
-                return x
-            return torch.cat([self.enter_layer(layer, x[:, :count]), x[:, count:]], dim=1)
+        def enter(layer: int, x: Tensor) -> Tensor:
+            return torch.cat([enter_layer(layer, x[:, :count], tuning), x[:, count:]], dim=1)
 
         x = torch.cat([prefix[group], suffix], dim=1)  # (R, L, D)
-        return self.tower.encode(x, count + lengths, enter_layer)
+        return self.tower.encode(x, count + lengths, enter if tuning.prompts else None, tuning)
 
 
 def text_encoder(tower: TextTower, chunk: int) -> TextEncoder:
@@ -155,6 +151,14 @@ def text_encoder(tower: TextTower, chunk: int) -> TextEncoder:
         return TextEncoder(tower, chunk)
     logger.info("The text tower has a full mask: prompts share no prefix and are padded to %d", tower.context_length)
     return PlainTextEncoder(tower, min(chunk, PLAIN_CHUNK))
+
+
+def enter_layer(layer: int, x: Tensor, tuning: Tuning) -> Tensor:
+    """The prefixes' hidden states (G, P, D) before a layer: what the one before made of the prompts is dropped."""
+    if not 0 < layer < len(tuning.prompts):
+        return x
+    prompt = tuning.prompts[layer]  # (M, D)
+    return torch.cat([x[:, : -len(prompt)], prompt.expand(len(x), -1, -1)], dim=1)
 
 
 class Packing(NamedTuple):
@@ -215,10 +219,3 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, **mask) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), **mask).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, **mask)
-
-
-def _project(block: Block, h: Tensor, what: str) -> Tensor:
-    """(..., n D) of h (..., D): the queries ("q"), the keys and values ("kv") or all three ("qkv") side by side."""
-    width = h.shape[-1]
-    part = {"q": slice(0, width), "kv": slice(width, None), "qkv": slice(None)}[what]
-    return F.linear(h, block.attn.in_proj_weight[part], block.attn.in_proj_bias[part])

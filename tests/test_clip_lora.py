@@ -1,0 +1,277 @@
+"""CLIP-LoRA: W + gamma B A, as its public code computes it (figures stored in tests/golden) and written as loops."""
+
+import copy
+import math
+
+import numpy as np
+import plain
+import pytest
+import torch
+import torch.nn.functional as F
+import toy
+from clip import clip
+from dassl.engine import build_trainer
+from test_golden import BATCHES, golden, group, relative
+from test_methods import CLASSNAMES, TASK, TEMPLATES
+from test_scripts import call  # noqa: F401
+from test_trainers import batch_of, build
+
+import train
+from trainers.backbones.layers import Attention
+from trainers.modules import text_encoder
+from trainers.modules.low_rank import LowRankUpdate
+
+EPOCHS = 5
+PAPER = ("OPTIM.NAME", "adamw", "OPTIM.LR", 2e-4, "OPTIM.WEIGHT_DECAY", 1e-2, "OPTIM.MAX_EPOCH", EPOCHS)
+
+
+def randomise(trainer, std=0.1):
+    with torch.no_grad():
+        for parameter in trainer.prompts.parameters():
+            parameter.normal_(std=std)
+
+
+# -- the public code's figures ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def case(toy_root, tmp_path):
+    """(golden arrays, trainer with the golden initial parameters, batches)."""
+    opts = (*PAPER, "TRAINER.CLIPLORA.DROPOUT", 0.0, "DATALOADER.TRAIN_X.BATCH_SIZE", 3)
+    trainer = build_trainer(toy.config(toy_root, tmp_path, "CLIPLoRA", *opts, dataset="ToySingle"))
+    assert len(trainer.train_loader_x) == BATCHES  # over which the schedule goes
+    arrays = golden("single-CLIPLoRA")
+    trainer.prompts.load_state_dict(group(arrays, "init/"))
+    data = {key: torch.from_numpy(value) for key, value in golden("batches").items()}
+    batches = [
+        {"img": data["images"][i], "label": data["label"][i] % 5, "domain": torch.zeros(8, dtype=torch.long)}
+        for i in range(BATCHES)
+    ]
+    return arrays, trainer, batches
+
+
+def test_logits_loss_and_gradients_are_those_of_the_public_code(case):
+    arrays, trainer, batches = case
+    image, label = batches[0]["img"], batches[0]["label"]
+    assert relative(trainer.model_inference(image), arrays["logits"]) < 1e-4  # merged
+    assert relative(trainer.class_logits(trainer.image_features(image)).detach(), arrays["logits"]) < 1e-4  # branches
+    loss, _ = trainer.training_loss(image, label)
+    assert relative(loss.detach(), arrays["loss"]) < 1e-4
+    loss.backward()
+    gradients = group(arrays, "grads/")
+    assert gradients.keys() == dict(trainer.prompts.named_parameters()).keys()
+    for name, parameter in trainer.prompts.named_parameters():
+        assert relative(parameter.grad, gradients[name]) < 1e-4, name
+
+
+def test_thirty_steps_have_the_losses_and_learning_rates_of_the_public_code(case):
+    arrays, trainer, batches = case
+    losses, rates = [], []
+    trainer.num_batches = BATCHES
+    for trainer.epoch in range(EPOCHS):
+        for trainer.batch_idx, batch in enumerate(batches):
+            rates.append(trainer.get_current_lr())
+            losses.append(trainer.forward_backward(batch)["loss"])
+    np.testing.assert_allclose(rates, arrays["lrs"], rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-4)
+    assert relative(trainer.model_inference(batches[0]["img"]), arrays["final_logits"]) < 1e-4
+    for name, value in group(arrays, "final/").items():
+        assert relative(trainer.prompts.state_dict()[name], value) < 1e-4, name
+
+
+def test_it_starts_as_zero_shot_clip(case, toy_root, tmp_path):
+    arrays, _, batches = case
+    trainer = build(toy_root, tmp_path / "new", "CLIPLoRA", dataset="ToySingle")
+    assert relative(trainer.model_inference(batches[0]["img"]), arrays["zero_shot"]) < 1e-4
+
+
+# -- oracles ---------------------------------------------------------------------------------------------------------
+
+
+def updated_reference(trainer):
+    """The clip package's model with W + gamma B A written into its weights, one row at a time."""
+    model = copy.deepcopy(plain.reference())
+    for name, transformer in (("text", model.transformer), ("image", model.visual.transformer)):
+        for update, block in zip(trainer.prompts[name], transformer.resblocks):
+            width = update.a.shape[2]
+            for i in range(3):
+                for row in range(width):
+                    added = sum(update.b[i, row, r] * update.a[i, r] for r in range(update.a.shape[1]))
+                    block.attn.in_proj_weight[i * width + row] += added.detach() / math.sqrt(2)
+    return model
+
+
+def test_features_and_losses_over_several_tasks_are_those_of_a_clip_with_updated_weights(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "CLIPLoRA", "DROPOUT", 0.0)
+    randomise(trainer)
+    batch = batch_of(trainer)
+    model = updated_reference(trainer)
+    tokens = clip.tokenize([template.format(name.replace("_", " ")) for template, name in zip(TEMPLATES, CLASSNAMES)])
+    texts, images = model.encode_text(tokens), model.encode_image(batch["img"])
+    torch.testing.assert_close(trainer.text_features().detach(), texts, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(trainer.image_features(batch["img"]).detach(), images, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(trainer.text_features(), texts, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(trainer.image_features(batch["img"]), images, rtol=1e-4, atol=1e-5)
+    logits = model.logit_scale.exp() * F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
+    expected = F.cross_entropy(
+        logits.masked_fill(TASK != TASK[batch["label"]].unsqueeze(1), -torch.inf), batch["label"]
+    )
+    assert trainer.training_loss(batch["img"], batch["label"])[0].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("part", ["q", "kv", "qkv"])
+def test_merged_and_branched_updates_agree_on_every_part(part):
+    attention = Attention(8, 2)
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter)
+    update = LowRankUpdate(8, 3, 0.5, 0.25).eval()
+    torch.nn.init.normal_(update.b)
+    x = torch.randn(4, 5, 8)
+    branched = update(attention, x, part)
+    with torch.no_grad():
+        merged = update(attention, x, part)
+    torch.testing.assert_close(branched, merged)
+    assert branched.requires_grad and not merged.requires_grad
+
+
+def test_dropout_is_drawn_in_training_alone_for_each_of_queries_keys_and_values():
+    attention = Attention(8, 2)
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter)
+    update = LowRankUpdate(8, 2, 1.0, 0.5)
+    torch.nn.init.normal_(update.b)
+    update.a.data[1:], update.b.data[1:] = update.a.data[0].clone(), update.b.data[0].clone()
+    x = torch.ones(1, 64, 8)
+    added = (update(attention, x, "qkv") - attention.project(x, "qkv")).unflatten(-1, (3, 8))
+    assert not torch.allclose(added[:, :, 0], added[:, :, 1])  # of its own for each matrix
+    assert not torch.allclose(added[0, 0], added[0, 1])  # and each token
+    expected = F.linear(F.linear(x, update.a[0]), update.b[0])
+    assert (added.mean(1) - expected[:, :1]).abs().mean() < 0.5 * expected.abs().mean()  # on average as without
+    for inference in (torch.no_grad(), torch.inference_mode()):
+        with inference:
+            assert torch.equal(update(attention, x, "qkv"), update(attention, x, "qkv"))
+
+
+def test_evaluation_and_training_write_nothing_into_the_towers_weights(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", opts=("OPTIM.MAX_EPOCH", 1))
+    before = {name: value.clone() for name, value in trainer.clip.state_dict().items()}
+    trainer.train()
+    trainer.test()
+    assert all(torch.equal(value, before[name]) for name, value in trainer.clip.state_dict().items())
+
+
+def test_in_half_precision_the_merged_weight_is_the_rounded_sum_and_not_a_sum_of_rounded_ones():
+    attention, update = Attention(8, 2), LowRankUpdate(8, 2, 1.0, 0.0)
+    for parameter in (attention.in_proj_weight, update.b):
+        torch.nn.init.normal_(parameter)
+    attention.in_proj_weight.data = attention.in_proj_weight.data.to(torch.bfloat16)
+    exact = attention.in_proj_weight.double() + (update.b.double() @ update.a.double()).flatten(0, 1)
+    assert torch.equal(update.merged(attention), exact.float().to(torch.bfloat16))
+
+
+# -- what is tuned, and how long -------------------------------------------------------------------------------------
+
+
+def test_the_parameters_are_two_factors_for_each_matrix_of_each_layer(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "CLIPLoRA")
+    assert trainer.n_params == (3 + 2) * 3 * 2 * 2 * 64  # layers of both towers, q k v, A and B, rank, width
+    assert not any(block.b.any() for blocks in trainer.prompts.values() for block in blocks)
+    assert (trainer.variant, trainer.tunes_images) == ("", True)
+    text = build(toy_root, tmp_path, "CLIPLoRA", "TOWERS", "text")
+    assert (text.variant, text.n_params, text.tunes_images) == ("text-tower", 3 * 3 * 2 * 2 * 64, False)
+
+
+def test_with_images_alone_tuned_no_text_is_encoded_in_training(toy_root, tmp_path, monkeypatch):
+    trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", "TOWERS", "image", opts=("OPTIM.MAX_EPOCH", 1))
+    monkeypatch.setattr(trainer, "text_encoder", None)
+    trainer.train()
+
+
+def test_a_resnet_is_refused_with_what_is_possible_and_its_text_tower_can_be_tuned(toy_root, tmp_path):
+    opts = ("MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz", "OPTIM.MAX_EPOCH", 1)
+    with pytest.raises(ValueError, match="takes none: it is a ResNet; use a ViT of .* or TRAINER.CLIPLORA.TOWERS text"):
+        build(toy_root, tmp_path / "run", "CLIPLoRA", opts=opts)
+    views = ("FEATURES.TRAIN_VIEWS", 1)  # which the text tower alone does not change
+    trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", "TOWERS", "text", opts=(*opts, *views))
+    trainer.train()
+    assert len(list((tmp_path / "features").glob("*.safetensors"))) == 2
+
+
+def test_steps_per_shot_take_the_place_of_the_epochs_and_the_rate_falls_with_each_step_to_the_last(toy_root, tmp_path):
+    opts = (*PAPER, "DATASET.NUM_SHOTS", 4)
+    trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", "STEPS_PER_SHOT", 3, opts=opts)
+    batches = len(trainer.train_loader_x)
+    assert trainer.max_epoch == math.ceil(12 / batches) and 12 % batches  # the last epoch ends early
+    rates, forward_backward = [], trainer.forward_backward
+    trainer.forward_backward = lambda batch: rates.append(trainer.get_current_lr()) or forward_backward(batch)
+    trainer.train()
+    steps = 12
+    expected = [1e-6 + (2e-4 - 1e-6) * (1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps)]
+    assert rates == pytest.approx(expected) and trainer.get_current_lr() == pytest.approx(1e-6)
+    with pytest.raises(ValueError, match="STEPS_PER_SHOT: 3, but DATASET.NUM_SHOTS is -1"):
+        build(toy_root, tmp_path / "all", "CLIPLoRA", "STEPS_PER_SHOT", 3)
+
+
+def test_a_resumed_run_ends_as_one_that_was_not_cut_off(toy_root, tmp_path, monkeypatch):
+    opts = ("OPTIM.MAX_EPOCH", 3, "TRAIN.CHECKPOINT_FREQ", 1)
+    whole = build(toy_root, tmp_path / "whole", "CLIPLoRA", opts=opts)
+    whole.train()
+    cut = build(toy_root, tmp_path / "cut", "CLIPLoRA", opts=opts)
+    run_epoch = cut.run_epoch
+    monkeypatch.setattr(cut, "run_epoch", lambda: run_epoch() if cut.epoch < 2 else (_ for _ in ()).throw(KeyError()))
+    with pytest.raises(KeyError):
+        cut.train()
+    again = build(toy_root, tmp_path / "cut", "CLIPLoRA", opts=opts)
+    again.train()
+    assert again.start_epoch == 2
+    for name, value in whole.prompts.state_dict().items():
+        assert torch.equal(again.prompts.state_dict()[name], value), name
+
+
+def test_updates_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):
+    opts = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
+    build(toy_root, tmp_path / "base", "CLIPLoRA", opts=opts).train()
+    new = build(toy_root, tmp_path / "new", "CLIPLoRA", opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
+    new.load_model(str(tmp_path / "base"))
+    new.test()
+    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
+
+
+@pytest.mark.parametrize(
+    "name, towers", [("vit_b16", "both"), ("vit_b32", "both"), ("rn50", "text"), ("rn101", "text")]
+)
+def test_the_configs_are_understood(name, towers):
+    path = train.PROJECT_ROOT / "configs" / "trainers" / "CLIPLoRA" / f"{name}.yaml"
+    arguments = ["--trainer", "CLIPLoRA", "--config-file", str(path), "DATASET.NUM_SHOTS", "4"]
+    cfg = train.setup_cfg(train.parse_args(arguments))
+    assert (cfg.OPTIM.NAME, cfg.OPTIM.LR, cfg.OPTIM.WEIGHT_DECAY) == ("adamw", 2e-4, 1e-2)
+    assert cfg.DATALOADER.TRAIN_X.BATCH_SIZE == 32
+    options = cfg.TRAINER.CLIPLORA
+    assert (options.TOWERS, options.RANK, options.DROPOUT, options.STEPS_PER_SHOT) == (towers, 2, 0.25, 500)
+
+
+def test_its_script_takes_a_vit_where_none_is_named(call):  # noqa: F811
+    _, calls, _ = call("scripts/clip_lora/main.sh", "general10", "16", SEEDS="1")
+    assert (
+        "configs/trainers/CLIPLoRA/vit_b16.yaml" in calls[0] and "/CLIPLoRA/vit_b16_16shots/default/seed1" in calls[0]
+    )
+    _, calls, _ = call("scripts/clip_lora/main.sh", "demo", "4", SEEDS="1")
+    assert "configs/trainers/CLIPLoRA/tiny_vit.yaml" in calls[0]
+    _, calls, _ = call("scripts/clip_lora/main.sh", "demo", "4", "tiny", SEEDS="1")
+    assert "configs/trainers/CLIPLoRA/tiny.yaml" in calls[0]
+
+
+def test_chunks_are_computed_again_with_the_same_dropout(toy_root, tmp_path, monkeypatch):
+    opts = ("TRAINER.TEXT_CHUNK", 3)
+    trainer = build(toy_root, tmp_path, "CLIPLoRA", "DROPOUT", 0.5, opts=opts)
+    randomise(trainer)
+    gradients = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        loss = trainer.text_features().square().sum()
+        gradients.append(torch.autograd.grad(loss, list(trainer.prompts["text"].parameters())))
+        # The second time nothing is computed again in the backward pass.
+        monkeypatch.setattr(text_encoder, "checkpoint", lambda function, *args, use_reentrant: function(*args))
+    for value, expected in zip(*gradients):
+        torch.testing.assert_close(value, expected)

@@ -1,0 +1,246 @@
+"""PromptSRC: as its public code computes it (figures stored in tests/golden) and written as loops."""
+
+import logging
+import math
+
+import numpy as np
+import plain
+import pytest
+import torch
+import torch.nn.functional as F
+import toy
+from clip import clip
+from dassl.engine import build_trainer
+from test_golden import BATCHES, golden, group, relative
+from test_maple import image_feature, text_feature
+from test_methods import CLASSNAMES, TASK
+from test_scripts import call  # noqa: F401
+from test_trainers import batch_of, build
+
+import train
+from trainers.modules.averaging import RunningAverage, gaussian_weights
+from trainers.modules.losses import agreement_divergence
+from trainers.modules.templates import IMAGENET
+
+EPOCHS = 5
+
+
+# -- the public code's figures ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def case(toy_root, tmp_path):
+    """(golden arrays, trainer with the golden initial parameters, batches)."""
+    opts = ("OPTIM.LR", 0.0025, "OPTIM.MAX_EPOCH", EPOCHS, "TRAINER.PROMPTSRC.GPA_MEAN", 3.0)
+    trainer = build_trainer(toy.config(toy_root, tmp_path, "PromptSRC", *opts, dataset="ToySingle"))
+    arrays = golden("single-PromptSRC")
+    trainer.prompts.load_state_dict({**trainer.prompts.state_dict(), **group(arrays, "init/")})
+    data = {key: torch.from_numpy(value) for key, value in golden("batches").items()}
+    batches = [
+        {"img": data["images"][i], "label": data["label"][i] % 5, "domain": torch.zeros(8, dtype=torch.long)}
+        for i in range(BATCHES)
+    ]
+    return arrays, trainer, batches
+
+
+def test_logits_losses_and_gradients_are_those_of_the_public_code(case):
+    arrays, trainer, batches = case
+    image, label = batches[0]["img"], batches[0]["label"]
+    assert relative(trainer.model_inference(image), arrays["logits"]) < 1e-4
+    assert relative(trainer.teacher, arrays["teacher"]) < 1e-4
+    with torch.no_grad():
+        frozen = trainer.logits(trainer.clip.encode_image(image), trainer.teacher)
+    assert relative(frozen, arrays["frozen_logits"]) < 1e-4
+    loss, logs = trainer.training_loss(image, label)
+    assert relative(loss.detach(), arrays["loss"]) < 1e-4
+    cross_entropy = loss.item() - logs["text"] - logs["image"] - logs["divergence"]
+    assert cross_entropy == pytest.approx(float(arrays["cross_entropy"]), rel=1e-4)
+    loss.backward()
+    gradients = group(arrays, "grads/")
+    assert gradients.keys() == dict(trainer.prompts.named_parameters()).keys()
+    for name, parameter in trainer.prompts.named_parameters():
+        assert relative(parameter.grad, gradients[name]) < 1e-4, name
+
+
+def test_thirty_steps_and_the_average_over_the_epochs_are_those_of_the_public_code(case):
+    arrays, trainer, batches = case
+    losses, rates = [], []
+    trainer.num_batches = BATCHES
+    for trainer.epoch in range(EPOCHS):
+        for trainer.batch_idx, batch in enumerate(batches):
+            rates.append(trainer.get_current_lr())
+            losses.append(trainer.forward_backward(batch)["loss"])
+        trainer.average_prompts()
+    np.testing.assert_allclose(gaussian_weights(EPOCHS, 3, 1), arrays["gauss"], rtol=1e-6)
+    np.testing.assert_allclose(rates, arrays["lrs"], rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-4)
+    assert relative(trainer.model_inference(batches[0]["img"]), arrays["final_logits"]) < 1e-4
+    for name, value in group(arrays, "final/").items():
+        assert relative(trainer.prompts.state_dict()[name], value) < 1e-4, name
+
+
+# -- oracles ---------------------------------------------------------------------------------------------------------
+
+
+def naive(trainer, image, words="a photo of a"):
+    """Text features (C, E) and image features (B, E), one prompt and one image at a time."""
+    model, prompts = plain.reference(), trainer.prompts
+    texts = torch.stack([text_feature(model, name, [prompts.ctx, *prompts.text], words) for name in CLASSNAMES])
+    return texts, torch.stack([image_feature(model, x, list(prompts.image)) for x in image])
+
+
+def test_loss_and_gradients_over_several_tasks_are_those_of_the_paper_written_as_loops(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "PromptSRC", "TEXT_LOSS_WEIGHT", 5.0, "IMAGE_LOSS_WEIGHT", 3.0)
+    batch, model = batch_of(trainer), plain.reference()
+    image, label = batch["img"], batch["label"]
+    texts, images = naive(trainer, image)
+    torch.testing.assert_close(trainer.text_features(), texts, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(trainer.image_features(image), images, rtol=1e-4, atol=1e-5)
+
+    frozen_texts = torch.stack(
+        [model.encode_text(clip.tokenize([x.format(name) for x in IMAGENET])).mean(0) for name in CLASSNAMES]
+    )
+    frozen_images = model.encode_image(image)
+    texts, images, frozen_texts, frozen_images = (
+        F.normalize(x, dim=1) for x in (texts, images, frozen_texts, frozen_images)
+    )
+    scale = model.logit_scale.exp()
+    cross_entropy, divergence = [], []
+    for b, y in enumerate(label.tolist()):
+        own = (TASK == TASK[y]).nonzero().squeeze(1)
+        q = (scale * texts[own] @ images[b]).softmax(0)
+        p = (scale * frozen_texts[own] @ frozen_images[b]).softmax(0)
+        cross_entropy.append(-q[own.tolist().index(y)].log())
+        divergence.append(sum(p[c] * (p[c] / q[c]).log() for c in range(len(own))) / len(own))
+    present = torch.isin(TASK, TASK[label])
+    distances = [(a - b).abs().mean() for a, b in ((texts[present], frozen_texts[present]), (images, frozen_images))]
+    expected = sum(cross_entropy) / len(label) + sum(divergence) / len(label) + 5 * distances[0] + 3 * distances[1]
+
+    loss, logs = trainer.training_loss(image, label)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert logs["image"] == pytest.approx(3 * distances[1].item(), rel=1e-4)
+    parameters = dict(trainer.prompts.named_parameters())
+    found = torch.autograd.grad(loss, list(parameters.values()))
+    for name, value, other in zip(parameters, found, torch.autograd.grad(expected, list(parameters.values()))):
+        assert relative(value, other) < 1e-3, name
+
+
+def test_the_divergence_is_a_mean_over_the_classes_that_count():
+    torch.manual_seed(0)
+    logits, teacher = torch.randn(2, 4, requires_grad=True), torch.randn(2, 4)
+    mask = torch.tensor([[False, False, True, True], [True, False, False, False]])
+    divergence = agreement_divergence(logits.masked_fill(mask, -math.inf), teacher.masked_fill(mask, -math.inf))
+    expected = 0.0
+    for b, columns in enumerate(([0, 1], [1, 2, 3])):
+        q, p = logits[b, columns].softmax(0).tolist(), teacher[b, columns].softmax(0).tolist()
+        expected += sum(x * math.log(x / y) for x, y in zip(p, q)) / len(columns) / 2
+    assert divergence.item() == pytest.approx(expected, rel=1e-5)
+    divergence.backward()
+    assert logits.grad.isfinite().all() and not logits.grad[mask].any() and logits.grad[~mask].all()
+    assert agreement_divergence(teacher, teacher).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_templates_are_sixty_different_ones_with_one_place_for_the_name():
+    assert len(set(IMAGENET)) == len(IMAGENET) == 60 and all(template.count("{}") == 1 for template in IMAGENET)
+
+
+# -- the average of the prompts --------------------------------------------------------------------------------------
+
+
+def test_the_weights_of_the_epochs_are_a_gaussian_that_sums_to_one():
+    density = [math.exp(-((epoch - 15) ** 2) / 2) for epoch in range(1, 21)]
+    expected = [value / sum(density) for value in density]
+    assert gaussian_weights(20, 15, 1).tolist() == pytest.approx(expected)
+    assert gaussian_weights(1, 300, 1).tolist() == [1.0]  # far from the mean: no division of zero by zero
+
+
+def test_a_running_average_is_the_weighted_sum_of_a_modules_parameters():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
+    average = RunningAverage(module)
+    assert not list(average.parameters()) and len(average.state_dict()) == 4
+    seen = []
+    for weight in (0.2, 0.5, 0.3):
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter)
+        seen.append([weight * parameter.detach().clone() for parameter in module.parameters()])
+        average.add(module, weight)
+    average.copy_to(module)
+    for parameter, *values in zip(module.parameters(), *seen):
+        torch.testing.assert_close(parameter.detach(), sum(values))
+
+
+def test_a_run_ends_with_the_average_of_its_epochs_and_a_resumed_one_with_the_same(toy_root, tmp_path, monkeypatch):
+    options = ("GPA_MEAN", 2.0, "GPA_STD", 1.5)
+    opts = ("OPTIM.MAX_EPOCH", 3, "TRAIN.CHECKPOINT_FREQ", 1)
+    whole = build(toy_root, tmp_path / "whole", "PromptSRC", *options, opts=opts)
+    seen, run_epoch = [], whole.run_epoch
+    monkeypatch.setattr(whole, "run_epoch", lambda: run_epoch() or seen.append(whole.prompts.ctx.detach().clone()))
+    whole.train()
+    weights = gaussian_weights(3, 2.0, 1.5).tolist()
+    torch.testing.assert_close(whole.prompts.ctx.detach(), sum(w * ctx for w, ctx in zip(weights, seen)))
+    assert not torch.allclose(whole.prompts.ctx.detach(), seen[-1])
+
+    cut = build(toy_root, tmp_path / "cut", "PromptSRC", *options, opts=opts)
+    run_cut = cut.run_epoch
+    monkeypatch.setattr(cut, "run_epoch", lambda: run_cut() if cut.epoch < 2 else (_ for _ in ()).throw(KeyError()))
+    with pytest.raises(KeyError):
+        cut.train()
+    again = build(toy_root, tmp_path / "cut", "PromptSRC", *options, opts=opts)
+    again.train()
+    assert again.start_epoch == 2
+    for name, value in whole.prompts.state_dict().items():
+        assert torch.equal(again.prompts.state_dict()[name], value), name
+
+
+# -- towers ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_parameters_are_prompts_of_both_towers(toy_root, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        trainer = build(toy_root, tmp_path, "PromptSRC", "N_CTX_VISION", 2)
+    assert trainer.n_params == 3 * 4 * 64 + 2 * 2 * 64  # three layers of the text tower, two of the image tower
+    words = trainer.clip.text.token_embedding(clip.tokenize("a photo of a")[0, 1:5])
+    assert torch.equal(trainer.prompts.ctx.detach(), words)
+    assert "PROMPT_DEPTH_TEXT is 9, but this CLIP has towers of 3 layers" in caplog.text
+    assert "PROMPT_DEPTH_VISION is 9, but this CLIP has towers of 2 layers" in caplog.text
+
+
+def test_a_resnet_is_refused_with_what_is_possible_and_takes_text_prompts(toy_root, tmp_path):
+    opts = ("MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz", "OPTIM.MAX_EPOCH", 1, "FEATURES.TRAIN_VIEWS", 1)
+    with pytest.raises(ValueError, match="takes none: it is a ResNet; use a ViT of .* or .*PROMPT_DEPTH_VISION 0"):
+        build(toy_root, tmp_path / "run", "PromptSRC", opts=opts)
+    trainer = build(toy_root, tmp_path / "run", "PromptSRC", "PROMPT_DEPTH_VISION", 0, opts=opts)
+    assert not trainer.tunes_images
+    trainer.train()
+    assert len(list((tmp_path / "features").glob("*.safetensors"))) == 2
+
+
+def test_prompts_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):
+    opts = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
+    build(toy_root, tmp_path / "base", "PromptSRC", opts=opts).train()
+    new = build(toy_root, tmp_path / "new", "PromptSRC", opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
+    new.load_model(str(tmp_path / "base"))
+    new.test()
+    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
+
+
+@pytest.mark.parametrize(
+    "name, epochs, mean, std",
+    [("vit_b16", 20, 15, 1), ("vit_b32", 20, 15, 1), ("vit_b16_ep50", 50, 30, 30)],
+)
+def test_the_configs_are_understood(name, epochs, mean, std):
+    path = train.PROJECT_ROOT / "configs" / "trainers" / "PromptSRC" / f"{name}.yaml"
+    cfg = train.setup_cfg(train.parse_args(["--trainer", "PromptSRC", "--config-file", str(path)]))
+    assert (cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH, cfg.DATALOADER.TRAIN_X.BATCH_SIZE) == (0.0025, epochs, 4)
+    options = cfg.TRAINER.PROMPTSRC
+    assert (options.PROMPT_DEPTH_TEXT, options.PROMPT_DEPTH_VISION, options.N_CTX_TEXT) == (9, 9, 4)
+    assert (options.TEXT_LOSS_WEIGHT, options.IMAGE_LOSS_WEIGHT) == (25, 10)
+    assert (options.GPA_MEAN, options.GPA_STD) == (mean, std)
+
+
+def test_its_script_takes_a_vit(call):  # noqa: F811
+    _, calls, _ = call("scripts/promptsrc/main.sh", "general10", "16", SEEDS="1")
+    assert "configs/trainers/PromptSRC/vit_b16.yaml" in calls[0]
+    assert "/PromptSRC/vit_b16_16shots/default/seed1" in calls[0]
+    _, calls, _ = call("scripts/promptsrc/main.sh", "demo", "4", SEEDS="1")
+    assert "configs/trainers/PromptSRC/tiny_vit.yaml" in calls[0]

@@ -1,0 +1,121 @@
+"""CLIP-LoRA: low-rank updates of the attention weights of both towers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from datasets.multitask import Task
+
+from .backbones import CLIP, Tuning
+from .base import PromptTrainer
+from .modules.budget import steps_of
+from .modules.low_rank import low_rank_updates
+from .modules.prompts import check_choice
+from .modules.templates import check_template, class_sentences, encode_sentences
+from .modules.tuning import check_tunable
+
+TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
+
+
+@TRAINER_REGISTRY.register()
+class CLIPLoRA(PromptTrainer):
+    """CLIP-LoRA: Zanella, Ben Ayed. Low-Rank Few-Shot Adaptation of Vision-Language Models. CVPR Workshops 2024,
+    arXiv 2405.18541.
+
+    The weights W of queries, keys and values in all layers of both towers become W + gamma B A, of rank r; A and B are
+    trained by cross-entropy against the class names in their task's template. Over several tasks the updates are shared
+    by all of them. gamma is alpha / sqrt(r), as in the authors' code.
+
+    An image tower without such layers, a ResNet or one that open_clip builds, is refused, as nothing says what the
+    method would be there; `TOWERS` "text" updates the text tower alone, and image features then come from the cache.
+
+    Dropout is drawn for each token, layer and matrix, as in the authors' code; but what prompts share is encoded once,
+    so that [SOS], and it alone, has one mask for all classes of a step, where each class draws its own there.
+    Without dropout the two compute the same. The learning rate falls with every step, as a cosine down to `LAST_LR`;
+    OPTIM.LR_SCHEDULER and the warm-up do not count.
+    """
+
+    schedule_unit = "batch"
+
+    defaults = {
+        "TOWERS": "both",  # whose layers are updated: both, image or text
+        "RANK": 2,  # r
+        "ALPHA": 1.0,  # gamma = ALPHA / sqrt(RANK)
+        "DROPOUT": 0.25,  # of the entries of the updates' inputs
+        "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
+        "STEPS_PER_SHOT": 0,  # steps of a run per shot (the paper has 500), where OPTIM.MAX_STEPS is 0; 0:
+        # OPTIM.MAX_EPOCH counts
+        "LAST_LR": 1e-6,  # where the cosine ends
+        "PREC": "amp",  # fp32, amp, fp16 or bf16
+    }
+
+    def check_cfg(self, cfg: Any) -> None:
+        super().check_cfg(cfg)
+        options = cfg.TRAINER.CLIPLORA
+        check_choice("TRAINER.CLIPLORA.TOWERS", options.TOWERS, tuple(TOWERS))
+        check_template("TRAINER.CLIPLORA.TEMPLATE", options.TEMPLATE)
+        if options.RANK < 1:
+            raise ValueError(f"TRAINER.CLIPLORA.RANK: {options.RANK} is not at least 1")
+        if not 0 <= options.DROPOUT < 1:
+            raise ValueError(f"TRAINER.CLIPLORA.DROPOUT: {options.DROPOUT} is not in [0, 1)")
+        if options.STEPS_PER_SHOT and not cfg.OPTIM.MAX_STEPS and cfg.DATASET.NUM_SHOTS < 1:
+            raise ValueError(
+                f"TRAINER.CLIPLORA.STEPS_PER_SHOT: {options.STEPS_PER_SHOT}, but DATASET.NUM_SHOTS is "
+                f"{cfg.DATASET.NUM_SHOTS}; with all images it must be 0, and OPTIM.MAX_EPOCH counts"
+            )
+
+    @property
+    def variant(self) -> str:
+        return "" if self.options.TOWERS == "both" else f"{self.options.TOWERS}-tower"
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.ModuleDict:
+        options = self.options
+        towers = {"image": model.visual, "text": model.text}
+        if "image" in TOWERS[options.TOWERS]:
+            what, instead = "CLIP-LoRA updates the layers of a ViT", "TRAINER.CLIPLORA.TOWERS text"
+            check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+        self.sentences = class_sentences(tasks, (options.TEMPLATE,), model)
+        self.fixed_text = None
+        if "text" not in TOWERS[options.TOWERS]:
+            with torch.no_grad(), self.autocast():
+                self.fixed_text = encode_sentences(self.sentences, self.text_encoder).float()  # (C, E)
+        scale = options.ALPHA / math.sqrt(options.RANK)  # gamma
+        return nn.ModuleDict(
+            {
+                name: low_rank_updates(len(tower.blocks), tower.width, options.RANK, scale, options.DROPOUT)
+                for name, tower in towers.items()
+                if name in TOWERS[options.TOWERS]
+            }
+        )
+
+    def image_tuning(self) -> Tuning:
+        return Tuning(updates=self.prompts["image"] if "image" in self.prompts else ())
+
+    def text_tuning(self) -> Tuning:
+        return Tuning(updates=self.prompts["text"] if "text" in self.prompts else ())
+
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        if self.fixed_text is not None:
+            return self.fixed_text if rows is None else self.fixed_text[rows]
+        return encode_sentences(self.sentences, self.text_encoder, rows, self.text_tuning())
+
+    def build_data_loader(self) -> None:
+        """The steps of the run come first: the loader turns them into epochs."""
+        if self.options.STEPS_PER_SHOT and not self.cfg.OPTIM.MAX_STEPS:
+            self.cfg = self.cfg.clone()
+            self.cfg.defrost()
+            self.cfg.OPTIM.MAX_STEPS = self.options.STEPS_PER_SHOT * self.cfg.DATASET.NUM_SHOTS
+            self.cfg.freeze()
+        super().build_data_loader()
+
+    def build_schedule(self, optim: torch.optim.Optimizer) -> LRScheduler:
+        """A cosine over the steps of the run."""
+        steps = steps_of(self.cfg, self.max_epoch, len(self.train_loader_x))
+        return CosineAnnealingLR(optim, steps, self.options.LAST_LR)

@@ -1,0 +1,53 @@
+"""Low-rank updates of the queries, keys and values of a tower's layers (Hu et al., LoRA, arXiv 2106.09685)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainers.backbones.layers import Attention
+
+
+class LowRankUpdate(nn.Module):
+    """W + gamma B A in the place of W, for each of the queries, keys and values of one attention.
+
+    In training the update is a branch of its own, gamma B A drop(x), and drop is drawn for each token and each of the
+    three. Without gradients, as in evaluation, it is merged: x meets one matrix, which is made anew each time. The
+    tower's W is never written to, so nothing has to be undone and nothing drifts.
+
+    Attributes:
+        a: (3, r, W), drawn as the weights of a linear layer.
+        b: (3, W, r), zero, so that training starts from the untouched tower.
+    """
+
+    def __init__(self, width: int, rank: int, scale: float, dropout: float) -> None:
+        super().__init__()
+        self.scale, self.dropout = scale, dropout
+        self.a = nn.Parameter(torch.empty(3, rank, width).uniform_(-1 / math.sqrt(width), 1 / math.sqrt(width)))
+        self.b = nn.Parameter(torch.zeros(3, width, rank))
+
+    def forward(self, attention: Attention, x: Tensor, part: str) -> Tensor:
+        """(..., n W) of x (..., W), in the place of `Attention.project`."""
+        if not torch.is_grad_enabled():
+            rows = attention.rows(part)
+            return F.linear(x, self.merged(attention)[rows], attention.in_proj_bias[rows])
+        update = [self.branch(i, x) for i in attention.PARTS[part]]
+        return attention.project(x, part) + self.scale * torch.cat(update, dim=-1)
+
+    def branch(self, i: int, x: Tensor) -> Tensor:
+        """(..., W) = B A drop(x) for queries (0), keys (1) or values (2)."""
+        return F.linear(F.linear(F.dropout(x, self.dropout, self.training), self.a[i]), self.b[i])
+
+    def merged(self, attention: Attention) -> Tensor:
+        """(3 W, W): W + gamma B A, summed in fp32 and stored as W is."""
+        weight = attention.in_proj_weight
+        with torch.autocast(weight.device.type, enabled=False):
+            return (weight.float() + self.scale * (self.b @ self.a).flatten(0, 1)).to(weight.dtype)
+
+
+def low_rank_updates(layers: int, width: int, rank: int, scale: float, dropout: float) -> nn.ModuleList:
+    """One for each of the layers of a tower: the `updates` of a `Tuning`."""
+    return nn.ModuleList(LowRankUpdate(width, rank, scale, dropout) for _ in range(layers))

@@ -1,0 +1,52 @@
+"""What the methods share that tune the layers of CLIP's towers."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import nn
+
+from trainers.backbones import CLIP
+from trainers.backbones.tokenizers import Tokenizer
+
+from .prompts import clean
+
+logger = logging.getLogger(__name__)
+
+
+def check_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
+    """Raise ValueError for a CLIP whose image tower takes no tuning: why it does not, and what is possible instead.
+
+    Args:
+        name: the value of MODEL.BACKBONE.NAME.
+        what: what the method has of the tower.
+    """
+    if model.visual.not_tunable:
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME: {what}, and the image tower of {name} takes none: {model.visual.not_tunable}; use a "
+            f"ViT of OpenAI's or of transformers', or {instead}"
+        )
+
+
+def limited_depth(key: str, depth: int, layers: int) -> int:
+    """`depth`, the value of a config's `key`, or the number of layers where they are fewer (logged)."""
+    if depth > layers:
+        logger.warning("%s is %d, but this CLIP has towers of %d layers", key, depth, layers)
+    return min(depth, layers)
+
+
+def random_prompts(layers: int, count: int, width: int) -> nn.ParameterList:
+    """A prompt of `count` tokens (M, W) ~ N(0, 0.02^2) for each of some layers."""
+    return nn.ParameterList(0.02 * torch.randn(count, width) for _ in range(layers))
+
+
+def split_words(words: str, count: int, tokenizer: Tokenizer, key: str) -> tuple[str, str]:
+    """The first `count` tokens of `words`, and the rest. Raises ValueError, naming `key`, where there are fewer."""
+    tokens = tokenizer.encode(clean(words))
+    if words and len(tokens) < count:
+        raise ValueError(
+            f"{key}: {count} is more than the {len(tokens)} tokens of CTX_INIT {words!r}; write more words, or none "
+            "for a random start"
+        )
+    return tokenizer.decode(tokens[:count]).strip(), tokenizer.decode(tokens[count:]).strip()
