@@ -14,7 +14,7 @@ from datasets.multitask import Task
 from .backbones import CLIP
 from .base import PromptTrainer
 from .modules import distributed
-from .modules.blend import TRUSTS, Trust, blend, task_losses
+from .modules.blend import TRUSTS, Trust, blend, check_validation, task_losses
 from .modules.checkpoints import register_owners
 from .modules.losses import knowledge_distance, sample_classes
 from .modules.prompts import Context, PromptTemplate, check_choice
@@ -120,6 +120,8 @@ class SoftCPT(PromptTrainer):
     task's class prompts [SOS][ctx_t][class name][.][EOS]. The meta network W and the task context u are shared by all
     tasks and trained on their joint training set, with the cross-entropy within each sample's task (Eq. 8). With a
     class branch the context depends on the class's own prompt [SOS][v][class name][.][EOS], too.
+
+    Not in the paper: BLEND and KNOWLEDGE_WEIGHT lean on the hand-made class features, docs/softcpt_options.md.
     """
 
     defaults = {
@@ -135,7 +137,7 @@ class SoftCPT(PromptTrainer):
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
         "CLASS_SAMPLE_RATE": 1.0,  # share of the other classes that a step encodes; 0.1 saves memory on General-10
         "SCHEDULE": "standard",  # or "released": the optimiser and scheduler steps of the public release
-        # Not in the paper: docs/softcpt_options.md.
+        # Not in the paper:
         "KNOWLEDGE_WEIGHT": 0.0,  # w: w / (images per class) times the distance to the hand-made class features
         "BLEND": False,  # test with generated and hand-made features mixed, as each task's validation shots choose
         "PREC": "amp",  # fp32, amp, fp16 or bf16
@@ -174,10 +176,9 @@ class SoftCPT(PromptTrainer):
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
         prompts = SoftContextSharing(options, model, self.text_encoder, tasks)
         if options.KNOWLEDGE_WEIGHT or options.BLEND:
+            sentences = class_sentences(tasks, ("",), model)
             with torch.no_grad(), self.autocast():
-                self.handmade = encode_sentences(
-                    class_sentences(tasks, ("",), model), self.text_encoder
-                ).float()  # (C, E)
+                self.handmade = encode_sentences(sentences, self.text_encoder).float()  # (C, E)
         if options.BLEND:
             self.task_names = [task.name for task in tasks]
             prompts.trust = Trust()
@@ -216,13 +217,7 @@ class SoftCPT(PromptTrainer):
     @torch.no_grad()
     def choose_trust(self) -> None:
         """Let each task's trust be the one with the lowest cross-entropy on its validation shots; 1 without them."""
-        test = {item.impath for item in self.dm.dataset.test}
-        shared = [item.impath for item in self.dm.dataset.val or [] if item.impath in test]
-        if shared:
-            raise ValueError(
-                f"TRAINER.SOFTCPT.BLEND: True chooses on validation shots, but {len(shared)} of them are test images "
-                f"(say {shared[0]}); it must be False"
-            )
+        check_validation(self.dm.dataset)
         losses = torch.zeros(len(TRUSTS), len(self.tasks), device=self.device)
         with self.autocast():
             features = self.generated_features(self.all_classes())
