@@ -28,6 +28,7 @@ def losses(out: Path) -> list[float]:
     "method, options",
     [
         ("SoftCPT", ["TRAINER.SOFTCPT.VARIANT", "CATS", "TRAINER.SOFTCPT.CLASS_SAMPLE_RATE", "0.5"]),
+        ("SoftCPT", ["TRAINER.SOFTCPT.BLEND", "True", "TRAINER.SOFTCPT.KNOWLEDGE_WEIGHT", "1.0"]),
         ("CoOp", ["TRAINER.COOP.CSC", "True", "FEATURES.TRAIN_VIEWS", "0"]),
         ("KgCoOp", ["OPTIM.MAX_STEPS", "7"]),  # the last epoch is cut short
         ("ProGrad", []),

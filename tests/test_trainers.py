@@ -23,6 +23,9 @@ VARIANTS = {
         ("CLASS_TOKEN_POSITION", "middle", "TASK_CTX_INIT", "a photo of a"),
         ("CLASS_TOKEN_POSITION", "front", "CLASS_SAMPLE_RATE", 0.1),
         ("SCHEDULE", "released"),
+        ("KNOWLEDGE_WEIGHT", 2.0, "CLASS_SAMPLE_RATE", 0.5),
+        ("BLEND", True),
+        ("BLEND", True, "VARIANT", "CATS", "KNOWLEDGE_WEIGHT", 2.0),
     ],
     "CoOp": [
         (),
@@ -301,6 +304,7 @@ def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
         ("SoftCPT", ("PREC", "fp8"), "TRAINER.SOFTCPT.PREC: 'fp8'"),
         ("SoftCPT", ("META_NET", "lincls"), "META_NET: lincls reads class features, which VARIANT NATA has not"),
         ("SoftCPT", ("CLASS_SAMPLE_RATE", 0.0), r"CLASS_SAMPLE_RATE: 0.0 is not in \(0, 1\]"),
+        ("SoftCPT", ("KNOWLEDGE_WEIGHT", -1.0), "TRAINER.SOFTCPT.KNOWLEDGE_WEIGHT: -1.0 is not at least 0"),
         ("SoftCPT", ("CLASS_TOKEN_POSITION", "start"), "CLASS_TOKEN_POSITION: 'start'"),
         ("SoftCPT", ("N_CTX", 72), "the prompt of 'ox-eye daisy' has"),
         ("CoOp", ("CSC", True, "TSC", True), "CSC and TRAINER.COOP.TSC are both True"),

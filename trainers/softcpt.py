@@ -14,9 +14,11 @@ from datasets.multitask import Task
 from .backbones import CLIP
 from .base import PromptTrainer
 from .modules import distributed
+from .modules.blend import TRUSTS, Trust, blend, check_validation, task_losses
 from .modules.checkpoints import register_owners
-from .modules.losses import sample_classes
+from .modules.losses import knowledge_distance, sample_classes
 from .modules.prompts import Context, PromptTemplate, check_choice
+from .modules.templates import class_sentences, encode_sentences
 from .modules.text_encoder import TextEncoder
 
 VARIANTS = ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")
@@ -118,6 +120,8 @@ class SoftCPT(PromptTrainer):
     task's class prompts [SOS][ctx_t][class name][.][EOS]. The meta network W and the task context u are shared by all
     tasks and trained on their joint training set, with the cross-entropy within each sample's task (Eq. 8). With a
     class branch the context depends on the class's own prompt [SOS][v][class name][.][EOS], too.
+
+    Not in the paper: BLEND and KNOWLEDGE_WEIGHT lean on the hand-made class features, docs/softcpt_options.md.
     """
 
     defaults = {
@@ -133,6 +137,9 @@ class SoftCPT(PromptTrainer):
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
         "CLASS_SAMPLE_RATE": 1.0,  # share of the other classes that a step encodes; 0.1 saves memory on General-10
         "SCHEDULE": "standard",  # or "released": the optimiser and scheduler steps of the public release
+        # Not in the paper:
+        "KNOWLEDGE_WEIGHT": 0.0,  # w: w / (images per class) times the distance to the hand-made class features
+        "BLEND": False,  # test with generated and hand-made features mixed, as each task's validation shots choose
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
@@ -153,6 +160,8 @@ class SoftCPT(PromptTrainer):
             raise ValueError(f"{key}TASK_FEATURES: learned, but META_NET lincls does not read task features")
         if not 0 < options.CLASS_SAMPLE_RATE <= 1:
             raise ValueError(f"{key}CLASS_SAMPLE_RATE: {options.CLASS_SAMPLE_RATE} is not in (0, 1]")
+        if options.KNOWLEDGE_WEIGHT < 0:
+            raise ValueError(f"{key}KNOWLEDGE_WEIGHT: {options.KNOWLEDGE_WEIGHT} is not at least 0")
 
     @property
     def variant(self) -> str:
@@ -165,13 +174,60 @@ class SoftCPT(PromptTrainer):
             # steps them once per name: that many optimiser steps on a batch's gradient, and scheduler steps an epoch.
             self.steps_per_batch = 3 if options.VARIANT.startswith("NA") else 4
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
-        return SoftContextSharing(options, model, self.text_encoder, tasks)
+        prompts = SoftContextSharing(options, model, self.text_encoder, tasks)
+        if options.KNOWLEDGE_WEIGHT or options.BLEND:
+            sentences = class_sentences(tasks, ("",), model)
+            with torch.no_grad(), self.autocast():
+                self.handmade = encode_sentences(sentences, self.text_encoder).float()  # (C, E)
+        if options.BLEND:
+            self.task_names = [task.name for task in tasks]
+            prompts.trust = Trust()
+            prompts.trust.set(self.task_names, torch.ones(len(tasks)))
+        return prompts
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         rows = self.all_classes() if rows is None else rows
+        features = self.generated_features(rows)
+        if not self.options.BLEND or self.prompts.training:
+            return features
+        trust = self.prompts.trust(self.task_names)[self.class_task[rows]]  # (R,)
+        return blend(features, self.handmade[rows], trust.unsqueeze(1))
+
+    def generated_features(self, rows: Tensor) -> Tensor:
         context, group = self.prompts(rows, self.class_task)
         prefix, suffix, lengths = self.template(context, group, rows)
         return self.text_encoder(prefix, suffix, lengths, group)
+
+    def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
+        if not self.options.KNOWLEDGE_WEIGHT:
+            return super().compute_loss(image_features, label)
+        rows = self.candidates(label)
+        rows = self.all_classes() if rows is None else rows
+        features = self.class_features(rows)  # (R, E)
+        loss, logs = self.cross_entropy(self.logits(image_features, features), label, rows)
+        distance = knowledge_distance(features, self.handmade[rows])
+        images_per_class = len(self.dm.dataset.train_x) / len(self.class_task)
+        return loss + self.options.KNOWLEDGE_WEIGHT / images_per_class * distance, {**logs, "distance": distance.item()}
+
+    def after_epoch(self) -> None:
+        if self.options.BLEND and (self.epoch + 1 == self.max_epoch or self.cfg.TEST.FINAL_MODEL == "best_val"):
+            self.choose_trust()
+        super().after_epoch()
+
+    @torch.no_grad()
+    def choose_trust(self) -> None:
+        """Let each task's trust be the one with the lowest cross-entropy on its validation shots; 1 without them."""
+        check_validation(self.dm.dataset)
+        losses = torch.zeros(len(TRUSTS), len(self.tasks), device=self.device)
+        with self.autocast():
+            features = self.generated_features(self.all_classes())
+            for batch in self.val_loader or ():
+                x, label = self.image_features(batch["img"].to(self.device)), batch["label"].to(self.device)
+                for i, trust in enumerate(TRUSTS.tolist()):
+                    logits = self.logits(x, blend(features, self.handmade, trust))
+                    losses[i] += task_losses(logits, label, self.class_task)
+        best = distributed.sum_over_ranks(losses).argmin(0)  # (T,)
+        self.prompts.trust.set(self.task_names, TRUSTS.to(self.device)[best])
 
     def candidates(self, label: Tensor) -> Tensor | None:
         rate, rows = self.options.CLASS_SAMPLE_RATE, super().candidates(label)

@@ -1,0 +1,172 @@
+"""SoftCPT's options that are not in the paper: the distance to hand-made features, and the blend with them."""
+
+import plain
+import pytest
+import torch
+import torch.nn.functional as F
+from test_methods import TASK, TEMPLATES, cosine
+from test_taskres import zero_shot
+from test_trainers import batch_of, build
+
+from trainers.modules.blend import TRUSTS, Trust, blend, task_losses
+
+FIXED = {"KNOWLEDGE_WEIGHT": 0.0, "BLEND": False}
+
+
+def unit(x):
+    norm = sum(v * v for v in x) ** 0.5
+    return [v / norm for v in x]
+
+
+# -- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_has_the_trust_that_was_set_and_another_none():
+    trust = Trust()
+    assert trust(["birds"]).tolist() == [0]
+    trust.set(["birds", "pets", "cars"], torch.tensor([0.25, 1.0, 0.0]))
+    assert trust(["pets", "Birds", "birds", "cars", ""]).tolist() == [1, 0, 0.25, 0, 0]
+    trust.set(["pets"], torch.tensor([0.5]))
+    assert trust(["birds", "pets"]).tolist() == [0, 0.5]
+    loaded = Trust()
+    loaded.load_state_dict(trust.state_dict())
+    assert loaded(["pets"]).tolist() == [0.5] and not list(trust.parameters())
+    with pytest.raises(ValueError, match="BLEND: True serves 256 tasks at most, not 257"):
+        trust.set([str(i) for i in range(257)], torch.ones(257))
+
+
+def test_the_blend_is_the_mean_of_normalised_features():
+    torch.manual_seed(4)
+    generated, handmade = torch.randn(3, 4, requires_grad=True), torch.randn(3, 4)
+    trust = torch.tensor([[0.25], [1.0], [0.0]])
+    mixed = blend(generated, handmade, trust)
+    for row, g, h, t in zip(mixed.tolist(), generated.tolist(), handmade.tolist(), (0.25, 1.0, 0.0)):
+        assert row == pytest.approx([t * x + (1 - t) * y for x, y in zip(unit(g), unit(h))], abs=1e-6)
+    mixed.sum().backward()
+    assert generated.grad[:2].any(1).all() and not generated.grad[2].any()
+    assert blend(generated[:0], handmade[:0], 0.5).shape == (0, 4)
+
+
+def test_the_losses_of_the_tasks_are_sums_of_their_samples_cross_entropies():
+    torch.manual_seed(5)
+    logits, label = torch.randn(4, 10), torch.tensor([6, 0, 9, 2])
+    expected = [0.0, 0.0, 0.0]
+    for row, y in zip(logits, label.tolist()):
+        own = [c for c in range(10) if TASK[c] == TASK[y]]
+        expected[TASK[y]] -= (row[y] - row[own].exp().sum().log()).item()
+    assert task_losses(logits, label, TASK).tolist() == pytest.approx(expected, rel=1e-5)
+    assert task_losses(logits[:0], label[:0], TASK).tolist() == [0, 0, 0]
+
+
+# -- the trainer -----------------------------------------------------------------------------------------------------
+
+
+def test_the_options_are_off_by_default_and_leave_no_trace(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "SoftCPT")
+    assert {key: trainer.options[key] for key in FIXED} == FIXED
+    assert sorted(trainer.prompts.state_dict()) == ["meta_net.weight", "task_context.ctx"]
+    assert not hasattr(trainer, "handmade")
+
+
+@pytest.mark.parametrize("shots", [1, 4, -1])
+def test_the_weight_of_the_distance_falls_with_the_images_per_class(toy_root, tmp_path, shots):
+    opts = ("DATASET.NUM_SHOTS", shots)
+    without = build(toy_root, tmp_path / "without", "SoftCPT", opts=opts)
+    trainer = build(toy_root, tmp_path / "run", "SoftCPT", "KNOWLEDGE_WEIGHT", 3.0, opts=opts)
+    trainer.prompts.load_state_dict(without.prompts.state_dict())
+    batch = batch_of(trainer)
+    x, label = trainer.image_features(batch["img"]), batch["label"]
+    rows = [c for c in range(10) if TASK[c] in TASK[label]]
+    learned, handmade = trainer.text_features(), zero_shot(plain.reference(), TEMPLATES)
+    distance = 1 - sum(cosine(learned[c], handmade[c]) for c in rows) / len(rows)
+    expected = without.compute_loss(x, label)[0] + 3 / (1 if shots == 1 else 4) * distance
+    loss, logs = trainer.compute_loss(x, label)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert logs["distance"] == pytest.approx(distance.item(), rel=1e-4)
+    loss.backward()
+    assert all(p.grad.any() for p in trainer.prompts.parameters())
+
+
+def test_blending_changes_nothing_of_the_training(toy_root, tmp_path):
+    plain, blended = (build(toy_root, tmp_path / str(on), "SoftCPT", "BLEND", on) for on in (False, True))
+    for trainer in (plain, blended):
+        torch.manual_seed(1)
+        trainer.train()
+    learned = dict(blended.prompts.named_parameters())
+    assert learned.keys() == dict(plain.prompts.named_parameters()).keys() and plain.n_params == blended.n_params
+    assert all(torch.equal(learned[key], value) for key, value in plain.prompts.named_parameters())
+
+
+def test_each_task_chooses_its_trust_on_its_validation_shots(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True, opts=("FEATURES.TEST_CACHE", False))
+    handmade, seen = F.normalize(zero_shot(plain.reference(), TEMPLATES), dim=1), []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        torch.nn.init.normal_(trainer.prompts.meta_net.weight)
+        trainer.set_model_mode("train")
+        generated = F.normalize(trainer.text_features().detach(), dim=1)
+        losses = torch.zeros(len(TRUSTS), 3)
+        for batch in trainer.val_loader:
+            for x, y in zip(F.normalize(trainer.image_features(batch["img"]), dim=1), batch["label"].tolist()):
+                own = TASK == TASK[y]
+                for i, t in enumerate(TRUSTS.tolist()):
+                    mixed = F.normalize(t * generated + (1 - t) * handmade, dim=1)
+                    logits = trainer.clip.logit_scale.exp() * mixed @ x
+                    losses[i, TASK[y]] -= (logits[y] - logits[own].exp().sum().log()).item()
+        chosen = TRUSTS[losses.argmin(0)]
+        trainer.choose_trust()
+        assert torch.equal(trainer.prompts.trust(trainer.task_names), chosen)
+        trainer.set_model_mode("eval")
+        t = chosen[TASK].unsqueeze(1)
+        expected = t * generated + (1 - t) * handmade
+        torch.testing.assert_close(trainer.text_features().detach(), expected, rtol=1e-4, atol=1e-5)
+        rows = torch.tensor([1, 7])
+        torch.testing.assert_close(trainer.text_features(rows).detach(), expected[rows], rtol=1e-4, atol=1e-5)
+        seen += chosen.tolist()
+    assert len(set(seen)) > 1
+
+
+def test_the_last_checkpoint_holds_the_chosen_trust(toy_root, tmp_path, monkeypatch):
+    trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True)
+    choose = trainer.choose_trust
+
+    def other_choice():
+        choose()
+        trainer.prompts.trust.value.mul_(0.5)
+
+    monkeypatch.setattr(trainer, "choose_trust", other_choice)
+    trainer.train()
+    expected = trainer.prompts.trust(trainer.task_names)
+    assert expected.max() <= 0.5
+    fresh = build(toy_root, tmp_path / "fresh", "SoftCPT", "BLEND", True)
+    fresh.load_model(str(tmp_path))
+    assert torch.equal(fresh.prompts.trust(fresh.task_names), expected)
+    fresh.test()
+    assert fresh.evaluator.task_results == trainer.evaluator.task_results
+
+
+def test_a_task_that_was_not_trained_is_served_by_the_hand_made_prompts(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path / "base", "SoftCPT", "BLEND", True, opts=("DATASET.TASKS", "base"))
+    trainer.train()
+    new = build(toy_root, tmp_path / "new", "SoftCPT", "BLEND", True, opts=("DATASET.TASKS", "new"))
+    assert new.prompts.trust(new.task_names).tolist() == [1]
+    new.load_model(str(tmp_path / "base"))
+    assert new.prompts.trust(new.task_names).tolist() == [0]
+    new.test()
+    with torch.no_grad():
+        expected = F.normalize(zero_shot(plain.reference(), TEMPLATES)[5:], dim=1)
+        torch.testing.assert_close(new.text_features(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_trust_is_never_chosen_on_test_images(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True)
+    trainer.dm.dataset.val.append(trainer.dm.dataset.test[0])
+    with pytest.raises(ValueError, match="BLEND: True chooses on validation shots, but 1 of them are test images"):
+        trainer.choose_trust()
+
+
+def test_without_validation_images_the_trained_tasks_keep_their_generated_features(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True)
+    trainer.val_loader = trainer.dm.dataset._val = None
+    trainer.choose_trust()
+    assert trainer.prompts.trust(trainer.task_names).tolist() == [1, 1, 1]

@@ -1,0 +1,69 @@
+"""Generated and hand-made class features, mixed by how far a task's generated ones are trusted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .losses import within_task
+
+TRUSTS = torch.linspace(1, 0, 9)  # what a task can choose; on a tie the first
+MOST_TASKS = 256
+
+
+class Trust(nn.Module):
+    """How far the generated features of a task are trusted, in [0, 1], by the task's name; 0 for a name not set.
+
+    Its shapes do not depend on the number of tasks, so that a checkpoint loads for tasks that were never trained.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("digest", torch.zeros(MOST_TASKS, 16, dtype=torch.uint8))
+        self.register_buffer("value", torch.zeros(MOST_TASKS))
+
+    def set(self, names: Sequence[str], value: Tensor) -> None:
+        """Let the trusts of the tasks `names` be `value` (T,), and of all others 0."""
+        if len(names) > MOST_TASKS:
+            raise ValueError(f"TRAINER.SOFTCPT.BLEND: True serves {MOST_TASKS} tasks at most, not {len(names)}")
+        self.digest.zero_()
+        self.value.zero_()
+        self.digest[: len(names)] = digests(names).to(self.digest.device)
+        self.value[: len(names)] = value
+
+    def forward(self, names: Sequence[str]) -> Tensor:
+        """(T,) of the tasks `names`."""
+        same = digests(names).to(self.digest.device).unsqueeze(1) == self.digest  # (T, MOST_TASKS, 16)
+        return same.all(2).float() @ self.value
+
+
+def digests(names: Sequence[str]) -> Tensor:
+    """(T, 16), a byte string for each name."""
+    return torch.tensor([list(hashlib.blake2b(name.encode(), digest_size=16).digest()) for name in names]).byte()
+
+
+def blend(generated: Tensor, handmade: Tensor, trust: Tensor | float) -> Tensor:
+    """trust x generated + (1 - trust) x hand-made features, each (R, E) and normalised before; trust (R, 1) or one."""
+    return trust * F.normalize(generated.float(), dim=-1) + (1 - trust) * F.normalize(handmade.float(), dim=-1)
+
+
+def task_losses(logits: Tensor, label: Tensor, class_task: Tensor) -> Tensor:
+    """(T,) the sum over each task's samples of their cross-entropies within the task; logits (B, C), label (B,)."""
+    losses = F.cross_entropy(within_task(logits, label, class_task), label, reduction="none")
+    return losses.new_zeros(int(class_task[-1]) + 1).index_add(0, class_task[label], losses)
+
+
+def check_validation(dataset: Any) -> None:
+    """Raise ValueError where validation images are test images, as in CoOp's ImageNet."""
+    test = {item.impath for item in dataset.test}
+    shared = [item.impath for item in dataset.val or [] if item.impath in test]
+    if shared:
+        raise ValueError(
+            f"TRAINER.SOFTCPT.BLEND: True chooses on validation shots, but {len(shared)} of them are test images (say "
+            f"{shared[0]}); it must be False"
+        )
