@@ -14,12 +14,13 @@ from datasets.multitask import Task
 from .backbones import CLIP
 from .base import PromptTrainer
 from .modules import distributed
-from .modules.blend import TRUSTS, Trust, blend, check_validation, task_losses
+from .modules.blend import TRUSTS, Trust, blend, task_losses
 from .modules.checkpoints import register_owners
 from .modules.losses import knowledge_distance, sample_classes
 from .modules.prompts import Context, PromptTemplate, check_choice
-from .modules.templates import class_sentences, encode_sentences
+from .modules.templates import hand_made_features
 from .modules.text_encoder import TextEncoder
+from .modules.validation import refuse_test_images
 
 VARIANTS = ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")
 META_NETS = ("lin", "linmean", "lincls", "lowrank")
@@ -176,9 +177,8 @@ class SoftCPT(PromptTrainer):
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
         prompts = SoftContextSharing(options, model, self.text_encoder, tasks)
         if options.KNOWLEDGE_WEIGHT or options.BLEND:
-            sentences = class_sentences(tasks, ("",), model)
-            with torch.no_grad(), self.autocast():
-                self.handmade = encode_sentences(sentences, self.text_encoder).float()  # (C, E)
+            with self.autocast():
+                self.handmade = hand_made_features(tasks, "", model, self.text_encoder)  # (C, E)
         if options.BLEND:
             self.task_names = [task.name for task in tasks]
             prompts.trust = Trust()
@@ -217,7 +217,7 @@ class SoftCPT(PromptTrainer):
     @torch.no_grad()
     def choose_trust(self) -> None:
         """Let each task's trust be the one with the lowest cross-entropy on its validation shots; 1 without them."""
-        check_validation(self.dm.dataset)
+        refuse_test_images(self.dm.dataset, "SoftCPT's BLEND chooses", "TRAINER.SOFTCPT.BLEND must be False")
         losses = torch.zeros(len(TRUSTS), len(self.tasks), device=self.device)
         with self.autocast():
             features = self.generated_features(self.all_classes())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,14 +55,3 @@ def task_losses(logits: Tensor, label: Tensor, class_task: Tensor) -> Tensor:
     """(T,) the sum over each task's samples of their cross-entropies within the task; logits (B, C), label (B,)."""
     losses = F.cross_entropy(within_task(logits, label, class_task), label, reduction="none")
     return losses.new_zeros(int(class_task[-1]) + 1).index_add(0, class_task[label], losses)
-
-
-def check_validation(dataset: Any) -> None:
-    """Raise ValueError where validation images are test images, as in CoOp's ImageNet."""
-    test = {item.impath for item in dataset.test}
-    shared = [item.impath for item in dataset.val or [] if item.impath in test]
-    if shared:
-        raise ValueError(
-            f"TRAINER.SOFTCPT.BLEND: True chooses on validation shots, but {len(shared)} of them are test images (say "
-            f"{shared[0]}); it must be False"
-        )

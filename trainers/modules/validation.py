@@ -12,22 +12,27 @@ from torch import Tensor
 from datasets.multitask import Task
 
 
-def check_validation(dataset: Any, tasks: Sequence[Task], class_task: Tensor, searched: str, instead: str) -> None:
-    """Raise ValueError where a task has no validation shots, or some are test images, as in CoOp's ImageNet.
+def refuse_test_images(dataset: Any, searched: str, instead: str) -> None:
+    """Raise ValueError where validation images are test images, as in CoOp's ImageNet.
 
     Args:
         dataset: of Dassl's, with `val` and `test`.
-        class_task: (C,) the task of every class.
         searched: what is searched on the shots, for the message: "LinearProbe searches C".
         instead: what a user can do without them.
     """
-    test, val = {item.impath for item in dataset.test}, dataset.val or []
-    shared = [item.impath for item in val if item.impath in test]
+    test = {item.impath for item in dataset.test}
+    shared = [item.impath for item in dataset.val or [] if item.impath in test]
     if shared:
         raise ValueError(
             f"{searched} on validation shots, but {len(shared)} of them are test images (say {shared[0]}): {instead}"
         )
-    there = {int(class_task[item.label]) for item in val}
+
+
+def check_validation(dataset: Any, tasks: Sequence[Task], class_task: Tensor, searched: str, instead: str) -> None:
+    """Raise ValueError where a task has no validation shots, or some are test images; arguments as above, and
+    class_task (C,), the task of every class."""
+    refuse_test_images(dataset, searched, instead)
+    there = {int(class_task[item.label]) for item in dataset.val or []}
     missing = [task.name for t, task in enumerate(tasks) if t not in there]
     if missing:
         raise ValueError(
