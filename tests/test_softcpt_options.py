@@ -161,7 +161,7 @@ def test_a_task_that_was_not_trained_is_served_by_the_hand_made_prompts(toy_root
 def test_the_trust_is_never_chosen_on_test_images(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True)
     trainer.dm.dataset.val.append(trainer.dm.dataset.test[0])
-    with pytest.raises(ValueError, match="BLEND: True chooses on validation shots, but 1 of them are test images"):
+    with pytest.raises(ValueError, match="BLEND chooses on validation shots, but 1 of them are test images"):
         trainer.choose_trust()
 
 
