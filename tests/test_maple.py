@@ -12,7 +12,7 @@ from test_scripts import call  # noqa: F401
 from test_trainers import batch_of, build
 
 import train
-from trainers.backbones.tokenizers import build_tokenizer
+from trainers.backbones.tokenizers import clip_tokenizer
 from trainers.modules.tuning import split_words
 
 
@@ -87,7 +87,7 @@ def test_a_depth_beyond_the_towers_layers_is_logged_and_becomes_theirs(toy_root,
 
 
 def test_the_first_words_are_learned_and_the_others_stay():
-    tokenizer = build_tokenizer({"kind": "clip"})
+    tokenizer = clip_tokenizer(clean_as_transformers=False)
     key = "TRAINER.MAPLE.N_CTX"
     assert split_words("a photo of a", 2, tokenizer, key) == ("a photo", "of a")
     assert split_words("a photo of a", 4, tokenizer, key) == ("a photo of a", "")

@@ -112,7 +112,7 @@ class ClipConfig:
 
     Attributes:
         family: "OpenAI", "open_clip" or "transformers".
-        tokenizer: what `tokenizers.build` makes the tokenizer of.
+        tokenizer: what `model.build_tokenizer` makes the tokenizer of.
         bias: the logits have a learned bias, as those of models trained by the sigmoid loss.
     """
 

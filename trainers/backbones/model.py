@@ -6,15 +6,17 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from . import open_clip_models, transformers_models
 from .config import ClipConfig
 from .image import build_image_tower
 from .layers import UNTUNED, Attention, Tuning
 from .text import TextTower
-from .tokenizers import Tokenizer, build_tokenizer
+from .tokenizers import Tokenizer, clip_tokenizer
 
 
 class CLIP(nn.Module):
@@ -61,6 +63,19 @@ class CLIP(nn.Module):
         """A digest of all that image features depend on: the tower's weights and its description."""
         config = self.config.to_dict()
         return digest_of(self.visual, json.dumps([config["family"], config["image"]], sort_keys=True))
+
+
+def build_tokenizer(options: dict[str, Any]) -> Tokenizer:
+    """The tokenizer of a `ClipConfig`, by its kind.
+
+    "clip" is the clip package's, "clip-transformers" the same vocabulary after the cleaning that transformers does,
+    "open_clip" and "transformers" those of the libraries.
+    """
+    kind, rest = options["kind"], {key: value for key, value in options.items() if key != "kind"}
+    libraries = {"open_clip": open_clip_models, "transformers": transformers_models}
+    if kind in libraries:
+        return libraries[kind].load_tokenizer(**rest)
+    return clip_tokenizer(clean_as_transformers=kind == "clip-transformers")
 
 
 def digest_of(module: nn.Module, description: str = "") -> str:

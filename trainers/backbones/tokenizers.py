@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,28 +37,15 @@ class Tokenizer:
         return torch.tensor([row + [self.pad] * (context_length - len(row)) for row in rows])
 
 
-def build_tokenizer(options: dict[str, Any]) -> Tokenizer:
-    """The tokenizer of a `ClipConfig`, by its kind.
-
-    "clip" is the clip package's, "clip-transformers" the same vocabulary after the cleaning that transformers does,
-    "open_clip" and "transformers" those of the libraries.
-    """
-    kind, rest = options["kind"], {key: value for key, value in options.items() if key != "kind"}
-    if kind == "open_clip":
-        from .open_clip_models import load_tokenizer
-
-        return load_tokenizer(**rest)
-    if kind == "transformers":
-        from .transformers_models import load_tokenizer
-
-        return load_tokenizer(**rest)
+def clip_tokenizer(clean_as_transformers: bool) -> Tokenizer:
+    """The clip package's tokenizer, or the same vocabulary after the cleaning that transformers does."""
     from clip import clip
 
     bpe = clip._tokenizer
     sos, eos = (bpe.encoder[f"<|{word}oftext|>"] for word in ("start", "end"))
-    if kind == "clip":
-        return Tokenizer(bpe.encode, bpe.decode, [sos], [eos], 0)
-    return Tokenizer(_encode_as_transformers, bpe.decode, [sos], [eos], eos)
+    if clean_as_transformers:
+        return Tokenizer(_encode_as_transformers, bpe.decode, [sos], [eos], eos)
+    return Tokenizer(bpe.encode, bpe.decode, [sos], [eos], 0)
 
 
 def clip_vocabulary() -> dict[str, int]:
