@@ -1,7 +1,7 @@
-"""Evaluation: the multi-task evaluator, the record of a run, and tables and plots made from records.
+"""What a run measures and leaves behind: the multi-task evaluator and the record of the run, results.json.
 
-Tables, plots and records read files and need neither PyTorch nor Dassl, so importing this package imports neither; the
-evaluator registers itself when the configuration is extended.
+Imports Dassl, and of the project `files` alone. Records need neither PyTorch nor Dassl, so importing this package
+imports neither; the evaluator registers itself when the configuration is extended.
 """
 
 from yacs.config import CfgNode

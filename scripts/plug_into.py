@@ -16,7 +16,7 @@ sys.path.insert(0, str(PROJECT_ROOT))
 
 from files import write_atomically  # noqa: E402
 
-FOLDERS = ("trainers", "datasets", "evaluation", "compat", "configs/datasets", "configs/trainers")
+FOLDERS = ("backbones", "trainers", "datasets", "evaluation", "compat", "configs/datasets", "configs/trainers")
 FILES = (
     "train.py",
     "files.py",

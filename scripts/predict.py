@@ -31,7 +31,7 @@ from yacs.config import CfgNode
 from datasets.raw import is_image
 from datasets.splits import nearest
 from evaluation.records import write_atomically
-from evaluation.sweeps import TASKS_FOLDER
+from experiments.sweeps import TASKS_FOLDER
 from trainers import PromptTrainer
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from evaluation.reports import write_report
-from evaluation.sweeps import read_sweep
+from experiments.reports import write_report
+from experiments.sweeps import read_sweep
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -32,7 +32,7 @@ from processes import call, prepare, run_steps, start_training
 from tasks import merge_folder, task_names
 
 from evaluation.records import FILE_NAME
-from evaluation.sweeps import (
+from experiments.sweeps import (
     HALVES,
     Job,
     Method,
@@ -215,7 +215,7 @@ def run_sweep(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace, methods: Sequence[Method]) -> None:
     # Here: the runs' processes import this file, and need no pandas.
-    from evaluation.reports import write_halves_report, write_report
+    from experiments.reports import write_halves_report, write_report
 
     out = Path(args.out, args.benchmark)
     if args.halves:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import compat
 from evaluation.records import FILE_NAME, merge_tasks, write_record
-from evaluation.sweeps import TASKS_FOLDER, task_folders
+from experiments.sweeps import TASKS_FOLDER, task_folders
 
 ROOT = Path(__file__).resolve().parents[1]
 

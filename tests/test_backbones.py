@@ -5,7 +5,7 @@ import pytest
 import torch
 from odd_names import NAMES
 
-from trainers.backbones import load_clip
+from backbones import load_clip
 from trainers.modules.prompts import PromptTemplate
 from trainers.modules.text_encoder import PlainTextEncoder, text_encoder
 

@@ -8,10 +8,10 @@ import toy
 from test_scripts import call  # noqa: F401
 
 import train
-from evaluation.base2new import base_to_new, base_to_new_report
 from evaluation.records import read_records
-from evaluation.sweeps import plan, read_sweep
-from evaluation.tables import AVERAGE
+from experiments.base2new import base_to_new, base_to_new_report
+from experiments.sweeps import plan, read_sweep
+from experiments.tables import AVERAGE
 
 ROOT = train.PROJECT_ROOT
 

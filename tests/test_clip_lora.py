@@ -17,7 +17,7 @@ from test_scripts import call  # noqa: F401
 from test_trainers import batch_of, build
 
 import train
-from trainers.backbones.layers import Attention
+from backbones.layers import Attention
 from trainers.modules import text_encoder
 from trainers.modules.low_rank import LowRankUpdate
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from trainers.backbones.model import digest_of
+from backbones.model import digest_of
 from trainers.modules.features import FeatureCache, image_list
 
 

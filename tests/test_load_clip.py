@@ -14,10 +14,10 @@ from clip import clip
 from clip.model import CLIP as ClipPackage
 from safetensors.torch import save_file
 
-from trainers.backbones import load_clip, openai
-from trainers.backbones.model import store_in_half
-from trainers.backbones.openai import initial_draws, skip_draws
-from trainers.backbones.weights import find_path, licence_of, read_state_dict, restore_token_rows
+from backbones import load_clip, openai
+from backbones.model import store_in_half
+from backbones.openai import initial_draws, skip_draws
+from backbones.weights import find_path, licence_of, read_state_dict, restore_token_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = toy.GOLDEN / "tiny_vit.npz"

@@ -12,7 +12,7 @@ from test_scripts import call  # noqa: F401
 from test_trainers import batch_of, build
 
 import train
-from trainers.backbones.tokenizers import clip_tokenizer
+from backbones.tokenizers import clip_tokenizer
 from trainers.modules.tuning import split_words
 
 

@@ -12,9 +12,9 @@ from clip import clip
 from sklearn.linear_model import LogisticRegression
 from test_trainers import batch_of, build
 
+from backbones import config
+from backbones.image import ResNet
 from datasets.multitask import Task
-from trainers.backbones import config
-from trainers.backbones.image import ResNet
 from trainers.linear_probe import GRID, search_c
 from trainers.modules.losses import distillation_loss, knowledge_distance, project_conflicting, sinkhorn
 from trainers.modules.templates import ENSEMBLE

@@ -9,7 +9,7 @@ import open_clip
 import pytest
 import torch
 
-from trainers.backbones import load_clip, openai
+from backbones import load_clip, openai
 
 SMALL = {"embed_dim": 64, "vision_cfg": miniatures.VISION, "text_cfg": miniatures.TEXT}
 COCA = {"width": 64, "heads": 2, "layers": 1, "context_length": 77, "vocab_size": 49408}

@@ -5,7 +5,7 @@ import toy
 from PIL import Image
 
 import train
-from trainers.backbones.config import Preprocessing
+from backbones.config import Preprocessing
 from trainers.modules.preprocessing import test_transform as transform_of
 from trainers.modules.preprocessing import with_preprocessing
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.sweeps import read_sweep, task_folders
+from experiments.sweeps import read_sweep, task_folders
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 

@@ -11,10 +11,10 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from evaluation.plots import accuracy_figure, method_styles
 from evaluation.provenance import git_commit, software_versions
 from evaluation.records import merge_tasks, read_records, run_record, write_record
-from evaluation.tables import (
+from experiments.plots import accuracy_figure, method_styles
+from experiments.tables import (
     AVERAGE,
     backbone_title,
     cost_note,

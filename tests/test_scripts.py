@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import train
-from evaluation.sweeps import plan, read_sweep
+from experiments.sweeps import plan, read_sweep
 
 ROOT = train.PROJECT_ROOT
 UNSET = ("VARIANT", "SEEDS", "DATA", "SEPARATE", "JOBS", "PROMPTS")

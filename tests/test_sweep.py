@@ -17,9 +17,9 @@ from PIL import Image
 
 import train
 from evaluation.records import read_records, write_record
-from evaluation.reports import named_records, paper_table, write_report
-from evaluation.sweeps import Method, on_backbone, on_benchmark, plan, read_sweep, task_folders, without_config
-from evaluation.tables import results_frame, sections, summarise
+from experiments.reports import named_records, paper_table, write_report
+from experiments.sweeps import Method, on_backbone, on_benchmark, plan, read_sweep, task_folders, without_config
+from experiments.tables import results_frame, sections, summarise
 
 ROOT = train.PROJECT_ROOT
 sys.path.insert(0, str(ROOT / "scripts"))

@@ -5,8 +5,8 @@ import pytest
 import torch
 import toy
 
-from trainers.backbones import load_clip
-from trainers.backbones.layers import Attention, QuickGELU
+from backbones import load_clip
+from backbones.layers import Attention, QuickGELU
 from trainers.modules import text_encoder
 from trainers.modules.prompts import Context, PromptTemplate
 from trainers.modules.text_encoder import TextEncoder

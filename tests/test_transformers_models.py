@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from trainers.backbones import load_clip
+from backbones import load_clip
 
 
 @pytest.fixture(params=["transformers-clip", "transformers-siglip"])

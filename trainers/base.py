@@ -14,10 +14,10 @@ from dassl.utils import load_pretrained_weights
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from backbones import CLIP, UNTUNED, Tuning
+from backbones.openai import initial_draws, skip_draws
 from datasets.multitask import Task, tasks_of
 
-from .backbones import CLIP, UNTUNED, Tuning
-from .backbones.openai import initial_draws, skip_draws
 from .modules import budget, distributed
 from .modules.image_features import ImageFeatures
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task

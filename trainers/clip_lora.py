@@ -11,9 +11,9 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
+from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
-from .backbones import CLIP, Tuning
 from .base import PromptTrainer
 from .modules.budget import steps_of
 from .modules.low_rank import low_rank_updates

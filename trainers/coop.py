@@ -8,9 +8,9 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .backbones import CLIP
 from .base import PromptTrainer
 from .modules.prompts import Context, PromptTemplate
 

@@ -9,9 +9,9 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .backbones import CLIP
 from .coop import CoOp
 from .modules.losses import knowledge_distance
 from .modules.prompts import Context

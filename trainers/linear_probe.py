@@ -14,9 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .backbones import CLIP
 from .fitted import Classifier, FittedTrainer
 from .modules.validation import check_validation, metric_of, split_by_task
 

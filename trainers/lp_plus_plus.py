@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .backbones import CLIP
 from .fitted import Classifier, FittedTrainer
 from .modules.prompts import check_choice
 from .modules.templates import check_template, hand_made_features

@@ -9,9 +9,9 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
+from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
-from .backbones import CLIP, Tuning
 from .base import PromptTrainer
 from .modules.prompts import Context, PromptTemplate
 from .modules.tuning import check_tunable, limited_depth, random_prompts, split_words

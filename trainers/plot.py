@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .backbones import CLIP
 from .base import PromptTrainer
 from .modules.losses import sinkhorn
 from .modules.prompts import Context, PromptTemplate

@@ -9,9 +9,9 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .backbones import CLIP
 from .coop import CoOp
 from .modules.distributed import sum_over_ranks
 from .modules.losses import distillation_loss, project_conflicting, within_task

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
+from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
-from .backbones import CLIP, Tuning
 from .base import PromptTrainer
 from .modules.averaging import RunningAverage, gaussian_weights
 from .modules.losses import agreement_divergence, within_task

@@ -9,9 +9,9 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .backbones import CLIP
 from .base import PromptTrainer
 from .modules import distributed
 from .modules.blend import TRUSTS, Trust, blend, task_losses

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .backbones import CLIP
 from .base import PromptTrainer
 from .fitted import FittedTrainer
 from .modules.cache import Cache, cache_logits, search_grid

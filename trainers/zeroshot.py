@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .backbones import CLIP
 from .base import PromptTrainer
 from .modules.templates import ENSEMBLE, class_sentences, encode_sentences
 

@@ -23,9 +23,9 @@ from clip import clip  # noqa: E402
 from clip.model import CLIP as PackageCLIP  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from trainers.backbones import CLIP, openai  # noqa: E402
-from trainers.backbones.load import assemble  # noqa: E402
-from trainers.backbones.model import store_in_half  # noqa: E402
+from backbones import CLIP, openai  # noqa: E402
+from backbones.load import assemble  # noqa: E402
+from backbones.model import store_in_half  # noqa: E402
 from trainers.modules.memory import peak_memory_bytes  # noqa: E402
 
 # Classes of each task, as in the paper's benchmarks (of RS-8, as docs/datasets.md chooses its sets; of Fashion-20 the

@@ -16,7 +16,7 @@ import torch
 from _common import DTYPES
 from safetensors.torch import save_file
 
-from trainers.backbones import load_clip
+from backbones import load_clip
 
 
 def write_weights(backbone: str, path: Path) -> None:

@@ -28,7 +28,7 @@ compat.ensure_dassl()
 from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 
 import datasets.demo as demo  # noqa: E402
-from trainers.backbones.weights import read_state_dict, restore_token_rows  # noqa: E402
+from backbones.weights import read_state_dict, restore_token_rows  # noqa: E402
 
 MEAN, STD = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
 SHOTS, SEEDS = (1, 4, 16), (1, 2, 3)

@@ -14,7 +14,7 @@ from dassl.data.transforms import build_transform
 from torch import Tensor
 from torchvision.transforms import ToTensor
 
-from trainers.backbones import UNTUNED, Tuning, load_clip
+from backbones import UNTUNED, Tuning, load_clip
 
 from . import budget, distributed
 from .features import FeatureCache, FeatureLoader

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.backbones.layers import Attention
+from backbones.layers import Attention
 
 
 class LowRankUpdate(nn.Module):

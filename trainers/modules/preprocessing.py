@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from yacs.config import CfgNode
 
-from trainers.backbones.config import Preprocessing
+from backbones.config import Preprocessing
 
 from .prompts import check_choice
 

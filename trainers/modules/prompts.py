@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trainers.backbones import CLIP
+from backbones import CLIP
 
 from .checkpoints import register_owners
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from backbones import CLIP, UNTUNED, Tuning
 from datasets.multitask import Task
-from trainers.backbones import CLIP, UNTUNED, Tuning
 
 from .prompts import PromptTemplate, clean
 from .text_encoder import TextEncoder

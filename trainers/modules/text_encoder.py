@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from trainers.backbones.layers import UNTUNED, Tuning
-from trainers.backbones.text import TextTower
+from backbones.layers import UNTUNED, Tuning
+from backbones.text import TextTower
 
 logger = logging.getLogger(__name__)
 

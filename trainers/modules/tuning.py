@@ -7,8 +7,8 @@ import logging
 import torch
 from torch import nn
 
-from trainers.backbones import CLIP
-from trainers.backbones.tokenizers import Tokenizer
+from backbones import CLIP
+from backbones.tokenizers import Tokenizer
 
 from .prompts import clean
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
 KEY = "MODEL.BACKBONE.NAME"
 

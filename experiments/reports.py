@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from evaluation.provenance import PROJECT_ROOT
+from evaluation.records import read_records
 from files import write_atomically
 
 from .base2new import base_to_new, base_to_new_report, base_to_new_summary
 from .plots import accuracy_figure, png
-from .provenance import PROJECT_ROOT
-from .records import read_records
 from .sweeps import HALVES, Method, for_halves, on_benchmark, with_steps
 from .tables import (
     MISSING,
