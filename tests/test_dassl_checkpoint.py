@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 
 import numpy as np
 import pytest
@@ -37,18 +38,23 @@ def test_a_checkpoint_holds_plain_values_and_is_pointed_to(tmp_path):
     assert torch.equal(other.weight, model.module.weight)
 
 
-def test_a_checkpoint_refuses_objects_and_a_failed_write_leaves_the_old_one(tmp_path, monkeypatch):
+def test_a_checkpoint_refuses_objects(tmp_path):
     model = nn.Linear(2, 3)
     save_checkpoint(checkpoint_state(model), str(tmp_path))
     with pytest.raises(TypeError, match=r"checkpoint\['scheduler'\]\['function'\]"):
         save_checkpoint({**checkpoint_state(model), "scheduler": {"function": print}}, str(tmp_path))
+    assert set(os.listdir(tmp_path)) == {"model.pth.tar-3", "checkpoint"}
 
-    def full_disk(*args, **kwargs):
-        raise OSError("no space left")
 
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        save_checkpoint(checkpoint_state(model, epoch=4), str(tmp_path))
+def test_on_a_full_disk_the_error_names_file_and_size_and_the_last_checkpoint_stays(tmp_path):
+    save_checkpoint(checkpoint_state(nn.Linear(2, 3)), str(tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"tar-4 cannot be written \([\d,]+ bytes\): File too large"):
+            save_checkpoint(checkpoint_state(nn.Linear(200, 300), epoch=4), str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert set(os.listdir(tmp_path)) == {"model.pth.tar-3", "checkpoint"}
     assert load_checkpoint(str(tmp_path / "model.pth.tar-3"))["epoch"] == 3
 

@@ -62,7 +62,24 @@ def foreign(path):
     save_file({"weights": torch.zeros(3, 2)}, path)
 
 
-@pytest.mark.parametrize("damage", [truncate, empty, other_shape, other_contents, foreign])
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def without_a_digest_of_the_values(path):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        metadata = {"digest": file.metadata()["digest"]}
+    save_file({"features": torch.ones(3, 2)}, path, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [truncate, empty, other_shape, other_contents, foreign, flip_a_bit, without_a_digest_of_the_values],
+)
 def test_a_file_that_does_not_hold_what_is_asked_for_is_rebuilt_and_the_log_says_so(tmp_path, damage, caplog):
     source = Source()
     FeatureCache(tmp_path).get({}, (3, -1), source)

@@ -28,8 +28,8 @@ Encode = Callable[[Tensor], Tensor]
 class FeatureCache:
     """Tensors in `folder`, one safetensors file each, named by a digest of all that they depend on.
 
-    A file that is truncated, of another shape or of other contents than asked for is rebuilt (logged); where the folder
-    cannot be written the cache turns itself off with one warning. Any file may be removed at any time.
+    A file that is truncated, damaged, of another shape or of other contents than asked for is rebuilt (logged); where
+    the folder cannot be written the cache turns itself off with one warning. Any file may be removed at any time.
 
     Attributes:
         seconds: what computing took so far. Who computes features that all methods share is a matter of order, so it
@@ -64,10 +64,13 @@ class FeatureCache:
         if path is not None and path.is_file():
             try:
                 with safe_open(path, "pt") as file:
-                    tensor, found = file.get_tensor("features"), (file.metadata() or {}).get("digest")
-                if found == digest and fits(tensor.shape, shape):
+                    tensor, facts = file.get_tensor("features"), file.metadata() or {}
+                if facts.get("digest") != digest or not fits(tensor.shape, shape):
+                    logger.warning("%s holds features of other contents or shape: rebuilt", path)
+                elif facts.get("payload") != digest_of_tensor(tensor):
+                    logger.warning("%s is damaged: rebuilt", path)
+                else:
                     return tensor
-                logger.warning("%s holds features of other contents or shape: rebuilt", path)
             except (SafetensorError, OSError) as error:
                 logger.warning("%s cannot be read (%s): rebuilt", path, error)
         return None
@@ -76,13 +79,20 @@ class FeatureCache:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"features": tensor}, temporary, metadata={"digest": digest})
+            facts = {"digest": digest, "payload": digest_of_tensor(tensor)}
+            save_file({"features": tensor}, temporary, metadata=facts)
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             self.folder = None
             logger.warning("the feature cache is off: %s cannot be written (%s)", path.parent, error)
+
+
+def digest_of_tensor(tensor: Tensor) -> str:
+    """A digest of a tensor's values, in hexadecimal digits."""
+    values = tensor.detach().contiguous().flatten().view(torch.uint8).numpy()
+    return hashlib.blake2b(values, digest_size=16).hexdigest()
 
 
 def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:

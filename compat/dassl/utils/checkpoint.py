@@ -1,9 +1,9 @@
 """Checkpoint files: tensors and plain values only; each appears whole or not at all."""
 
+import io
 import logging
 import os
 import pickle
-import shutil
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,8 @@ def save_checkpoint(
         is_best: also write a copy as model-best.pth.tar.
         remove_module_from_keys: drop the prefix "module." of DataParallel from the keys.
         model_name: file name; default model.pth.tar-<epoch>.
+
+    Raises OSError, naming the file and the space that it needs, where it cannot be written; what was there stays.
     """
     mkdir_if_missing(save_dir)
     weights = state["state_dict"]
@@ -72,15 +74,22 @@ def save_checkpoint(
         weights = {key.removeprefix("module."): tensor for key, tensor in weights.items()}
     state = to_plain({**state, "state_dict": weights})
     fpath = os.path.join(save_dir, model_name or f"model.pth.tar-{state['epoch']}")
-    with written_atomically(fpath) as file:
-        torch.save(state, file)
+    content = io.BytesIO()  # on a full disk, PyTorch's writer fails without saying so
+    torch.save(state, content)
+    _write(fpath, content.getbuffer())
     logger.info("Checkpoint saved to %s", fpath)
     if is_best:
-        with written_atomically(os.path.join(save_dir, "model-best.pth.tar")) as file, open(fpath, "rb") as source:
-            shutil.copyfileobj(source, file)
+        _write(os.path.join(save_dir, "model-best.pth.tar"), content.getbuffer())
     # Last: until this rename a reader still finds the previous checkpoint.
-    with written_atomically(os.path.join(save_dir, "checkpoint")) as file:
-        file.write(f"{os.path.basename(fpath)}\n".encode())
+    _write(os.path.join(save_dir, "checkpoint"), f"{os.path.basename(fpath)}\n".encode())
+
+
+def _write(fpath: str, content: bytes | memoryview) -> None:
+    try:
+        with written_atomically(fpath) as file:
+            file.write(content)
+    except OSError as error:
+        raise OSError(f"{fpath} cannot be written ({len(content):,} bytes): {error.strerror or error}") from error
 
 
 def load_checkpoint(fpath: str) -> dict[str, Any]:
