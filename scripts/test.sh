@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
 # All checks: bash scripts/test.sh [PYTEST OPTIONS]. Installs what it needs first.
+# SYSTEM_PACKAGES=1 also installs, as root on Debian, the programs of a few tests that are skipped without them: a
+# browser, which opens the reports, and SLURM.
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+PROGRAMS="chromium chromium-driver slurm-wlm munge"
+if [ "${SYSTEM_PACKAGES:-0}" = 1 ] && ! dpkg -s $PROGRAMS >/dev/null 2>&1; then
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $PROGRAMS; } \
+        >/dev/null 2>&1 || echo "warning: $PROGRAMS cannot be installed; their tests are skipped" >&2
+fi
 PYTHON="$(bash "$ROOT/scripts/setup.sh" requirements-test.txt)"
 cd "$ROOT"
 "$PYTHON" -m ruff check .
