@@ -13,6 +13,8 @@ from datasets.multitask import DEFAULT_TEMPLATE, Task
 from trainers import PromptTrainer
 from trainers.modules.templates import hand_made_features
 
+FEATURES = ("context", "zero-shot", "average")  # of the classes of a task that was not trained
+
 
 def new_task(name: str, classnames: Sequence[str], template: str = "") -> Task:
     """A task of class names. Raises ValueError for none, for two equal ones, or for a template without a place."""
