@@ -35,6 +35,14 @@ class ClassesAlone(DatasetBase):
         super().__init__(train_x=items, test=items)
 
 
+def check_run(run: Path) -> None:
+    """Raise FileNotFoundError for a folder that is no run's."""
+    if not (run / "config.yaml").is_file():
+        parts = ", ".join(sorted(str(path.parent) for path in (run / TASKS_FOLDER).glob("*/config.yaml")))
+        hint = f"; it was trained once per task, so name the folder of one: {parts}" if parts else ""
+        raise FileNotFoundError(f"{run} is no run's folder: it has no config.yaml{hint}")
+
+
 def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path | None = None) -> CfgNode:
     """A run's config, without what it has of other files: a folder to write to, first weights, cached features.
 
@@ -43,10 +51,7 @@ def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path
         opts: KEY VALUE pairs.
         classes: a classes.json in the place of the data set.
     """
-    if not (run / "config.yaml").is_file():
-        parts = ", ".join(sorted(str(path.parent) for path in (run / TASKS_FOLDER).glob("*/config.yaml")))
-        hint = f"; it was trained once per task, so name the folder of one: {parts}" if parts else ""
-        raise FileNotFoundError(f"{run} is no run's folder: it has no config.yaml{hint}")
+    check_run(run)
     cfg = train.setup_cfg(train.parse_args(["--config-file", str(run / "config.yaml"), "--root", root, *opts]))
     cfg.defrost()
     cfg.OUTPUT_DIR = cfg.RESUME = cfg.MODEL.INIT_WEIGHTS = ""

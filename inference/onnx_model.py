@@ -48,8 +48,8 @@ def write_onnx(path: str | os.PathLike, classifier: Classifier) -> float:
     Returns the largest difference between the logits of onnxruntime and of PyTorch, both in fp32, on random images.
 
     Raises:
-        ModuleNotFoundError: a package is missing.
-        ValueError: the logits differ by more than 1e-3 of the largest, or the tower has parts that ONNX has not.
+        ValueError: a package is missing, the logits differ by more than 1e-3 of the largest, or the tower has parts
+            that ONNX has not.
     """
     path = Path(path)
     onnx = package("onnx")
@@ -156,10 +156,8 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 def package(name: str) -> ModuleType:
-    """An optional package; ModuleNotFoundError says what to install."""
+    """An optional package; ValueError says what to install."""
     try:
         return __import__(name)
     except ImportError as error:
-        raise ModuleNotFoundError(
-            f"ONNX needs the package {name}: pip install -r requirements-onnx.txt", name=name
-        ) from error
+        raise ValueError(f"ONNX models need the package {name}: pip install -r requirements-onnx.txt") from error

@@ -4,9 +4,9 @@
     python scripts/export.py RUN_FOLDER MODEL.safetensors --classes NAMES.txt --task "mushroom species recognition"
 
 The file holds the class features of every task and what the method changed in the image tower; it needs the weights of
-the run's CLIP beside it. `inference.load_classifier` and scripts/predict.py read it. The ONNX model holds the image tower
-as well, and needs nothing. With --classes the task is one that the run was not trained on; --features says what its
-classes are made of. Exit status: 0; 2 for wrong arguments, or a method that is no classifier of image features.
+the run's CLIP beside it. `inference.load_classifier` and scripts/predict.py read it. The ONNX model holds the image
+tower as well, and needs nothing. With --classes the task is one that the run was not trained on; --features says what
+its classes are made of. Exit status: 0; 2 for wrong arguments, or a method that is no classifier of image features.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.ERROR)
     try:
         export(args)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

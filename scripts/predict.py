@@ -29,7 +29,7 @@ from tqdm import tqdm
 from datasets.splits import nearest
 from evaluation.classes import write_classes
 from files import write_atomically
-from finished.load import load_run, load_run_for
+from finished.load import check_run, load_run, load_run_for
 from finished.new_tasks import new_task, read_names
 from finished.predictors import ExportPredictor, NewTaskPredictor, RunPredictor
 from inference import load_classifier
@@ -72,7 +72,9 @@ def check_args(args: argparse.Namespace) -> None:
         raise ValueError("--classes: name the new task with --task, in words: 'mushroom species recognition'")
     if args.template and not args.classes:
         raise ValueError("--template: it is the hand-made prompt of a new task, whose class names --classes gives")
-    if args.classes and args.run.is_file():
+    if not args.run.is_file():
+        check_run(args.run)
+    elif args.classes:
         raise ValueError(f"--classes: {args.run} is an export, which has the classes that it was made for; name a run")
 
 

@@ -300,7 +300,7 @@ BAD = {
     "csv": (["{run}", "{images}", *FLOWER, "--csv", "{tmp}/no/table.csv"], "--csv"),
     "json": (["{run}", "{images}", *FLOWER, "--json", "{tmp}/no/table.json"], "--json"),
     "classes without a task": (["{run}", "{images}", "--classes", "{bad}"], "--task"),
-    "template of a known task": (["{run}", "{images}", *FLOWER, "--template", "a {}."], "--template"),
+    "template of a known task": (["{run}", "{images}", *FLOWER, "--template", "a {{}}."], "--template"),
     "no file of classes": (["{run}", "{images}", "--classes", "{tmp}/names.txt", *FLOWER], "names.txt"),
     "classes of an export": (["{bad}", "{images}", "--classes", "{bad}", *FLOWER], "is an export"),
     "no export": (["{bad}", "{images}", *FLOWER], "bad.png is no exported classifier"),
