@@ -103,7 +103,7 @@ def check_classes(tasks: Sequence[Any], cfg: Any, model_dir: str = "") -> None:
         check_same_classes(model_dir, tasks, cfg.DATASET)
     for run in {cfg.OUTPUT_DIR, cfg.RESUME or cfg.OUTPUT_DIR}:
         if any(Path(run, name).is_file() for name in ("prompt_learner/checkpoint", "results.json")):
-            check_same_classes(run, tasks)
+            check_same_classes(run, tasks, cfg.DATASET)
 
 
 def comparable(there: list[str], here: list[str], then: str, now: str) -> tuple[list[str], list[str]]:

@@ -112,12 +112,11 @@ def test_a_damaged_file_is_named(tmp_path, text, message):
 
 @pytest.fixture
 def own(finished_run, toy_root, tmp_path):
-    """A copy of the data, and of a run on them: train.py's arguments."""
+    """Arguments of train.py for a copy of a finished run, on a copy of its data."""
     shutil.copytree(toy_root, tmp_path / "data")
     shutil.copytree(finished_run("CoOp"), tmp_path / "run")
-    return lambda *opts: toy.arguments(
-        tmp_path / "data", tmp_path / "run", "CoOp", *OPTS, "TRAINER.PLOT.THRESH", 0.0, *opts
-    )
+    opts = (*OPTS, "TRAINER.PLOT.THRESH", 0.0)
+    return toy.arguments(tmp_path / "data", tmp_path / "run", "CoOp", *opts)
 
 
 def rename(data, old, new):
