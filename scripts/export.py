@@ -1,7 +1,7 @@
 """Write what a run has learned as one file, for predictions without the methods and their training.
 
     python scripts/export.py RUN_FOLDER MODEL.safetensors [--onnx MODEL.onnx]
-    python scripts/export.py RUN_FOLDER MODEL.safetensors --classes NAMES.txt --task "mushroom species recognition"
+    python scripts/export.py RUN_FOLDER MODEL.safetensors --classes NAMES.txt --task NAME --features zero-shot
 
 The file holds the class features of every task and what the method changed in the image tower; it needs the weights of
 the run's CLIP beside it. `inference.load_classifier` and scripts/predict.py read it. The ONNX model holds the image
@@ -36,7 +36,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--classes", type=Path, metavar="FILE", help="class names of a task that is new to the run, one a line")
     add("--task", default="", help="name of the new task")
     add("--template", default="", help="hand-made prompt of the new task (default: 'a photo of a {}.')")
-    add("--features", choices=FEATURES, default="average", help="of the new task's classes (default: average)")
+    add("--features", choices=FEATURES, help="what the new task's classes are made of: must be chosen")
     add("--root", default="", help="folder of the data sets, for a run of an older version, without classes.json")
     add("opts", nargs="*", metavar="KEY VALUE", help="config keys, such as USE_CUDA False")
     return parser.parse_intermixed_args(argv)
@@ -51,6 +51,13 @@ def check_args(args: argparse.Namespace) -> None:
             raise ValueError(f"{path} is a folder, or in a folder that is not there")
     if bool(args.classes) != bool(args.task):
         raise ValueError("--classes and --task go together: the class names of a new task, and its name in words")
+    if args.classes and not args.features:
+        raise ValueError(
+            "--features: choose what the new task's classes are made of: context (what the method makes of the names), "
+            "zero-shot (the hand-made prompt) or average (of the two); docs/inference.md says when to trust which"
+        )
+    if args.features and not args.classes:
+        raise ValueError(f"--features: {args.features} is of a new task, whose class names --classes gives")
 
 
 def make_export(args: argparse.Namespace) -> Export:

@@ -269,27 +269,17 @@ def test_a_new_task_is_exported_as_what_features_says(finished_run, pictures, tm
     weights = {}
     for features in ("context", "zero-shot", "average"):
         path = tmp_path / f"{features}.safetensors"
-        assert (
-            export.main(
-                [
-                    str(finished_run("SoftCPT")),
-                    str(path),
-                    *common,
-                    "--features",
-                    features,
-                ]
-            )
-            == 0
-        )
+        new = [*common, "--features", features]
+        assert export.main([str(finished_run("SoftCPT")), str(path), *new]) == 0
         classifier = load_classifier(path, device="cpu")
         assert classifier.predict(pictures).shape == (7,) and classifier.export.provenance["features"] == features
         weights[features] = classifier.zero_shot_weights()
     both = weights["context"] + weights["zero-shot"]
     torch.testing.assert_close(weights["average"], both / both.norm(dim=0))
     path = tmp_path / "lora.safetensors"
-    assert export.main([str(finished_run("CLIPLoRA")), str(path), *common]) == 2
+    assert export.main([str(finished_run("CLIPLoRA")), str(path), *common, "--features", "average"]) == 2
     assert "CLIPLoRA has no average; one of zero-shot" in capsys.readouterr().err
-    assert export.main([str(finished_run("TaskRes")), str(path), *common]) == 2
+    assert export.main([str(finished_run("TaskRes")), str(path), *common, *ZERO]) == 2
     assert "TaskRes" in capsys.readouterr().err
 
 
@@ -342,15 +332,24 @@ def test_a_missing_onnx_package_is_named(model, tmp_path, without_package):
         onnx_model.write_onnx(tmp_path / "model.onnx", load_classifier(model, device="cpu"))
 
 
+ZERO = ("--features", "zero-shot")
 BAD = {
+    "features of a known task": (["{run}", "{tmp}/model.safetensors", *ZERO], "--features: zero-shot is of a new task"),
     "no run": (["{tmp}", "{tmp}/model.safetensors"], "config.yaml"),
     "suffix": (["{run}", "{tmp}/model.pt"], ".safetensors"),
     "folder": (["{run}", "{tmp}/no/model.safetensors"], "not there"),
     "onnx suffix": (["{run}", "{tmp}/model.safetensors", "--onnx", "{tmp}/model"], ".onnx"),
     "classes alone": (["{run}", "{tmp}/model.safetensors", "--classes", "{tmp}/names.txt"], "--task"),
-    "no classes": (["{run}", "{tmp}/model.safetensors", "--classes", "{tmp}/none.txt", "--task", "x"], "none.txt"),
-    "twice": (
+    "no classes": (
+        ["{run}", "{tmp}/model.safetensors", "--classes", "{tmp}/none.txt", "--task", "x", *ZERO],
+        "none.txt",
+    ),
+    "features": (
         ["{run}", "{tmp}/model.safetensors", "--classes", "{tmp}/names.txt", "--task", "x"],
+        "choose what the new task's classes are made of",
+    ),
+    "twice": (
+        ["{run}", "{tmp}/model.safetensors", "--classes", "{tmp}/names.txt", "--task", "x", *ZERO],
         "'elm' occurs twice",
     ),
     "key": (["{run}", "{tmp}/model.safetensors", "USE_CUD", "False"], "USE_CUDA"),
