@@ -34,6 +34,7 @@ import datasets  # noqa: E402
 import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots  # noqa: E402
+from evaluation.classes import check_classes, write_classes  # noqa: E402
 from evaluation.provenance import git_commit, software_versions  # noqa: E402
 from evaluation.records import record_in, run_record, write_record  # noqa: E402
 from files import remove_run  # noqa: E402
@@ -157,16 +158,16 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
     folder = Path(cfg.OUTPUT_DIR)
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
-    if torch.cuda.is_available() and cfg.USE_CUDA:
-        torch.backends.cudnn.benchmark = True
-    print(cfg)
-    print(collect_env_info())
+    torch.backends.cudnn.benchmark = torch.cuda.is_available() and cfg.USE_CUDA
+    print(cfg, collect_env_info(), sep="\n")
     logging.getLogger(__name__).info("Dassl: %s", DASSL)
 
     trainer = build_trainer(cfg)
+    check_classes(trainer.tasks, cfg, args.model_dir if args.eval_only else "")
     if distributed.rank() == 0:
         (folder / "config.yaml").write_text(trainer.cfg.dump())
         write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
+        write_classes(folder / "classes.json", trainer.tasks)
     if args.eval_only:
         if trainer.uses_shots and not (args.model_dir or cfg.MODEL.INIT_WEIGHTS):
             raise ValueError(f"--eval-only: {cfg.TRAINER.NAME} learns; name the run folder to load with --model-dir")

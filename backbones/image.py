@@ -82,10 +82,10 @@ class VisionTransformer(ImageTower):
         """(B, 1 + L, W), the class token first where there is one; prompts are left out."""
         x = self.conv1(image.type(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, L, W)
         if self.options.class_token:
-            x = torch.cat([self.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
+            x = torch.cat([self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1)
         x = x + self.positional_embedding.to(x.dtype)
         count = x.shape[1]
-        prompts = [prompt.to(x.dtype).expand(len(x), -1, -1) for prompt in tuning.prompts]  # (B, M, W)
+        prompts = [prompt.to(x.dtype).expand(x.shape[0], -1, -1) for prompt in tuning.prompts]  # (B, M, W)
         x = self.ln_pre(torch.cat([x, *prompts[:1]], dim=1) if prompts else x)
         for i, block in enumerate(self.blocks):
             if 0 < i < len(prompts):

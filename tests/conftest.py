@@ -1,6 +1,7 @@
 """Puts the project on the path and provides Dassl, before any test module is imported."""
 
 import builtins
+import functools
 import sys
 from pathlib import Path
 
@@ -24,6 +25,34 @@ def toy_root(tmp_path_factory):
     import toy
 
     return toy.draw(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(toy_root, tmp_path_factory):
+    """A function of a method's name and config pairs: the folder of a finished run over the three toy tasks, trained
+    once. Nothing is to be written into it."""
+    import io
+    import logging
+
+    import toy
+
+    import train
+
+    folder, handlers = tmp_path_factory.mktemp("finished"), logging.root.handlers
+
+    @functools.cache
+    def run(method, *opts):
+        out, stdout = folder / f"{method}-{len(list(folder.iterdir()))}" / "run", sys.stdout
+        try:
+            sys.stdout = io.StringIO()
+            # THRESH: a transport plan whose iterations no other image of the batch stops.
+            pairs = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2, "TRAINER.PLOT.THRESH", 0.0, *opts)
+            assert train.main(toy.arguments(toy_root, out, method, *pairs)) == 0
+        finally:
+            sys.stdout, logging.root.handlers = stdout, handlers
+        return out
+
+    return run
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import toy
+import yaml
 from dassl.engine import build_trainer
 from dassl.utils import read_image
 from test_trainers import METHODS
@@ -20,10 +21,15 @@ import train
 
 sys.path.insert(0, str(train.PROJECT_ROOT / "scripts"))
 
+import export
 import predict
+
+from finished.load import load_run
+from trainers.modules.prompts import PromptTemplate
 
 TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 FLOWERS = toy.CLASSES["ToyFlower"]
+FLOWER = ("--task", "flower recognition")
 OPTS = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2, "TRAINER.PLOT.THRESH", 0.0)  # a plan that no other image stops
 
 
@@ -53,11 +59,9 @@ def flowers(toy_root, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(toy_root, tmp_path_factory):
+def run(finished_run):
     """A finished run of CoOp over the three tasks."""
-    out = tmp_path_factory.mktemp("runs") / "run"
-    learn(toy.arguments(toy_root, out, "CoOp", *OPTS))
-    return out
+    return finished_run("CoOp")
 
 
 def files(folder):
@@ -74,17 +78,16 @@ def expected(trainer, paths, task):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_probabilities_are_those_of_the_whole_model_and_the_accuracy_that_of_the_run(
-    method, toy_root, flowers, tmp_path, capsys
+    method, toy_root, flowers, finished_run, tmp_path, capsys
 ):
-    out, table = tmp_path / "runs/run", tmp_path / "table.csv"
+    out, table = finished_run(method), tmp_path / "table.csv"
     arguments = toy.arguments(toy_root, out, method, *OPTS)
-    learn(arguments)
-    before = files(tmp_path)
+    before = files(out.parent)
     capsys.readouterr()
     task = "flower recognition"
     assert predict.main([str(out), str(flowers), "--task", task, "--csv", str(table)]) == 0
-    assert files(tmp_path).keys() - before.keys() == {table}
-    assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path.is_file())
+    assert files(tmp_path).keys() == {table}
+    assert files(out.parent) == before
 
     rows = pd.read_csv(table)
     assert len(rows) == 9 * 3 and set(rows["task"]) == {task}
@@ -143,17 +146,150 @@ def test_a_run_of_one_task_needs_no_choice_and_one_per_task_has_a_folder_for_eac
     assert str(part) in capsys.readouterr().err
 
 
-def test_the_data_may_have_moved(toy_root, flowers, run, tmp_path, capsys):
-    moved = tmp_path / "moved"
-    shutil.copytree(run, moved)
-    config = (moved / "config.yaml").read_text().replace(str(toy_root), "nowhere")
-    (moved / "config.yaml").write_text(config)
-    arguments = [str(moved), str(flowers), "--task", "flower recognition"]
+def moved_run(run, toy_root, to):
+    """A copy of a run whose data are not where they were."""
+    shutil.copytree(run, to)
+    (to / "config.yaml").write_text((to / "config.yaml").read_text().replace(str(toy_root), "nowhere"))
+    return [str(to)]
+
+
+def test_predicting_needs_no_data_set_and_works_from_any_folder(toy_root, flowers, run, tmp_path, capsys, monkeypatch):
+    arguments = [str(flowers), "--task", "flower recognition"]
+    assert predict.main([str(run), *arguments]) == 0
+    expected = capsys.readouterr().out
+    moved = moved_run(run, toy_root, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert predict.main(["moved", *arguments]) == 0 and capsys.readouterr().out == expected
+    Path(*moved, "classes.json").unlink()  # a copy lies beside the checkpoint
+    assert predict.main(["moved", *arguments]) == 0 and capsys.readouterr().out == expected
+
+
+def test_a_run_of_an_older_version_takes_its_classes_from_the_data_set(toy_root, flowers, run, tmp_path, capsys):
+    moved = moved_run(run, toy_root, tmp_path / "moved")
+    for name in ("classes.json", "prompt_learner/classes.json"):
+        Path(*moved, name).unlink()
+    arguments = [*moved, str(flowers), "--task", "flower recognition"]
     assert predict.main(arguments) == 2 and "nowhere" in capsys.readouterr().err
     assert predict.main([*arguments, "--root", str(toy_root)]) == 0
 
 
-FLOWER = ("--task", "flower recognition")
+def test_a_class_that_was_added_to_the_data_later_is_not_predicted(flowers, tmp_path, capsys):
+    data, out = toy.draw(tmp_path / "data"), tmp_path / "run"
+    learn(toy.arguments(data, out, "CoOp", *OPTS))
+    split = data / "toy/flower/split_zhou_ToyFlower.json"
+    rows = json.loads(split.read_text())
+    for part in rows.values():
+        part.append([part[0][0], 3, "tulip"])
+    split.write_text(json.dumps(rows))
+    capsys.readouterr()
+    assert predict.main([str(out), str(flowers), "--task", "flower recognition"]) == 0
+    assert "tulip" not in capsys.readouterr().out
+    split.unlink()
+    assert predict.main([str(out), str(flowers), "--task", "flower recognition"]) == 0
+
+
+def test_broken_pictures_are_skipped_and_named_at_the_end(run, flowers, tmp_path, capsys):
+    for name, content in (("a.png", b"no image"), ("b.png", next(flowers.rglob("*.png")).read_bytes()[:200])):
+        (tmp_path / name).write_bytes(content)
+    places = [str(tmp_path / "a.png"), str(flowers), str(tmp_path / "b.png")]
+    table, tree = tmp_path / "table.csv", tmp_path / "tree.json"
+    arguments = [str(run), *places, *FLOWER, "--csv", str(table), "--json", str(tree)]
+    for workers in ("0", "1"):
+        settings = ["DATALOADER.NUM_WORKERS", workers, "DATALOADER.TEST.BATCH_SIZE", "4"]
+        assert predict.main([*arguments, *settings]) == 1
+        printed = capsys.readouterr()
+        assert len(printed.out.splitlines()) == 9
+        first, second, count = printed.err.splitlines()
+        assert "a.png" in first and "b.png" in second and count.startswith("2 of 11 ")
+    found = json.loads(tree.read_text())
+    assert [Path(error["path"]).name for error in found["errors"]] == ["a.png", "b.png"]
+    assert found["task"] == "flower recognition" and found["classes"] == FLOWERS
+    rows = pd.read_csv(table)
+    for image, (path, own) in zip(found["images"], rows.groupby("path", sort=False), strict=True):
+        assert image["path"] == path and [p["class"] for p in image["predictions"]] == own["class"].tolist()
+        assert [p["probability"] for p in image["predictions"]] == pytest.approx(own["probability"].tolist())
+
+
+def test_an_export_predicts_what_its_run_does(run, flowers, tmp_path, capsys):
+    model, tables = tmp_path / "model.safetensors", [tmp_path / "run.csv", tmp_path / "export.csv"]
+    assert export.main([str(run), str(model)]) == 0
+    for source, table in zip((run, model), tables):
+        assert predict.main([str(source), str(flowers), *FLOWER, "--csv", str(table)]) == 0
+    ours, theirs = map(pd.read_csv, tables)
+    pd.testing.assert_frame_equal(ours, theirs, atol=1e-6)
+    capsys.readouterr()
+    assert predict.main([str(model), str(flowers), *FLOWER, "OPTIM.LR", "1.0"]) == 2
+    assert "OPTIM.LR" in capsys.readouterr().err
+    assert predict.main([str(model), str(flowers), *FLOWER, "DATALOADER.TEST.BATCH_SIZE", "2"]) == 0
+
+
+NEW = ("--task", "mushroom species recognition")
+
+
+@pytest.fixture
+def mushrooms(tmp_path):
+    (tmp_path / "names.txt").write_text("ink cap\n\nfly agaric\nchanterelle\n")
+    return ["--classes", str(tmp_path / "names.txt"), *NEW]
+
+
+def test_a_new_task_has_a_column_for_the_context_zero_shot_and_their_mean(
+    finished_run, flowers, mushrooms, tmp_path, capsys
+):
+    run, table = finished_run("SoftCPT"), tmp_path / "table.csv"
+    assert predict.main([str(run), str(flowers), *mushrooms, "--template", "a {}.", "--csv", str(table)]) == 0
+    rows = pd.read_csv(table)
+    assert rows.columns.tolist() == ["path", "task", "class", "SoftCPT", "zero-shot", "average"]
+    printed = capsys.readouterr()
+    assert "never trained on this task" in printed.err and '"a {}."' in printed.err
+    assert [line.split(":")[0] for line in printed.out.splitlines()[1:4]] == ["  SoftCPT", "  zero-shot", "  average"]
+
+    trainer = load_run(run)
+    names = ["ink cap", "fly agaric", "chanterelle"]
+    clip, prompts = trainer.clip, trainer.prompts
+    with torch.no_grad():
+        template = PromptTemplate(NEW[1:], prompts.task_context.n_context, clip)
+        feature = prompts.encode_names(template, prompts.task_context, torch.zeros(1, dtype=torch.long))
+        classes = PromptTemplate(names, 16, clip)
+        group = torch.zeros(3, dtype=torch.long)
+        own = trainer.text_encoder(*classes(prompts.meta_net(feature), group), group)
+        own, plain = (
+            x / x.norm(dim=1, keepdim=True) for x in (own, clip.encode_text([f"a {name}." for name in names]))
+        )
+        paths = rows["path"].unique()
+        image = torch.stack([trainer.test_transform(read_image(path)) for path in paths])
+        x = clip.encode_image(image)
+        x = x / x.norm(dim=1, keepdim=True)
+        for column, text in (("SoftCPT", own), ("zero-shot", plain), ("average", own + plain)):
+            text = text / text.norm(dim=1, keepdim=True)
+            expected = (clip.logit_scale.exp() * x @ text.T).softmax(1)
+            found = torch.tensor(rows[column].to_numpy()).view(-1, 3)
+            torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_serves_a_new_task_or_says_why_not(method, finished_run, flowers, mushrooms, tmp_path, capsys):
+    run, table = finished_run(method), tmp_path / "table.csv"
+    status = predict.main([str(run), str(flowers), *mushrooms, "--csv", str(table)])
+    sweep = yaml.safe_load((train.PROJECT_ROOT / "configs/sweeps/table1.yaml").read_text())
+    serves = {line["trainer"] for line in sweep["methods"] if line.get("new") == "tasks"}
+    if method not in serves:
+        assert status == 2 and f"a run of {method}" in capsys.readouterr().err
+        return
+    assert status == 0
+    columns = pd.read_csv(table).columns[3:].tolist()
+    assert columns[-1 if method == "ZeroshotCLIP" else 1] == "zero-shot"
+    linear = method in ("SoftCPT", "CoOp", "KgCoOp", "ProGrad")
+    assert ("average" in columns) == linear and (method in columns) == (method != "ZeroshotCLIP")
+
+
+@pytest.mark.parametrize(
+    "opts", [("TRAINER.SOFTCPT.VARIANT", "NATS"), ("TRAINER.SOFTCPT.TASK_FEATURES", "learned")], ids=["NATS", "learned"]
+)
+def test_a_variant_with_parameters_per_task_refuses_new_ones(opts, finished_run, flowers, mushrooms, capsys):
+    assert predict.main([str(finished_run("SoftCPT", *opts)), str(flowers), *mushrooms]) == 2
+    assert "parameters of their own for each class or task" in capsys.readouterr().err
+
+
 BAD = {
     "no config": (["{tmp}", "{images}"], "config.yaml"),
     "no image there": (["{run}", "{images}/roze.png", *FLOWER], "roze.png"),
@@ -162,11 +298,12 @@ BAD = {
     "unknown task": (["{run}", "{images}", "--task", "flower recognitoin"], "did you mean 'flower recognition'"),
     "top": (["{run}", "{images}", *FLOWER, "--top", "0"], "--top"),
     "csv": (["{run}", "{images}", *FLOWER, "--csv", "{tmp}/no/table.csv"], "--csv"),
-    "unreadable image": (["{run}", "{images}", "{bad}", *FLOWER], "bad.png"),
-    "unreadable image in a worker": (
-        ["{run}", "{images}", "{bad}", *FLOWER, "DATALOADER.NUM_WORKERS", "1", "DATALOADER.TEST.BATCH_SIZE", "4"],
-        "bad.png",
-    ),
+    "json": (["{run}", "{images}", *FLOWER, "--json", "{tmp}/no/table.json"], "--json"),
+    "classes without a task": (["{run}", "{images}", "--classes", "{bad}"], "--task"),
+    "template of a known task": (["{run}", "{images}", *FLOWER, "--template", "a {{}}."], "--template"),
+    "no file of classes": (["{run}", "{images}", "--classes", "{tmp}/names.txt", *FLOWER], "names.txt"),
+    "classes of an export": (["{bad}", "{images}", "--classes", "{bad}", *FLOWER], "is an export"),
+    "no export": (["{bad}", "{images}", *FLOWER], "bad.png is no exported classifier"),
     "config key": (["{run}", "{images}", *FLOWER, "DATALOADER.TEST.BATCHSIZE", "4"], "DATALOADER.TEST.BATCH_SIZE"),
     "no checkpoint": (["{empty}", "{images}", *FLOWER], "no checkpoint"),
 }
@@ -177,7 +314,7 @@ def test_bad_input_is_one_clear_error(what, run, flowers, tmp_path, capsys):
     (tmp_path / "bad").mkdir()
     (tmp_path / "empty").mkdir()
     bad = tmp_path / "bad/bad.png"
-    bad.write_bytes(next(flowers.rglob("*.png")).read_bytes()[:200] if "worker" in what else b"no image")
+    bad.write_bytes(b"no image")
     shutil.copy(run / "config.yaml", tmp_path / "empty")
     places = {"run": run, "images": flowers, "tmp": tmp_path / "none", "empty": tmp_path / "empty", "bad": bad}
     places["tmp"].mkdir()

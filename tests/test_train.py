@@ -29,7 +29,8 @@ def test_a_run_leaves_its_config_shots_checkpoint_and_record(toy_root, tmp_path)
     out = tmp_path / "run"
     assert train.main(toy.arguments(toy_root, out, "SoftCPT", "DATASET.NUM_SHOTS", 2)) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {"config.yaml", "log.txt", "shots.json", "prompt_learner", "tensorboard", "results.json"}
+    files = {"config.yaml", "log.txt", "shots.json", "classes.json", "results.json"}
+    assert names == {*files, "prompt_learner", "tensorboard"}
     record = json.loads((out / "results.json").read_text())
     assert (record["trainer"], record["variant"], record["shots"], record["seed"]) == ("SoftCPT", "NATA", 2, 1)
     assert [task["metric"] for task in record["tasks"]] == ["accuracy", "accuracy", "mean_per_class"]

@@ -14,14 +14,14 @@ from dassl.utils import load_pretrained_weights
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from backbones import CLIP, UNTUNED, Tuning
+from backbones import CLIP, UNTUNED, Head, Tuning
 from backbones.openai import initial_draws, skip_draws
+from backbones.precision import PRECISIONS
 from datasets.multitask import Task, tasks_of
 
 from .modules import budget, distributed
 from .modules.image_features import ImageFeatures
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
-from .modules.precision import PRECISIONS
 from .modules.prompts import check_choice
 from .modules.text_encoder import text_encoder
 
@@ -40,6 +40,7 @@ class PromptTrainer(ImageFeatures):
     uses_shots = True  # False for a method that needs no training image
     learns_by_gradient = True  # False for a method without an optimiser
     conditional = False  # True where the class features depend on the image: `class_logits` is to be overridden
+    no_heads = ""  # why the logits are no function of global image features that `heads` could give
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
@@ -140,6 +141,28 @@ class PromptTrainer(ImageFeatures):
         # A process without a share encodes one class and passes on none of it.
         local = self.text_features(mine if len(mine) else rows[:1])[: len(mine)]
         return distributed.gather_rows(local, len(rows))
+
+    def new_class_features(self) -> Tensor:
+        """Class features (C, E) where the tasks are new: what the method says of names that it was not trained on."""
+        return self.class_features()
+
+    @torch.no_grad()
+    def heads(self) -> list[Head]:
+        """What makes each task's logits of image features, by itself: the method without its text tower.
+
+        Raises ValueError where there is no such thing.
+        """
+        if self.no_heads:
+            raise ValueError(f"{type(self).__name__} has no classifier apart from the method: {self.no_heads}")
+        with self.autocast():
+            features = self.class_features()
+        return [self.head(features[self.class_task == t], t) for t in range(len(self.tasks))]
+
+    def head(self, text_features: Tensor, task: int) -> Head:
+        """The head of a task with the class features (R, E), that does what `class_logits` does."""
+        weight, bias = F.normalize(text_features.float(), dim=-1), self.clip.logit_bias
+        bias = None if bias is None else bias.float().expand(len(weight))
+        return Head(weight, bias, self.clip.logit_scale.float().exp().item())
 
     def candidates(self, label: Tensor) -> Tensor | None:
         """The classes that a training step encodes, for the labels (B,) of this process's images: those of the tasks in

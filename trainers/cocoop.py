@@ -48,6 +48,7 @@ class CoCoOp(PromptTrainer):
     """
 
     conditional = True
+    no_heads = "its class features depend on the image, and its text tower makes them anew for each"
 
     defaults = {
         "N_CTX": 4,  # number of context tokens M, where CTX_INIT is empty

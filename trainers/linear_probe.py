@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from backbones import CLIP
+from backbones import CLIP, Head
 from datasets.multitask import Task
 
 from .fitted import Classifier, FittedTrainer
@@ -58,6 +58,9 @@ class LinearProbe(FittedTrainer):
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
             return image_features.float() @ text_features[:, :-1].T + text_features[:, -1]
+
+    def head(self, text_features: Tensor, task: int) -> Head:
+        return Head(text_features[:, :-1], text_features[:, -1], normalised=False)
 
     def fit(self) -> None:
         train, val = self.task_features(self.dm.dataset.train_x), None

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP
+from backbones import CLIP, Head
 from datasets.multitask import Task
 
 from .fitted import Classifier, FittedTrainer
@@ -65,6 +65,9 @@ class LPPlusPlus(FittedTrainer):
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
             return F.normalize(image_features.float(), dim=-1) @ text_features[:, :-1].T + text_features[:, -1]
+
+    def head(self, text_features: Tensor, task: int) -> Head:
+        return Head(text_features[:, :-1], text_features[:, -1])
 
     @torch.no_grad()
     def fit(self) -> None:

@@ -31,6 +31,7 @@ class PLOT(PromptTrainer):
     """
 
     feature_kind = "local"
+    no_heads = "it matches several features of a class to the regions of each image"
 
     defaults = {
         "N": 4,  # number of prompts; the table's General-10 has 2

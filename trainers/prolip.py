@@ -80,6 +80,9 @@ class ProLIP(PromptTrainer):
         """(B, W) in the place of image features: what the projection takes."""
         return self.clip.visual.unprojected(image)
 
+    def image_projection(self) -> tuple[Tensor, Tensor | None]:
+        return self.prompts.weight, self.bias
+
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         return self.base if rows is None else self.base[rows]
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP
+from backbones import CLIP, Head
 from datasets.multitask import Task
 
 from .fitted import Classifier, FittedTrainer
@@ -53,6 +53,9 @@ class ProtoNet(FittedTrainer):
         with torch.autocast(self.device.type, enabled=False):
             x, means = F.normalize(image_features.float(), dim=-1), F.normalize(text_features, dim=-1)
             return self.prompts.log_scale.exp() * x @ means.T
+
+    def head(self, text_features: Tensor, task: int) -> Head:
+        return Head(F.normalize(text_features, dim=-1), scale=self.prompts.log_scale.exp().item())
 
     def fit(self) -> None:
         features, label = self.features_of(self.dm.dataset.train_x)

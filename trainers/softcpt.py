@@ -193,6 +193,10 @@ class SoftCPT(PromptTrainer):
         trust = self.prompts.trust(self.task_names)[self.class_task[rows]]  # (R,)
         return blend(features, self.handmade[rows], trust.unsqueeze(1))
 
+    def new_class_features(self) -> Tensor:
+        """Of the contexts alone: BLEND would leave a new task to the hand-made prompts."""
+        return self.generated_features(self.all_classes())
+
     def generated_features(self, rows: Tensor) -> Tensor:
         context, group = self.prompts(rows, self.class_task)
         prefix, suffix, lengths = self.template(context, group, rows)

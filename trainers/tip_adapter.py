@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP
+from backbones import CLIP, Head
 from datasets.multitask import Task
 
 from .base import PromptTrainer
@@ -71,6 +71,13 @@ class CacheTrainer(PromptTrainer):
             affinity = F.normalize(image_features.float(), dim=-1) @ self.prompts.keys[mine].T  # (B, N)
             cache = cache_logits(affinity, column[mine], len(rows), alpha, beta)
         return self.logits(image_features, self.text_features(rows)) + cache
+
+    def head(self, text_features: Tensor, task: int) -> Head:
+        cosine, cache = super().head(text_features, task), self.prompts
+        mine, first = self.class_task[cache.labels] == task, int((self.class_task < task).sum())
+        alpha, beta = cache.alpha[task].item(), cache.beta[task].item()
+        keys, labels = cache.keys[mine], cache.labels[mine] - first
+        return Head(cosine.weight, cosine.bias, cosine.scale, keys=keys, labels=labels, alpha=alpha, beta=beta)
 
     @torch.no_grad()
     def fill_cache(self) -> None:

@@ -15,12 +15,12 @@ from torch import Tensor
 from torchvision.transforms import ToTensor
 
 from backbones import UNTUNED, Tuning, load_clip
+from backbones.precision import Precision
 
 from . import budget, distributed
 from .features import FeatureCache, FeatureLoader
 from .loop import Loop
 from .memory import PeakMemory
-from .precision import Precision
 from .preprocessing import OPENAI, filled, test_transform, with_preprocessing
 from .views import view_loader
 
@@ -116,6 +116,10 @@ class ImageFeatures(Loop):
         """What training adds to the layers of the image tower. Where it is nothing, which stays so, image features are
         kept in caches and no gradient runs through the tower."""
         return UNTUNED
+
+    def image_projection(self) -> tuple[Tensor, Tensor | None] | None:
+        """The linear map (W, E) and its bias that take the place of the image tower's projection; None for its own."""
+        return None
 
     def image_features(self, image: Tensor) -> Tensor:
         """(B, E) of images (B, 3, H, W), not normalised; features from the cache stay as they are."""

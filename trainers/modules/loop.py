@@ -12,6 +12,8 @@ from dassl.engine import TrainerX
 from dassl.utils import load_checkpoint
 from torch import Tensor
 
+from evaluation.classes import write_classes
+
 from . import budget, distributed
 from .checkpoints import find_checkpoint, keep_only, read_prompts
 from .views import seeded_loader, view_loader
@@ -108,6 +110,7 @@ class Loop(TrainerX):
         if distributed.rank() == 0:
             super().save_model(epoch, directory, **kwargs)
             keep_only(Path(directory, "prompt_learner"), epoch + 1)
+            write_classes(Path(directory, "prompt_learner", "classes.json"), self.tasks)
         distributed.wait()
 
     # -- evaluation --------------------------------------------------------------------------------------------------

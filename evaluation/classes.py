@@ -1,0 +1,143 @@
+"""The classes of a run: classes.json, written when it starts, and whether those of today are the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from files import write_atomically
+
+FILE_NAME = "classes.json"
+SCHEMA = 1
+KEYS = {"name": str, "template": str, "metric": str, "classnames": list}
+SHOWN = 20  # names of a list in a message
+SELECTION = ("NAME", "TASKS", "SUBSAMPLE_CLASSES")  # keys of DATASET that say which tasks and classes a run has
+
+
+def classes_of(tasks: Sequence[Any]) -> list[dict]:
+    """[{"name", "template", "metric", "classnames"}] of tasks with these attributes."""
+    return [
+        {"name": t.name, "template": t.template, "metric": t.metric, "classnames": list(t.classnames)} for t in tasks
+    ]
+
+
+def write_classes(path: str | os.PathLike, tasks: Sequence[Any]) -> None:
+    """Write the classes of tasks as JSON; the file appears complete or not at all."""
+    record = {"schema": SCHEMA, "tasks": classes_of(tasks)}
+    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_classes(path: str | os.PathLike) -> list[dict]:
+    """The tasks of a classes.json. Raises ValueError, naming the file and the key, for another form or schema."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else record
+        raise ValueError(f"{path}: schema is {found!r}, this version reads schema {SCHEMA}")
+    tasks = record.get("tasks")
+    if not isinstance(tasks, list) or not tasks:
+        raise ValueError(f"{path}: 'tasks' is {tasks!r}, not a list of tasks")
+    for i, task in enumerate(tasks):
+        wrong = [k for k, kind in KEYS.items() if not isinstance(task, dict) or not isinstance(task.get(k), kind)]
+        if wrong or not task["classnames"] or not all(isinstance(name, str) for name in task["classnames"]):
+            raise ValueError(f"{path}: tasks[{i}]: {', '.join(wrong) or 'classnames'} missing or of another type")
+    return tasks
+
+
+def classes_in(run: str | os.PathLike) -> list[dict] | None:
+    """The tasks that a run folder keeps, beside its checkpoint if not in itself; None in a run of an older version."""
+    for path in (Path(run, FILE_NAME), Path(run, "prompt_learner", FILE_NAME)):
+        if path.is_file():
+            return read_classes(path)
+    return None
+
+
+def check_same_classes(
+    run: str | os.PathLike, tasks: Sequence[Any], selection: Mapping[str, Any] | None = None
+) -> None:
+    """Raise ValueError, with both lists, where a run's tasks, class names, templates or metrics are not those of
+    `tasks`. A run of an older version, which keeps none, passes.
+
+    Args:
+        run: its folder.
+        tasks: objects with name, template, metric and classnames, or the dicts of a classes.json.
+        selection: NAME, TASKS and SUBSAMPLE_CLASSES of the data set that `tasks` are of. Where the run has others, what
+            both have is compared: tasks of one name, and of all classes the half. Without it all must be the same.
+    """
+    there = classes_in(run)
+    if there is None:
+        return
+    here = [task if isinstance(task, Mapping) else classes_of([task])[0] for task in tasks]
+    then = {} if selection is None else selection_in(run)
+    now = {key: (selection or {}).get(key) for key in then}
+    if then.get("NAME") != now.get("NAME"):
+        return  # a transfer to another data set
+    names = [[task["name"] for task in part] for part in (there, here)]
+    if then.get("TASKS") == now.get("TASKS") and names[0] != names[1]:
+        raise different(run, "tasks", *names)
+    known = {task["name"]: task for task in there}
+    halves = then.get("SUBSAMPLE_CLASSES", "all"), now.get("SUBSAMPLE_CLASSES", "all")
+    for task in here:
+        if task["name"] not in known:
+            continue
+        own = known[task["name"]]
+        for key in ("template", "metric"):
+            if own[key] != task[key]:
+                raise different(run, f"task {task['name']!r}, {key}", [own[key]], [task[key]])
+        pair = comparable(own["classnames"], task["classnames"], *halves)
+        if pair[0] != pair[1]:
+            raise different(run, f"task {task['name']!r}, classes", *pair)
+
+
+def check_classes(tasks: Sequence[Any], cfg: Any, model_dir: str = "") -> None:
+    """Raise ValueError where what a run goes on from, or evaluates (`model_dir`), was learned for other classes than
+    its data set has now."""
+    if model_dir:
+        check_same_classes(model_dir, tasks, cfg.DATASET)
+    for run in {cfg.OUTPUT_DIR, cfg.RESUME or cfg.OUTPUT_DIR}:
+        if any(Path(run, name).is_file() for name in ("prompt_learner/checkpoint", "results.json")):
+            check_same_classes(run, tasks, cfg.DATASET)
+
+
+def comparable(there: list[str], here: list[str], then: str, now: str) -> tuple[list[str], list[str]]:
+    """Of two lists of classes, of which one may be a half of the other (base or new, of all), what must be equal."""
+    if then == now:
+        return there, here
+    if then == "all":
+        return half(there, now), here
+    if now == "all":
+        return there, half(here, then)
+    return [], []
+
+
+def half(names: list[str], which: str) -> list[str]:
+    """The base classes, the first half rounded up, or the new ones."""
+    middle = (len(names) + 1) // 2
+    return names[:middle] if which == "base" else names[middle:]
+
+
+def selection_in(run: str | os.PathLike) -> dict[str, Any]:
+    """What the config of a run says of the choice of its tasks and classes; {} without a config."""
+    path = Path(run, "config.yaml")
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {key: config["DATASET"].get(key, "all") for key in SELECTION} if "DATASET" in config else {}
+
+
+def different(run: str | os.PathLike, what: str, there: list[str], here: list[str]) -> ValueError:
+    message = f"{run} is a run with other classes ({what}). The run has: {listed(there)}. Here are: {listed(here)}."
+    if max(len(there), len(here)) > SHOWN:
+        only = [[name for name in part if name not in other] for part, other in ((there, here), (here, there))]
+        message += f" Only in the run: {listed(only[0])}. Only here: {listed(only[1])}."
+    return ValueError(f"{message} Restore the names, or train again in another folder")
+
+
+def listed(names: list[str]) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + more if names else "none"

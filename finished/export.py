@@ -1,0 +1,109 @@
+"""What a run leaves for those who only predict: its heads, and what it changes in the image tower."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from yacs.config import CfgNode
+
+from backbones import Head
+from backbones.config import Preprocessing
+from backbones.precision import Precision
+from evaluation.classes import classes_of, selection_in
+from evaluation.provenance import git_commit, software_versions
+from inference import Classifier, Export
+from inference.tower import TunedTower
+from trainers import PromptTrainer
+
+
+@torch.no_grad()
+def export_of(trainer: PromptTrainer, run: Path, heads: Sequence[Head] | None = None, **provenance: Any) -> Export:
+    """What a run's predictions are made of, apart from its method.
+
+    Args:
+        heads: in the place of the trainer's own, which go with the untouched image tower.
+        provenance: what to add to the run's.
+
+    Raises ValueError, with the reason, for a method or a setting that cannot be had so.
+    """
+    weights, prompts, projection = {}, [], None
+    own = trainer.heads() if heads is None else list(heads)
+    if heads is None:
+        weights, prompts = tuned_weights(trainer)
+        projection = trainer.image_projection()
+    name = trainer.cfg.MODEL.BACKBONE.NAME
+    export = Export(
+        tasks=classes_of(trainer.tasks),
+        heads=own,
+        preprocessing=preprocessing_of(trainer.cfg),
+        backbone={"name": name, "sha256": trainer.clip.source["sha256"], "image_digest": trainer.clip.image_digest},
+        precision=trainer.precision.name,
+        weights=weights,
+        prompts=prompts,
+        projection=projection,
+        provenance={
+            "trainer": type(trainer).__name__,
+            "variant": trainer.cfg.TRAINER.LABEL or trainer.variant,
+            "shots": trainer.cfg.DATASET.NUM_SHOTS if trainer.uses_shots else 0,
+            "seed": trainer.cfg.SEED,
+            "dataset": selection_in(run).get("NAME", ""),
+            "run": str(run),
+            "commit": git_commit(),
+            "versions": software_versions(),
+            **provenance,
+        },
+    )
+    check_export(trainer, export, None if heads is None else list(heads))
+    return export
+
+
+def tuned_weights(trainer: PromptTrainer) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
+    """The weights of the image tower that training changes, merged, and the prompts of its layers."""
+    with trainer.autocast():
+        tuning = trainer.image_tuning()
+    weights = {
+        f"blocks.{i}.attn.in_proj_weight": update.merged(block.attn)
+        for i, (update, block) in enumerate(zip(tuning.updates, trainer.clip.visual.blocks if tuning.updates else ()))
+    }
+    return weights, [prompt.detach().float() for prompt in tuning.prompts]
+
+
+def preprocessing_of(cfg: CfgNode) -> Preprocessing:
+    """How a run shows test images to its CLIP. Raises ValueError for what no mean and deviation describe."""
+    options = cfg.INPUT
+    if options.NO_TRANSFORM or "instance_norm" in options.TRANSFORMS:
+        key = "NO_TRANSFORM" if options.NO_TRANSFORM else "TRANSFORMS: instance_norm"
+        raise ValueError(f"INPUT.{key}: an export shows images resized and normalised by a mean and deviation alone")
+    plain = "normalize" not in options.TRANSFORMS
+    mean, std = ((0.0,) * 3, (1.0,) * 3) if plain else (tuple(options.PIXEL_MEAN), tuple(options.PIXEL_STD))
+    return Preprocessing(tuple(options.SIZE), mean, std, options.INTERPOLATION, options.RESIZE)
+
+
+@torch.no_grad()
+def check_export(trainer: PromptTrainer, export: Export, heads: list[Head] | None, images: int = 4) -> float:
+    """The largest difference between the export's and the trainer's probabilities on random images; raises ValueError
+    where they are not the same: a method whose `head` is not what its `class_logits` does."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(images, 3, *export.preprocessing.size, generator=generator).to(trainer.device)
+    visual = copy.deepcopy(trainer.clip.visual) if export.weights else trainer.clip.visual  # it is written to
+    classifier = Classifier(export, TunedTower(visual, export), Precision(export.precision, trainer.device))
+    features, worst = classifier.features(image), 0.0
+    with trainer.autocast():
+        x = trainer.image_features(image)
+        for t, name in enumerate(classifier.tasks):
+            if heads is not None:
+                expected = heads[t](trainer.clip.encode_image(image))
+            else:
+                expected = trainer.class_logits(x)[:, trainer.class_task == t]
+            difference = classifier.logits(features, name).softmax(1) - expected.float().softmax(1)
+            worst = max(worst, difference.abs().max().item())
+    if not worst < 1e-3:
+        raise ValueError(
+            f"{type(trainer).__name__} is not exported: the export's probabilities differ from its own by {worst:.1e}; "
+            "where a method overrides `logits` or `class_logits`, it must override `head`, too"
+        )
+    return worst

@@ -1,0 +1,104 @@
+"""Loading a run: its classes and what it learned.
+
+The classes are those of the run's classes.json, so that no data set need be there; a run of an older version, which
+keeps none, takes them from its data set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
+from dassl.engine import build_trainer
+from yacs.config import CfgNode
+
+import train
+from datasets.multitask import Task
+from datasets.splits import datum
+from evaluation.classes import read_classes
+from experiments.sweeps import TASKS_FOLDER
+from trainers import PromptTrainer
+from trainers.modules.checkpoints import OWNERS
+
+
+@DATASET_REGISTRY.register()
+class ClassesAlone(DatasetBase):
+    """The tasks of a classes.json, DATASET.ROOT, without images: a datum per class, whose file is never read."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self.root = cfg.DATASET.ROOT
+        self.tasks = tuple(Task(**task) for task in read_classes(self.root))
+        names = [(t, name) for t, task in enumerate(self.tasks) for name in task.classnames]
+        items = [datum(self.root, label, name, t) for label, (t, name) in enumerate(names)]
+        super().__init__(train_x=items, test=items)
+
+
+def check_run(run: Path) -> None:
+    """Raise FileNotFoundError for a folder that is no run's."""
+    if not (run / "config.yaml").is_file():
+        parts = ", ".join(sorted(str(path.parent) for path in (run / TASKS_FOLDER).glob("*/config.yaml")))
+        hint = f"; it was trained once per task, so name the folder of one: {parts}" if parts else ""
+        raise FileNotFoundError(f"{run} is no run's folder: it has no config.yaml{hint}")
+
+
+def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path | None = None) -> CfgNode:
+    """A run's config, without what it has of other files: a folder to write to, first weights, cached features.
+
+    Args:
+        root: folder of the data sets, for a run that keeps no classes.
+        opts: KEY VALUE pairs.
+        classes: a classes.json in the place of the data set.
+    """
+    check_run(run)
+    cfg = train.setup_cfg(train.parse_args(["--config-file", str(run / "config.yaml"), "--root", root, *opts]))
+    cfg.defrost()
+    cfg.OUTPUT_DIR = cfg.RESUME = cfg.MODEL.INIT_WEIGHTS = ""
+    cfg.FEATURES.TEST_CACHE, cfg.FEATURES.TRAIN_VIEWS = False, 0
+    if classes is not None:
+        cfg.DATASET.NAME, cfg.DATASET.ROOT = ClassesAlone.__name__, str(classes)
+        cfg.DATASET.TASKS = cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+        # The loaders and the schedule are built and not used: let them fit so few data.
+        cfg.DATALOADER.TRAIN_X.SAMPLER, cfg.DATALOADER.TRAIN_X.BATCH_SIZE = "RandomSampler", 1
+        cfg.OPTIM.MAX_STEPS = 0
+    cfg.freeze()
+    return cfg
+
+
+def load_run(run: Path, root: str = "", opts: Sequence[str] = ()) -> PromptTrainer:
+    """The trainer of a run, with its classes and what it has learned, ready to predict.
+
+    Raises FileNotFoundError where there is no run, checkpoint or CLIP; ValueError where they do not fit.
+    """
+    own = [path for path in (run / "classes.json", run / "prompt_learner/classes.json") if path.is_file()]
+    return _load(config_of(run, root, opts, own[0] if own else None), run)
+
+
+def load_run_for(run: Path, task: Task, classes: Path, opts: Sequence[str] = ()) -> PromptTrainer:
+    """The trainer of a run with one task that it was not trained on; `classes` is a classes.json that holds it.
+
+    Raises ValueError where the method has parameters for each class or task, which do not serve new ones.
+    """
+    with contextlib.redirect_stdout(None):
+        trainer = build_trainer(config_of(run, opts=opts, classes=classes))
+    owned = [key for key in trainer.prompts.state_dict() if OWNERS.search(key)]
+    if owned:
+        name = " ".join(filter(None, (type(trainer).__name__, trainer.variant)))
+        raise ValueError(
+            f"{run} is a run of {name}, which has parameters of their own for each class or task: they do not serve "
+            f"{task.name!r}. SoftCPT NATA and CATA, or a method with one context for all tasks, can"
+        )
+    return _loaded(trainer, run)
+
+
+def _load(cfg: CfgNode, run: Path) -> PromptTrainer:
+    with contextlib.redirect_stdout(None):  # what Dassl prints
+        return _loaded(build_trainer(cfg), run)
+
+
+def _loaded(trainer: PromptTrainer, run: Path) -> PromptTrainer:
+    if trainer.prompts.state_dict():  # else the method learns nothing
+        trainer.load_model(str(run))
+    trainer.set_model_mode("eval")
+    return trainer

@@ -1,0 +1,53 @@
+"""Tasks that a run was not trained on: what it makes of their names, beside hand-made prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from backbones import Head
+from datasets.multitask import DEFAULT_TEMPLATE, Task
+from trainers import PromptTrainer
+from trainers.modules.templates import hand_made_features
+
+FEATURES = ("context", "zero-shot", "average")  # of the classes of a task that was not trained
+
+
+def new_task(name: str, classnames: Sequence[str], template: str = "") -> Task:
+    """A task of class names. Raises ValueError for none, for two equal ones, or for a template without a place."""
+    twice = sorted({word for word in classnames if list(classnames).count(word) > 1})
+    if not classnames or twice:
+        raise ValueError(f"task {name!r}: " + (f"{twice[0]!r} occurs twice" if twice else "no class names"))
+    return Task(name, tuple(classnames), template=template or DEFAULT_TEMPLATE)
+
+
+@torch.no_grad()
+def new_task_heads(trainer: PromptTrainer) -> dict[str, Head]:
+    """Heads of a task that was not trained, all of the untouched image tower: that of the method's class features
+    (where it has such), of the hand-made prompts, and of the mean of both after normalisation."""
+    with trainer.autocast():
+        handmade = hand_made_features(trainer.tasks, "", trainer.clip, trainer.text_encoder)
+    heads = {"zero-shot": PromptTrainer.head(trainer, handmade, 0)}
+    if trainer.no_heads or trainer.tunes_images or trainer.image_projection() is not None:
+        return heads
+    if not trainer.prompts.state_dict():  # zero-shot CLIP itself
+        return heads
+    with trainer.autocast():
+        own = trainer.new_class_features()
+    context = PromptTrainer.head(trainer, own, 0)
+    both = F.normalize(context.weight, dim=-1) + heads["zero-shot"].weight
+    return {"context": context, **heads, "average": PromptTrainer.head(trainer, both, 0)}
+
+
+def read_names(path: Path) -> list[str]:
+    """Class names, one a line; empty lines are left out. Raises FileNotFoundError, ValueError."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of class names {path}")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file in UTF-8 ({error})") from error
+    return [line.strip() for line in lines if line.strip()]

@@ -1,0 +1,144 @@
+"""An exported classifier, under scikit-learn's names."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from backbones.precision import PRECISIONS, Precision
+
+from .exports import Export, read_export
+from .images import image_batches, transform_of
+from .tower import TunedTower, load_tower
+
+Images = Tensor | Image.Image | str | os.PathLike | Sequence[Image.Image | str | os.PathLike]
+
+
+def load_classifier(
+    path: str | os.PathLike,
+    backbone: str | None = None,
+    device: str | torch.device | None = None,
+    precision: str | None = None,
+) -> Classifier:
+    """The classifier of an export.
+
+    Args:
+        path: a file that scripts/export.py wrote.
+        backbone: name or file of its CLIP, where that is not found by the name that the run had for it.
+        device: "cpu", "cuda"; by default a GPU if there is one.
+        precision: "fp32", "amp", "fp16" or "bf16"; by default that of the run.
+
+    Raises:
+        FileNotFoundError: no such file, or no weights of its CLIP.
+        ValueError: no export, a truncated or damaged one, one of another schema, or another CLIP.
+    """
+    path, device = Path(path), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    export = read_export(path)
+    if precision is not None and precision not in PRECISIONS:
+        raise ValueError(f"precision: {precision!r} is not legal; one of {', '.join(PRECISIONS)}")
+    numbers = Precision(precision or export.precision, device)
+    return Classifier(export, load_tower(export, path, backbone, numbers), numbers)
+
+
+class Classifier:
+    """Predicts the classes of images among those of a task.
+
+    Images are a list of paths and PIL images, one of them, or a tensor (B, 3, H, W) that `transform` made. `task` is a
+    task's name; where there is one task it may be left out.
+
+    Attributes:
+        tasks: the tasks' names.
+        classes_: {task: its class names, (R,)}, the order of the columns.
+        export: what it was made of: templates, metrics, preprocessing, provenance.
+        transform: what makes a tensor (3, H, W) of an RGB image.
+    """
+
+    def __init__(self, export: Export, tower: TunedTower, precision: Precision) -> None:
+        self.export, self.precision, self.device = export, precision, precision.device
+        self.tower = tower.to(self.device).eval().requires_grad_(False)
+        self.tasks = [task["name"] for task in export.tasks]
+        self.classes_ = {task["name"]: np.array(task["classnames"], dtype=object) for task in export.tasks}
+        self.heads = {name: head.to(self.device) for name, head in zip(self.tasks, export.heads)}
+        self.transform: Callable[[Image.Image], Tensor] = transform_of(export.preprocessing)
+
+    def predict(self, images: Images, task: str | None = None, batch_size: int = 64, workers: int = 0) -> np.ndarray:
+        """The likeliest class name of each image, (B,)."""
+        best = self.decision_function(images, task, batch_size, workers).argmax(1)
+        return self.classes_[self.task_named(task)][best]
+
+    def predict_proba(
+        self, images: Images, task: str | None = None, batch_size: int = 64, workers: int = 0
+    ) -> np.ndarray:
+        """Probabilities (B, R) of the task's classes, in the order of `classes_`."""
+        return torch.from_numpy(self.decision_function(images, task, batch_size, workers)).softmax(1).numpy()
+
+    def decision_function(
+        self, images: Images, task: str | None = None, batch_size: int = 64, workers: int = 0
+    ) -> np.ndarray:
+        """Logits (B, R) of the task's classes. Raises OSError, naming the file, for an image that cannot be read."""
+        name, parts = self.task_named(task), [np.empty((0, len(self.classes_[self.task_named(task)])), np.float32)]
+        for batch in self.batches(images, batch_size, workers):
+            parts.append(self.logits(self.features(batch), name).cpu().numpy())
+        return np.concatenate(parts)
+
+    def zero_shot_weights(self, task: str | None = None) -> Tensor:
+        """Class features (E, C) with columns of length 1: what open_clip's zero-shot code multiplies normalised image
+        features with, before `logit_scale`.
+
+        Raises ValueError where the classifier is more than that.
+        """
+        name = self.task_named(task)
+        head = self.heads[name]
+        reason = head.not_cosine or ("the image tower is changed, too" if self.export.tunes_images else "")
+        if reason:
+            raise ValueError(f"task {name!r} is no zero-shot classifier: {reason}")
+        return torch.nn.functional.normalize(head.weight, dim=-1).T.cpu()
+
+    def logit_scale(self, task: str | None = None) -> float:
+        """The factor on the products of a task."""
+        return self.heads[self.task_named(task)].scale
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Image features (B, E) of a tensor (B, 3, H, W), not normalised."""
+        with self.precision.autocast():
+            return self.tower(images.to(self.device)).float()
+
+    @torch.no_grad()
+    def logits(self, features: Tensor, task: str | None = None) -> Tensor:
+        """(B, R) of image features (B, E)."""
+        return self.heads[self.task_named(task)](features)
+
+    def task_named(self, task: str | None = None) -> str:
+        """`task`, or the one that there is; raises ValueError, with the names, for another."""
+        if task in self.tasks:
+            return task
+        if task is None and len(self.tasks) == 1:
+            return self.tasks[0]
+        near = difflib.get_close_matches(str(task), self.tasks, n=1)
+        what = f"no task {task!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+        what = "there are several tasks" if task is None else what
+        raise ValueError(f"task: {what}; name one of {', '.join(self.tasks)}")
+
+    def batches(self, images: Images, batch_size: int = 64, workers: int = 0) -> Iterator[Tensor]:
+        """Images as tensors (B, 3, H, W). Raises OSError, naming the file, for one that cannot be read, and ValueError
+        for a tensor of another shape."""
+        if isinstance(images, Tensor):
+            shape = (3, *self.export.preprocessing.size)
+            if images.dim() != 4 or tuple(images.shape[1:]) != shape:
+                raise ValueError(f"images of shape {tuple(images.shape)}, expected (B, {', '.join(map(str, shape))})")
+            yield from images.split(batch_size)
+            return
+        if isinstance(images, Image.Image | str | os.PathLike):
+            images = [images]
+        for batch in image_batches(images, self.transform, batch_size, workers):
+            if batch.errors:
+                raise OSError(batch.errors[0][1])
+            yield batch.images

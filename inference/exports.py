@@ -1,0 +1,178 @@
+"""The file of an exported classifier: safetensors, with all that is no tensor as JSON in its metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from backbones import Head
+from backbones.config import Preprocessing
+from backbones.precision import PRECISIONS
+from files import write_atomically
+
+SCHEMA = 1
+ENTRY = "classifier"  # of the metadata
+KEYS = {
+    "schema": int,
+    "tasks": list,
+    "heads": list,
+    "preprocessing": dict,
+    "backbone": dict,
+    "precision": str,
+    "provenance": dict,
+    "digest": str,
+}
+TASK_KEYS = {"name": str, "template": str, "metric": str, "classnames": list}
+BACKBONE_KEYS = ("name", "sha256", "image_digest")
+HEAD_KEYS = ("scale", "normalised", "alpha", "beta")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an image classifier is beside its CLIP.
+
+    Attributes:
+        tasks: the name, template, metric and class names of each.
+        heads: what makes each task's logits of image features.
+        preprocessing: how images are shown to the tower.
+        backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights as the run has them.
+        precision: of the run that it is from.
+        weights: what takes the place of the image tower's own, by their names in it.
+        prompts: (M, W) each, the tokens that layers of the image tower have beside its patches.
+        projection: (W, E) and bias (E,) or None in the place of the tower's projection, computed in fp32; or None.
+        provenance: the run that it is from.
+    """
+
+    tasks: Sequence[Mapping[str, Any]]
+    heads: Sequence[Head]
+    preprocessing: Preprocessing
+    backbone: Mapping[str, str]
+    precision: str = "fp32"
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    prompts: Sequence[Tensor] = ()
+    projection: tuple[Tensor, Tensor | None] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tunes_images(self) -> bool:
+        """Whether image features are others than those of its CLIP."""
+        return bool(self.weights or len(self.prompts) or self.projection is not None)
+
+
+def write_export(path: str | os.PathLike, export: Export) -> None:
+    """Write an export; the file appears complete or not at all."""
+    tensors = {f"heads.{t}.{name}": value for t, head in enumerate(export.heads) for name, value in named(head)}
+    tensors |= {f"weights.{name}": value for name, value in export.weights.items()}
+    tensors |= {f"prompts.{i}": value for i, value in enumerate(export.prompts)}
+    if export.projection is not None:
+        weight, bias = export.projection
+        tensors |= {"projection.weight": weight} | ({} if bias is None else {"projection.bias": bias})
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    facts = {
+        "schema": SCHEMA,
+        "tasks": [dict(task) for task in export.tasks],
+        "heads": [{key: getattr(head, key) for key in HEAD_KEYS} for head in export.heads],
+        "preprocessing": asdict(export.preprocessing),
+        "backbone": dict(export.backbone),
+        "precision": export.precision,
+        "provenance": dict(export.provenance),
+    }
+    facts["digest"] = digest_of(facts, tensors)
+    write_atomically(path, save(tensors, {ENTRY: json.dumps(facts, ensure_ascii=False)}))
+
+
+def read_export(path: str | os.PathLike) -> Export:
+    """Read an export.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no export, one that is truncated or damaged, or one of another schema.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no exported classifier {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(ENTRY, "null")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no exported classifier, or it is truncated ({error})") from error
+    facts = check_facts(json.loads(text), tensors, path)
+    try:
+        return Export(
+            tasks=facts["tasks"],
+            heads=[head_of(t, values, tensors) for t, values in enumerate(facts["heads"])],
+            preprocessing=Preprocessing(**{key: tupled(value) for key, value in facts["preprocessing"].items()}),
+            backbone=facts["backbone"],
+            precision=facts["precision"],
+            weights=below(tensors, "weights."),
+            prompts=[tensors[f"prompts.{i}"] for i in range(len(below(tensors, "prompts.")))],
+            projection=projection_of(tensors),
+            provenance=facts["provenance"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no complete exported classifier ({type(error).__name__}: {error})") from error
+
+
+def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """The metadata of an export; raises ValueError, naming the file and what is wrong."""
+    if not isinstance(facts, dict) or "schema" not in facts:
+        raise ValueError(f"{path} is a safetensors file, but no exported classifier: write one with scripts/export.py")
+    if facts["schema"] != SCHEMA:
+        raise ValueError(f"{path}: schema is {facts['schema']!r}, this version reads schema {SCHEMA}")
+    wrong = [key for key, kind in KEYS.items() if not isinstance(facts.get(key), kind)]
+    if wrong:
+        raise ValueError(f"{path}: the metadata's {', '.join(wrong)} are missing or of another type")
+    if facts["digest"] != digest_of({key: value for key, value in facts.items() if key != "digest"}, tensors):
+        raise ValueError(f"{path} is damaged: its contents are not those that were written; export the run again")
+    tasks, backbone = facts["tasks"], facts["backbone"]
+    bad = [task for task in tasks if any(not isinstance(task.get(key), kind) for key, kind in TASK_KEYS.items())]
+    if bad or not tasks or len(tasks) != len(facts["heads"]) or any(key not in backbone for key in BACKBONE_KEYS):
+        raise ValueError(f"{path}: its tasks, heads and backbone are incomplete")
+    if facts["precision"] not in PRECISIONS:
+        raise ValueError(f"{path}: precision is {facts['precision']!r}, use one of {', '.join(PRECISIONS)}")
+    for t, task in enumerate(tasks):
+        shape = tuple(tensors.get(f"heads.{t}.weight", torch.empty(0)).shape)
+        if len(shape) != 2 or shape[0] != len(task["classnames"]):
+            raise ValueError(f"{path}: task {task['name']!r} has {len(task['classnames'])} classes, weights {shape}")
+    return facts
+
+
+def named(head: Head) -> list[tuple[str, Tensor]]:
+    return [(name, value) for name, value in head.named_buffers() if value is not None]
+
+
+def head_of(t: int, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
+    return Head(**below(tensors, f"heads.{t}."), **{key: values[key] for key in HEAD_KEYS})
+
+
+def projection_of(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None] | None:
+    return (tensors["projection.weight"], tensors.get("projection.bias")) if "projection.weight" in tensors else None
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """A digest of all that an export holds."""
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,92 @@
+"""Predictions of many pictures: one after the other, as a line of text, and as tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .images import image_batches
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one picture: the probabilities (R,) that each source says, or why it could not be read."""
+
+    path: Path
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+    error: str = ""
+
+
+def predictions(
+    predictor: Any, paths: Sequence[Path], task: str, batch_size: int, workers: int
+) -> Iterator[Prediction]:
+    """Of each picture in turn, in the order of `paths`.
+
+    Args:
+        predictor: has `transform` and `scores(images, task)`, probabilities (B, R) by the name of their source.
+    """
+    for batch in image_batches(paths, predictor.transform, batch_size, workers):
+        found = {position: Prediction(paths[position], error=error) for position, error in batch.errors}
+        scores = predictor.scores(batch.images, task) if batch.positions else {}
+        for row, position in enumerate(batch.positions):
+            own = {source: values[row] for source, values in scores.items()}
+            found[position] = Prediction(paths[position], own)
+        yield from (found[position] for position in sorted(found))
+
+
+def best(p: Tensor, names: Sequence[str], top: int) -> list[tuple[str, float]]:
+    """The `top` likeliest classes of probabilities (R,), and these."""
+    values, columns = p.topk(min(top, len(p)))
+    return [(names[c], value) for c, value in zip(columns.tolist(), values.tolist())]
+
+
+def text_of(prediction: Prediction, names: Sequence[str], top: int) -> str:
+    """A line; where several sources say something, one for each below the path."""
+    lines = []
+    for source, p in prediction.scores.items():
+        found = ", ".join(f"{name} {100 * value:.1f} %" for name, value in best(p, names, top))
+        lines.append(f"  {source}: {found}" if source else f"{prediction.path}: {found}")
+    return "\n".join(lines if "" in prediction.scores else [f"{prediction.path}:", *lines])
+
+
+def csv_of(made: Sequence[Prediction], task: str, names: Sequence[str], top: int) -> str:
+    """path,task,rank,class,probability of the `top` classes; where several sources say something, path,task,class and
+    a column of probabilities for each, of all classes."""
+    made = [prediction for prediction in made if not prediction.error]
+    sources = list(made[0].scores) if made else [""]
+    file = io.StringIO()
+    write = csv.writer(file, lineterminator="\n").writerow
+    if sources == [""]:
+        write(["path", "task", "rank", "class", "probability"])
+        for prediction in made:
+            for rank, found in enumerate(best(prediction.scores[""], names, top), start=1):
+                write([prediction.path, task, rank, *found])
+        return file.getvalue()
+    write(["path", "task", "class", *sources])
+    for prediction in made:
+        for name, *values in zip(names, *(p.tolist() for p in prediction.scores.values())):
+            write([prediction.path, task, name, *values])
+    return file.getvalue()
+
+
+def json_of(made: Sequence[Prediction], task: str, names: Sequence[str], top: int, source: str) -> str:
+    """An object with the source, the task, its classes, the images with their `top` classes, and the errors."""
+
+    def found(p: Tensor) -> list[dict[str, Any]]:
+        return [{"class": name, "probability": value} for name, value in best(p, names, top)]
+
+    images = []
+    for prediction in made:
+        if not prediction.error:
+            sources = {name: found(p) for name, p in prediction.scores.items()}
+            images.append({"path": str(prediction.path), "predictions": sources.get("", sources)})
+    errors = [{"path": str(p.path), "error": p.error} for p in made if p.error]
+    result = {"source": source, "task": task, "classes": list(names), "images": images, "errors": errors}
+    return json.dumps(result, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,78 @@
+"""The image tower of a CLIP as a method left it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from backbones import CLIP, Tuning, load_clip
+from backbones.precision import Precision
+
+from .exports import Export
+
+logger = logging.getLogger(__name__)
+
+
+class TunedTower(nn.Module):
+    """Images (B, 3, H, W) to features (B, E), not normalised: CLIP's image tower with an export's changes to it.
+
+    Args:
+        visual: the tower, whose weights are changed where the export has others.
+        export: its `weights`, `prompts` and `projection`.
+    """
+
+    def __init__(self, visual: nn.Module, export: Export) -> None:
+        super().__init__()
+        self.visual = visual
+        own = visual.state_dict(keep_vars=True)
+        for name, value in export.weights.items():
+            own[name].data = value.to(own[name])
+        weight, bias = export.projection or (None, None)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+        for i, prompt in enumerate(export.prompts):
+            self.register_buffer(f"prompt{i}", prompt)
+        self.n_prompts = len(export.prompts)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self.weight is not None:
+            x = self.visual.unprojected(image)  # (B, W)
+            with torch.autocast(image.device.type, enabled=False):
+                x = x.float() @ self.weight
+                return x if self.bias is None else x + self.bias
+        return self.visual(image, Tuning([getattr(self, f"prompt{i}") for i in range(self.n_prompts)]))
+
+
+def load_tower(export: Export, path: Path, backbone: str | None, precision: Precision) -> TunedTower:
+    """The tower of an export's CLIP with its changes, in `precision`; `backbone` names the CLIP, or is its file.
+
+    Raises ValueError for a CLIP that is not the one of the export, FileNotFoundError where there is none.
+    """
+    own, name = export.backbone, backbone or export.backbone["name"]
+    try:
+        clip = load_clip(name, precision.stored)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} needs the CLIP {own['name']} ({error}): name it with `backbone`") from error
+    if not same_tower(clip, name, export, precision):
+        raise ValueError(
+            f"{path} is a classifier on {own['name']} (SHA-256 {own['sha256']}), not on {name} "
+            f"(SHA-256 {clip.source['sha256']}): their image towers differ"
+        )
+    unknown = sorted(export.weights.keys() - clip.visual.state_dict().keys())
+    if unknown:
+        raise ValueError(f"{path} has weights that the image tower of {name} does not have: {', '.join(unknown)}")
+    return TunedTower(clip.visual, export).eval()
+
+
+def same_tower(clip: CLIP, name: str, export: Export, precision: Precision) -> bool:
+    """Whether a CLIP's image tower is the one of an export: by its weights and activation, whatever file they are in;
+    in another precision than the run's, of which no digest is known, by the file and how it is read."""
+    half = Precision(export.precision, precision.device).stored
+    if half == precision.stored:
+        return clip.image_digest == export.backbone["image_digest"]
+    spellings = {spelling for word in (name, export.backbone["name"]) for spelling in re.findall(r"@\w+$", word)}
+    return clip.source["sha256"] == export.backbone["sha256"] and len(spellings) < 2
