@@ -161,7 +161,10 @@ def select_items(
 
 
 def data_root(cfg: CfgNode) -> str:
-    """The absolute `DATASET.ROOT`. Raises ValueError if it is empty."""
+    """The absolute `DATASET.ROOT`. Raises ValueError if it is empty, NotADirectoryError if it is a file."""
     if not cfg.DATASET.ROOT:
         raise ValueError("DATASET.ROOT is empty: name the folder of the data sets (--root)")
-    return os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
+    root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
+    if os.path.isfile(root):
+        raise NotADirectoryError(f"DATASET.ROOT: {root} is a file; name the folder of the data sets (--root)")
+    return root

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from dassl.evaluation import build_evaluator
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import load_pretrained_weights
 from torch import Tensor, nn
@@ -18,7 +17,8 @@ from backbones import CLIP, UNTUNED, Tuning
 from backbones.openai import initial_draws, skip_draws
 from datasets.multitask import Task, tasks_of
 
-from .modules import budget, distributed
+from .modules import budget, distributed, tracking
+from .modules.checkpoints import check_count
 from .modules.image_features import ImageFeatures
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
 from .modules.precision import PRECISIONS
@@ -43,7 +43,8 @@ class PromptTrainer(ImageFeatures):
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
-        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname, tasks=self.tasks)
+        if hasattr(self.evaluator, "set_tasks"):  # Dassl has built it, without knowing of tasks
+            self.evaluator.set_tasks(self.tasks)
 
     # -- building ----------------------------------------------------------------------------------------------------
 
@@ -61,6 +62,8 @@ class PromptTrainer(ImageFeatures):
         name = type(self).__name__.upper()
         check_choice(f"TRAINER.{name}.PREC", cfg.TRAINER[name].PREC, PRECISIONS)
         budget.check_budget(cfg)
+        tracking.check_tracking(cfg)
+        check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS)
 
     def build_model(self) -> None:
         cfg = self.cfg
@@ -162,4 +165,5 @@ class PromptTrainer(ImageFeatures):
         loss = multitask_cross_entropy(logits, label, self.class_task, rows)
         prediction = within_task(logits, label, self.class_task, rows).argmax(1)
         prediction = prediction if rows is None else rows[prediction]
+        self.count_right(label, prediction)
         return loss, {"acc": 100 * (prediction == label).float().mean().item()}
