@@ -23,6 +23,7 @@ from .modules.image_features import ImageFeatures
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
 from .modules.precision import PRECISIONS
 from .modules.prompts import check_choice
+from .modules.templates import hand_made_features
 from .modules.text_encoder import text_encoder
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,10 @@ class PromptTrainer(ImageFeatures):
         self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
 
         skip_draws(skipped)
-        self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
+        with self.autocast():  # a method may encode prompts there, and the towers may be stored in half precision
+            self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
+        for parameter in self.prompts.parameters():
+            parameter.data = parameter.data.float()
         distributed.copy_from_first_rank(self.prompts)  # without a seed each process has drawn its own
         if cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
@@ -103,8 +107,14 @@ class PromptTrainer(ImageFeatures):
         return build_lr_scheduler(optim, schedule)
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
-        """The module of learnable parameters, all in fp32."""
+        """The module of learnable parameters, which are kept in fp32. Called within autocast."""
         raise NotImplementedError
+
+    def hand_made_features(self, template: str = "") -> Tensor:
+        """Features (C, E) of all class names in `template`, or for "" in each task's own: fp32, not normalised, without
+        gradients."""
+        with self.autocast():
+            return hand_made_features(self.tasks, template, self.clip, self.text_encoder)
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
