@@ -198,11 +198,8 @@ def split_of(cfg: CfgNode) -> str:
 def how_to_resume(folder: Path, argv: list[str]) -> str:
     """What to say of a run that was cut off: where it goes on, and by what command."""
     last = folder / "prompt_learner" / "checkpoint"
-    epoch = last.read_text().strip().rpartition("-")[2] if last.is_file() else ""
-    start = (
-        f"goes on after epoch {epoch}" if epoch.isdigit() else "goes on from the checkpoint" if epoch else "starts anew"
-    )
-    return f"The same command {start}: {shlex.join(['python', *argv])}"
+    start = f"goes on from {last.read_text().strip()}" if last.is_file() else "starts anew: there is no checkpoint yet"
+    return f"The same command {start}\n    {shlex.join(['python', *argv])}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ COLOURS = (
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 NO_NOUNS = frozenset(f"{COLOURS} {NUMBERS}".split())
 ADJECTIVE = re.compile(r"[a-z]{3,}(ed|ing|ous|less|ish)|[a-z]+-(like|shaped|coloured|colored)")
-NO_WORD = re.compile(r"[\W\d_]+|n\d{8}|(class|label|category|cat|c|id)[ _-]*\d+", re.I)
+NO_WORD = re.compile(r"\d{4,}|n\d{8}|(class|label|category|cat|c|id)[ _-]*\d+", re.I)
 ARTICLE = re.compile(r"(a|an|the) ", re.I)
 SHOWN = 3
 
@@ -38,7 +38,7 @@ def odd_prompts(template: str, names: Sequence[str]) -> list[str]:
         odd = [word for word in words if ARTICLE.match(word)]
         if odd:
             found.append(f"{len(odd)} prompts have two articles: {_examples(template, odd)}")
-    odd = [word for word in words if NO_WORD.fullmatch(word) and not re.fullmatch(r"\d{1,3}", word)]
+    odd = [word for word in words if NO_WORD.fullmatch(word)]
     if odd:
         found.append(f"{len(odd)} class names are no words, so that CLIP cannot know them: {_examples(template, odd)}")
     return found

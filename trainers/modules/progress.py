@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from tqdm import tqdm
 
+FORMAT = "{desc}:{percentage:3.0f}% |{bar:8}| {n_fmt}/{total_fmt} [{remaining} left, {rate_fmt}{postfix}]"
 TRAINING_LINE = re.compile(r"epoch \[\d+/\d+\]")  # as Dassl begins it, the project's and upstream's
 
 
@@ -52,7 +54,10 @@ class TrainingBar:
         self.epochs, self.bar, self.logger = epochs, None, sys.stdout
         terminal = getattr(self.logger, "console", None)
         if terminal is not None and terminal.isatty() and total > done:
-            self.bar = tqdm(total=total, initial=done, unit="step", file=terminal, dynamic_ncols=True)
+            width = shutil.get_terminal_size().columns  # unlike tqdm's, never 0
+            self.bar = tqdm(
+                total=total, initial=done, unit="step", file=terminal, ncols=width, bar_format=FORMAT, miniters=1
+            )
             self.logger.console = AboveTheBar(terminal)
 
     def update(self, epoch: int, values: Mapping[str, float], rate: float) -> None:
@@ -60,7 +65,7 @@ class TrainingBar:
         if self.bar is not None:
             self.bar.set_description_str(f"epoch {epoch + 1}/{self.epochs}", refresh=False)
             shown = {name: f"{value:.3g}" for name, value in values.items()}
-            self.bar.set_postfix({**shown, "lr": f"{rate:.1e}"}, refresh=False)
+            self.bar.set_postfix({**shown, "lr": f"{rate:.0e}"}, refresh=False)
             self.bar.update()
 
     def close(self) -> None:
