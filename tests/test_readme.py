@@ -133,6 +133,9 @@ def test_the_examples_of_a_method_and_a_data_set_run(name, toy_root, tmp_path):
         "from trainers.modules.prompts import PromptTemplate\n"
     )
     before = {**TRAINER_REGISTRY._obj_map}, {**DATASET_REGISTRY._obj_map}
+    for registry in (TRAINER_REGISTRY, DATASET_REGISTRY):  # where a user has followed the example
+        for taken in ("TunedScale", "MyBirds", "MyTasks"):
+            registry._obj_map.pop(taken, None)
     try:
         exec(names + block, {})
         if name == "TunedScale":

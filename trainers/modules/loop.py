@@ -210,7 +210,7 @@ class Loop(Curves):
         with torch.no_grad(), self.autocast():
             features = self.image_features(image)
             if self._zero_shot is not None:
-                self._zero_shot.evaluator.process(self.logits(features, self._zero_shot.features), self._test_label)
+                self._zero_shot.judge(features, self._test_label)
             return self.class_logits(features, task=task)
 
     def resume_model_if_exist(self, directory: str) -> int:
