@@ -27,6 +27,18 @@ def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def make_run_folder(folder: Path) -> list[Path]:
+    """Make a run's folder, and return the folders that are new, innermost first. Raises OSError, naming the flag."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(f"--output-dir: the folder {folder} cannot be made ({error.strerror or error})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"--output-dir: no permission to write into {folder}")
+    return new
+
+
 def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
     """Remove what a failed run that has nothing to resume left: its files, and the folders made for it, innermost
     first, as long as nothing of others is in them."""

@@ -10,9 +10,10 @@ The run folder holds config.yaml, log.txt, shots.json, the checkpoint and, writt
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 import os
+import re
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -37,14 +38,18 @@ from datasets.multitask import write_shots  # noqa: E402
 from evaluation.classes import check_classes, write_classes  # noqa: E402
 from evaluation.provenance import git_commit, software_versions  # noqa: E402
 from evaluation.records import record_in, run_record, write_record  # noqa: E402
-from files import remove_run  # noqa: E402
+from files import make_run_folder, remove_run  # noqa: E402
 from trainers.modules import distributed, preprocessing  # noqa: E402
 from trainers.modules.memory import device_name  # noqa: E402
+from trainers.modules.settings import flatten, merge_file, merge_list, unread_keys  # noqa: E402
+
+logger = logging.getLogger(__name__)
 
 PROJECT_ROOT = Path(__file__).resolve().parent
 FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # left empty, they take the model's values
 # A run may be continued elsewhere: these keys do not change what it computes.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
+FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB"}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -66,15 +71,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--model-dir", default="", help="run folder to load for --eval-only")
     add("--load-epoch", type=int, help="epoch to load; by default the best on the validation set, else the last")
     add("--no-train", action="store_true", help="build everything, but do not train")
-    add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the config")
-    return parser.parse_args(argv)
+    add("opts", nargs="*", help="KEY VALUE pairs of the config")
+    # argparse would take the negative number of a pair for a flag: a space in front makes it a value.
+    argv = [re.sub(r"^(?=-[\d.])", " ", word) for word in (sys.argv[1:] if argv is None else argv)]
+    args = parser.parse_intermixed_args(argv)
+    args.opts = [word.strip() for word in args.opts]
+    return args
+
+
+def default_cfg() -> CfgNode:
+    """Dassl's defaults and those of this project."""
+    cfg = get_cfg_default()
+    for package in (datasets, evaluation, trainers):
+        package.extend_cfg(cfg)
+    return cfg
 
 
 def setup_cfg(args: argparse.Namespace) -> CfgNode:
     """The frozen config of a run; raises ValueError on an unknown key or a value of the wrong type."""
-    cfg = get_cfg_default()
-    for package in (datasets, evaluation, trainers):
-        package.extend_cfg(cfg)
+    cfg = default_cfg()
     for path in (args.dataset_config_file, args.config_file):
         if path:
             merge_file(cfg, path)
@@ -97,43 +112,6 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
         cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
     cfg.freeze()
     return cfg
-
-
-def merge_file(cfg: CfgNode, path: str) -> None:
-    if not Path(path).is_file():
-        near = sorted(p.stem for p in Path(path).parent.glob("*.yaml")) or ["no such folder"]
-        raise FileNotFoundError(f"no config file {path}; in {Path(path).parent}: {', '.join(near)}")
-    try:
-        cfg.merge_from_file(path)
-    except KeyError as error:
-        raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
-    except (ValueError, AssertionError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def merge_list(cfg: CfgNode, opts: list) -> None:
-    if len(opts) % 2:
-        raise ValueError(f"trailing options come in pairs KEY VALUE, got {len(opts)}: {' '.join(map(str, opts))}")
-    for key, value in zip(opts[::2], opts[1::2]):
-        try:
-            cfg.merge_from_list([key, value])
-        except (AssertionError, AttributeError, KeyError) as error:
-            raise ValueError(unknown_key(cfg, key)) from error
-        except ValueError as error:
-            raise ValueError(f"{key}: {value!r} does not fit: {error}") from error
-
-
-def unknown_key(cfg: CfgNode, key: str) -> str:
-    near = difflib.get_close_matches(key, flatten(cfg), n=1, cutoff=0.5)
-    return f"unknown config key {key}" + (f"; did you mean {near[0]}?" if near else "")
-
-
-def flatten(node: dict, prefix: str = "") -> dict[str, object]:
-    """{"A.B": value} of a nested config."""
-    flat = {}
-    for key, value in node.items():
-        flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
 
 
 def check_same_config(cfg: CfgNode, folder: Path) -> None:
@@ -160,7 +138,9 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
         set_random_seed(cfg.SEED)
     torch.backends.cudnn.benchmark = torch.cuda.is_available() and cfg.USE_CUDA
     print(cfg, collect_env_info(), sep="\n")
-    logging.getLogger(__name__).info("Dassl: %s", DASSL)
+    logger.info("Dassl: %s", DASSL)
+    for key in unread_keys(cfg, default_cfg()):
+        logger.warning("Warning: %s is set, but %s does not read it", key, cfg.TRAINER.NAME)
 
     trainer = build_trainer(cfg)
     check_classes(trainer.tasks, cfg, args.model_dir if args.eval_only else "")
@@ -216,18 +196,25 @@ def split_of(cfg: CfgNode) -> str:
     return "-".join(parts)
 
 
+def how_to_resume(folder: Path, argv: list[str]) -> str:
+    """What to say of a run that was cut off: where it goes on, and by what command."""
+    last = folder / "prompt_learner" / "checkpoint"
+    start = f"goes on from {last.read_text().strip()}" if last.is_file() else "starts anew: there is no checkpoint yet"
+    return f"The same command {start}\n    {shlex.join(['python', *argv])}"
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         cfg = setup_cfg(args)
         folder = Path(cfg.OUTPUT_DIR)
         check_same_config(cfg, folder)
+        new_folders = make_run_folder(folder)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     distributed.start(cfg.USE_CUDA)
     first = distributed.rank() == 0
-    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     if first:
         setup_logger(cfg.OUTPUT_DIR)
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
@@ -235,6 +222,10 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")
     try:
         run(args, cfg)
+    except KeyboardInterrupt:
+        if first:
+            logger.warning("Interrupted. %s", how_to_resume(folder, sys.argv if argv is None else ["train.py", *argv]))
+        raise
     except (ValueError, OSError, FloatingPointError) as error:
         # An error of a loader's worker process arrives with the worker's traceback, the message in its last line.
         message = str(error).strip().splitlines()[-1] if str(error).startswith("Caught ") else error
@@ -248,4 +239,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells have it, without a traceback

@@ -75,22 +75,23 @@ class SplitDataset(DatasetBase):
         dataset.set_paths(cfg)
         return dataset
 
-    def read(self) -> tuple[Items, Items, Items]:
-        """The checked train, val and test lists, before any draw."""
+    def read(self, problems: list[str] | None = None) -> tuple[Items, Items, Items]:
+        """The checked train, val and test lists, before any draw. `problems` collects what else would be raised of
+        lists that can be read."""
         if not os.path.isdir(self.root):
             raise self.missing(f"DATASET.ROOT: no folder {self.root}")
         if not os.path.isdir(self.dataset_dir):
             raise self.missing(f"no folder {self.dataset_dir} (DATASET.ROOT is {self.root})")
         if os.path.exists(self.split_path):
-            source, parts = self.split_path, read_split(self.split_path, self.image_dir)
+            source, parts = self.split_path, read_split(self.split_path, self.image_dir, problems)
         else:
             absent = self.missing_files()
             if absent:
                 raise self.missing(f"in {self.dataset_dir} there is no split file, and of the raw files no {absent[0]}")
             source, parts = self.dataset_dir, self.read_raw()
             if not self.lists_files:
-                check_images((item.impath for part in parts for item in part), source)
-        check_classes(*parts, source=source, unique_names=self.unique_names)
+                check_images((item.impath for part in parts for item in part), source, problems)
+        check_classes(*parts, source=source, unique_names=self.unique_names, problems=problems)
         return parts
 
     def missing_files(self) -> list[str]:
@@ -161,7 +162,10 @@ def select_items(
 
 
 def data_root(cfg: CfgNode) -> str:
-    """The absolute `DATASET.ROOT`. Raises ValueError if it is empty."""
+    """The absolute `DATASET.ROOT`. Raises ValueError if it is empty, NotADirectoryError if it is a file."""
     if not cfg.DATASET.ROOT:
         raise ValueError("DATASET.ROOT is empty: name the folder of the data sets (--root)")
-    return os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
+    root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
+    if os.path.isfile(root):
+        raise NotADirectoryError(f"DATASET.ROOT: {root} is a file; name the folder of the data sets (--root)")
+    return root

@@ -7,6 +7,7 @@ my_data/tasks.yaml                              optional: names, templates, metr
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
@@ -16,7 +17,7 @@ from .base import data_root, select_items
 from .multitask import Task, TaskSpec, join_tasks, select_specs
 from .raw import is_image, list_folder
 from .settings import SETTINGS_FILE, TaskSettings, read_settings
-from .splits import PARTS, Items, check_classes, check_subsample, datum, split_train_val_test, summary
+from .splits import PARTS, Items, check_classes, check_subsample, datum, report, split_train_val_test, summary
 from .tables import Pictures, part_of, read_table
 
 TABLE_FILE = "tasks.csv"
@@ -60,6 +61,11 @@ class FolderTasks(DatasetBase):
 
 def read_tasks(cfg: CfgNode) -> list[UserTask]:
     """The tasks that `DATASET.TASKS` selects, complete: nothing is drawn."""
+    return [read() for read in task_readers(cfg).values()]
+
+
+def task_readers(cfg: CfgNode) -> dict[str, Callable[..., UserTask]]:
+    """{task's name: a function that reads it}; its argument `problems`, a list, collects what it would raise."""
     root = data_root(cfg)
     if not os.path.isdir(root):
         raise FileNotFoundError(f"DATASET.ROOT: no folder {root}; {LAYOUT}")
@@ -74,15 +80,16 @@ def read_tasks(cfg: CfgNode) -> list[UserTask]:
     specs = select_specs(
         [TaskSpec(folder, name=own.name) for folder, own in settings.items()], cfg.DATASET.get("TASKS", "all")
     )
-    return [
-        make_task(
-            listed[spec.dataset] if table else read_folder(os.path.join(root, spec.dataset)),
-            settings[spec.dataset],
-            source=table or os.path.join(root, spec.dataset),
-            lines=lines.get(spec.dataset, {}),
-        )
-        for spec in specs
-    ]
+
+    def reader(folder: str) -> Callable[..., UserTask]:
+        def read(problems: list[str] | None = None) -> UserTask:
+            path, own = os.path.join(root, folder), settings[folder]
+            pictures = listed[folder] if table else read_folder(path, problems)
+            return make_task(pictures, own, table or path, lines.get(folder, {}), problems)
+
+        return read
+
+    return {settings[spec.dataset].name: reader(spec.dataset) for spec in specs}
 
 
 def find_table(cfg: CfgNode) -> str:
@@ -94,44 +101,46 @@ def find_table(cfg: CfgNode) -> str:
     return path if os.path.isfile(path) else ""
 
 
-def read_folder(folder: str) -> Pictures:
-    """The pictures of one task by part ("" where it is not split) and class folder."""
+def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
+    """The pictures of one task by part ("" where it is not split) and class folder. `problems`: see `report`."""
     names = list_folder(folder)[0]
     parts = {name: part_of(name) for name in names}
     # A class may be called "train": it is a part only if it holds folders.
     if "train" not in names or any(is_image(name) for name in list_folder(os.path.join(folder, "train"))[1]):
-        return {"": read_classes(folder)}
+        return {"": read_classes(folder, problems)}
     others = [name for name, part in parts.items() if part is None]
     if others:
         raise ValueError(f"{folder}: has a train folder, so {others[0]!r} should be val or test; {LAYOUT}")
     twice = [name for name in names if list(parts.values()).count(parts[name]) > 1]
     if twice:
         raise ValueError(f"{folder}: {' and '.join(twice)} are the same part")
-    return {parts[name]: read_classes(os.path.join(folder, name)) for name in names}
+    return {parts[name]: read_classes(os.path.join(folder, name), problems) for name in names}
 
 
-def read_classes(folder: str) -> dict[str, list[str]]:
-    """{class folder: paths of its pictures}. Raises ValueError for anything else that lies there."""
+def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, list[str]]:
+    """{class folder: paths of its pictures}. Raises ValueError, or reports, for all else that lies there."""
     classes, files = list_folder(folder)
     stray = [name for name in files if name.lower() not in JUNK]
-    if stray or not classes:
-        what = f"{stray[0]} lies in no class folder" if stray else "no class folders"
-        raise ValueError(f"{folder}: {what}; {LAYOUT}")
+    wrong = [f"{folder}: {name} lies in no class folder; {LAYOUT}" for name in stray]
+    if not classes:
+        raise ValueError("\n".join(wrong) or f"{folder}: no class folders; {LAYOUT}")
     pictures = {}
     for name in classes:
         path = os.path.join(folder, name)
         deeper, files = list_folder(path)
         files = [file for file in files if file.lower() not in JUNK]
-        wrong = [*deeper, *(file for file in files if not is_image(file))]
-        if wrong:
-            raise ValueError(f"{os.path.join(path, wrong[0])}: not an image file (it lies in the folder of a class)")
-        if not files:
-            raise ValueError(f"{path}: the folder of a class without images")
-        pictures[name] = [os.path.join(path, file) for file in files]
-    return pictures
+        others = [*deeper, *(file for file in files if not is_image(file))]
+        wrong += [f"{os.path.join(path, o)}: not an image file (it lies in the folder of a class)" for o in others]
+        pictures[name] = [os.path.join(path, file) for file in files if is_image(file)]
+        if not pictures[name] and not others:
+            wrong.append(f"{path}: the folder of a class without images")
+    report(wrong, problems)
+    return {name: paths for name, paths in pictures.items() if paths}
 
 
-def make_task(pictures: Pictures, settings: TaskSettings, source: str, lines: dict[str, int]) -> UserTask:
+def make_task(
+    pictures: Pictures, settings: TaskSettings, source: str, lines: dict[str, int], problems: list[str] | None = None
+) -> UserTask:
     """Label the classes and, where the pictures have no parts, split them 50/20/30 per class.
 
     `source` and the `lines` of the classes (of a CSV) are for errors: a class without images in one of the parts, or
@@ -151,11 +160,13 @@ def make_task(pictures: Pictures, settings: TaskSettings, source: str, lines: di
         parts = split_train_val_test(lists[""]) if "" in lists else tuple(lists.get(part, []) for part in PARTS)
     except ValueError as error:
         raise ValueError(f"{where}: {error}; or give train and test parts yourself") from error
+    wrong = []
     for part, items in zip(PARTS, parts):
         present = {item.label for item in items}
         absent = [name for label, name in enumerate(classes) if label not in present]
         if absent and (items or part != "val"):
             line = f" (first named in line {lines[absent[0]]})" if absent[0] in lines else ""
-            raise ValueError(f"{where}: no {part} image of the class {summary(absent)}{line}")
-    check_classes(*parts, source=where)
+            wrong.append(f"{where}: no {part} image of the class {summary(absent)}{line}")
+    report(wrong, problems)
+    check_classes(*parts, source=where, problems=problems)
     return UserTask(Task(settings.name, tuple(classes.values()), settings.metric, settings.template), parts)

@@ -38,12 +38,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def read_split(path: str, image_dir: str) -> tuple[Items, Items, Items]:
+def report(found: Sequence[str], problems: list[str] | None, error: type[Exception] = ValueError) -> None:
+    """Raise `error` with all that was found wrong, a line each; a check that collects `problems` gets it added."""
+    if problems is not None:
+        problems.extend(found)
+    elif found:
+        raise error("\n".join(found))
+
+
+def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> tuple[Items, Items, Items]:
     """Read CoOp's split format: {"train" | "val" | "test": [[path relative to `image_dir`, label, class name], ...]}.
 
     Raises:
         ValueError: no JSON, or JSON of another form (names the file and the place).
-        FileNotFoundError: images that do not exist (how many, and the first).
+        FileNotFoundError: images that do not exist (how many, and the first); collected in `problems` if given.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -58,7 +66,7 @@ def read_split(path: str, image_dir: str) -> tuple[Items, Items, Items]:
         for i, row in enumerate(split[part]):
             if not _is_row(row):
                 raise ValueError(f"{path}: {part}[{i}] is {row!r}: expected [path, label (0, 1, ...), class name]")
-    check_images((os.path.join(image_dir, row[0]) for part in PARTS for row in split[part]), path)
+    check_images((os.path.join(image_dir, row[0]) for part in PARTS for row in split[part]), path, problems)
     return tuple([datum(os.path.join(image_dir, row[0]), row[1], row[2]) for row in split[part]] for part in PARTS)
 
 
@@ -89,8 +97,8 @@ def _is_row(row: object) -> bool:
     )
 
 
-def check_images(paths: Iterable[str], source: str) -> None:
-    """Raise FileNotFoundError if images are missing. Lists each folder once: a stat per image is slow."""
+def check_images(paths: Iterable[str], source: str, problems: list[str] | None = None) -> None:
+    """Raise FileNotFoundError, or `report`, if images are missing. Lists each folder once: a stat per image is slow."""
     folders: dict[str, frozenset[str]] = {}
     missing = []
     for path in paths:
@@ -100,30 +108,38 @@ def check_images(paths: Iterable[str], source: str) -> None:
         if name not in folders[folder]:
             missing.append(path)
     if missing:
-        raise FileNotFoundError(f"{source}: {len(missing):,} of its images are missing, the first is {missing[0]}")
+        text = f"{source}: {len(missing):,} of its images are missing, the first is {missing[0]}"
+        report([text], problems, FileNotFoundError)
 
 
-def check_classes(train: Items, val: Items, test: Items, source: str, unique_names: bool = True) -> None:
+def check_classes(
+    train: Items, val: Items, test: Items, source: str, unique_names: bool = True, problems: list[str] | None = None
+) -> None:
     """Raise ValueError unless labels are 0..C-1, each with one name and at least one training image.
 
-    With `unique_names` two labels must not have the same name.
+    With `unique_names` two labels must not have the same name. What can be wrong beside something else is reported
+    with it, or collected in `problems` if given.
     """
     names: dict[int, str] = {}
+    found: dict[int, str] = {}
     for item in [*train, *val, *test]:
         if names.setdefault(item.label, item.classname) != item.classname:
-            raise ValueError(f"{source}: label {item.label} is both {names[item.label]!r} and {item.classname!r}")
+            text = f"{source}: label {item.label} is both {names[item.label]!r} and {item.classname!r}"
+            found.setdefault(item.label, text)
     if not names:
         raise ValueError(f"{source}: no images")
+    wrong = list(found.values())
     gaps = sorted(set(range(max(names))) - set(names))
     if gaps:
         raise ValueError(f"{source}: labels must be 0..C-1, but no image has the label {summary(gaps)}")
     labels: dict[str, int] = {}
     for label, name in sorted(names.items()):
         if labels.setdefault(name, label) != label and unique_names:
-            raise ValueError(f"{source}: labels {labels[name]} and {label} are both called {name!r}")
+            wrong.append(f"{source}: labels {labels[name]} and {label} are both called {name!r}")
     untrained = sorted(set(names) - {item.label for item in train})
     if untrained:
-        raise ValueError(f"{source}: no training image for {summary([names[label] for label in untrained])}")
+        wrong.append(f"{source}: no training image for {summary([names[label] for label in untrained])}")
+    report(wrong, problems)
 
 
 def summary(values: Sequence, limit: int = 5) -> str:

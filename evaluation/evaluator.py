@@ -53,9 +53,10 @@ class MultiTaskClassification(EvaluatorBase):
         super().__init__(cfg)
         if not tasks and lab2cname:
             tasks = [AllClasses("all classes", tuple(lab2cname[label] for label in sorted(lab2cname)))]
-        self._set_tasks(tasks or ())
+        self.set_tasks(tasks or ())
 
-    def _set_tasks(self, tasks: Sequence) -> None:
+    def set_tasks(self, tasks: Sequence) -> None:
+        """Evaluate these tasks from now on; raises ValueError for an unknown metric."""
         for task in tasks:
             if task.metric not in METRICS:
                 raise ValueError(f"task {task.name!r}: metric is {task.metric!r}, use one of {', '.join(METRICS)}")
@@ -78,7 +79,7 @@ class MultiTaskClassification(EvaluatorBase):
         Raises ValueError if the shapes or labels do not fit the tasks, FloatingPointError if logits are not finite.
         """
         if not self.tasks:
-            self._set_tasks([AllClasses("all classes", tuple(str(label) for label in range(mo.shape[1])))])
+            self.set_tasks([AllClasses("all classes", tuple(str(label) for label in range(mo.shape[1])))])
         n_classes = len(self._task_of_class)
         if mo.shape != (len(gt), n_classes):
             raise ValueError(f"logits of shape {tuple(mo.shape)} for {len(gt)} labels and {n_classes} classes")
@@ -124,11 +125,48 @@ class MultiTaskClassification(EvaluatorBase):
             f"* error: {results['error_rate']:.2f}%\n"
             f"* macro_f1: {results['macro_f1']:.2f}%"
         )
+        self._print_labels(results["accuracy"])
         if self.cfg.TEST.PER_CLASS_RESULT:
             results["perclass_accuracy"] = self._print_classes()
         if self.cfg.TEST.COMPUTE_CMAT:
             self._write_confusion()
         return results
+
+    def _print_labels(self, accuracy: float) -> None:
+        """What the numbers of the block are, where they are not the same. Not in the block's form: parsers read on."""
+        total = sum(int(counts.sum()) for counts in self.confusion)
+        correct = sum(int(counts.trace()) for counts in self.confusion)
+        tested = [result for result in self.task_results if result["n"]]
+        if len(tested) > 1 or tested[0]["metric"] != "accuracy":
+            what = f"the mean over {len(tested)} tasks" if len(tested) > 1 else f"{tested[0]['metric']} of the task"
+            print(
+                f"{accuracy:.2f}% is {what}, the headline; of all images together {100 * correct / total:.2f}% are "
+                f"right ({correct:,} of {total:,})"
+            )
+
+    def task_values(self) -> list[float | None]:
+        """The metric of each task in percent over the samples so far, None without samples; prints nothing."""
+        self._add_other_processes()
+        return [self._value(t) for t in range(len(self.tasks))]
+
+    def weak_tasks(self, zero_shot: Sequence[float | None] | None = None) -> list[str]:
+        """After `evaluate`, a warning for the tasks that are below what always answering one class gives, and one for
+        those that are below `zero_shot`, the values of hand-made prompts."""
+        constant = [100 * best_constant(counts, t.metric) for counts, t in zip(self.confusion, self.tasks)]
+        baselines = {
+            "below what always answering one class gives": constant,
+            "below zero-shot, the hand-made prompts": zero_shot or [None] * len(self.tasks),
+        }
+        warnings = []
+        for what, values in baselines.items():
+            weak = [
+                f"{result['name']} ({result['value']:.2f}% against {value:.2f}%)"
+                for result, value in zip(self.task_results, values)
+                if result["n"] and value is not None and result["value"] < value - 1e-9
+            ]
+            if weak:
+                warnings.append(f"{len(weak)} of {len(self.tasks)} tasks {what}: {', '.join(weak)}")
+        return warnings
 
     def _add_other_processes(self) -> None:
         """Under torchrun each process has counted its part of the images: sum the parts."""
@@ -140,10 +178,8 @@ class MultiTaskClassification(EvaluatorBase):
     def _task_result(self, t: int) -> dict:
         """The result of one task, printed and with the classes that have no samples logged."""
         task, counts = self.tasks[t], self.confusion[t]
-        n = int(counts.sum())
-        value = None
+        n, value = int(counts.sum()), self._value(t)
         if n:
-            value = 100 * (mean_recall(counts) if task.metric == "mean_per_class" else float(counts.trace()) / n)
             absent = [task.classnames[c] for c in (counts.sum(1) == 0).nonzero().flatten().tolist()]
             if absent:
                 logger.warning("task %s: %d classes have no test sample: %s", task.name, len(absent), ", ".join(absent))
@@ -151,6 +187,12 @@ class MultiTaskClassification(EvaluatorBase):
         outcome = f"{value:.2f}% {task.metric}, n = {n:,}" if n else "no samples, left out of the mean"
         print(f"task {t + 1}/{len(self.tasks)} ({task.name}): {outcome}")
         return {"name": task.name, "metric": task.metric, "value": value, "n": n}
+
+    def _value(self, t: int) -> float | None:
+        counts, n = self.confusion[t], int(self.confusion[t].sum())
+        if not n:
+            return None
+        return 100 * (mean_recall(counts) if self.tasks[t].metric == "mean_per_class" else float(counts.trace()) / n)
 
     def _print_classes(self) -> float:
         print("=> per-class result")
@@ -182,6 +224,17 @@ def mean_recall(counts: Tensor) -> float:
     """Mean over the classes that occur of the share predicted right; `counts` (C, C), rows the true classes."""
     n = counts.sum(1)
     return float((counts.diag()[n > 0] / n[n > 0].double()).mean())
+
+
+def best_constant(counts: Tensor, metric: str) -> float:
+    """The best value of `metric` that one class for all samples gives, 0 to 1; `counts` (C, C), rows the true classes.
+
+    For accuracy it is the share of the most frequent class, for mean_per_class 1 / (classes that occur).
+    """
+    n = counts.sum(1)
+    if not n.sum():
+        return 0.0
+    return 1 / int((n > 0).sum()) if metric == "mean_per_class" else int(n.max()) / int(n.sum())
 
 
 def macro_f1(counts: Tensor) -> float:

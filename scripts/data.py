@@ -16,7 +16,10 @@ import argparse
 import logging
 import os
 import sys
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -37,6 +40,8 @@ from datasets.tables import write_table  # noqa: E402
 from datasets.tools import on_disk  # noqa: E402
 from datasets.tools.check import Report, check_contents, describe, per_class  # noqa: E402
 from datasets.tools.obtain import obtain  # noqa: E402
+
+DEMO_CLIP = str(Path(__file__).parent / "demo" / "tiny_clip.npz")
 
 
 def config(args: argparse.Namespace, **keys) -> CfgNode:
@@ -67,16 +72,19 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    reports = []
-    for read in readers(args):
+    reports, encode = [], text_encoder(args.backbone, args.name)
+    for name, read in on_disk.readers_of(args.name, config(args)).items():
+        problems: list[str] = []
         try:
-            for contents in read():
-                report = check_contents(contents, args.n_ctx, args.workers, images=not args.no_images)
-                if args.classes:
-                    report.lines.append(tabulate(per_class(contents), headers=("class", *PARTS)))
-                reports.append(report)
+            contents = read(problems)
         except (ValueError, OSError) as error:
-            reports.append(Report(args.name, problems=[str(error)]))
+            reports.append(Report(name, problems=[*problems, str(error)]))
+            continue
+        report = check_contents(contents, args.n_ctx, args.workers, not args.no_images, encode)
+        report.problems[:0] = problems
+        if args.classes:
+            report.lines.append(tabulate(per_class(contents), headers=("class", *PARTS)))
+        reports.append(report)
     for report in reports:
         notes = [*(f"note: {note}" for note in report.notes), *(f"WRONG: {text}" for text in report.problems)]
         print(f"== {report.name}", *report.lines, *notes, "", sep="\n")
@@ -85,12 +93,17 @@ def run_check(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def readers(args: argparse.Namespace):
-    """A function per task that reads it, so that one task that cannot be read does not hide the others."""
-    cfg = config(args)
-    if on_disk.is_own_tasks(args.name):
-        return [lambda: on_disk.read_own(cfg)]
-    return [lambda spec=spec: [on_disk.read_spec(spec, cfg)] for spec in on_disk.specs_of(args.name)]
+def text_encoder(backbone: str, name: str) -> Callable[[Sequence[str]], Any] | None:
+    """A CLIP's sentences to features; of the demo's CLIP for the demo, of none where none is named."""
+    backbone = backbone or (DEMO_CLIP if name.startswith("Demo") else "")
+    if not backbone:
+        return None
+    import torch
+
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # in the clip package
+    from backbones import load_clip
+
+    return torch.no_grad()(load_clip(backbone).encode_text)
 
 
 def run_download(args: argparse.Namespace) -> int:
@@ -187,6 +200,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     check.add_argument("--classes", action="store_true", help="list the counts of every class")
     check.add_argument("--no-images", action="store_true", help="read no image")
     check.add_argument("--workers", type=int, help="processes that read images (one per core)")
+    check.add_argument("--backbone", default="", help="a CLIP, to find classes of equal features; the demo has its own")
     check.add_argument("--n-ctx", type=int, default=16, help="context tokens beside a class name (16)")
     download = command("download", run_download, "fetch what is public, into CoOp's layout")
     download.add_argument("--keep", action="store_true", help="keep the archives")
@@ -206,6 +220,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     args.root = os.path.abspath(os.path.expanduser(args.root))
     try:
+        if hasattr(args, "name"):
+            args.name = on_disk.registered_name(args.name)
         return args.run(args)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

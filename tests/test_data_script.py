@@ -22,6 +22,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
 
 import train
+from datasets import prompt_checks
 from datasets.tools import check, download, sources, unpack
 from datasets.tools.sources import SOURCES, Archive, Source
 
@@ -118,6 +119,102 @@ def test_check_reports_each_task_of_a_benchmark_although_others_are_missing(data
     assert status == 1
     assert "== OxfordPets" in text and "3 classes, but 37 were published" in text
     assert "no folder " in text and "data.py download StanfordCars" in text
+
+
+def test_check_finds_a_data_set_whatever_the_case_of_its_name(data, tmp_path):
+    layouts.lay_out("EuroSAT", tmp_path)
+    for name in ("eurosat", "EUROSAT"):
+        assert "== EuroSAT" in data("check", name, "--no-images")[1]
+    assert "did you mean 'eurosat'?" in data("check", "eurosad")[1]
+
+
+def test_check_shows_all_problems_of_a_split_at_once_and_reads_on(data, tmp_path, monkeypatch):
+    layout = layouts.lay_out("EuroSAT", tmp_path)
+    as_published(monkeypatch, "EuroSAT", layout)
+    file = layouts.write_split("EuroSAT", layout, tmp_path / "eurosat")
+    split = json.loads(file.read_text())
+    (layout.image_dir / split["test"][0][0]).unlink()
+    split["train"] = [row for row in split["train"] if row[1] != 1]
+    split["val"][0][2] = "another name"
+    file.write_text(json.dumps(split))
+    text = data("check", "EuroSAT", "--workers", 1)[1]
+    for message in (
+        "1 of its images are missing",
+        "is both ",
+        "no training image for ",
+        "images, but 30 were published",
+    ):
+        assert len(re.findall(rf"^WRONG: .*{message}", text, re.M)) == 1, (message, text)
+
+
+def test_check_shows_all_problems_of_a_users_own_folders_at_once(data, tmp_path):
+    for task in ("colours", "shapes", "empty"):
+        for name in ("red", "round"):
+            for i in range(0 if task == "empty" else 4):
+                layouts.write_image(tmp_path / task / name / f"{i}.png")
+    (tmp_path / "colours/notes.txt").write_text("x")
+    (tmp_path / "colours/red/list.doc").write_text("x")
+    (tmp_path / "colours/red/2.png").write_bytes(b"cut off")
+    (tmp_path / "empty").mkdir()
+    status, text = data("check", "foldertasks", "--workers", 1)
+    wrong = "\n".join(line for line in text.splitlines() if line.startswith("WRONG"))
+    assert status == 1 and wrong.count("WRONG") == 4, text
+    for message in (
+        "notes.txt lies in no class folder",
+        "list.doc: not an image file",
+        "unreadable images",
+        "no class",
+    ):
+        assert message in wrong, message
+    assert "== shapes" in text
+
+
+def test_check_warns_of_prompts_that_name_no_thing(data, tmp_path):
+    for task, names in {"ink": ("red", "blue", "dotted"), "fruit": ("orange", "apple", "n01440764")}.items():
+        for name in names:
+            for i in range(4):
+                layouts.write_image(tmp_path / task / name / f"{i}.png")
+    status, text = data("check", "FolderTasks", "--workers", 1)
+    assert status == 0
+    assert 'note: 3 prompts name no thing: "a photo of a blue.", "a photo of a dotted.", "a photo of a red."' in text
+    assert 'note: 1 class names are no words, so that CLIP cannot know them: "a photo of a n01440764."' in text
+    assert text.count("name no thing") == 1
+
+
+@pytest.mark.parametrize(
+    "template, names, expected",
+    [
+        ("a photo of a {}.", ["red", "rose"], ["1 prompts name no thing"]),
+        ("a photo of a {} texture.", ["red", "dotted"], []),
+        ("{} texture.", ["banded", "braided"], []),
+        ("a photo of a {}.", ["orange", "apple", "pear"], []),
+        ("a photo of a {}.", ["one", "two", "3"], ["3 prompts name no thing"]),
+        ("a photo of the number {}.", ["0", "1"], []),
+        ("a photo of a {}.", ["a dog", "the cat", "bed", "seed"], ["2 prompts have two articles"]),
+        ("a photo of a {}.", ["class_01", "n01440764", "c2"], ["3 class names are no words"]),
+        ("a photo of a {}, a type of aircraft.", ["707-320", "A340", "DHC-8"], []),
+    ],
+)
+def test_odd_prompts_are_told_by_rule_of_thumb(template, names, expected):
+    found = prompt_checks.odd_prompts(template, names)
+    assert [text.split(":")[0].split(",")[0] for text in found] == expected
+
+
+def test_prompts_of_the_published_data_sets_are_not_odd():
+    layout_names = {name: layouts.LAYOUTS[name] for name in layouts.LAYOUTS}
+    templates = {DATASET_REGISTRY.get(name).template for name in layout_names}
+    assert not [t for t in templates if prompt_checks.odd_prompts(t, ["heron", "grey heron", "wedding", "weed"])]
+
+
+def test_check_names_classes_whose_features_are_equal_in_a_clip(data, tmp_path):
+    for name in ("rose", "Rose", "oak"):
+        for i in range(4):
+            layouts.write_image(tmp_path / "plants" / name / f"{i}.png")
+    clip = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"
+    text = data("check", "FolderTasks", "--workers", 1, "--backbone", clip)[1]
+    assert text.count("same class features") == 1
+    assert "note: 'Rose' and 'rose' have the same class features (cosine 1.00000)" in text
+    assert "same class features" not in data("check", "FolderTasks", "--workers", 1)[1]
 
 
 def test_check_reads_images_in_several_processes(tmp_path):

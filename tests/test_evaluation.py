@@ -130,7 +130,7 @@ def test_the_result_block_is_the_one_that_log_parsers_read(capsys):
     judge.process(torch.eye(9)[3:4], torch.tensor([3]))
     judge.evaluate()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[3:] == [
+    assert lines[3:9] == [
         "=> result",
         "* total: 1,234",
         "* correct: 823",
@@ -138,8 +138,44 @@ def test_the_result_block_is_the_one_that_log_parsers_read(capsys):
         "* error: 16.67%",
         "* macro_f1: 91.67%",
     ]
+    assert lines[9:] == [
+        "83.33% is the mean over 2 tasks, the headline; of all images together 66.69% are right (823 of 1,234)"
+    ]
     matches = [line for line in lines if re.search(r"\* accuracy: ([\.\deE+-]+)%", line)]
     assert matches == ["* accuracy: 83.33%"]
+
+
+def test_one_task_of_plain_accuracy_needs_no_label_and_mean_recall_does(capsys):
+    for metric, count in (("accuracy", 0), ("mean_per_class", 1)):
+        judge = evaluator(tasks=[FakeTask("day", ("day", "night"), metric)])
+        judge.process(torch.eye(2)[[0, 0, 1, 0]], torch.tensor([0, 0, 0, 1]))
+        judge.evaluate()
+        assert capsys.readouterr().out.count("the headline") == count
+
+
+def test_tasks_below_one_constant_answer_or_below_zero_shot_are_named():
+    logits, label = batch(seed=1)
+    judge = evaluator()
+    judge.process(logits, label)
+    judge.evaluate()
+    values, _, _ = by_loops(logits, label)
+    constant = []
+    for t, task in enumerate(TASKS):
+        own = [y for y in label.tolist() if OFFSETS[t] <= y < OFFSETS[t + 1]]
+        always = []
+        for answer in set(own):
+            recalls = [100 * (y == answer) for y in set(own)]
+            right = 100 * own.count(answer) / len(own)
+            always.append(right if task.metric == "accuracy" else sum(recalls) / len(recalls))
+        constant.append(max(always))
+    weak = [task.name for task, value, least in zip(TASKS, values, constant) if value < least - 1e-9]
+    warnings = judge.weak_tasks([values[0] + 1, values[1], None])
+    assert weak and warnings[0].startswith(f"{len(weak)} of 3 tasks below what always answering one class gives: ")
+    assert all(name in warnings[0] for name in weak)
+    assert warnings[1:] == [
+        f"1 of 3 tasks below zero-shot, the hand-made prompts: shape ({values[0]:.2f}% against {values[0] + 1:.2f}%)"
+    ]
+    assert judge.task_values() == pytest.approx(values) and len(judge.weak_tasks()) == 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -1,34 +1,27 @@
-"""Methods, registered in Dassl's TRAINER_REGISTRY by being imported here."""
+"""Methods, registered in Dassl's TRAINER_REGISTRY.
+
+Every module of this folder is imported, so that a new method is a new file and nothing else.
+"""
+
+import importlib
+import pkgutil
 
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from . import (  # noqa: F401
-    clip_lora,
-    cocoop,
-    coop,
-    kgcoop,
-    linear_probe,
-    lp_plus_plus,
-    maple,
-    plot,
-    prograd,
-    prolip,
-    promptsrc,
-    protonet,
-    softcpt,
-    taskres,
-    tip_adapter,
-    zeroshot,
-)
 from .base import PromptTrainer
 from .modules import budget, preprocessing
+
+for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+    importlib.import_module(f"{__name__}.{_module}")
 
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Add the keys of this package: those that all methods share, and TRAINER.<NAME> with each method's defaults."""
     cfg.TRAINER.TEXT_CHUNK = 2048  # prompts encoded at a time; bounds memory whatever the number of classes
     cfg.TRAINER.LABEL = ""  # what tables call this run; empty for the method's own variant
+    cfg.TRAIN.KEEP_CHECKPOINTS = 1  # how many are kept, the newest; 0: all that TRAIN.CHECKPOINT_FREQ writes
+    cfg.TRAIN.WANDB = ""  # project of Weights & Biases that gets the curves of the run; empty: none
     budget.extend_cfg(cfg)
     preprocessing.extend_cfg(cfg)
     cfg.FEATURES = CfgNode()

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from dassl.evaluation import build_evaluator
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import load_pretrained_weights
 from torch import Tensor, nn
@@ -19,10 +18,12 @@ from backbones.openai import initial_draws, skip_draws
 from backbones.precision import PRECISIONS
 from datasets.multitask import Task, tasks_of
 
-from .modules import budget, distributed
+from .modules import budget, distributed, tracking
+from .modules.checkpoints import check_count
 from .modules.image_features import ImageFeatures
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
 from .modules.prompts import check_choice
+from .modules.templates import hand_made_features
 from .modules.text_encoder import text_encoder
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class PromptTrainer(ImageFeatures):
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
-        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname, tasks=self.tasks)
+        if hasattr(self.evaluator, "set_tasks"):  # Dassl has built it, without knowing of tasks
+            self.evaluator.set_tasks(self.tasks)
 
     # -- building ----------------------------------------------------------------------------------------------------
 
@@ -62,6 +64,8 @@ class PromptTrainer(ImageFeatures):
         name = type(self).__name__.upper()
         check_choice(f"TRAINER.{name}.PREC", cfg.TRAINER[name].PREC, PRECISIONS)
         budget.check_budget(cfg)
+        tracking.check_tracking(cfg)
+        check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS)
 
     def build_model(self) -> None:
         cfg = self.cfg
@@ -75,7 +79,10 @@ class PromptTrainer(ImageFeatures):
         self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
 
         skip_draws(skipped)
-        self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
+        with self.autocast():  # a method may encode prompts there, and the towers may be stored in half precision
+            self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
+        for parameter in self.prompts.parameters():
+            parameter.data = parameter.data.float()
         distributed.copy_from_first_rank(self.prompts)  # without a seed each process has drawn its own
         if cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
@@ -101,8 +108,14 @@ class PromptTrainer(ImageFeatures):
         return build_lr_scheduler(optim, schedule)
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
-        """The module of learnable parameters, all in fp32."""
+        """The module of learnable parameters, which are kept in fp32. Called within autocast."""
         raise NotImplementedError
+
+    def hand_made_features(self, template: str = "") -> Tensor:
+        """Features (C, E) of all class names in `template`, or for "" in each task's own: fp32, not normalised, without
+        gradients."""
+        with self.autocast():
+            return hand_made_features(self.tasks, template, self.clip, self.text_encoder)
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
@@ -185,4 +198,5 @@ class PromptTrainer(ImageFeatures):
         loss = multitask_cross_entropy(logits, label, self.class_task, rows)
         prediction = within_task(logits, label, self.class_task, rows).argmax(1)
         prediction = prediction if rows is None else rows[prediction]
+        self.count_right(label, prediction)
         return loss, {"acc": 100 * (prediction == label).float().mean().item()}

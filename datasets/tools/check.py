@@ -6,13 +6,15 @@ import os
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
 
+from ..prompt_checks import alike, odd_prompts
 from ..splits import PARTS, summary
 from .on_disk import Contents
 
@@ -31,13 +33,21 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def check_contents(contents: Contents, n_context: int = 16, workers: int | None = None, images: bool = True) -> Report:
-    """All checks of one task. `workers`: processes that read images (None: one per core); `images` False: none is."""
+def check_contents(
+    contents: Contents,
+    n_context: int = 16,
+    workers: int | None = None,
+    images: bool = True,
+    encode: Callable[[Sequence[str]], Any] | None = None,
+) -> Report:
+    """All checks of one task. `workers`: processes that read images (None: one per core); `images` False: none is.
+    `encode`: sentences to features (R, E) of a CLIP, in which the classes must differ."""
     report = Report(contents.name)
     report.lines.append(describe(contents))
     check_counts(contents, report)
     check_paths(contents, report)
     check_names(contents, report, n_context)
+    check_prompts(contents, report, encode)
     if images:
         check_images(contents, report, workers)
     return report
@@ -115,6 +125,16 @@ def check_names(contents: Contents, report: Report, n_context: int) -> None:
         )
 
 
+def check_prompts(contents: Contents, report: Report, encode: Callable[[Sequence[str]], Any] | None) -> None:
+    """Sentences that name no thing, and classes that a CLIP cannot tell apart."""
+    template, names = contents.task.template, contents.task.classnames
+    odd = odd_prompts(template, names)
+    if odd:
+        report.notes += [*odd, "a task's prompt is its `template`: in tasks.yaml, or in the data set's class"]
+    if encode is not None:
+        report.notes += alike(encode([template.format(name.replace("_", " ")) for name in names]), names)
+
+
 def token_counts(names: Sequence[str]) -> list[int]:
     """The number of CLIP's tokens of each name with a full stop, as in a prompt."""
     with warnings.catch_warnings():
@@ -166,7 +186,7 @@ def examine(path: str) -> tuple[str, bytes, str]:
         with open(path, "rb") as file:
             content = file.read()
     except OSError as error:
-        return path, b"", str(error)
+        return path, b"", error.strerror or str(error)
     digest = hashlib.blake2b(content, digest_size=16).digest()
     try:
         with warnings.catch_warnings():

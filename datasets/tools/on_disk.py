@@ -1,13 +1,14 @@
 """Data sets as they are on disk, for the tools: registered data sets, their tasks and their complete lists."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
 from ..base import SplitDataset
-from ..folder import FolderTasks, read_tasks
+from ..folder import FolderTasks, UserTask, read_tasks, task_readers
 from ..multitask import MultiTask, Task, TaskSpec, build_task, task_of
 from ..splits import Items, nearest
 
@@ -31,10 +32,17 @@ class Contents:
 
 def dataset_class(name: str) -> type[DatasetBase]:
     """The registered class. Raises ValueError, with the nearest name, if there is none."""
+    return DATASET_REGISTRY.get(registered_name(name))
+
+
+def registered_name(name: str) -> str:
+    """The name of a registered data set as it is written, for one in any case. Raises as `dataset_class`."""
     known = DATASET_REGISTRY.registered_names()
-    if name not in known:
-        raise ValueError(f"no data set {name!r}{nearest(name, known)}; python scripts/data.py list shows all")
-    return DATASET_REGISTRY.get(name)
+    alike = [other for other in known if other.lower() == name.lower()]
+    if name not in known and len(alike) != 1:
+        near = nearest(name, known) or nearest(name.lower(), map(str.lower, known))
+        raise ValueError(f"no data set {name!r}{near}; python scripts/data.py list shows all")
+    return name if name in known else alike[0]
 
 
 def specs_of(name: str) -> tuple[TaskSpec, ...]:
@@ -50,16 +58,28 @@ def is_own_tasks(name: str) -> bool:
 
 def read_own(cfg: CfgNode) -> list[Contents]:
     """The users' own tasks below `DATASET.ROOT`."""
-    return [Contents(own.task.name, own.task, own.parts) for own in read_tasks(cfg)]
+    return [_own(task) for task in read_tasks(cfg)]
 
 
-def read_spec(spec: TaskSpec, cfg: CfgNode) -> Contents:
-    """One data set, complete. Raises what its constructor raises."""
+def readers_of(name: str, cfg: CfgNode) -> dict[str, Callable[[list[str]], Contents]]:
+    """{task: a function that reads it}: one that cannot be read does not hide the others. What is wrong with one that
+    can be read is added to the function's argument."""
+    if is_own_tasks(name):
+        return {task: lambda problems, read=read: _own(read(problems)) for task, read in task_readers(cfg).items()}
+    return {spec.dataset: lambda problems, spec=spec: read_spec(spec, cfg, problems) for spec in specs_of(name)}
+
+
+def _own(task: UserTask) -> Contents:
+    return Contents(task.task.name, task.task, task.parts)
+
+
+def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -> Contents:
+    """One data set, complete. Raises what its constructor raises; `problems`: see `SplitDataset.read`."""
     dataset = dataset_class(spec.dataset)
     if not issubclass(dataset, SplitDataset):
         built = build_task(spec, cfg)
         return Contents(spec.dataset, task_of(built, spec), (built.train_x, built.val or [], built.test or []), dataset)
-    parts = dataset.unloaded(cfg).read()
+    parts = dataset.unloaded(cfg).read(problems)
     names = {item.label: item.classname for part in parts for item in part}
     task = Task(
         name=spec.task_name,

@@ -35,7 +35,8 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
         if (folder / name).is_file():
             return folder / name
     there = sorted(path.name for path in folder.glob("model*")) if folder.is_dir() else []
-    raise FileNotFoundError(f"no checkpoint {names[0]} in {folder}; there: {', '.join(there) or 'nothing'}")
+    more = "; a run keeps more of its epochs with TRAIN.KEEP_CHECKPOINTS" if epoch is not None and there else ""
+    raise FileNotFoundError(f"no checkpoint {names[0]} in {folder}; there: {', '.join(there) or 'nothing'}{more}")
 
 
 def read_prompts(
@@ -68,8 +69,19 @@ def read_prompts(
     return state
 
 
-def keep_only(folder: Path, epoch: int) -> None:
-    """Remove the checkpoints of other epochs: with one a run resumes, and SoftCPT's are 67 MB each on RN50."""
-    for path in folder.glob("model.pth.tar-*"):
-        if path.name != f"model.pth.tar-{epoch}":
+def check_count(key: str, count: object) -> None:
+    """Raise ValueError unless the value of a config's `key` is a number of checkpoints, or 0 for all."""
+    if type(count) is not int or count < 0:
+        raise ValueError(f"{key}: {count} is no number of checkpoints, of which 0 keeps all")
+
+
+def keep_newest(folder: Path, epoch: int, count: int) -> None:
+    """Remove all checkpoints but the `count` newest up to `epoch` (0: all of these), and those of later epochs.
+
+    With one a run resumes, and SoftCPT's are 67 MB each on RN50; later epochs are of a run that was there before.
+    """
+    found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("model.pth.tar-*[0-9]")}
+    kept = sorted(number for number in found if number <= epoch)[-count:]
+    for number, path in found.items():
+        if number not in kept:
             path.unlink()

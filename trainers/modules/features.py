@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from .distributed import from_first_rank, gather_parts, part_of, rank, share
 
@@ -42,6 +43,7 @@ class FeatureCache:
         self.folder: Path | None = Path(folder)
         self.set_aside = set_aside or contextlib.nullcontext
         self.seconds = 0.0
+        self._told: set[str] = set()  # the tensors whose origin was logged
 
     def get(self, key: dict[str, Any], shape: Sequence[int], compute: Callable[[], Tensor]) -> Tensor:
         """The tensor of `key` (JSON-able): read if it is there with `shape` (its leading sizes; -1: any), else computed
@@ -51,13 +53,22 @@ class FeatureCache:
         path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None
         # One rank looks, so that all of them read or all compute.
         tensor = from_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
+        first, images = rank() == 0, f"{shape[0]:,} images"
         if tensor is None:
+            if first:
+                logger.info("Computing the features of %s, to be kept in %s", images, self.folder or "memory alone")
             start = time.perf_counter()
             with self.set_aside():
                 tensor = compute().contiguous()
-            self.seconds += time.perf_counter() - start
-            if path is not None and rank() == 0:
+            seconds = time.perf_counter() - start
+            self.seconds += seconds
+            if path is not None and first:
                 self._write(path, tensor, digest)
+            if first:
+                logger.info("Features of %s computed in %.0f s", images, seconds)
+        elif first and digest not in self._told:
+            logger.info("Features of %s read from %s", images, path)
+        self._told.add(digest)
         return tensor
 
     def _read(self, path: Path | None, digest: str, shape: Sequence[int]) -> Tensor | None:
@@ -136,4 +147,10 @@ class FeatureLoader:
             yield {"img": image, "label": label}
 
     def _encode_all(self) -> Tensor:
-        return gather_parts([self.encode(batch["img"]).cpu() for batch in part_of(self.loader)])
+        batches = progress_bar(part_of(self.loader), "features")
+        return gather_parts([self.encode(batch["img"]).cpu() for batch in batches])
+
+
+def progress_bar(batches: Iterable, what: str) -> tqdm:
+    """The batches with a bar and the time left, on a terminal only."""
+    return tqdm(batches, desc=what, unit="batch", disable=None if rank() == 0 else True)

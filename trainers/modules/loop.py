@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dassl.engine import TrainerX
 from dassl.utils import load_checkpoint
 from torch import Tensor
 
 from evaluation.classes import write_classes
 
 from . import budget, distributed
-from .checkpoints import find_checkpoint, keep_only, read_prompts
+from .checkpoints import find_checkpoint, keep_newest, read_prompts
+from .comparison import ZeroShot
+from .progress import TrainingBar
+from .tracking import Curves
 from .views import seeded_loader, view_loader
 
 logger = logging.getLogger(__name__)
 
 
-class Loop(TrainerX):
+class Loop(Curves):
     """Trains and evaluates `prompts` by `training_loss` and `class_logits`, which `PromptTrainer` adds."""
 
     steps_per_batch = 1
@@ -34,6 +36,11 @@ class Loop(TrainerX):
         self.epochs_done: int = 0
         self.steps_done: int | None = 0  # None: not known, of prompts that were loaded
         self._test_task: Tensor | None = None
+        self._test_label: Tensor | None = None
+        self._zero_shot: ZeroShot | None = None  # during the last test
+        self._bar: TrainingBar | None = None
+        self._told_of_checkpoints = False
+        self._train_counts: Tensor | None = None  # (T, 2) right predictions and images of this epoch
         super().__init__(cfg)
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -47,7 +54,10 @@ class Loop(TrainerX):
         self.update_prompts(loss * self.batch_share)
         if self.schedule_unit == "batch" or self.ends_epoch:
             self.update_lr()
-        return distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
+        logs = distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
+        if self._bar is not None:
+            self._bar.update(self.epoch, logs, self.get_current_lr())
+        return logs
 
     @property
     def ends_epoch(self) -> bool:
@@ -78,6 +88,12 @@ class Loop(TrainerX):
         loss.backward()
         distributed.sum_gradients(self.prompts)
 
+    def train(self) -> None:
+        try:
+            super().train()
+        finally:
+            self.close_bar()
+
     def before_train(self) -> None:
         start, cfg = time.perf_counter(), self.cfg
         views = cfg.FEATURES.TRAIN_VIEWS
@@ -87,17 +103,37 @@ class Loop(TrainerX):
             loader = seeded_loader(self.train_loader_x, cfg.SEED, cfg.DATASET.ROOT)
         self.train_loader_x = distributed.sharded(loader)
         super().before_train()
+        if distributed.rank() == 0:
+            total, done = (budget.steps_of(cfg, n, len(loader)) for n in (self.max_epoch, self.start_epoch))
+            self._bar = TrainingBar(total, done, self.max_epoch)
         self._train_start = start
+
+    def close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
     def before_epoch(self) -> None:
         self.train_loader_x.dataset.set_epoch(self.epoch)
         self.train_loader_x = budget.batches_left(self.train_loader_x, self.cfg.OPTIM.MAX_STEPS, self.epoch)
+        self._train_counts = torch.zeros(len(self.tasks), 2, device=self.device)
 
-    def init_writer(self, log_dir: str) -> None:
-        if distributed.rank() == 0:
-            super().init_writer(log_dir)
+    def count_right(self, label: Tensor, prediction: Tensor) -> None:
+        """For the training accuracy of each task: labels and predictions (B,)."""
+        if self._train_counts is not None:
+            right = torch.stack([prediction == label, torch.ones_like(label)], dim=1).float()
+            self._train_counts.index_add_(0, self.class_task[label], right)
+
+    def after_epoch(self) -> None:
+        if self._train_counts is not None:
+            for task, (right, n) in zip(self.tasks, distributed.sum_over_ranks(self._train_counts).tolist()):
+                if n:
+                    self.write_scalar(f"train_task/{task.name}", 100 * right / n, self.epoch)
+            self._train_counts = None
+        super().after_epoch()
 
     def after_train(self) -> None:
+        self.close_bar()
         if self.start_epoch == 0:  # the time of a resumed run is not known
             _, cache, _ = self.caching
             self.train_seconds = time.perf_counter() - self._train_start - cache.seconds
@@ -106,18 +142,27 @@ class Loop(TrainerX):
         self.steps_done = budget.steps_of(self.cfg, self.max_epoch, len(self.train_loader_x))
 
     def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
-        """Save, and keep one resumable checkpoint: the one just written takes the place of the one before."""
+        """Save, and keep the TRAIN.KEEP_CHECKPOINTS newest resumable checkpoints."""
         if distributed.rank() == 0:
             super().save_model(epoch, directory, **kwargs)
-            keep_only(Path(directory, "prompt_learner"), epoch + 1)
             write_classes(Path(directory, "prompt_learner", "classes.json"), self.tasks)
+            count = self.cfg.TRAIN.KEEP_CHECKPOINTS
+            keep_newest(Path(directory, "prompt_learner"), epoch + 1, count)
+            if count and not self._told_of_checkpoints:
+                kept = "checkpoint alone is" if count == 1 else f"{count} checkpoints are"
+                logger.info("The newest %s kept (TRAIN.KEEP_CHECKPOINTS)", kept)
+                self._told_of_checkpoints = True
         distributed.wait()
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
-        """Dassl's test loop, with the class features computed once; returns the headline metric in percent."""
+        """Dassl's test loop, with the class features computed once; returns the headline metric in percent.
+
+        The last test of a run, `split` None, also says which tasks are worse off than without training.
+        """
+        self._zero_shot = self.zero_shot() if split is None else None
         start = time.perf_counter()
         self.set_model_mode("eval")
         with self.autocast():
@@ -127,11 +172,38 @@ class Loop(TrainerX):
             finally:
                 self._frozen_text_features = None
         self.test_seconds = time.perf_counter() - start
+        self.tell_of_tasks(split)
         return result
+
+    def zero_shot(self) -> ZeroShot | None:
+        """The hand-made prompts, to be judged on the image features of a test; None where there are none to share: of
+        methods that tune the image tower or read other features of it, and where nothing is trained."""
+        shared = self.uses_shots and self.feature_kind == "global" and not self.tunes_images
+        if not shared or not hasattr(self.evaluator, "task_values"):
+            return None
+        with self.autocast():
+            return ZeroShot(self.tasks, self.clip, self.text_encoder, type(self.evaluator)(self.cfg, tasks=self.tasks))
+
+    def tell_of_tasks(self, split: str | None) -> None:
+        """Curves of the tasks' results and, after the last test, warnings."""
+        zero_shot, self._zero_shot = self._zero_shot, None
+        name = split or self.cfg.TEST.SPLIT
+        name = name if name == "val" and self.val_loader is not None else "test"
+        for result in getattr(self.evaluator, "task_results", ()):
+            if result["n"]:
+                self.write_scalar(f"{name}_task/{result['name']}", result["value"], self.epoch)
+        values = zero_shot.evaluator.task_values() if zero_shot else None
+        if split is None and distributed.rank() == 0:
+            for warning in zero_shot.warnings() if zero_shot else ():
+                logger.warning("Warning: %s", warning)
+            if hasattr(self.evaluator, "weak_tasks"):
+                for warning in self.evaluator.weak_tasks(values):
+                    logger.warning("Warning: %s", warning)
 
     def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         image, label = super().parse_batch_test(batch)
-        self._test_task = self.class_task[label]  # Dassl's loop hands on the images alone
+        # Dassl's loop hands on the images alone.
+        self._test_task, self._test_label = self.class_task[label], label
         return image, label
 
     def model_inference(self, image: Tensor) -> Tensor:
@@ -139,7 +211,10 @@ class Loop(TrainerX):
         classes of a sample's own task, those of others need not be right (`class_logits`)."""
         task, self._test_task = self._test_task, None
         with torch.no_grad(), self.autocast():
-            return self.class_logits(self.image_features(image), task=task)
+            features = self.image_features(image)
+            if self._zero_shot is not None:
+                self._zero_shot.judge(features, self._test_label)
+            return self.class_logits(features, task=task)
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Dassl's, which does not know what each class or task has learned for itself: that is checked before."""

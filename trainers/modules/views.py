@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .distributed import gather_parts, part_of
-from .features import Encode, FeatureCache, image_list
+from .features import Encode, FeatureCache, image_list, progress_bar
 
 ENCODED_AT_ONCE = 256  # images, at most: a training batch of features may be larger
 
@@ -135,7 +135,10 @@ def view_loader(
         # A loader draws its workers' seed from the global generator: what is trained must not depend on the cache.
         with torch.random.fork_rng(devices=[]):
             return gather_parts(
-                [encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views)) for batch in part_of(images)]
+                [
+                    encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views))
+                    for batch in progress_bar(part_of(images), f"features of {views} views")
+                ]
             )
 
     key = {**key, "transform": str(transform), "images": image_list(items), "views": views, "seed": seed}

@@ -1,0 +1,56 @@
+"""Do prompts say what is meant? Class names that make odd sentences, and classes that a CLIP cannot tell apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ALIKE = 0.99999  # cosine of class features from which on no image can decide between two classes
+COLOURS = (
+    "black blue brown cyan gold gray green grey magenta orange pink purple red silver turquoise violet white yellow"
+)
+NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
+NO_NOUNS = frozenset(f"{COLOURS} {NUMBERS}".split())
+ADJECTIVE = re.compile(r"[a-z]{3,}(ed|ing|ous|less|ish)|[a-z]+-(like|shaped|coloured|colored)")
+NO_WORD = re.compile(r"\d{4,}|n\d{8}|(class|label|category|cat|c|id)[ _-]*\d+", re.I)
+ARTICLE = re.compile(r"(a|an|the) ", re.I)
+SHOWN = 3
+
+
+def odd_prompts(template: str, names: Sequence[str]) -> list[str]:
+    """What may be wrong with the sentences that `template` makes of class names; by rule of thumb, so a note each.
+
+    Adjectives and numbers make no noun phrase behind "a". They are told by a list of colours and numbers and by their
+    endings, and only where half of the names are such: an orange is a fruit, too, and a wedding is no adjective.
+    """
+    found = []
+    words = [name.replace("_", " ").strip() for name in names]
+    before, _, after = template.partition("{}")
+    if re.search(r"\b(a|an) $", before) and not re.match(r" *[a-z]", after):
+        odd = [w for w in words if w.lower() in NO_NOUNS or ADJECTIVE.fullmatch(w.lower()) or re.fullmatch(r"\d+", w)]
+        if 2 * len(odd) >= len(words):
+            found.append(f"{len(odd)} prompts name no thing: {_examples(template, odd)}")
+    if re.search(r"\b(a|an|the) $", before):
+        odd = [word for word in words if ARTICLE.match(word)]
+        if odd:
+            found.append(f"{len(odd)} prompts have two articles: {_examples(template, odd)}")
+    odd = [word for word in words if NO_WORD.fullmatch(word)]
+    if odd:
+        found.append(f"{len(odd)} class names are no words, so that CLIP cannot know them: {_examples(template, odd)}")
+    return found
+
+
+def _examples(template: str, words: Sequence[str]) -> str:
+    more = ", ..." if len(words) > SHOWN else ""
+    return ", ".join(f'"{template.format(word)}"' for word in words[:SHOWN]) + more
+
+
+def alike(features: Tensor, names: Sequence[str]) -> list[str]:
+    """The pairs of classes whose features (C, E) are equal, up to their length."""
+    features = features.float() / features.float().norm(dim=1, keepdim=True)
+    pairs = (features @ features.T > ALIKE).triu(1).nonzero().tolist()
+    return [f"{names[i]!r} and {names[j]!r} have the same class features (cosine 1.00000)" for i, j in pairs]

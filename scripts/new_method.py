@@ -1,0 +1,104 @@
+"""Lays out the files of a new method: trainer, configs, script and test, from the example of docs/extending.md.
+
+    python scripts/new_method.py MyMethod
+
+It is registered, and trains, as it is: edit trainers/my_method.py from there. Nothing that exists is overwritten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from files import write_atomically  # noqa: E402
+
+EXAMPLE, MODEL = "TunedScale", "TaskRes"  # whose trainer and whose configs are taken
+BLOCK = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", re.M | re.S)
+
+SCRIPT = """#!/usr/bin/env bash
+# {name}: bash scripts/{module}/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
+# DATA, OUT, SEEDS: see scripts/_common.sh.
+source "$(dirname "${{BASH_SOURCE[0]}}")/../_common.sh"
+[ $# -ge 2 ] || usage {module}
+refuse_variant {module}
+run_method {name} "" "" "$@"
+"""
+
+TEST = '''"""{name}'s own mathematics; what every method must do is tested by tests/test_trainers.py."""
+
+import torch
+from test_trainers import build
+
+
+def test_before_it_has_learned_anything_it_is_zero_shot_clip(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "{name}")
+    torch.testing.assert_close(trainer.text_features(), trainer.hand_made_features())
+'''
+
+
+def printed_files(text: str) -> dict[str, str]:
+    """{path: content} of the files that a document prints."""
+    return dict(BLOCK.findall(text))
+
+
+def module_name(name: str) -> str:
+    """'MyMethod' as 'my_method', 'CLIPAdapter' as 'clip_adapter'."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def files_of(name: str) -> dict[str, str]:
+    """{path: content} of a new method. Raises ValueError for what is no name of a class."""
+    if not re.fullmatch("[A-Z][A-Za-z0-9]+", name):
+        raise ValueError(f"{name!r} is no name of a method: letters and digits, the first a capital, as MyMethod")
+    module = module_name(name)
+    printed = printed_files((ROOT / "docs/extending.md").read_text(encoding="utf-8"))
+    files = {f"trainers/{module}.py": printed[f"trainers/{module_name(EXAMPLE)}.py"].replace(EXAMPLE, name)}
+    for path in sorted((ROOT / "configs/trainers" / MODEL).glob("*.yaml")):
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# The paper's")]
+        text = "\n".join(lines) + "\n"
+        text = re.sub(r"^# Time.*", "# Time: not measured. Expect: not measured.", text, flags=re.M)
+        text = text.replace(module_name(MODEL).replace("_", ""), module).replace(MODEL.upper(), name.upper())
+        files[f"configs/trainers/{name}/{path.name}"] = text
+    files[f"scripts/{module}/main.sh"] = SCRIPT.format(name=name, module=module)
+    files[f"tests/test_{module}.py"] = TEST.format(name=name)
+    return files
+
+
+def lay_out(name: str, root: Path) -> list[str]:
+    """Write the files below `root`; their paths. Raises ValueError, and writes nothing, where one is there."""
+    files = files_of(name)
+    configs = {path.name.lower() for path in (root / "configs/trainers").glob("*")}
+    there = [path for path in files if (root / path).exists()]
+    if there or name.lower() in configs:
+        raise ValueError(f"{there[0] if there else f'configs/trainers/{name}'} is there already; choose another name")
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(root / path, text)
+    return list(files)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", metavar="NAME", help="of the trainer's class, as MyMethod")
+    args = parser.parse_args(argv)
+    try:
+        print(*lay_out(args.name, ROOT), sep="\n")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    module = module_name(args.name)
+    print(
+        f"\nTry it:      bash scripts/{module}/main.sh demo 4\n"
+        f"Test it:     python -m pytest tests/test_{module}.py tests/test_trainers.py -k '{args.name} or zero_shot'\n"
+        f"In a sweep:  - {{label: {args.name}, trainer: {args.name}}}    (a row of configs/sweeps/*.yaml)"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

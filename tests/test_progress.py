@@ -1,0 +1,250 @@
+"""What a run shows while it trains and leaves of its course: bar, log lines, curves, warnings, checkpoints."""
+
+import importlib.machinery
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import types
+
+import pytest
+import toy
+from dassl.utils.logger import Logger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_trainers import build
+
+import train
+from trainers.modules.progress import TrainingBar
+
+LINE = "epoch [1/2] batch [1/5] time 0.1 (0.1) loss 1.0 (1.0) lr 1e-3 eta 0:00:01"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(tmp_path, monkeypatch):
+    """A function that puts Dassl's logger in the place of stdout, which writes to the terminal given and to log.txt."""
+
+    def start(console):
+        monkeypatch.setattr(sys, "stdout", console)
+        monkeypatch.setattr(sys, "stdout", Logger(str(tmp_path / "log.txt")))
+        return console
+
+    return start
+
+
+def test_on_a_terminal_the_bar_takes_the_place_of_the_training_lines_which_the_log_keeps(
+    terminal, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "120")
+    console = terminal(Terminal())
+    bar = TrainingBar(total=10, done=4, epochs=2)
+    bar.bar.mininterval = 0
+    print("epoch [1/2]", LINE[12:])
+    print("Checkpoint saved")
+    bar.update(1, {"loss": 0.123456, "acc": 75.0}, 0.002)
+    print("no end of line", end="")
+    bar.close()
+    bar.close()
+    print(LINE)
+    shown = console.getvalue()
+    assert re.search(r"epoch 2/2: 50% \|####    \| 5/10 \[00:\d\d left, .*/s, loss=0.123, acc=75, lr=2e-03\]", shown)
+    assert "Checkpoint saved\n" in shown and "no end of line" in shown
+    assert shown.count("batch [1/5]") == 1, "the line after the bar alone"
+    assert (tmp_path / "log.txt").read_text() == f"{LINE}\nCheckpoint saved\nno end of line{LINE}\n"
+
+
+@pytest.mark.parametrize("why", ["a pipe", "no logger", "nothing left to train"])
+def test_without_a_terminal_dassls_logger_or_steps_there_is_no_bar(terminal, monkeypatch, why):
+    console = io.StringIO() if why == "a pipe" else Terminal()
+    if why == "no logger":
+        monkeypatch.setattr(sys, "stdout", console)
+    else:
+        terminal(console)
+    bar = TrainingBar(total=10, done=10 if why.startswith("nothing") else 0, epochs=2)
+    bar.update(0, {"loss": 1.0}, 0.1)
+    print(LINE)
+    bar.close()
+    assert console.getvalue() == f"{LINE}\n"
+
+
+def test_in_a_file_a_run_prints_the_same_lines_as_ever(toy_root, tmp_path, capsys):
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.PRINT_FREQ", 1)) == 0
+    for text in (capsys.readouterr().out, (tmp_path / "run/log.txt").read_text()):
+        assert text.count("epoch [1/2] batch [") == 5 and "step/s" not in text
+
+
+def test_a_run_says_what_is_cached_where_and_how_long_it_took(toy_root, tmp_path):
+    for name in ("first", "second"):
+        assert train.main(toy.arguments(toy_root, tmp_path / name, "CoOp")) == 0
+    first, second = ((tmp_path / name / "log.txt").read_text() for name in ("first", "second"))
+    folder = tmp_path / "features"
+    assert f"Computing the features of 30 images, to be kept in {folder}\nFeatures of 30 images computed in " in first
+    (kept,) = folder.iterdir()
+    assert f"Features of 30 images read from {kept}\n" in second and "Computing" not in second
+    assert first.count("Loading evaluator") == 1
+
+
+def curves(folder):
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_the_curves_hold_the_accuracy_of_each_task_in_training_validation_and_test(toy_root, tmp_path):
+    opts = ("TEST.FINAL_MODEL", "best_val", "DATALOADER.TRAIN_X.BATCH_SIZE", 40, "DATASET.NUM_SHOTS", 2)
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", *opts)) == 0
+    found, record = curves(tmp_path / "run"), json.loads((tmp_path / "run/results.json").read_text())
+    for task in record["tasks"]:
+        assert [step for step, _ in found[f"val_task/{task['name']}"]] == [0, 1]
+        assert found[f"test_task/{task['name']}"][-1][1] == pytest.approx(task["value"], rel=1e-5)
+        assert [step for step, _ in found[f"train_task/{task['name']}"]] == [0, 1]
+    # One batch of 20 images an epoch, of 6, 4 and 10: the accuracy of all is the mean weighted by the images.
+    shares = {"flower recognition": 0.3, "texture recognition": 0.2, "aircraft model recognition": 0.5}
+    for epoch in range(2):
+        mean = sum(share * found[f"train_task/{name}"][epoch][1] for name, share in shares.items())
+        assert mean == pytest.approx(found["train/acc"][epoch][1], rel=1e-4)
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    """A stand-in for the package, which writes down what it is told."""
+    module = types.ModuleType("wandb")
+    module.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    module.told, module.finished = [], []
+
+    class Run:
+        def log(self, values, step):
+            module.told.append((step, values))
+
+        def finish(self):
+            module.finished.append(True)
+
+    module.init = lambda **settings: setattr(module, "settings", settings) or Run()
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    return module
+
+
+def test_weights_and_biases_gets_the_curves_if_a_project_is_named(toy_root, tmp_path, wandb):
+    assert train.main(toy.arguments(toy_root, tmp_path / "none", "CoOp")) == 0
+    assert not wandb.told
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")) == 0
+    assert wandb.settings["project"] == "prompts" and wandb.settings["name"] == "ToyTasks/CoOp"
+    assert wandb.settings["config"]["OPTIM.LR"] == 0.002 and wandb.settings["dir"] == str(tmp_path / "run")
+    steps = [step for step, _ in wandb.told]
+    assert steps == sorted(steps) and steps[-1] == 9 and wandb.finished == [True]  # two epochs of five batches
+    losses = [values["train/loss"] for _, values in wandb.told if "train/loss" in values]
+    record = json.loads((tmp_path / "run/results.json").read_text())
+    tested = {name: value for _, values in wandb.told for name, value in values.items() if name.startswith("test")}
+    assert len(losses) == 10 and tested["test/accuracy"] == pytest.approx(record["metric"])
+    assert tested["test_task/flower recognition"] == pytest.approx(record["tasks"][0]["value"])
+
+
+def test_weights_and_biases_that_is_not_installed_is_a_clear_error(toy_root, tmp_path, capsys, monkeypatch):
+    find_spec = train.trainers.modules.tracking.importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "wandb" else find_spec(name, *a))
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")) == 1
+    error = capsys.readouterr().err
+    assert error == (
+        "error: TRAIN.WANDB: 'prompts', but the package wandb is not installed: pip install wandb, or leave the key "
+        "empty\n"
+    )
+
+
+@pytest.mark.parametrize("keep, left", [(1, [4]), (2, [3, 4]), (0, [1, 2, 3, 4])])
+def test_as_many_checkpoints_are_kept_as_asked_for_and_the_log_says_so(toy_root, tmp_path, capsys, keep, left):
+    opts = ("OPTIM.MAX_EPOCH", 4, "TRAIN.CHECKPOINT_FREQ", 1, "TRAIN.KEEP_CHECKPOINTS", keep)
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", *opts)) == 0
+    names = sorted(path.name for path in (tmp_path / "run/prompt_learner").glob("model*"))
+    assert names == [f"model.pth.tar-{epoch}" for epoch in left]
+    said = {0: "", 1: "The newest checkpoint alone is kept", 2: "The newest 2 checkpoints are kept"}[keep]
+    text = capsys.readouterr().out
+    assert text.count("(TRAIN.KEEP_CHECKPOINTS)") == bool(keep) and said in text
+    load = ["--eval-only", "--model-dir", str(tmp_path / "run"), "--load-epoch", "3"]
+    status = train.main([*toy.arguments(toy_root, tmp_path / "eval", "CoOp"), *load])
+    if 3 in left:
+        assert status == 0 and json.loads((tmp_path / "eval/results.json").read_text())["epochs"] == 3
+    else:
+        error = capsys.readouterr().err
+        assert status == 1 and "there: model.pth.tar-4; a run keeps more of its epochs with TRAIN.KEEP" in error
+
+
+@pytest.mark.parametrize("value", ["-1", "True", "None"])
+def test_what_is_no_number_of_checkpoints_is_refused(toy_root, tmp_path, capsys, value):
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.KEEP_CHECKPOINTS", value)) != 0
+    assert "TRAIN.KEEP_CHECKPOINTS" in capsys.readouterr().err
+
+
+def test_the_last_test_alone_compares_with_zero_shot_on_the_same_features(toy_root, tmp_path, caplog):
+    """The comparison's values are those of a run of ZeroshotCLIP."""
+    zero_shot = build(toy_root, tmp_path / "zero", "ZeroshotCLIP")
+    zero_shot.test()
+    trainer = build(toy_root, tmp_path / "run", "CoOp")
+    judged, weak_tasks = [], trainer.evaluator.weak_tasks
+    trainer.evaluator.weak_tasks = lambda values: judged.append(values) or weak_tasks(values)
+    trainer.test("val")
+    assert not judged
+    trainer.test()
+    assert judged == [[result["value"] for result in zero_shot.evaluator.task_results]]
+    worse = [r["name"] for r, value in zip(trainer.evaluator.task_results, judged[0]) if r["value"] < value]
+    assert ("below zero-shot" in caplog.text) == bool(worse) and all(name in caplog.text for name in worse)
+
+
+@pytest.mark.parametrize("name", ["PLOT", "ProLIP", "CLIPLoRA", "ZeroshotCLIP"])
+def test_methods_that_do_not_share_the_features_of_zero_shot_are_not_compared(toy_root, tmp_path, name):
+    assert build(toy_root, tmp_path, name).zero_shot() is None
+
+
+def test_classes_that_a_clip_cannot_tell_apart_are_named(toy_root, tmp_path, monkeypatch, caplog):
+    trainer = build(toy_root, tmp_path, "CoOp")
+    texts = [("rose", "Rose ", "tulip"), *(task.classnames for task in trainer.tasks[1:])]
+    for task, names in zip(trainer.tasks, texts):
+        object.__setattr__(task, "classnames", names)
+    trainer.test()
+    assert "task flower recognition: 'rose' and 'Rose ' have the same class features (cosine 1.00000)" in caplog.text
+    assert caplog.text.count("same class features") == 1
+
+
+def test_ctrl_c_says_the_command_that_resumes_and_ends_with_130_and_the_bar_is_drawn(toy_root, tmp_path):
+    """On a real terminal: a pseudo-terminal of its own."""
+    (tmp_path / "tasks.yaml").write_text("DATASET:\n  NAME: FolderTasks\n")
+    for task, kind in (("flower", "images"), ("texture", "images")):
+        for path in (toy_root / "toy" / task / kind).glob("*.png"):
+            target = tmp_path / "data" / task / path.name.split("-")[1] / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    opts = ("OPTIM.MAX_EPOCH", 100000, "TRAIN.CHECKPOINT_FREQ", 1, "FEATURES.TRAIN_VIEWS", 1)
+    arguments = toy.arguments(tmp_path / "data", tmp_path / "my run", "CoOp", *opts, dataset="FolderTasks")
+    master, slave = pty.openpty()
+    command = [sys.executable, str(train.PROJECT_ROOT / "train.py"), *arguments]
+    process = subprocess.Popen(
+        command, stdout=slave, stderr=slave, env={**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while b"/100000: " not in shown or not (tmp_path / "my run/prompt_learner/checkpoint").is_file():
+            shown += os.read(master, 65536)
+        process.send_signal(signal.SIGINT)
+        while True:
+            try:
+                shown += os.read(master, 65536)
+            except OSError:  # the other end is closed
+                break
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        os.close(master)
+    shown, log = shown.decode(), (tmp_path / "my run/log.txt").read_text()
+    assert "batch [" not in shown and "epoch [1/100000] batch [" in log and re.search(r"epoch \d+/100000: ", shown)
+    assert "Traceback" not in shown
+    for text in (shown.replace("\r\n", "\n"), log):
+        said = text[text.index("Interrupted. The same command goes on from model.pth.tar-") :]
+        assert f"--output-dir '{tmp_path}/my run'" in said and "OPTIM.MAX_EPOCH 100000" in said

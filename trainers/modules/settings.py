@@ -1,0 +1,106 @@
+"""Settings of a run: config files, flags and KEY VALUE pairs, merged into Dassl's tree with errors that help."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def merge_file(cfg: CfgNode, path: str) -> None:
+    """Merge a YAML file. Raises ValueError, naming the file, for an unknown key or a value of the wrong type."""
+    if not Path(path).is_file():
+        near = sorted(p.stem for p in Path(path).parent.glob("*.yaml")) or ["no such folder"]
+        raise FileNotFoundError(f"no config file {path}; in {Path(path).parent}: {', '.join(near)}")
+    try:
+        with open(path, encoding="utf-8") as file:
+            loaded = CfgNode.load_cfg(file)
+        cfg.merge_from_other_cfg(with_declared_numbers(loaded, cfg))
+    except KeyError as error:
+        raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
+    except (ValueError, AssertionError, AttributeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def merge_list(cfg: CfgNode, opts: Sequence) -> None:
+    """Merge pairs KEY VALUE. Raises ValueError, naming the key, as `merge_file` does."""
+    if len(opts) % 2:
+        raise ValueError(f"trailing options come in pairs KEY VALUE, got {len(opts)}: {' '.join(map(str, opts))}")
+    for key, value in zip(opts[::2], opts[1::2]):
+        try:
+            cfg.merge_from_list([key, as_declared(value, declared(cfg, key))])
+        except (AssertionError, AttributeError, KeyError) as error:
+            raise ValueError(unknown_key(cfg, key)) from error
+        except ValueError as error:
+            raise ValueError(f"{key}: {value!r} does not fit: {error}") from error
+
+
+def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
+    """`loaded`, its numbers of the types that `cfg` declares: yacs would refuse `LR: 1`."""
+    for key, value in loaded.items():
+        if isinstance(value, CfgNode):
+            with_declared_numbers(value, cfg.get(key) if isinstance(cfg.get(key), CfgNode) else CfgNode())
+        else:
+            loaded[key] = as_declared(value, cfg.get(key))
+    return loaded
+
+
+def as_declared(value: Any, default: Any) -> Any:
+    """`value` as a float, or a sequence of floats, where `default` is one and `value` is a number.
+
+    An integer is a number, and so is what YAML reads as text, "1e-3". Everything else is left to yacs, which refuses
+    it.
+    """
+    if isinstance(default, float):
+        if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
+            return float(value)
+        return float(value) if type(value) is int else value
+    if isinstance(default, list | tuple) and default and all(isinstance(item, float) for item in default):
+        if isinstance(value, str):
+            try:
+                value = ast.literal_eval(value)
+            except (ValueError, SyntaxError):
+                return value
+        if isinstance(value, list | tuple):
+            return type(value)(as_declared(item, default[0]) for item in value)
+    return value
+
+
+def declared(cfg: CfgNode, key: str) -> Any:
+    """The value that a dotted key has so far, None where there is no such key."""
+    node: Any = cfg
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, CfgNode) else None
+    return node
+
+
+def unknown_key(cfg: CfgNode, key: str) -> str:
+    """What to say about a key that `cfg` lacks, with the nearest that it has."""
+    near = difflib.get_close_matches(key, flatten(cfg), n=1, cutoff=0.5)
+    return f"unknown config key {key}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def flatten(node: dict, prefix: str = "") -> dict[str, object]:
+    """{"A.B": value} of a nested config."""
+    flat = {}
+    for key, value in node.items():
+        flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat
+
+
+def unread_keys(cfg: CfgNode, defaults: CfgNode) -> list[str]:
+    """The keys of other methods than TRAINER.NAME that have other values than their defaults: nothing reads them."""
+    before, own = flatten(defaults.TRAINER), cfg.TRAINER.NAME.upper()
+    return [
+        f"TRAINER.{key}"
+        for key, value in sorted(flatten(cfg.TRAINER).items())
+        if "." in key and key.split(".")[0] != own and value != before.get(key)
+    ]
