@@ -6,6 +6,7 @@
     python scripts/data.py splits EuroSAT               writes CoOp's split format, where there is none yet
     python scripts/data.py shots General10 --shots 16 --seed 1
     python scripts/data.py stats Plant6 --plot
+    python scripts/data.py verify OxfordPets --backbone RN50       zero-shot accuracy, beside the published one
 
 NAME is a data set of `list`, a benchmark of several, or FolderTasks for your own tasks below --root.
 """
@@ -169,6 +170,35 @@ def run_stats(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_verify(args: argparse.Namespace) -> int:
+    """0: every published value is met; 1: one is not, or a data set cannot be read; 3: nothing is published."""
+    from runs import zero_shot_trainer  # first: it silences the clip package
+
+    # isort: split
+    from backbones.openai import published_name
+    from evaluation.published import TABLE, TOLERANCE, published_of, read_published
+    from trainers.modules.zero_shot import verify
+
+    table, done, failed = read_published(args.table or TABLE), [], 0
+    known = args.published_as or published_name(Path(args.backbone)) or args.backbone
+    own = on_disk.is_own_tasks(args.name)
+    for name in [args.name] if own else dict.fromkeys(spec.dataset for spec in on_disk.specs_of(args.name)):
+        print(f"== {name}", flush=True)
+        try:
+            trainer = zero_shot_trainer(name, args.backbone, args.root, {"DATASET.CSV": args.csv})
+            done.append(verify(trainer, published_of(table, name, known)))
+            print(*done[-1].lines, "", sep="\n")
+        except (ValueError, OSError) as error:
+            failed += 1
+            print(f"WRONG  {error}\n")
+    compared, missed = sum(part.compared for part in done), sum(part.missed for part in done)
+    met = f"{compared - missed} of {compared} published values are met within {TOLERANCE} points."
+    print(met if compared else f"Nothing to compare with: {args.table or TABLE}")
+    if missed:
+        print(f"Are the data complete? python scripts/data.py check {args.name} --root {args.root}")
+    return 1 if failed or missed else 0 if compared else 3
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -198,6 +228,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     shots.add_argument("--all", action="store_true", help="show all of them")
     stats = command("stats", run_stats, "tasks, counts and prompts")
     stats.add_argument("--plot", nargs="?", const="", metavar="DIR", help="draw counts.png and samples.png")
+    verify = command("verify", run_verify, "zero-shot accuracy with your weights, beside the published one")
+    verify.add_argument("--backbone", default="RN50", help="CLIP's name or file (RN50)")
+    verify.add_argument("--published-as", default="", metavar="NAME", help="of a file that is not OpenAI's: its name")
+    verify.add_argument("--table", help="the published values (configs/published_zeroshot.csv)")
     return parser.parse_args(argv)
 
 
