@@ -6,7 +6,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-RUN_FILES = ("config.yaml", "log.txt", "shots.json", "prompt_learner", "tensorboard")  # results.json comes last
+RUN_FILES = (
+    "config.yaml",
+    "log.txt",
+    "shots.json",
+    "split.csv",
+    "prompt_learner",
+    "tensorboard",
+)  # results.json comes last
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:

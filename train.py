@@ -33,7 +33,7 @@ from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa:
 import datasets  # noqa: E402
 import evaluation  # noqa: E402
 import trainers  # noqa: E402
-from datasets.multitask import write_shots  # noqa: E402
+from datasets.multitask import write_shots, write_split_used  # noqa: E402
 from evaluation.provenance import git_commit, software_versions  # noqa: E402
 from evaluation.records import record_in, run_record, write_record  # noqa: E402
 from files import remove_run  # noqa: E402
@@ -167,6 +167,7 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
     if distributed.rank() == 0:
         (folder / "config.yaml").write_text(trainer.cfg.dump())
         write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
+        write_split_used(trainer.dm.dataset, folder / "split.csv")
     if args.eval_only:
         if trainer.uses_shots and not (args.model_dir or cfg.MODEL.INIT_WEIGHTS):
             raise ValueError(f"--eval-only: {cfg.TRAINER.NAME} learns; name the run folder to load with --model-dir")

@@ -55,7 +55,7 @@ def _published(row: dict[str, str], where: str) -> Published:
         raise ValueError(f"{where}: accuracy is {row['accuracy']!r}, not a percentage")
     if row["metric"] not in METRICS:
         raise ValueError(f"{where}: metric is {row['metric']!r}, use one of {', '.join(METRICS)}")
-    if row["template"].count("{}") != 1:
+    if not row["template"].count("{}") == row["template"].count("{") == row["template"].count("}") == 1:
         raise ValueError(f"{where}: template {row['template']!r} must have one {{}} for the class name")
     return Published(**{**row, "accuracy": accuracy})
 

@@ -71,7 +71,7 @@ def _draw_tree(axes: Axes, tree: np.ndarray, n: int) -> None:
 
 
 def change_figure(change: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> Figure:
-    """Changes in points (R, C), NaN where there is none: task left out x task tested, red for worse."""
+    """Changes in points (R, C), NaN where there is none: task left out x task tested, brown for worse."""
     width, height = (max(3.0, CELL * len(names)) for names in (columns, rows))
     figure = Figure(figsize=(width + 3.6, height + 2.6), layout="constrained")
     FigureCanvasAgg(figure)

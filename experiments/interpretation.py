@@ -84,7 +84,7 @@ def section(found: Mapping, gains: Sequence[Gains]) -> str:
             f"### A task left out: {some.name}",
             "",
             "Change of a task's metric, in points, where the task of the row is left out of training: below zero, the "
-            f"task of the column gains from it. Mean over {' or '.join(map(str, seeds))} seeds.",
+            f"task of the column gains from it. Mean over {' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}.",
             "",
             markdown(some),
             "",

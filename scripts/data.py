@@ -31,7 +31,7 @@ from tabulate import tabulate  # noqa: E402
 from yacs.config import CfgNode  # noqa: E402
 
 import datasets  # noqa: E402
-from datasets.folder import TABLE_FILE, find_table  # noqa: E402
+from datasets.folder import TABLE_FILE, find_table, read_tasks  # noqa: E402
 from datasets.multitask import drawn_shots, write_shots  # noqa: E402
 from datasets.splits import PARTS, write_split  # noqa: E402
 from datasets.tables import write_table  # noqa: E402
@@ -45,7 +45,7 @@ def config(args: argparse.Namespace, **keys) -> CfgNode:
     cfg = get_cfg_default()
     datasets.extend_cfg(cfg)
     cfg.DATASET.ROOT, cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS = args.root, getattr(args, "name", ""), -1
-    cfg.DATASET.CSV = getattr(args, "csv", "")
+    cfg.DATASET.CSV, cfg.DATASET.ABSOLUTE_PATHS = getattr(args, "csv", ""), getattr(args, "absolute_paths", False)
     cfg.SEED, cfg.VERBOSE = getattr(args, "seed", 1), False
     for key, value in keys.items():
         cfg.DATASET[key] = value
@@ -130,11 +130,7 @@ def split_own(cfg: CfgNode) -> int:
     if table:
         print(f"{table} is there already")
         return 0
-    rows = []
-    for contents in on_disk.read_own(cfg):
-        for part, items in zip(PARTS, contents.parts):
-            for path in (os.path.relpath(item.impath, cfg.DATASET.ROOT).replace(os.sep, "/") for item in items):
-                rows.append((path, path.split("/")[0], path.split("/")[-2], part))
+    rows = [row for task in read_tasks(cfg) for row in task.rows(cfg.DATASET.ROOT)]
     table = os.path.join(cfg.DATASET.ROOT, TABLE_FILE)
     write_table(table, rows)
     print(f"{table}: {len(rows):,} images")
@@ -181,11 +177,11 @@ def run_verify(args: argparse.Namespace) -> int:
 
     table, done, failed = read_published(args.table or TABLE), [], 0
     known = args.published_as or published_name(Path(args.backbone)) or args.backbone
-    own = on_disk.is_own_tasks(args.name)
+    own, allowed = on_disk.is_own_tasks(args.name), {"DATASET.ABSOLUTE_PATHS": args.absolute_paths}
     for name in [args.name] if own else dict.fromkeys(spec.dataset for spec in on_disk.specs_of(args.name)):
         print(f"== {name}", flush=True)
         try:
-            trainer = zero_shot_trainer(name, args.backbone, args.root, {"DATASET.CSV": args.csv})
+            trainer = zero_shot_trainer(name, args.backbone, args.root, {"DATASET.CSV": args.csv, **allowed})
             done.append(verify(trainer, published_of(table, name, known)))
             print(*done[-1].lines, "", sep="\n")
         except (ValueError, OSError) as error:
@@ -209,6 +205,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
             sub.add_argument("name", metavar="NAME")
         sub.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets (data)")
         sub.add_argument("--csv", default="", help="of FolderTasks: the table to read, below the root")
+        sub.add_argument("--absolute-paths", action="store_true", help="of FolderTasks: the table may list such")
         sub.set_defaults(run=run)
         return sub
 
