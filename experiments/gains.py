@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WITHOUT = re.compile(r"_?without-[^_]*$")  # ends the variant of a run with a task left out (configs/sweeps)
+WITHOUT = re.compile(r"(^|_)without-.+$")  # ends the variant of a run with a task left out (configs/sweeps)
 SAME = ("trainer", "variant", "dataset", "shots", "backbone")  # what the runs of a matrix have in common
 
 

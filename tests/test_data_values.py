@@ -324,6 +324,19 @@ def test_a_run_on_own_folders_keeps_which_images_it_had_for_what(leaves, tmp_pat
     assert again.tasks == dataset.tasks
 
 
+def test_a_run_of_a_version_without_the_new_key_goes_on(leaves, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "run"
+    options = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1)
+    assert train.main(toy.arguments(leaves, out, "CoOp", *options, dataset="FolderTasks")) == 0
+    text = (out / "config.yaml").read_text()
+    (out / "config.yaml").write_text(text.replace("  ABSOLUTE_PATHS: false\n", ""))
+    assert text != (out / "config.yaml").read_text()
+    assert train.main(toy.arguments(leaves, out, "CoOp", *options, dataset="FolderTasks")) == 0
+    changed = toy.arguments(leaves, out, "CoOp", *options, "DATASET.ABSOLUTE_PATHS", True, dataset="FolderTasks")
+    (out / "config.yaml").write_text(text.replace("  ABSOLUTE_PATHS: false\n", ""))
+    assert train.main(changed) == 2
+
+
 def test_other_data_sets_keep_none(toy_root, tmp_path):
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")) == 0
     assert (tmp_path / "run/shots.json").is_file() and not (tmp_path / "run/split.csv").exists()

@@ -7,6 +7,7 @@ import math
 import sys
 from pathlib import Path
 
+import miniatures
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from dassl.engine import TRAINER_REGISTRY, build_trainer
 from PIL import Image
 
 import train
+from backbones import load_clip
 from evaluation.records import run_record, write_record
 from experiments.gains import as_json, gains_of, markdown
 from experiments.heatmaps import change_figure, ordered, similarity_figure
@@ -158,6 +160,18 @@ def test_a_word_is_at_distance_0_of_itself_and_a_piece_of_a_word_has_a_dash(toy_
     assert pieces and len(pieces) < len(texts)
     everything = vocabulary.nearest(vocabulary.embedding[:3], 10**6)[0]
     assert everything.shape == (3, len(texts))
+
+
+@pytest.mark.parametrize("family", ["openai-vit", "transformers-clip", "transformers-siglip", "open_clip-siglip"])
+def test_each_familys_vocabulary_says_the_words_that_its_tokenizer_reads(family, tmp_path_factory):
+    clip = load_clip(miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures").name)
+    vocabulary = Vocabulary(clip)
+    ids = clip.tokenizer.encode("a photo of the dog")
+    tokens = clip.text.token_embedding.weight.detach().float()[ids]
+    distances, indices = vocabulary.nearest(tokens, 1)
+    assert vocabulary.ids[indices[:, 0]].tolist() == ids and not distances.any()
+    words = [vocabulary.word(index) for index in indices[:, 0].tolist()]
+    assert [word for word in words if word] == ["a", "photo", "of", "the", "dog"]
 
 
 def test_the_typical_distance_is_the_median_over_words(toy_root):

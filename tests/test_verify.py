@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
+import miniatures
 import numpy as np
 import pytest
 import torch
@@ -81,6 +82,23 @@ def test_the_accuracy_is_that_of_a_naive_loop_with_the_prompt_of_the_line(verify
     assert text.count("ok   ") == 3 and "3 of 3 published values are met" in text
     assert f"accuracy {plain:.2f}, published {plain:.2f} (+0.00); 15 images" in text
     assert "source: a table of this test" in text
+
+
+@pytest.mark.parametrize("family", ["openai-resnet", "transformers-clip", "open_clip-siglip"])
+def test_the_accuracy_of_every_familys_miniature_is_that_of_its_own_library(family, verify, toy_root, tmp_path_factory):
+    miniature = miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures")
+    trainer = runs.zero_shot_trainer("ToyAircraft", miniature.name, str(toy_root))
+    sentences = [f"a photo of a {name}." for name in trainer.tasks[0].classnames]
+    with torch.no_grad():
+        texts = miniature.encode_text(miniature.tokenize(sentences))
+        right = []
+        for item in trainer.dm.dataset.test:
+            feature = miniature.encode_image(trainer.test_transform(read_image(item.impath)).unsqueeze(0))
+            best = torch.nn.functional.cosine_similarity(feature, texts).argmax().item()
+            right.append(best == item.label)
+    line = row("ToyAircraft", 100 * np.mean(right), backbone=miniature.name)
+    status, text = verify("ToyAircraft", line, flags=("--backbone", miniature.name))
+    assert status == 0 and "(+0.00); 15 images" in text, text
 
 
 def test_more_than_half_a_point_away_is_wrong_and_the_exit_status_says_so(verify, toy_root):
