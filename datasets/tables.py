@@ -31,8 +31,7 @@ def read_table(
     listed twice in one task, or that, as it is written, leads out of both `root` and the folder of the table. Raises
     FileNotFoundError for a picture that does not exist.
 
-    Args:
-        absolute: allow absolute paths, to anywhere.
+    `absolute` allows absolute paths, to anywhere.
     """
     places = [os.path.join(os.path.abspath(folder), "") for folder in (os.path.dirname(path), root) if folder]
     tasks: dict[str, Pictures] = {}
@@ -51,8 +50,7 @@ def read_table(
                 if len(row) != len(header):
                     raise ValueError(f"{where}: {len(row)} fields, but the header has {len(header)}")
                 image, task, name, part = _fields(where, dict(zip(header, map(str.strip, row))), os.path.dirname(path))
-                if not absolute or not os.path.isabs(row[header.index("path")].strip()):
-                    _check_place(where, image, row[header.index("path")].strip(), places)
+                _check_place(where, image, row[header.index("path")].strip(), places, absolute)
                 _check_file(where, image, folders)
                 first = lines.setdefault((task, image), reader.line_num)
                 if first != reader.line_num:
@@ -93,8 +91,10 @@ def _fields(where: str, row: dict[str, str], folder: str) -> tuple[str, str, str
     return os.path.normpath(os.path.join(folder, row["path"])), row["task"], row["class"], part
 
 
-def _check_place(where: str, image: str, written: str, places: Sequence[str]) -> None:
+def _check_place(where: str, image: str, written: str, places: Sequence[str], absolute: bool) -> None:
     if os.path.isabs(written):
+        if absolute:
+            return
         raise ValueError(f"{where}: {written} is an absolute path, which DATASET.ABSOLUTE_PATHS True would allow")
     if not os.path.abspath(image).startswith(tuple(places)):
         raise ValueError(f"{where}: {written} leads out of {' and '.join(sorted(set(places)))}")
