@@ -11,6 +11,7 @@ RUN_FILES = (
     "log.txt",
     "shots.json",
     "classes.json",
+    "split.csv",
     "prompt_learner",
     "tensorboard",
 )  # results.json comes last

@@ -34,7 +34,7 @@ from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa:
 import datasets  # noqa: E402
 import evaluation  # noqa: E402
 import trainers  # noqa: E402
-from datasets.multitask import write_shots  # noqa: E402
+from datasets.multitask import write_shots, write_split_used  # noqa: E402
 from evaluation.classes import check_classes, write_classes  # noqa: E402
 from evaluation.provenance import git_commit, software_versions  # noqa: E402
 from evaluation.records import record_in, run_record, write_record  # noqa: E402
@@ -121,7 +121,8 @@ def check_same_config(cfg: CfgNode, folder: Path) -> None:
         return
     old, new = flatten(yaml.safe_load(saved.read_text())), flatten(yaml.safe_load(cfg.dump()))
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    differing = [key for key in differing if new.get(key) or key not in FILLED_KEYS]
+    # What an older version had no key for, it did without.
+    differing = [key for key in differing if (new.get(key) or key not in FILLED_KEYS) and (key in old or new[key])]
     if new["OPTIM.MAX_STEPS"]:
         differing = [key for key in differing if key != "OPTIM.MAX_EPOCH"]  # which follows from it
     differing = [f"{key} ({old.get(key)!r} there, {new.get(key)!r} here)" for key in differing if key not in FREE_KEYS]
@@ -148,6 +149,7 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
         (folder / "config.yaml").write_text(trainer.cfg.dump())
         write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
         write_classes(folder / "classes.json", trainer.tasks)
+        write_split_used(trainer.dm.dataset, folder / "split.csv")
     if args.eval_only:
         if trainer.uses_shots and not (args.model_dir or cfg.MODEL.INIT_WEIGHTS):
             raise ValueError(f"--eval-only: {cfg.TRAINER.NAME} learns; name the run folder to load with --model-dir")

@@ -57,6 +57,12 @@ def published_file(name: str) -> Path:
     return target
 
 
+def published_name(path: Path) -> str:
+    """OpenAI's name of a file of theirs, wherever it lies and whatever it is called; "" for any other file."""
+    digests = {url.split("/")[-2]: name for name, url in clip._MODELS.items()}
+    return digests.get(sha256_of(path), "") if path.is_file() else ""
+
+
 def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]:
     """Config and weights of a file in OpenAI's layout.
 

@@ -20,3 +20,5 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
     # Of FolderTasks: a table path,task,class,split below ROOT. Empty: tasks.csv if there is one, else folders.
     cfg.DATASET.CSV = ""
+    # Of FolderTasks: True lets the table list pictures by absolute paths, wherever they are.
+    cfg.DATASET.ABSOLUTE_PATHS = False

@@ -38,8 +38,10 @@ def export_task(parts: Mapping[str, Iterable] | Iterable, root: str, task: str) 
             or {"bytes", "path"}. Class names come from its `classes` or `features`, else labels are names.
         task: name of the folder, and so of the task unless tasks.yaml renames it.
 
-    Raises ValueError for parts, items or labels of another form.
+    Raises ValueError for parts, items or labels of another form, and for a task that is no name of a folder in `root`.
     """
+    if task in ("", ".", "..") or task.startswith(".") or {"/", "\\", "\0"} & set(task):
+        raise ValueError(f"task {task!r} is no name of a folder in {root}")
     folder = os.path.join(root, task)
     if os.path.exists(folder):
         return folder

@@ -10,6 +10,7 @@ import random
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
+from .paths import check_inside
 from .raw import class_folders, folder_items, found
 from .splits import (
     Items,
@@ -90,6 +91,7 @@ class SplitDataset(DatasetBase):
                 raise self.missing(f"in {self.dataset_dir} there is no split file, and of the raw files no {absent[0]}")
             source, parts = self.dataset_dir, self.read_raw()
             if not self.lists_files:
+                check_inside((item.impath for part in parts for item in part), self.dataset_dir, source)
                 check_images((item.impath for part in parts for item in part), source, problems)
         check_classes(*parts, source=source, unique_names=self.unique_names, problems=problems)
         return parts

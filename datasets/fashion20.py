@@ -50,7 +50,7 @@ class FashionTask(SplitDataset):
         items = []
         for folder in class_folders(self.image_dir):
             number = os.path.basename(folder)
-            if not number.isdigit() or int(number) >= len(names):
+            if not (number.isascii() and number.isdigit()) or int(number) >= len(names):
                 raise ValueError(f"{folder}: not one of the {len(names)} classes of task {self.index} in task_info.csv")
             items += folder_items(folder, int(number), names[int(number)])
         return split_train_val_test(items)

@@ -27,10 +27,21 @@ LAYOUT = "expected <root>/<task>/<class>/* or <root>/<task>/{train,val,test}/<cl
 
 @dataclass(frozen=True)
 class UserTask:
-    """A task and its train, val and test items, labelled from 0."""
+    """A task and its train, val and test items, labelled from 0; `folder` and `folders` are the names of the task and
+    of its classes on disk, or in the table."""
 
     task: Task
     parts: tuple[Items, Items, Items]
+    folder: str
+    folders: tuple[str, ...]
+
+    def rows(self, root: str) -> list[tuple[str, str, str, str]]:
+        """(path, task, class, part) of all images, as in a table that lies in `root`."""
+        return [
+            (os.path.relpath(item.impath, root).replace(os.sep, "/"), self.folder, self.folders[item.label], part)
+            for part, items in zip(PARTS, self.parts)
+            for item in items
+        ]
 
 
 @DATASET_REGISTRY.register()
@@ -47,7 +58,9 @@ class FolderTasks(DatasetBase):
         check_subsample(cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
         self.root = data_root(cfg)
         tasks, lists = [], []
+        self.split_rows: list[tuple[str, str, str, str]] = []  # (path, task, class, part) of all images
         for user_task in read_tasks(cfg):
+            self.split_rows += user_task.rows(self.root)
             name = user_task.task.name
             parts = select_items(user_task.parts, cfg, f"task {name!r}")
             kept = {item.label: item.classname for item in parts[0]}
@@ -70,7 +83,8 @@ def task_readers(cfg: CfgNode) -> dict[str, Callable[..., UserTask]]:
     if not os.path.isdir(root):
         raise FileNotFoundError(f"DATASET.ROOT: no folder {root}; {LAYOUT}")
     table = find_table(cfg)
-    listed, lines = read_table(table) if table else ({}, {})
+    absolute = cfg.DATASET.get("ABSOLUTE_PATHS", False)
+    listed, lines = read_table(table, root, absolute) if table else ({}, {})
     found = list(listed) if table else list_folder(root)[0]
     if not found:
         raise FileNotFoundError(f"{root}: no folder of a task and no {TABLE_FILE}; {LAYOUT}")
@@ -169,4 +183,5 @@ def make_task(
             wrong.append(f"{where}: no {part} image of the class {summary(absent)}{line}")
     report(wrong, problems)
     check_classes(*parts, source=where, problems=problems)
-    return UserTask(Task(settings.name, tuple(classes.values()), settings.metric, settings.template), parts)
+    task = Task(settings.name, tuple(classes.values()), settings.metric, settings.template)
+    return UserTask(task, parts, settings.folder, tuple(classes))

@@ -19,10 +19,16 @@ from yacs.config import CfgNode
 from files import write_atomically
 
 from .base import data_root
-from .splits import Items, check_subsample, datum, nearest, summary
+from .splits import Items, check_subsample, datum, missing_labels, nearest, summary
+from .tables import write_table
 
 METRICS = ("accuracy", "mean_per_class")
 DEFAULT_TEMPLATE = "a photo of a {}."
+
+
+def is_template(text: str) -> bool:
+    """Whether it is a sentence with one place {} for a class name, and nothing else that `str.format` would act on."""
+    return text.count("{}") == text.count("{") == text.count("}") == 1
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,11 @@ class Task:
                 f"task {self.name!r}: metric is {self.metric!r}, use one of {', '.join(METRICS)}"
                 f"{nearest(self.metric, METRICS)}"
             )
-        if self.template.count("{}") != 1:
-            raise ValueError(f"task {self.name!r}: template {self.template!r} must have one {{}} for the class name")
+        if not is_template(self.template):
+            raise ValueError(
+                f"task {self.name!r}: template {self.template!r} must have one {{}} for the class name, and no other "
+                "braces"
+            )
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ def task_of(dataset: DatasetBase, spec: TaskSpec | None = None) -> Task:
     spec = spec or TaskSpec(type(dataset).__name__)
     name = spec.name or getattr(dataset, "task_name", "") or words(spec.dataset)
     seen = {item.label for part in (dataset.train_x, dataset.val, dataset.test) for item in part or ()}
-    untrained = sorted(set(range(max(seen, default=0) + 1)) - set(dataset.lab2cname))
+    untrained = sorted(seen - set(dataset.lab2cname)) or missing_labels(seen)
     if untrained:
         raise ValueError(f"task {name!r} ({spec.dataset}): no training image for the labels {summary(untrained)}")
     return Task(
@@ -215,6 +224,14 @@ def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, lis
             path = os.path.relpath(item.impath, root) if root else item.impath
             shots[task.name][part].append(path.replace(os.sep, "/"))
     return shots
+
+
+def write_split_used(dataset: DatasetBase, path: str) -> None:
+    """Write all images of a data set of users' own, before any draw, as a table path,task,class,split below its root:
+    folders are split anew by each run, and a picture more changes the split. Other data sets have none written."""
+    rows = getattr(dataset, "split_rows", None)
+    if rows is not None:
+        write_table(path, rows)
 
 
 def write_shots(dataset: DatasetBase, path: str, root: str = "") -> None:

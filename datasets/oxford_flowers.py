@@ -33,6 +33,8 @@ class OxfordFlowers(SplitDataset):
                 names = json.load(file)
         except ValueError as error:
             raise ValueError(f"{path}: not a JSON file ({error})") from error
+        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+            raise ValueError(f"{path}: expected an object of class numbers with their names")
         items = []
         for number, label in enumerate(read_mat(os.path.join(self.dataset_dir, "imagelabels.mat"), "labels")[0], 1):
             if str(label) not in names:

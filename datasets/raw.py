@@ -10,6 +10,8 @@ from .splits import Items, datum, nearest
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
 
+MOST_DIGITS = 10  # of a class number
+
 
 def is_image(name: str) -> bool:
     """Whether a file name ends as images do and is not hidden."""
@@ -74,8 +76,8 @@ def label_of(name: str, labels: dict[str, int], path: str, line: int) -> int:
 
 def number_of(text: str, path: str, line: int) -> int:
     """The label (from 0) of a class that a line of an annotation numbers from 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{path}, line {line}: {text!r} is not a class number (1, 2, ...)")
+    if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS) or int(text) < 1:
+        raise ValueError(f"{path}, line {line}: {text[:MOST_DIGITS]!r} is not a class number (1, 2, ...)")
     return int(text) - 1
 
 

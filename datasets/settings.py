@@ -8,12 +8,13 @@ flowers:                                  # the task's folder, or its name in th
 """
 
 import os
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import yaml
 
-from .multitask import DEFAULT_TEMPLATE, METRICS
+from .multitask import DEFAULT_TEMPLATE, METRICS, is_template
 from .splits import nearest, summary
 
 SETTINGS_FILE = "tasks.yaml"
@@ -63,7 +64,7 @@ def read_settings(path: str, tasks: Iterable[str]) -> dict[str, TaskSettings]:
         with open(path, encoding="utf-8") as file:
             text = file.read()
         content, lines = yaml.safe_load(text), _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, or no such number or date
         raise ValueError(f"{path}: not a YAML file ({error})") from error
     if content is None:
         return {}
@@ -88,14 +89,19 @@ def _task_settings(folder: str, own: object, path: str, lines: dict[tuple, int])
         if key not in KEYS:
             raise wrong(f"unknown key {key!r}{nearest(key, KEYS)}; use {', '.join(KEYS)}", key)
         if key != "classes" and not isinstance(value, str):
-            raise wrong(f"{key} must be text, found {value!r}", key)
+            raise wrong(f"{key} must be text, found {reprlib.repr(value)}", key)
     if own.get("metric", METRICS[0]) not in METRICS:
         raise wrong(
             f"metric is {own['metric']!r}, use {' or '.join(METRICS)}{nearest(own['metric'], METRICS)}", "metric"
         )
-    if own.get("template", DEFAULT_TEMPLATE).count("{}") != 1:
-        raise wrong(f"template {own['template']!r} must have one {{}} for the class name", "template")
+    if not is_template(own.get("template", DEFAULT_TEMPLATE)):
+        what = "must have one {} for the class name, and no other braces"
+        raise wrong(f"template {own['template']!r} {what}", "template")
     classes = own.get("classes")
+    texts = [*classes, *classes.values()] if isinstance(classes, dict) else classes if isinstance(classes, list) else []
+    nested = [text for text in texts if isinstance(text, list | dict | set)]
+    if nested:  # its text may be without end: yaml's references share parts
+        raise wrong(f"classes must be names, found {reprlib.repr(nested[0])}", "classes")
     if isinstance(classes, list):
         classes = {str(name): str(name).replace("_", " ") for name in classes}
     elif isinstance(classes, dict):

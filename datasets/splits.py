@@ -10,12 +10,15 @@ import logging
 import math
 import os
 import random
+import reprlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from dassl.data.datasets import Datum
 
 from files import write_atomically
+
+from .paths import leaves
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +59,25 @@ def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> 
     try:
         with open(path, encoding="utf-8") as file:
             split = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are no text, and endless numbers
         raise ValueError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(split, dict):
         raise ValueError(f"{path}: expected an object with the keys {', '.join(PARTS)}, found {type(split).__name__}")
     for part in PARTS:
         if not isinstance(split.get(part), list):
             raise ValueError(f"{path}: key {part!r} must hold a list of [path, label, class name]")
+    n_rows = sum(len(split[part]) for part in PARTS)
+    for part in PARTS:
         for i, row in enumerate(split[part]):
+            where = f"{path}: {part}[{i}]"
             if not _is_row(row):
-                raise ValueError(f"{path}: {part}[{i}] is {row!r}: expected [path, label (0, 1, ...), class name]")
+                raise ValueError(f"{where} is {reprlib.repr(row)}: expected [path, label (0, 1, ...), class name]")
+            if row[1] >= n_rows:
+                raise ValueError(
+                    f"{where} has the label {reprlib.repr(row[1])}; labels are 0..C-1, and there are {n_rows} images"
+                )
+            if leaves(row[0]):
+                raise ValueError(f"{where}: the path {row[0]!r} leaves the folder of the images, {image_dir}")
     check_images((os.path.join(image_dir, row[0]) for part in PARTS for row in split[part]), path, problems)
     return tuple([datum(os.path.join(image_dir, row[0]), row[1], row[2]) for row in split[part]] for part in PARTS)
 
@@ -129,9 +141,12 @@ def check_classes(
     if not names:
         raise ValueError(f"{source}: no images")
     wrong = list(found.values())
-    gaps = sorted(set(range(max(names))) - set(names))
+    gaps = missing_labels(names)
     if gaps:
-        raise ValueError(f"{source}: labels must be 0..C-1, but no image has the label {summary(gaps)}")
+        raise ValueError(
+            f"{source}: labels must be 0..C-1, but no image has the label {', '.join(map(str, gaps))}, and one has the "
+            f"label {max(names)}"
+        )
     labels: dict[str, int] = {}
     for label, name in sorted(names.items()):
         if labels.setdefault(name, label) != label and unique_names:
@@ -140,6 +155,16 @@ def check_classes(
     if untrained:
         wrong.append(f"{source}: no training image for {summary([names[label] for label in untrained])}")
     report(wrong, problems)
+
+
+def missing_labels(labels: Collection[int], limit: int = 5) -> list[int]:
+    """The first `limit` of the labels 0..C-1 that are not there, C - 1 being the largest that is.
+
+    Looks at no more numbers than there are labels, whatever their values: one of 10^9 takes neither time nor memory.
+    """
+    labels = set(labels)
+    end = min(max(labels, default=-1), len(labels) + limit)
+    return [label for label in range(end) if label not in labels][:limit]
 
 
 def summary(values: Sequence, limit: int = 5) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from files import write_atomically
 
@@ -22,12 +22,18 @@ def part_of(name: str) -> str | None:
     return ALIASES.get(name)
 
 
-def read_table(path: str) -> tuple[dict[str, Pictures], dict[str, dict[str, int]]]:
+def read_table(
+    path: str, root: str = "", absolute: bool = False
+) -> tuple[dict[str, Pictures], dict[str, dict[str, int]]]:
     """{task: its pictures} of a CSV, and {task: {class: the first line that names it}}, in the order of the lines.
 
-    Raises ValueError, with the line: a wrong header, an empty field, an unknown split, a path that is no image or that
-    is listed twice in one task. Raises FileNotFoundError for a picture that does not exist.
+    Raises ValueError, with the line: a wrong header, an empty field, an unknown split, a path that is no image, that is
+    listed twice in one task, or that, as it is written, leads out of both `root` and the folder of the table. Raises
+    FileNotFoundError for a picture that does not exist.
+
+    `absolute` allows absolute paths, to anywhere.
     """
+    places = [os.path.join(os.path.abspath(folder), "") for folder in (os.path.dirname(path), root) if folder]
     tasks: dict[str, Pictures] = {}
     class_lines: dict[str, dict[str, int]] = {}
     lines: dict[tuple[str, str], int] = {}
@@ -44,6 +50,7 @@ def read_table(path: str) -> tuple[dict[str, Pictures], dict[str, dict[str, int]
                 if len(row) != len(header):
                     raise ValueError(f"{where}: {len(row)} fields, but the header has {len(header)}")
                 image, task, name, part = _fields(where, dict(zip(header, map(str.strip, row))), os.path.dirname(path))
+                _check_place(where, image, row[header.index("path")].strip(), places, absolute)
                 _check_file(where, image, folders)
                 first = lines.setdefault((task, image), reader.line_num)
                 if first != reader.line_num:
@@ -82,6 +89,15 @@ def _fields(where: str, row: dict[str, str], folder: str) -> tuple[str, str, str
         raise ValueError(f"{where}: split is {row['split']!r}, use {', '.join(PARTS)}{nearest(row['split'], PARTS)}")
     part = part_of(row["split"]) if "split" in row else ""
     return os.path.normpath(os.path.join(folder, row["path"])), row["task"], row["class"], part
+
+
+def _check_place(where: str, image: str, written: str, places: Sequence[str], absolute: bool) -> None:
+    if os.path.isabs(written):
+        if absolute:
+            return
+        raise ValueError(f"{where}: {written} is an absolute path, which DATASET.ABSOLUTE_PATHS True would allow")
+    if not os.path.abspath(image).startswith(tuple(places)):
+        raise ValueError(f"{where}: {written} leads out of {' and '.join(sorted(set(places)))}")
 
 
 def _check_file(where: str, image: str, folders: dict[str, frozenset[str]]) -> None:

@@ -6,6 +6,7 @@
     python scripts/data.py splits EuroSAT               writes CoOp's split format, where there is none yet
     python scripts/data.py shots General10 --shots 16 --seed 1
     python scripts/data.py stats Plant6 --plot
+    python scripts/data.py verify OxfordPets --backbone RN50       zero-shot accuracy, beside the published one
 
 NAME is a data set of `list`, a benchmark of several, or FolderTasks for your own tasks below --root.
 """
@@ -33,7 +34,7 @@ from tabulate import tabulate  # noqa: E402
 from yacs.config import CfgNode  # noqa: E402
 
 import datasets  # noqa: E402
-from datasets.folder import TABLE_FILE, find_table  # noqa: E402
+from datasets.folder import TABLE_FILE, find_table, read_tasks  # noqa: E402
 from datasets.multitask import drawn_shots, write_shots  # noqa: E402
 from datasets.splits import PARTS, write_split  # noqa: E402
 from datasets.tables import write_table  # noqa: E402
@@ -49,7 +50,7 @@ def config(args: argparse.Namespace, **keys) -> CfgNode:
     cfg = get_cfg_default()
     datasets.extend_cfg(cfg)
     cfg.DATASET.ROOT, cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS = args.root, getattr(args, "name", ""), -1
-    cfg.DATASET.CSV = getattr(args, "csv", "")
+    cfg.DATASET.CSV, cfg.DATASET.ABSOLUTE_PATHS = getattr(args, "csv", ""), getattr(args, "absolute_paths", False)
     cfg.SEED, cfg.VERBOSE = getattr(args, "seed", 1), False
     for key, value in keys.items():
         cfg.DATASET[key] = value
@@ -142,11 +143,7 @@ def split_own(cfg: CfgNode) -> int:
     if table:
         print(f"{table} is there already")
         return 0
-    rows = []
-    for contents in on_disk.read_own(cfg):
-        for part, items in zip(PARTS, contents.parts):
-            for path in (os.path.relpath(item.impath, cfg.DATASET.ROOT).replace(os.sep, "/") for item in items):
-                rows.append((path, path.split("/")[0], path.split("/")[-2], part))
+    rows = [row for task in read_tasks(cfg) for row in task.rows(cfg.DATASET.ROOT)]
     table = os.path.join(cfg.DATASET.ROOT, TABLE_FILE)
     write_table(table, rows)
     print(f"{table}: {len(rows):,} images")
@@ -182,6 +179,35 @@ def run_stats(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_verify(args: argparse.Namespace) -> int:
+    """0: every published value is met; 1: one is not, or a data set cannot be read; 3: nothing is published."""
+    from runs import zero_shot_trainer  # first: it silences the clip package
+
+    # isort: split
+    from backbones.openai import published_name
+    from evaluation.published import TABLE, TOLERANCE, published_of, read_published
+    from trainers.modules.zero_shot import verify
+
+    table, done, failed = read_published(args.table or TABLE), [], 0
+    known = args.published_as or published_name(Path(args.backbone)) or args.backbone
+    own, allowed = on_disk.is_own_tasks(args.name), {"DATASET.ABSOLUTE_PATHS": args.absolute_paths}
+    for name in [args.name] if own else dict.fromkeys(spec.dataset for spec in on_disk.specs_of(args.name)):
+        print(f"== {name}", flush=True)
+        try:
+            trainer = zero_shot_trainer(name, args.backbone, args.root, {"DATASET.CSV": args.csv, **allowed})
+            done.append(verify(trainer, published_of(table, name, known)))
+            print(*done[-1].lines, "", sep="\n")
+        except (ValueError, OSError) as error:
+            failed += 1
+            print(f"WRONG  {error}\n")
+    compared, missed = sum(part.compared for part in done), sum(part.missed for part in done)
+    met = f"{compared - missed} of {compared} published values are met within {TOLERANCE} points."
+    print(met if compared else f"Nothing to compare with: {args.table or TABLE}")
+    if missed:
+        print(f"Are the data complete? python scripts/data.py check {args.name} --root {args.root}")
+    return 1 if failed or missed else 0 if compared else 3
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -192,6 +218,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
             sub.add_argument("name", metavar="NAME")
         sub.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets (data)")
         sub.add_argument("--csv", default="", help="of FolderTasks: the table to read, below the root")
+        sub.add_argument("--absolute-paths", action="store_true", help="of FolderTasks: the table may list such")
         sub.set_defaults(run=run)
         return sub
 
@@ -212,6 +239,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     shots.add_argument("--all", action="store_true", help="show all of them")
     stats = command("stats", run_stats, "tasks, counts and prompts")
     stats.add_argument("--plot", nargs="?", const="", metavar="DIR", help="draw counts.png and samples.png")
+    verify = command("verify", run_verify, "zero-shot accuracy with your weights, beside the published one")
+    verify.add_argument("--backbone", default="RN50", help="CLIP's name or file (RN50)")
+    verify.add_argument("--published-as", default="", metavar="NAME", help="of a file that is not OpenAI's: its name")
+    verify.add_argument("--table", help="the published values (configs/published_zeroshot.csv)")
     return parser.parse_args(argv)
 
 

@@ -21,8 +21,13 @@ def register_owners(module: nn.Module, names: Sequence[str]) -> None:
 
     Without it, rows learned for some classes would load for as many others without a word.
     """
+    module.register_buffer("owners", digest_of_names(names))
+
+
+def digest_of_names(names: Sequence[str]) -> Tensor:
+    """(16,) bytes that tell a list of names from others."""
     digest = hashlib.blake2b("\n".join(names).encode(), digest_size=16).digest()
-    module.register_buffer("owners", torch.tensor(list(digest), dtype=torch.uint8))
+    return torch.tensor(list(digest), dtype=torch.uint8)
 
 
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from backbones import CLIP, UNTUNED, Tuning
-from datasets.multitask import Task
+from datasets.multitask import Task, is_template
 
 from .prompts import PromptTemplate, clean
 from .text_encoder import TextEncoder
@@ -124,5 +124,5 @@ def encode_classes(tasks: Sequence[Task], templates: Sequence[str], model: CLIP,
 
 def check_template(key: str, template: str) -> None:
     """Raise ValueError unless a config's template is empty or has one place for the class name."""
-    if template and template.count("{}") != 1:
-        raise ValueError(f"{key}: {template!r} must have one {{}} for the class name, or be empty")
+    if template and not is_template(template):
+        raise ValueError(f"{key}: {template!r} must have one {{}} for the class name and no other braces, or be empty")

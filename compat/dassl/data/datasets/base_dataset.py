@@ -85,8 +85,13 @@ class DatasetBase:
         self._num_classes = self.get_num_classes(train_x)
         self._lab2cname, self._classnames = self.get_lab2cname(train_x)
         if len(self._classnames) != self._num_classes:
-            missing = sorted(set(range(self._num_classes)) - self._lab2cname.keys())
-            raise ValueError(f"{type(self).__name__}: no training image has the label(s) {missing}")
+            # No more numbers are looked at than there are labels, whatever their values.
+            end = min(self._num_classes, len(self._classnames) + 10)
+            missing = [label for label in range(end) if label not in self._lab2cname]
+            raise ValueError(
+                f"{type(self).__name__}: no training image has the label(s) {missing}; the largest is "
+                f"{self._num_classes - 1}"
+            )
 
     @property
     def train_x(self) -> list[Datum]:

@@ -1,0 +1,131 @@
+"""A page in the browser: drop a picture, see every task's answer, tuned and zero-shot side by side.
+
+    pip install -r requirements-page.txt
+    python scripts/demo/page.py RUN_FOLDER [--port 7860] [--root DATA]
+
+Runs on this machine alone: nothing is sent or fetched, and other machines do not reach it unless --host says so. The
+data set must be there, for it names the classes; its images are not read. Ends with Ctrl-C. Exit status: 2 for wrong
+arguments or where gradio is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+# Read when gradio is imported: no usage statistics, no look for newer versions, no model hub.
+OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_MCP_SERVER": "False"}
+FONTS = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "monospace")  # those of the machine
+TOP = 5  # classes of an answer
+POLICY = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+HINT = "gradio is not installed: pip install -r requirements-page.txt"
+
+
+class FromHereAlone:
+    """Tells the browser to load nothing from elsewhere, whatever a later version of gradio's page asks for (ASGI)."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        async def send_with_policy(message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", POLICY)]
+            await send(message)
+
+        await self.app(scope, receive, send_with_policy if scope["type"] == "http" else send)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="what --output-dir of train.py named")
+    parser.add_argument("--root", default="", help="folder of the data sets (the run's)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (this machine alone)")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (7860)")
+    return parser.parse_args(argv)
+
+
+def import_gradio():
+    """The package, told to stay offline. Raises ValueError that says what to install."""
+    os.environ |= OFFLINE
+    try:
+        import gradio
+    except ImportError as error:
+        raise ValueError(HINT) from error
+    return gradio
+
+
+def build_page(classifiers, title: str):
+    """The page of a `SideBySide`: a picture on the left, a row per task on the right."""
+    gr = import_gradio()
+    tasks = classifiers.trainer.tasks
+    with gr.Blocks(analytics_enabled=False, title=title) as page:
+        gr.Markdown(f"# {title}")
+        with gr.Row():
+            with gr.Column(scale=1):
+                picture = gr.Image(type="pil", label="picture", sources=["upload", "clipboard"], elem_id="picture")
+            with gr.Column(scale=2):
+                labels = []
+                for task in tasks:
+                    gr.Markdown(f"### {task.name}")
+                    with gr.Row():
+                        labels.append(gr.Label(label="tuned", num_top_classes=TOP, elem_classes="tuned"))
+                        zero = f'zero-shot: "{task.template}"'
+                        labels.append(gr.Label(label=zero, num_top_classes=TOP, elem_classes="zero-shot"))
+
+        def answer(image):
+            if image is None:
+                return [None] * len(labels)
+            return [some for own in classifiers.answers(image) for some in (own.tuned, own.zero_shot)]
+
+        picture.change(answer, picture, labels, api_name="answer", show_progress="minimal")
+    return page
+
+
+def serve(page, host: str, port: int, block: bool = True):
+    """Start the server; `block` False returns once it listens. Gives (app, address)."""
+    gr = import_gradio()
+    from starlette.middleware import Middleware  # a part of gradio's server
+
+    theme = gr.themes.Default(font=FONTS[0], font_mono=FONTS[1])
+    app, address, _ = page.launch(
+        server_name=host, server_port=port, share=False, inbrowser=False, prevent_thread_lock=True, quiet=True,
+        ssr_mode=False, pwa=False, theme=theme, footer_links=[], show_error=True,
+        app_kwargs={"middleware": [Middleware(FromHereAlone)]},
+    )  # fmt: skip
+    if block:
+        print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
+        page.block_thread()
+    return app, address
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    logging.basicConfig(level=logging.ERROR)
+    try:
+        if args.run.is_file():
+            raise ValueError(
+                f"{args.run} is a file; name the run folder: an export has no text tower to answer zero-shot"
+            )
+        import_gradio()
+        from runs import load_run  # first: it provides Dassl
+
+        # isort: split
+        from trainers.modules.side_by_side import SideBySide
+
+        trainer = load_run(args.run, args.root)
+        name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))
+        serve(build_page(SideBySide(trainer), f"{name} on {trainer.cfg.DATASET.NAME}"), args.host, args.port)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

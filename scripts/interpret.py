@@ -1,0 +1,108 @@
+"""What the prompts of a finished run hold, and which tasks gain from which.
+
+    python scripts/interpret.py RUN_FOLDER [--words 5] [--to FOLDER]
+    python scripts/interpret.py RUN_FOLDER --gains output/demo      also of a leave-one-out sweep's runs below a folder
+    python scripts/interpret.py --gains output/demo --to FOLDER     of these alone
+
+Writes interpret.json, pictures and interpret.md, by default into RUN_FOLDER/interpret/: the vocabulary's words nearest
+to each context token, the similarity of SoftCPT's task features and of the tasks' contexts, and the change of each
+task's accuracy where another one is left out of training. The data set must be there, for it names the classes. See
+docs/interpreting.md. Exit status: 0; 2 for wrong arguments, and for methods without contexts.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from evaluation.records import read_records
+from experiments.gains import Gains, gains_of
+from experiments.interpretation import FOLDER, similarity_entry, token_rows, write_interpretation
+
+FIRST = "Of the first layer alone: the prompts of the others take the place of hidden states, near which are no words."
+NOTES = {
+    "CoCoOp": "The context is shown before the image's shift is added to it.",
+    "MaPLe": FIRST,
+    "PromptSRC": FIRST,
+}
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path, metavar="RUN_FOLDER", help="what --output-dir of train.py named")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="folder to write to (RUN_FOLDER/interpret)")
+    parser.add_argument("--words", type=int, default=5, help="words per token (5)")
+    parser.add_argument("--root", default="", help="folder of the data sets (the run's)")
+    parser.add_argument("--gains", type=Path, metavar="FOLDER", help="folder with the runs of a leave-one-out sweep")
+    return parser.parse_args(argv)
+
+
+def look_inside(run: Path, root: str, n_words: int) -> dict:
+    """What interpret.json holds of a run. Raises ValueError for a method without contexts."""
+    from runs import load_run  # first: it provides Dassl
+
+    # isort: split
+    from trainers.modules.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
+
+    trainer = load_run(run, root)
+    contexts, vocabulary = contexts_of(trainer), Vocabulary(trainer.clip)
+    tasks, name = [task.name for task in trainer.tasks], type(trainer).__name__
+    entries = []
+    for context in contexts:
+        distances, indices = vocabulary.nearest(context.tokens, n_words)
+        words = [[vocabulary.word(index) for index in row] for row in indices.tolist()]
+        entries.append({"owner": context.owner, "tokens": token_rows(words, distances.tolist())})
+    cfg = trainer.cfg
+    found = {
+        "title": f"{name} {cfg.TRAINER.LABEL or trainer.variant}".strip(),
+        "trainer": name,
+        "variant": cfg.TRAINER.LABEL or trainer.variant,
+        "dataset": cfg.DATASET.NAME,
+        "shots": cfg.DATASET.NUM_SHOTS,
+        "seed": cfg.SEED,
+        "backbone": cfg.MODEL.BACKBONE.NAME,
+        "vocabulary": len(vocabulary.ids),
+        "word_distance": round(vocabulary.typical_distance(), 4),
+        "note": NOTES.get(name, ""),
+        "contexts": entries,
+    }
+    for key, rows in (
+        ("task_features", task_features_of(trainer)),
+        ("task_contexts", task_contexts(contexts, len(tasks))),
+    ):
+        if rows is not None:
+            found[key] = similarity_entry(cosines(rows).numpy(), tasks)
+    return found
+
+
+def interpret(args: argparse.Namespace) -> None:
+    if args.words < 1:
+        raise ValueError(f"--words: {args.words} is not at least 1")
+    if not args.run and not (args.gains and args.to):
+        raise ValueError("name a run folder, or with --gains alone the folder to write to (--to)")
+    to = args.to or args.run / FOLDER
+    if to.exists() and not to.is_dir():
+        raise ValueError(f"--to: {to} is a file")
+    gains: list[Gains] = gains_of(read_records(args.gains)) if args.gains else []
+    found = look_inside(args.run, args.root, args.words) if args.run else {}
+    paths = write_interpretation(to, found, gains)
+    for context in found.get("contexts", [])[:3]:
+        print(f"{context['owner']}: " + " | ".join(", ".join(token["words"][:3]) for token in context["tokens"]))
+    print(*(f"Saved as {path}" for path in paths), sep="\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    logging.basicConfig(level=logging.ERROR)
+    try:
+        interpret(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The page in the browser, opened in a headless chromium, and what it is made of."""
+
+import functools
+import importlib.util
+import json
+import logging
+import shutil
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from dassl.utils import read_image
+from PIL import Image
+from torch.nn.functional import cosine_similarity
+
+import runs
+import train
+from trainers.modules.side_by_side import SideBySide
+
+PROJECT = Path(__file__).parents[1]
+_spec = importlib.util.spec_from_file_location("page_script", PROJECT / "scripts/demo/page.py")
+page = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(page)
+
+TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
+WAIT = 60  # seconds, at most
+
+
+@pytest.fixture(scope="module")
+def finished(toy_root, tmp_path_factory):
+    """A function of a method that trains it once and gives the run folder."""
+    made = {}
+
+    def run(method):
+        if method not in made:
+            made[method] = tmp_path_factory.mktemp("runs") / "run"
+            stdout, handlers = sys.stdout, logging.root.handlers
+            options = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1, "TRAINER.PLOT.THRESH", 0.0)
+            assert train.main(toy.arguments(toy_root, made[method], method, *options)) == 0
+            sys.stdout, logging.root.handlers = stdout, handlers
+        return made[method]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def picture(toy_root):
+    return next(iter(sorted((toy_root / "toy/flower/images").glob("test-1-*.png"))))
+
+
+# -- the answers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["SoftCPT", "CoCoOp", "PLOT", "MaPLe", "ProLIP", "LinearProbe", "CLIPLoRA"])
+def test_the_answers_are_the_runs_own_and_zero_shot_clips_with_an_untouched_tower(method, finished, picture):
+    trainer = runs.load_run(finished(method))
+    answers = SideBySide(trainer).answers(read_image(str(picture)))
+    assert [answer.task for answer in answers] == TASKS
+    x = trainer.test_transform(read_image(str(picture))).unsqueeze(0).to(trainer.device)
+    logits = trainer.model_inference(x).detach()
+    with torch.no_grad():
+        feature = trainer.clip.encode_image(x)[0]
+    for t, (answer, task) in enumerate(zip(answers, trainer.tasks)):
+        tuned = logits[0, trainer.class_task == t].softmax(0).tolist()
+        assert list(answer.tuned) == list(answer.zero_shot) == list(task.classnames)
+        assert list(answer.tuned.values()) == pytest.approx(tuned, abs=1e-4)
+        sentences = [task.template.format(name.replace("_", " ")) for name in task.classnames]
+        cosines = torch.stack([cosine_similarity(feature, trainer.clip.encode_text([s])[0], dim=0) for s in sentences])
+        expected = (trainer.clip.logit_scale.exp() * cosines).softmax(0).tolist()
+        assert list(answer.zero_shot.values()) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
+def test_pictures_of_any_mode_have_answers(mode, finished):
+    classifiers = SideBySide(runs.load_run(finished("SoftCPT")))
+    for answer in classifiers.answers(Image.new("RGB", (50, 40), (200, 30, 30)).convert("L").convert(mode)):
+        assert sum(answer.tuned.values()) == pytest.approx(1, abs=1e-5)
+        assert sum(answer.zero_shot.values()) == pytest.approx(1, abs=1e-5)
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless chromium that logs what it loads and what goes wrong."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    pytest.importorskip("gradio", reason="gradio is not installed: requirements-page.txt")
+    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
+    if None in programs:
+        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1400,1600"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()
+
+
+def until(condition):
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"nothing within {WAIT} s")
+
+
+def free_port():
+    with socket.socket() as some:
+        some.bind(("127.0.0.1", 0))
+        return some.getsockname()[1]
+
+
+def test_a_dropped_picture_is_answered_for_every_task_without_errors_or_network(
+    browser, finished, picture, monkeypatch
+):
+    run, port, served, build = finished("SoftCPT"), free_port(), [], page.build_page
+    monkeypatch.setattr(page, "build_page", lambda *args: served.append(build(*args)) or served[0])
+    monkeypatch.setattr(page, "serve", functools.partial(page.serve, block=False))
+    try:
+        assert page.main([str(run), "--port", str(port)]) == 0
+        browser.get(f"http://127.0.0.1:{port}/")
+        file = until(lambda: browser.find_elements("css selector", "#picture input[type=file]"))[0]
+        text = browser.find_element("tag name", "body").text
+        assert "SoftCPT NATA on ToyTasks" in text and all(task in text for task in TASKS)
+        file.send_keys(str(picture))
+
+        def shown(column):
+            return [element.text for element in browser.find_elements("css selector", f".{column} .output-class")]
+
+        until(lambda: len(shown("tuned")) == len(shown("zero-shot")) == len(TASKS))
+        answers = SideBySide(runs.load_run(run)).answers(read_image(str(picture)))
+        assert shown("tuned") == [max(answer.tuned, key=answer.tuned.get) for answer in answers]
+        assert shown("zero-shot") == [max(answer.zero_shot, key=answer.zero_shot.get) for answer in answers]
+        assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+        events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+        urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        here = ("http://127.0.0.1", "data:", "blob:", "chrome:", "about:")
+        assert len(urls) > 5 and [url for url in urls if not url.startswith(here)] == []
+        headers = [e["params"]["response"]["headers"] for e in events if e["method"] == "Network.responseReceived"]
+        assert any("default-src 'self'" in own.get("content-security-policy", "") for own in headers)
+    finally:
+        for some in served:
+            some.close()
+
+
+def test_a_missing_gradio_and_a_wrong_run_are_one_line(without_package, tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "gradio", raising=False)
+    without_package("gradio")
+    assert page.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {page.HINT}\n"
+    monkeypatch.setattr(page, "import_gradio", lambda: None)
+    assert page.main([str(tmp_path)]) == 2
+    assert "is no run's folder: it has no config.yaml" in capsys.readouterr().err
+    (tmp_path / "model.safetensors").touch()
+    assert page.main([str(tmp_path / "model.safetensors")]) == 2
+    assert "is a file; name the run folder" in capsys.readouterr().err

@@ -1,0 +1,150 @@
+"""What a trained method's prompts hold: contexts, the vocabulary's words near their tokens, task features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from backbones import CLIP
+
+from ..base import PromptTrainer
+from ..softcpt import SoftContextSharing
+from .checkpoints import digest_of_names
+
+AT_A_TIME = 512  # context tokens that are compared with the whole vocabulary together
+SAMPLED = 128  # words whose distance to the nearest other one tells what is near
+
+
+@dataclass(frozen=True)
+class Context:
+    """The context tokens (M, D) of what `owner` says: all tasks, a task, a class, a prompt."""
+
+    owner: str
+    task: int | None  # the task that it belongs to; None for one of all tasks
+    tokens: Tensor
+
+
+@torch.no_grad()
+def contexts_of(trainer: PromptTrainer) -> list[Context]:
+    """The contexts that a method has learned, or generates for its tasks, in the space of CLIP's token embedding.
+
+    Of SoftCPT one per task, with a class branch one per class. Of the others the parameter `ctx`: of CoCoOp before the
+    image's shift, of MaPLe and PromptSRC the first layer's (those of deeper layers take the place of hidden states,
+    near which there are no words). Raises ValueError, with the reason, for a method without contexts.
+    """
+    prompts, tasks = trainer.prompts, [task.name for task in trainer.tasks]
+    if isinstance(prompts, SoftContextSharing):
+        rows = trainer.all_classes()
+        with trainer.autocast():
+            contexts, group = prompts(rows, trainer.class_task)
+        if not prompts.class_branch:
+            return _owned(contexts, tasks, range(len(tasks)))
+        return _owned(contexts[group], *_classes(trainer))
+    ctx = getattr(prompts, "ctx", None)
+    if not isinstance(ctx, Tensor) or ctx.dim() not in (2, 3):
+        raise ValueError(f"{type(trainer).__name__} has no contexts to look into: {_instead(trainer)}")
+    if ctx.dim() == 2:
+        return _owned(ctx.unsqueeze(0), ["all tasks" if len(tasks) > 1 else tasks[0]], [None])
+    owners = getattr(prompts, "owners", None)
+    if owners is not None and torch.equal(owners.cpu(), digest_of_names(tasks)):
+        return _owned(ctx, tasks, range(len(tasks)))
+    if owners is not None:
+        return _owned(ctx, *_classes(trainer))
+    return _owned(ctx, [f"prompt {i + 1}" for i in range(len(ctx))], [None] * len(ctx))
+
+
+def _owned(contexts: Tensor, owners: Sequence[str], tasks: Sequence[int | None]) -> list[Context]:
+    return [Context(owner, task, tokens) for owner, task, tokens in zip(owners, tasks, contexts.detach().float().cpu())]
+
+
+def _classes(trainer: PromptTrainer) -> tuple[list[str], list[int]]:
+    """The owner of each class's context, with the task where there are several, and the task's number."""
+    several = len(trainer.tasks) > 1
+    names = [
+        (t, f"{task.name}: {name}" if several else name)
+        for t, task in enumerate(trainer.tasks)
+        for name in task.classnames
+    ]
+    return [name for _, name in names], [t for t, _ in names]
+
+
+def _instead(trainer: PromptTrainer) -> str:
+    """What a method without contexts has learned."""
+    learned = [name for name, _ in trainer.prompts.named_parameters()]
+    if not learned:
+        return "its prompts are hand-made words, and nothing of them is learned"
+    more = f" and {len(learned) - 4} more" if len(learned) > 4 else ""
+    return f"it learns {', '.join(learned[:4])}{more}, none of which is the context of a prompt"
+
+
+@torch.no_grad()
+def task_features_of(trainer: PromptTrainer) -> Tensor | None:
+    """SoftCPT's task features f_t (T, E), which its meta network reads; None for a method or variant without them."""
+    prompts = trainer.prompts
+    if not isinstance(prompts, SoftContextSharing):
+        return None
+    if hasattr(prompts, "task_features"):
+        return prompts.task_features.float().cpu()
+    if not prompts.task_branch:
+        return None
+    with trainer.autocast():
+        rows = torch.arange(len(trainer.tasks), device=trainer.device)
+        return prompts.encode_names(prompts.task_template, prompts.task_context, rows).float().cpu()
+
+
+def task_contexts(contexts: Sequence[Context], n_tasks: int) -> Tensor | None:
+    """(T, M D): the mean context of each task, flattened; None where contexts belong to no task."""
+    if any(context.task is None for context in contexts):
+        return None
+    own = [[c.tokens.flatten() for c in contexts if c.task == task] for task in range(n_tasks)]
+    return torch.stack([torch.stack(some).mean(0) for some in own])
+
+
+def cosines(x: Tensor) -> Tensor:
+    """(N, N): the cosine similarities of the rows of x (N, K)."""
+    x = torch.nn.functional.normalize(x.double(), dim=1)
+    return x @ x.T
+
+
+class Vocabulary:
+    """The words of a CLIP: the tokens whose embedding is known, without those that begin and end a text.
+
+    Attributes:
+        ids: (V,) their numbers; a file that keeps the rows of some tokens alone has no others.
+        embedding: (V, D).
+    """
+
+    def __init__(self, model: CLIP) -> None:
+        self.tokenizer, weight = model.tokenizer, model.text.token_embedding.weight.detach().float().cpu()
+        known = weight.abs().sum(1) > 0
+        known[[*self.tokenizer.sos, *self.tokenizer.eos]] = False
+        self.ids = known.nonzero().squeeze(1)
+        self.embedding = weight[self.ids]
+        word = self.tokenizer.encode("dog")
+        self.marks_ends = self.tokenizer.decode(word).endswith(" ")  # as byte pairs do
+
+    def word(self, index: int) -> str:
+        """The text of a token; one that ends no word has a dash behind it."""
+        text = self.tokenizer.decode([int(self.ids[index])])
+        return text.strip() if text.endswith(" ") or not self.marks_ends else f"{text}-"
+
+    @torch.no_grad()
+    def nearest(self, tokens: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Euclidean distances (M, k) and indices (M, k) of the words nearest to tokens (M, D), nearest first."""
+        k = min(k, len(self.ids))
+        found = []
+        for some in tokens.split(AT_A_TIME):
+            # By the differences themselves: by products of matrices a word would not be at distance 0 of itself.
+            distance = torch.cdist(some, self.embedding, compute_mode="donot_use_mm_for_euclid_dist")
+            found.append(distance.topk(k, dim=1, largest=False))
+        distances, indices = (torch.cat(parts) for parts in zip(*found))
+        return distances, indices
+
+    def typical_distance(self) -> float:
+        """The median distance of a word to the nearest other one, of words at even steps through the vocabulary."""
+        step = max(1, len(self.ids) // SAMPLED)
+        distances, _ = self.nearest(self.embedding[::step], 2)
+        return distances[:, -1].median().item()
