@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-RUN_FILES = ("config.yaml", "log.txt", "shots.json", "prompt_learner", "tensorboard")  # results.json comes last
+# results.json comes last.
+RUN_FILES = ("config.yaml", "log.txt", "shots.json", "prompt_learner", "tensorboard", "predictions.csv.gz")
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:

@@ -91,7 +91,7 @@ def test_a_record_has_the_keys_of_schema_1_in_order_and_the_mean_over_tasks():
         list(run)
         == (
             "schema trainer variant dataset shots seed backbone split metric tasks n_params train_seconds test_seconds "
-            "peak_memory_bytes device epochs steps commit versions"
+            "peak_memory_bytes device epochs steps commit versions command loaded_from"
         ).split()
     )
     assert run["schema"] == 1

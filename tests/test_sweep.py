@@ -28,7 +28,7 @@ import sweep  # noqa: E402
 import tasks  # noqa: E402
 
 SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
-COSTS = ("peak_memory_bytes", "commit")  # the commit may change while a test runs
+COSTS = ("peak_memory_bytes", "commit", "command")  # the commit may change while a test runs
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"
 
 
