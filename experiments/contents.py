@@ -34,7 +34,7 @@ class Table:
         table: the first column names the rows. note: what is to be known about it.
         marks: of the same shape but for the first column: BEST, SECOND or "".
         foot: rows at the end that are not sorted with the others: the average and costs.
-        methods: what the rows are in LaTeX, where a page is narrow: methods, so that tables of tasks are turned round.
+        turned: its columns are methods, which in LaTeX, where a page is narrow, become the rows.
     """
 
     heading: str
@@ -95,7 +95,7 @@ def average_table(summary: pd.DataFrame) -> Table:
         best_two(means).reindex(index=table["method"], columns=table.columns[1:], fill_value="").reset_index(drop=True)
     )
     costs = "What a method costs is that of its runs at the most shots. " + cost_note(summary["device"])
-    return Table(AVERAGE.capitalize(), table, costs, marks)
+    return Table(AVERAGE.capitalize(), table, costs, marks.reset_index(drop=True))
 
 
 def tasks_table(summary: pd.DataFrame, shots: int) -> Table:
@@ -107,7 +107,7 @@ def tasks_table(summary: pd.DataFrame, shots: int) -> Table:
         best_two(means.reindex(rows["method"].unique())).T.reindex(table["task"], fill_value="").reset_index(drop=True)
     )
     marks.columns = table.columns[1:]
-    return Table(f"Tasks, {shots_name(shots)}", table, "", marks, COST_ROWS + 1, turned=True)
+    return Table(f"Tasks, {shots_name(shots)}", table, "", marks.reset_index(drop=True), COST_ROWS + 1, turned=True)
 
 
 def best_two(means: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from .contents import BEST, SECOND, Section, Table
 from .tables import MISSING
 
 HEAD = r"""\documentclass{article}
-\usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[a4paper, margin=2cm]{geometry}
 \usepackage{booktabs}

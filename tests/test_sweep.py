@@ -18,7 +18,7 @@ from PIL import Image
 import train
 from evaluation.records import read_records, write_record
 from experiments.paper import paper_names, paper_table
-from experiments.reports import HALVES_FILES, named_records, write_report
+from experiments.reports import HALVES_FILES, REPORT_FILES, named_records, write_report
 from experiments.sweeps import Method, on_backbone, on_benchmark, plan, read_sweep, task_folders, without_config
 from experiments.tables import results_frame, sections, summarise
 
@@ -333,7 +333,7 @@ def test_the_papers_numbers_stand_beside_the_measured_of_the_same_method_whateve
     section = sections(summarise(results_frame(runs)))[0][1]
     table = paper_table(section, paper[paper["benchmark"] == "General10"], names)
     rows = {row["method"]: row for row in table.to_dict("records")}
-    assert rows["my CoOp"]["16 shots"] == "52.0 ± 1.0" and rows["my CoOp"]["16 shots, paper"] == "74.0 ± 0.2"
+    assert rows["my CoOp"]["16 shots"] == "52.0 ± 1.0 (n=3)" and rows["my CoOp"]["16 shots, paper"] == "74.0 ± 0.2"
     assert rows["my CoOp"]["zero-shot, paper"] == "–" and rows["my CoOp"]["parameters, paper"] == "81,920"
     assert rows["my CoOp"]["training, paper"] == "49.5 min"
     assert rows["ZeroshotCLIP"]["zero-shot, paper"] == "58.3" and rows["ZeroshotCLIP"]["16 shots, paper"] == "–"
@@ -421,7 +421,7 @@ def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, mon
         "soft",
     ]
     out = tmp_path / "out/folder"
-    assert {path.name for path in (out / "s").iterdir()} == {"report.md", "report.csv", "accuracy.png"}
+    assert {path.name for path in (out / "s").iterdir()} == set(REPORT_FILES)
     merged = without_costs(out / "CoOp/tiny_1shots/separate-shared_MAX_EPOCH-2/seed1/results.json")
     parts = [without_costs(path) for path in sorted(out.glob("CoOp/**/tasks/*/results.json"))]
     assert [task["name"] for task in merged["tasks"]] == ["cold things", "warm things"]
