@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from evaluation.records import read_records
 from files import write_atomically
 
 from .base2new import base_to_new, base_to_new_report, base_to_new_summary
@@ -104,10 +103,12 @@ def section_contents(
 
 
 def markdown_report(found: Sequence[Section], notes: Sequence[str]) -> str:
-    parts = ["# Results", *map(markdown_of, found)]
-    if notes:
-        parts += ["## Left out and kept apart", "\n".join(f"- {note}" for note in notes)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(["# Results", *map(markdown_of, found), *left_out_text(notes)]) + "\n"
+
+
+def left_out_text(notes: Sequence[str]) -> list[str]:
+    """What a report says at its end of files that are in no mean; nothing where there are none."""
+    return ["## Left out and kept apart", "\n".join(f"- {note}" for note in notes)] if notes else []
 
 
 def check_names(compare: Sequence[Sequence[str]], summary: pd.DataFrame) -> None:
@@ -131,12 +132,14 @@ def write_halves_report(
     Returns the text; raises ValueError if there is no such finished run. With `shots`, only runs of these numbers.
     """
     methods = list(methods)
-    records = named_records(read_records(out_dir), methods, steps, halves)
+    records, left_out = readable_records(out_dir)
+    records = named_records(records, methods, steps, halves)
     records = [record for record in records if not shots or record["shots"] in (0, *shots)]
-    check_some(records, out_dir, f" of this sweep on halves of the {halves}")
+    check_some(records, out_dir, f" of this sweep on halves of the {halves}", left_out)
     place = {method.label: i for i, method in enumerate(methods)}
     records.sort(key=lambda record: place[record["method"]])
-    text = "\n\n".join(["# Results", base_to_new_report(records, halves)]) + "\n"
+    records, twice = told_apart(records)
+    text = "\n\n".join(["# Results", base_to_new_report(records, halves), *left_out_text([*left_out, *twice])]) + "\n"
     to.mkdir(parents=True, exist_ok=True)
     numbers = base_to_new_summary(base_to_new(records, halves))
     write_atomically(to / "halves.png", png(halves_figure(numbers, halves)))

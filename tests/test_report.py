@@ -473,3 +473,10 @@ def test_a_folder_without_finished_runs_is_one_clear_error(tmp_path):
     missing = run_report(tmp_path / "nowhere")
     assert (missing.returncode, missing.stderr) == (1, f"error: no folder {tmp_path / 'nowhere'}\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_benchmark_of_the_report_prints_its_seconds():
+    script = REPORT.parent / "bench" / "report.py"
+    done = subprocess.run([sys.executable, str(script), "--runs", "30"], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("30 runs: ") and "report.html" in done.stdout
