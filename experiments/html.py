@@ -15,8 +15,8 @@ from .tables import SECTION, method_name, shots_name, tested
 PAGE = Path(__file__).parent / "page"
 NAMED_CLASSES = 25  # of a task whose confusion matrix has names and numbers; of more it is a picture
 MOST_CONFUSIONS = 4  # methods of all sections whose mistakes are shown
-MOST_GAINS = 8  # sections with a table of gains
-COMMANDS_BYTES = 1_000_000  # of commands, at most
+MOST_GAINS = 4  # sections with a table of gains
+COMMANDS_BYTES = 600_000  # of commands, at most
 
 
 def html(
@@ -35,7 +35,9 @@ def html(
         notes: what is left out or kept apart.
         data: where the test images are; None for the runs' own DATASET.ROOT.
     """
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     commands, left_out = commands_of(records)
     return environment.get_template("report.html").render(
         title=title,
