@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+# results.json comes last. Only runs on folders of one's own keep a split.csv.
 RUN_FILES = (
     "config.yaml",
     "log.txt",
@@ -14,7 +15,8 @@ RUN_FILES = (
     "split.csv",
     "prompt_learner",
     "tensorboard",
-)  # results.json comes last
+    "predictions.csv.gz",
+)
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:

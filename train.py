@@ -4,7 +4,7 @@
         --config-file configs/trainers/SoftCPT/tiny.yaml --output-dir output/run DATASET.NUM_SHOTS 16
 
 Later settings win: Dassl's defaults, the data set's file, the method's file, the flags, trailing KEY VALUE pairs.
-The run folder holds config.yaml, log.txt, shots.json, the checkpoint and, written last, results.json.
+The run folder holds config.yaml, log.txt, shots.json, the checkpoint, predictions and, written last, results.json.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import logging
 import os
 import re
-import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -36,8 +35,9 @@ import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots, write_split_used  # noqa: E402
 from evaluation.classes import check_classes, write_classes  # noqa: E402
-from evaluation.provenance import git_commit, software_versions  # noqa: E402
-from evaluation.records import record_in, run_record, write_record  # noqa: E402
+from evaluation.provenance import command_line  # noqa: E402
+from evaluation.records import record_in  # noqa: E402
+from evaluation.run_files import write_results  # noqa: E402
 from files import make_run_folder, remove_run  # noqa: E402
 from trainers.modules import distributed, preprocessing  # noqa: E402
 from trainers.modules.memory import device_name  # noqa: E402
@@ -49,7 +49,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent
 FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # left empty, they take the model's values
 # A run may be continued elsewhere: these keys do not change what it computes.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
-FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB"}
+FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TEST.PREDICTIONS"}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -72,10 +72,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--load-epoch", type=int, help="epoch to load; by default the best on the validation set, else the last")
     add("--no-train", action="store_true", help="build everything, but do not train")
     add("opts", nargs="*", help="KEY VALUE pairs of the config")
+    argv = sys.argv[1:] if argv is None else argv
     # argparse would take the negative number of a pair for a flag: a space in front makes it a value.
-    argv = [re.sub(r"^(?=-[\d.])", " ", word) for word in (sys.argv[1:] if argv is None else argv)]
-    args = parser.parse_intermixed_args(argv)
+    args = parser.parse_intermixed_args([re.sub(r"^(?=-[\d.])", " ", word) for word in argv])
     args.opts = [word.strip() for word in args.opts]
+    args.command = command_line(argv)
     return args
 
 
@@ -108,10 +109,24 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     given = [item for key, value in flags.items() if value not in ("", None) for item in (key, value)]
     merge_list(cfg, given)
     merge_list(cfg, args.opts)
+    if args.eval_only and args.model_dir:
+        keep_shots(cfg, args)
     if cfg.DATALOADER.NUM_WORKERS < 0:
         cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
     cfg.freeze()
     return cfg
+
+
+def keep_shots(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Let an evaluation have the shots of the run that it loads and, unless --seed says otherwise, its seed."""
+    file = Path(args.model_dir, "config.yaml")
+    run = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    shots = run.get("DATASET", {}).get("NUM_SHOTS", cfg.DATASET.NUM_SHOTS)
+    if "DATASET.NUM_SHOTS" in args.opts and shots != cfg.DATASET.NUM_SHOTS:
+        print(f"DATASET.NUM_SHOTS is {shots}, as in the run that is evaluated, {args.model_dir}", file=sys.stderr)
+    cfg.DATASET.NUM_SHOTS = shots
+    if args.seed < 0:
+        cfg.SEED = run.get("SEED", cfg.SEED)
 
 
 def check_same_config(cfg: CfgNode, folder: Path) -> None:
@@ -163,46 +178,15 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
         finally:
             trainer.close_writer()  # whose thread would write on while a failed run is removed
     if trainer.test_seconds is not None and distributed.rank() == 0:
-        # Where a finished run is called once more, it keeps its time.
-        write_record(folder / "results.json", record_of(trainer, cfg, record_in(folder).get("train_seconds")))
+        loaded = (args.model_dir or cfg.MODEL.INIT_WEIGHTS) if args.eval_only and trainer.uses_shots else ""
+        write_results(folder, trainer, cfg, device_name(trainer.device), args.command, loaded)
 
 
-def record_of(trainer: trainers.PromptTrainer, cfg: CfgNode, train_seconds: float | None = None) -> dict:
-    """The record of a run whose test has ended; `train_seconds` stands where its trainer does not know the time."""
-    return run_record(
-        trainer=cfg.TRAINER.NAME,
-        variant=cfg.TRAINER.LABEL or trainer.variant,
-        dataset=cfg.DATASET.NAME,
-        shots=cfg.DATASET.NUM_SHOTS if trainer.uses_shots else 0,
-        seed=cfg.SEED,
-        backbone=cfg.MODEL.BACKBONE.NAME,
-        split=split_of(cfg),
-        tasks=trainer.evaluator.task_results,
-        n_params=trainer.n_params,
-        train_seconds=train_seconds if trainer.train_seconds is None else trainer.train_seconds,
-        test_seconds=trainer.test_seconds,
-        peak_memory_bytes=trainer.memory.peak_bytes(),
-        device=device_name(trainer.device),
-        epochs=trainer.epochs_done,
-        steps=trainer.steps_done,
-        commit=git_commit(),
-        versions=software_versions(),
-    )
-
-
-def split_of(cfg: CfgNode) -> str:
-    """The part of the data set that was evaluated: "test", or "test-base-classes", "test-new-tasks" and the like."""
-    parts = [cfg.TEST.SPLIT]
-    parts += [f"{cfg.DATASET.SUBSAMPLE_CLASSES}-classes"] if cfg.DATASET.SUBSAMPLE_CLASSES != "all" else []
-    parts += [f"{cfg.DATASET.TASKS}-tasks"] if cfg.DATASET.TASKS != "all" else []
-    return "-".join(parts)
-
-
-def how_to_resume(folder: Path, argv: list[str]) -> str:
+def how_to_resume(folder: Path, command: str) -> str:
     """What to say of a run that was cut off: where it goes on, and by what command."""
     last = folder / "prompt_learner" / "checkpoint"
     start = f"goes on from {last.read_text().strip()}" if last.is_file() else "starts anew: there is no checkpoint yet"
-    return f"The same command {start}\n    {shlex.join(['python', *argv])}"
+    return f"The same command {start}\n    {command}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -226,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
         run(args, cfg)
     except KeyboardInterrupt:
         if first:
-            logger.warning("Interrupted. %s", how_to_resume(folder, sys.argv if argv is None else ["train.py", *argv]))
+            logger.warning("Interrupted. %s", how_to_resume(folder, args.command))
         raise
     except (ValueError, OSError, FloatingPointError) as error:
         # An error of a loader's worker process arrives with the worker's traceback, the message in its last line.

@@ -30,8 +30,8 @@ class AllClasses(NamedTuple):
 class MultiTaskClassification(EvaluatorBase):
     """Accuracy or mean per-class recall of each task, and their unweighted mean.
 
-    A sample is predicted among the classes of its own task. Only confusion counts are kept, one (C_t, C_t) table of
-    int64 per task, rows the true classes: memory does not grow with the test set.
+    A sample is predicted among the classes of its own task. Confusion counts are kept, one (C_t, C_t) table of int64
+    per task, rows the true classes; and with TEST.PREDICTIONS 12 bytes per sample, its prediction.
 
     Args:
         lab2cname: class name of each global label; used if there are no `tasks`.
@@ -41,6 +41,8 @@ class MultiTaskClassification(EvaluatorBase):
     Attributes:
         task_results: after `evaluate`, a dict per task with its name, metric, value in percent (None without samples)
             and number n of samples.
+        predictions: after `evaluate`, with TEST.PREDICTIONS: of each sample, in the order of the images, its label, the
+            predicted one, both global, and the softmax probability of the latter within the task, as tensors (N,).
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class MultiTaskClassification(EvaluatorBase):
     def reset(self) -> None:
         """Forget all samples."""
         self.task_results: list[dict] = []
+        self.predictions: tuple[Tensor, ...] | None = None
+        self._batches: list[tuple[Tensor, ...]] = []
         self.confusion = [
             torch.zeros(len(task.classnames), len(task.classnames), dtype=torch.int64) for task in self.tasks
         ]
@@ -90,7 +94,8 @@ class MultiTaskClassification(EvaluatorBase):
         task = self._task_of_class[label]  # (B,)
         other = (task[:, None] != self._task_of_class).to(mo.device)  # (B, C)
         # On ties argmax returns the first index, whatever the precision and device.
-        prediction = mo.masked_fill(other, -torch.inf).argmax(1).cpu()  # (B,)
+        own = mo.masked_fill(other, -torch.inf)
+        prediction = own.argmax(1).cpu()  # (B,)
         finite = mo.masked_fill(other, 0).isfinite().all(1).cpu()  # (B,)
         if not finite.all():
             name = self.tasks[int(task[~finite][0])].name
@@ -100,6 +105,8 @@ class MultiTaskClassification(EvaluatorBase):
             size, mine = len(self.tasks[t].classnames), task == t
             cell = (label[mine] - self._offsets[t]) * size + (prediction[mine] - self._offsets[t])
             self.confusion[t] += cell.bincount(minlength=size * size).view(size, size)
+        if self.cfg.TEST.get("PREDICTIONS", False):
+            self._batches.append((label.int(), prediction.int(), own.float().softmax(1).amax(1).cpu()))
 
     def evaluate(self) -> OrderedDict[str, float]:
         """Percentages over the samples so far: accuracy (the mean of the tasks' metrics), error_rate, macro_f1.
@@ -169,11 +176,14 @@ class MultiTaskClassification(EvaluatorBase):
         return warnings
 
     def _add_other_processes(self) -> None:
-        """Under torchrun each process has counted its part of the images: sum the parts."""
+        """Under torchrun each process has a part of the images, in the order of the ranks: join the parts."""
         if dist.is_available() and dist.is_initialized():
             parts: list = [None] * dist.get_world_size()
-            dist.all_gather_object(parts, self.confusion)
-            self.confusion = [torch.stack(counts).sum(0) for counts in zip(*parts)]
+            dist.all_gather_object(parts, (self.confusion, self._batches))
+            self.confusion = [torch.stack(counts).sum(0) for counts in zip(*(counts for counts, _ in parts))]
+            self._batches = [batch for _, batches in parts for batch in batches]
+        if self._batches:
+            self.predictions = tuple(torch.cat(column) for column in zip(*self._batches))
 
     def _task_result(self, t: int) -> dict:
         """The result of one task, printed and with the classes that have no samples logged."""

@@ -1,11 +1,13 @@
-"""What a run's numbers depend on beside its config: the commit and the versions of the software."""
+"""What a run's numbers depend on beside its config: commit, versions of the software, and the command."""
 
 import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -58,3 +60,9 @@ def git_commit(folder: str | os.PathLike = PROJECT_ROOT) -> str:
 
     commit = git("rev-parse", "HEAD")
     return commit + ("+dirty" if git("status", "--porcelain", "--untracked-files=no") else "") if commit else ""
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """The call of train.py, in the project's root, that these arguments come from."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    return shlex.join([*(["torchrun", f"--nproc_per_node={world}"] if world > 1 else ["python"]), "train.py", *argv])

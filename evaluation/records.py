@@ -30,8 +30,10 @@ KEYS = {
     "steps": (int, type(None)),
     "commit": str,
     "versions": dict,
+    "command": str,
+    "loaded_from": str,
 }
-LATER_KEYS = {"device": "", "steps": None}  # which the records of older versions lack
+LATER_KEYS = {"device": "", "steps": None, "command": "", "loaded_from": ""}  # which the records of older versions lack
 TASK_KEYS = {"name": str, "metric": str, "value": (int, float, type(None)), "n": int}
 
 
@@ -54,6 +56,8 @@ def run_record(
     versions: Mapping[str, str],
     device: str = "",
     steps: int | None = None,
+    command: str = "",
+    loaded_from: str = "",
 ) -> dict:
     """The record of one run, ready for `write_record`.
 
@@ -67,6 +71,8 @@ def run_record(
         shots: training images per class; 0 for a method that uses none, -1 for all of them.
         tasks: the evaluator's `task_results`; the record's metric is the unweighted mean of their values.
         commit, versions: see `git_commit` and `software_versions`.
+        command: that made the run, called in the project's root; "" if it is not known.
+        loaded_from: the run folder whose prompts were evaluated; "" for a run that has learned its own, or learns none.
 
     Raises ValueError for a value of the wrong type, or if no task has a value.
     """
@@ -93,6 +99,8 @@ def run_record(
         "steps": steps,
         "commit": commit,
         "versions": dict(versions),
+        "command": command,
+        "loaded_from": loaded_from,
     }
     check_record(record, "run record")
     return record
@@ -135,6 +143,8 @@ def merge_tasks(records: Sequence[Mapping]) -> dict:
             key: ", ".join(dict.fromkeys(record["versions"].get(key, "") for record in records))
             for key in records[0]["versions"]
         },
+        command="\n".join(filter(None, (record["command"] for record in records))),
+        loaded_from=", ".join(dict.fromkeys(filter(None, (record["loaded_from"] for record in records)))),
     )
 
 
@@ -182,17 +192,22 @@ def read_records(folder: str | os.PathLike) -> list[dict]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
-    records = []
-    for path in sorted(folder.rglob(FILE_NAME)):
-        if path.relative_to(folder).parts[-3:-2] == ("tasks",):
-            continue
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path}: not a JSON file ({error})") from error
-        check_record(record, str(path))
-        records.append({**record, **_later(record), "path": str(path)})
-    return records
+    return [read_record(path) for path in sorted(folder.rglob(FILE_NAME)) if not is_of_one_task(path, folder)]
+
+
+def is_of_one_task(path: Path, folder: Path) -> bool:
+    """Whether a file below `folder` belongs to one task of a run that trains once per task."""
+    return path.relative_to(folder).parts[-3:-2] == ("tasks",)
+
+
+def read_record(path: Path) -> dict:
+    """A record, with its file in the extra key "path". Raises ValueError for a file that is not one of schema 1."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    check_record(record, str(path))
+    return {**record, **_later(record), "path": str(path)}
 
 
 def record_in(folder: str | os.PathLike) -> dict:

@@ -1,113 +1,227 @@
-"""The picture of a report: accuracy against shots, one line per method."""
+"""The pictures of a report: every method's place at each number of shots, and the curves of every task.
+
+`accuracy_figure` is the main one. Interval and bar mean the same in all: mean and sample standard deviation over seeds.
+"""
 
 import io
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .tables import AVERAGE, section_title, sections, shots_name, zero_shot_methods
+from .curves import draw_curves
+from .styles import DARK_GREY, Highlights, colors, highlights
+from .tables import AVERAGE, section_title, sections, shots_name, shots_order, zero_shot_methods
 
-# Okabe and Ito's palette, safe for colour-blind readers, without its yellow, which is too light for lines.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vP*X"
-LINES = ("solid", (0, (4, 1)), (0, (1, 1)))
-DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
-PANEL = (2.0, 1.9)  # inches
-COLUMNS = 4  # of small panels, at most; the large one is as wide and as high as two
+MOST_SECTIONS = 4  # of a report that are drawn
+RANKING = (3.9, 0.235)  # inches: a panel's width, and the height of a method
+RANKINGS_IN_A_ROW = 3
+PANEL = (2.1, 1.9)  # inches, of a task
+COLUMNS = 4  # of tasks, at most
 
 
-def method_styles(summary: pd.DataFrame) -> dict[str, dict]:
-    """How each method is drawn, the same in every panel: grey dashes without training, else a colour and a marker."""
-    untrained = zero_shot_methods(summary)
-    trained = [name for name in summary["method"].unique() if name not in untrained]
-    styles = {
-        name: {"color": "#555555", "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.4}
-        for i, name in enumerate(untrained)
-    }
-    for i, name in enumerate(trained):
-        # More markers than colours: the eighth method differs from the first in the marker, and in the line.
-        line = LINES[i // len(COLORS) % len(LINES)]
-        look = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)], "linestyle": line}
-        styles[name] = {**look, "markersize": 4.5, "linewidth": 1.5}
-    return styles
+@dataclass(frozen=True)
+class Ranking:
+    """A panel: methods (rows with method, mean, sd) by their mean; untrained are drawn hollow; bars instead of dots."""
+
+    title: str
+    rows: pd.DataFrame
+    untrained: Sequence[str]
+    bars: bool = False
 
 
 def accuracy_figure(summary: pd.DataFrame) -> Figure:
-    """Accuracy (percent) against shots: per section the average over tasks, large, and every task, small."""
-    parts = sections(summary)
-    styles = method_styles(summary)
-    rows = [_rows(section) for _, section in parts]
-    figure = Figure(
-        figsize=(PANEL[0] * (COLUMNS + 2), PANEL[1] * sum(rows) + 0.4 * len(rows) + 0.5), layout="constrained"
-    )
-    FigureCanvasAgg(figure)
-    blocks = figure.subfigures(len(parts), 1, height_ratios=rows, squeeze=False)[:, 0]
-    for block, (name, section) in zip(blocks, parts):
-        block.suptitle(section_title(name), fontsize=11, fontweight="bold")
-        _draw_section(block, section, styles)
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels())}
-    names = [name for name in styles if name in handles]
-    figure.legend(
-        [handles[name] for name in names], names, loc="outside lower center", ncols=min(len(names), 6), frameon=False
-    )
+    """The main picture: per section and number of shots all methods, the best on top; bars where there is one number.
+
+    Of a report with more than MOST_SECTIONS sections the first are drawn.
+    """
+    parts = sections(summary)[:MOST_SECTIONS]
+    blocks = [rankings(section) for _, section in parts]
+    figure, subfigures = _figure([_ranking_height(block) for block in blocks], RANKING[0] * _widest(blocks))
+    for subfigure, (name, section), block in zip(subfigures, parts, blocks):
+        subfigure.suptitle(section_title(name), fontsize=11, fontweight="bold")
+        draw_rankings(subfigure, block, section, highlights(section), axis_title(section))
     return figure
 
 
-def _rows(section: pd.DataFrame) -> int:
-    return max(2, math.ceil((section["task"].nunique() - 1) / COLUMNS))
+def rankings(section: pd.DataFrame) -> list[Ranking]:
+    """The panels of a section: one per number of shots, with the methods that need none in each."""
+    average = section[section["task"] == AVERAGE].dropna(subset="mean")
+    untrained = zero_shot_methods(section)
+    shots = sorted(set(average["shots"]) - {0}, key=shots_order) or [0]
+    return [
+        Ranking(
+            f"{AVERAGE}, {shots_name(value)}" if len(shots) == 1 else shots_name(value),
+            average[(average["shots"] == value) | average["method"].isin(untrained)],
+            untrained,
+            bars=len(shots) == 1,
+        )
+        for value in shots
+    ]
 
 
-def _draw_section(block: SubFigure, section: pd.DataFrame, styles: Mapping[str, Mapping]) -> None:
-    tasks = [task for task in section["task"].unique() if task != AVERAGE]
-    single = len(tasks) == 1
-    n_rows = _rows(section)
-    n_columns = math.ceil(len(tasks) / n_rows)
-    grid = block.add_gridspec(n_rows, 6 if single else 2 + n_columns)
-    large = block.add_subplot(grid[:2, 1:5] if single else grid[:2, :2])
-    draw_panel(large, section[section["task"] == AVERAGE], styles)
-    large.set_title(tasks[0] if single else AVERAGE, fontsize=10)
-    large.set_ylabel("accuracy (%)" if (section["metric"] != "mean_per_class").all() else "accuracy or mean recall (%)")
-    large.set_xlabel("training images per class")
-    for i, task in enumerate([] if single else tasks):
-        axes = block.add_subplot(grid[i // n_columns, 2 + i % n_columns])
-        draw_panel(axes, section[section["task"] == task], styles, scale=0.75)
-        axes.set_title(textwrap.fill(task, 26), fontsize=9)
-        axes.tick_params(labelsize=8)
+def halves_figure(summary: pd.DataFrame, halves: str) -> Figure:
+    """Base, new and H of each method, the best on top, of a `base_to_new_summary`; one row of panels per section and
+    number of shots."""
+    average = summary[(summary["task"] == AVERAGE) & summary["mean"].notna()]
+    keys = ["dataset", "backbone", "split"]
+    blocks = []
+    for names, rows in average.groupby(keys, sort=False):
+        untrained = zero_shot_methods(rows)
+        for shots in sorted(set(rows["shots"]) - {0}, key=shots_order) or [0]:
+            shown = rows[(rows["shots"] == shots) | rows["method"].isin(untrained)]
+            titles = {"base": f"base {halves}", "new": f"new {halves}", "H": "harmonic mean H"}
+            panels = [Ranking(title, shown[shown["measure"] == key], untrained) for key, title in titles.items()]
+            title = f"{section_title(dict(zip(keys, names)))}: trained on base {halves}, {shots_name(shots)}"
+            blocks.append((title, panels, shown[shown["measure"] == "H"]))
+    blocks = blocks[:MOST_SECTIONS]
+    figure, subfigures = _figure([_ranking_height(panels) for _, panels, _ in blocks], 3 * RANKING[0])
+    for subfigure, (title, panels, rows) in zip(subfigures, blocks):
+        subfigure.suptitle(title, fontsize=11, fontweight="bold")
+        draw_rankings(subfigure, panels, rows, highlights(rows), "accuracy (%)")
+    return figure
 
 
-def draw_panel(axes: Axes, rows: pd.DataFrame, styles: Mapping[str, Mapping], scale: float = 1.0) -> None:
-    """One line with error bars (sample standard deviation) per method; methods without training are level lines."""
-    untrained = zero_shot_methods(rows)
-    shots = sorted(rows["shots"][rows["shots"] > 0].unique()) or [1]
-    beyond = 2 * shots[-1]  # where runs on all images (-1 shots) are drawn
-    trained = [name for name in styles if name in set(rows["method"]) and name not in untrained]
-    for name, style in styles.items():
-        own = rows[rows["method"] == name]
-        style = {**style, "linewidth": style["linewidth"] * scale, "zorder": 2 + len(own)}
-        if name in untrained:
-            if own["n"].iloc[0]:
-                axes.axhline(own["mean"].iloc[0], label=name, **{**style, "zorder": 1})
-        elif len(own):
-            # Error bars side by side: shifted by a few percent of an octave, all together by less than half of one.
-            shift = 2 ** (min(0.07, 0.45 / len(trained)) * (trained.index(name) - (len(trained) - 1) / 2))
-            points = own[own["shots"] != 0].assign(x=own["shots"].where(own["shots"] > 0, beyond)).sort_values("x")
-            style["markersize"] *= scale
-            axes.errorbar(points["x"] * shift, points["mean"], points["sd"].fillna(0), capsize=2, label=name, **style)
-    ticks = shots + ([beyond] if (rows["shots"] < 0).any() else [])
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(ticks, [str(value) for value in shots] + [shots_name(-1)] * (len(ticks) - len(shots)))
-    axes.set_xlim(ticks[0] / 1.35, ticks[-1] * 1.35)
-    axes.minorticks_off()
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+def tasks_figure(summary: pd.DataFrame) -> Figure:
+    """Per section the average over tasks, large, and every task, small: curves against shots, or bars of one number."""
+    parts = sections(summary)[:MOST_SECTIONS]
+    plans = [_task_grid(section) for _, section in parts]
+    figure, subfigures = _figure([height for *_, height in plans], PANEL[0] * (COLUMNS + 3))
+    for subfigure, (name, section), (rows, columns, _) in zip(subfigures, parts, plans):
+        subfigure.suptitle(section_title(name), fontsize=11, fontweight="bold")
+        stressed = highlights(section)
+        shown = colors(section, stressed)
+        tasks = [task for task in section["task"].unique() if task != AVERAGE]
+        several = len(rankings(section)) > 1
+        section = section if several else _bars_of(section)
+        order = list(section[section["task"] == AVERAGE].sort_values("mean", kind="stable")["method"])
+        single = len(tasks) == 1
+        grid = subfigure.add_gridspec(rows, 3 + columns)
+        for i, task in enumerate([AVERAGE] if single else [AVERAGE, *tasks]):
+            place = grid[:, : 3 + columns * single] if not i else grid[(i - 1) // columns, 3 + (i - 1) % columns]
+            axes = subfigure.add_subplot(place)
+            own = section[section["task"] == task]
+            if several:
+                draw_curves(axes, own, shown, stressed, labels=not i)
+            else:
+                draw_bars(axes, own.set_index("method").reindex(order).reset_index(), shown, named=not i)
+            axes.set_title(tasks[0] if single else textwrap.fill(task, 26), fontsize=9 if i else 10)
+            axes.tick_params(labelsize=9 if not i else 8)
+            if not i:
+                axes.set_ylabel(axis_title(section) if several else "")
+                axes.set_xlabel("training images per class" if several else axis_title(section))
+    return figure
+
+
+def _bars_of(section: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the one number of shots, and of methods without training: a row per method and task."""
+    return section[(section["shots"] == section["shots"].max()) | section["method"].isin(zero_shot_methods(section))]
+
+
+def _task_grid(section: pd.DataFrame) -> tuple[int, int, float]:
+    """Rows and columns of small panels, and the height of a section in inches."""
+    tasks = section["task"].nunique() - 1
+    rows = max(2, math.ceil(tasks / COLUMNS))
+    bars = len(rankings(section)) == 1
+    height = max(PANEL[1], 0.16 * section["method"].nunique() + 0.5) if bars else PANEL[1]
+    return rows, max(1, math.ceil(tasks / rows)), height * rows + 0.4
+
+
+def draw_rankings(
+    subfigure: Figure, panels: Sequence[Ranking], section: pd.DataFrame, stressed: Highlights, title: str
+) -> None:
+    shown = colors(section, stressed)
+    columns = min(len(panels), RANKINGS_IN_A_ROW)
+    grid = subfigure.add_gridspec(math.ceil(len(panels) / columns), columns)
+    low, high = min(_reach(panel)[0] for panel in panels), max(_reach(panel)[1] for panel in panels)
+    for i, panel in enumerate(panels):
+        axes = subfigure.add_subplot(grid[i // columns, i % columns])
+        draw_ranking(axes, panel, shown, stressed)
+        margin = 0.06 * (high - low or 1)
+        axes.set_xlim(0 if panel.bars else max(0, low - margin), min(100, high + margin) + 0.14 * (high - low or 1))
+        axes.set_title(panel.title, fontsize=10)
+        axes.set_xlabel(title + ", ± s.d. over seeds", fontsize=8)
+    if stressed.why:
+        subfigure.supxlabel(stressed.why, fontsize=8, color=DARK_GREY)
+
+
+def _reach(panel: Ranking) -> tuple[float, float]:
+    sd = panel.rows["sd"].fillna(0)
+    return float((panel.rows["mean"] - sd).min()), float((panel.rows["mean"] + sd).max())
+
+
+def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed: Highlights) -> None:
+    """Methods from the best down: dots, or bars, with intervals and the mean as a number; dashes at zero-shot."""
+    rows = panel.rows.sort_values("mean", kind="stable")
+    names, mean, sd = list(rows["method"]), rows["mean"].to_numpy(), rows["sd"].fillna(0).to_numpy()
+    places = np.arange(len(rows))
+    shades = [shown.get(name, DARK_GREY) for name in names]
+    for value in rows.loc[rows["method"].isin(panel.untrained[:1]), "mean"]:
+        axes.axvline(value, color=DARK_GREY, linestyle=(0, (4, 3)), linewidth=0.8, zorder=0)
+    if panel.bars:
+        axes.barh(places, mean, color=shades, height=0.7)
+        axes.errorbar(mean, places, xerr=sd, fmt="none", ecolor="#333333", elinewidth=0.9, capsize=2)
+    else:
+        axes.hlines(places, mean - sd, mean + sd, colors=shades, linewidth=2.2)
+        fills = ["white" if name in panel.untrained else shade for name, shade in zip(names, shades)]
+        axes.scatter(mean, places, s=30, color=fills, edgecolors=shades, zorder=3)
+    for place, value, spread in zip(places, mean, sd):
+        text = axes.annotate(f"{value:.1f}", (value + spread, place), (5, 0), textcoords="offset points", va="center")
+        text.set(fontsize=7.5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6}, zorder=2.5)
+    axes.set_yticks(places, names, fontsize=8)
+    for label, name, shade in zip(axes.get_yticklabels(), names, shades):
+        if name in stressed:
+            label.set(color=shade, fontweight="bold")
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    _plain(axes, "x")
+
+
+def draw_bars(axes: Axes, rows: pd.DataFrame, shown: Mapping[str, str], named: bool) -> None:
+    """A bar per method, from below in the order of the rows, which is that of the average for every task."""
+    places = np.arange(len(rows))
+    axes.barh(places, rows["mean"].fillna(0), color=[shown[name] for name in rows["method"]], height=0.72)
+    axes.errorbar(rows["mean"], places, xerr=rows["sd"].fillna(0), fmt="none", ecolor="#333333", elinewidth=0.8)
+    axes.set_yticks(places, list(rows["method"]) if named else [""] * len(rows))
+    axes.set_xlim(0, 100)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    _plain(axes, "x")
+
+
+def _plain(axes: Axes, along: str) -> None:
+    getattr(axes, f"{along}axis").set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    axes.grid(axis=along, color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def axis_title(section: pd.DataFrame) -> str:
+    plain = (section["metric"] != "mean_per_class").all() if "metric" in section else True
+    return "accuracy (%)" if plain else "accuracy or mean recall (%)"
+
+
+def _ranking_height(panels: Sequence[Ranking]) -> float:
+    rows = math.ceil(len(panels) / RANKINGS_IN_A_ROW)
+    return rows * (RANKING[1] * max(len(panel.rows) for panel in panels) + 0.85) + 0.55
+
+
+def _widest(blocks: Sequence[Sequence[Ranking]]) -> int:
+    return max(2, *(min(len(block), RANKINGS_IN_A_ROW) for block in blocks), 0)
+
+
+def _figure(heights: Sequence[float], width: float) -> tuple[Figure, list]:
+    """A figure with a subfigure per block of these heights, in inches, below one another."""
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
 
 
 def png(figure: Figure, dpi: int = 130) -> bytes:

@@ -1,33 +1,27 @@
-"""The report of finished runs: report.md, report.csv and accuracy.png; and the paper's numbers beside the measured."""
+"""The report of finished runs, as Markdown, CSV, LaTeX, one HTML page and pictures."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from evaluation.provenance import PROJECT_ROOT
-from evaluation.records import read_records
 from files import write_atomically
 
 from .base2new import base_to_new, base_to_new_report, base_to_new_summary
-from .plots import accuracy_figure, png
+from .collect import readable_records, told_apart
+from .contents import Section, Table, markdown_of, section_of
+from .html import html
+from .joint import pairs
+from .latex import document
+from .paper import PAPER_TABLE, paper_names, paper_table
+from .plots import accuracy_figure, halves_figure, png, tasks_figure
 from .sweeps import HALVES, Method, for_halves, on_benchmark, with_steps
-from .tables import (
-    MISSING,
-    cell,
-    csv,
-    duration,
-    markdown,
-    results_frame,
-    section_report,
-    sections,
-    shots_name,
-    shots_table,
-    summarise,
-)
+from .tables import SECTION, csv, results_frame, sections, summarise
 
-PAPER_TABLE = PROJECT_ROOT / "configs" / "sweeps" / "paper_table.csv"
+REPORT_FILES = ("report.md", "report.csv", "report.tex", "report.html", "accuracy.png", "tasks.png")
+HALVES_FILES = ("report.md", "report.csv", "halves.png")
+PICTURES = {"accuracy.png": "Accuracy of every method", "tasks.png": "Accuracy of every task"}
 
 
 def write_report(
@@ -36,59 +30,128 @@ def write_report(
     methods: Iterable[Method] = (),
     paper: bool = False,
     steps: Mapping[int, int] | None = None,
+    *,
+    shots: Sequence[int] = (),
+    compare: Sequence[Sequence[str]] = (),
+    joint: str = "",
+    data: Path | None = None,
 ) -> str:
-    """Write the report of the runs below `out_dir` into `to` and return its text.
+    """Write the report of the runs below `out_dir`, REPORT_FILES, into `to` and return its text.
 
     Args:
         methods: of a sweep: only their runs, under their labels and in their order; none for all runs.
         paper: add, for the paper's benchmarks, its table beside the measured one.
         steps: {shots: steps} of a sweep, see `named_records`.
+        shots: only runs with these numbers, and those that need no training images; none for all.
+        compare: pairs (A, B) of methods: does A beat B? None: SoftCPT, or the best method, against all others.
+        joint: a method whose joint and separate trainings are compared, see `joint.pairs`.
+        data: where the test images are, for the HTML page; None for where the runs found them.
 
-    Raises ValueError if there is no such finished run.
+    What cannot be read, is unfinished or is there twice is named in the report and in no mean. Raises ValueError if no
+    finished run is left, or for a method of `compare` or `joint` that is not there.
     """
     methods = list(methods)
-    records = read_records(out_dir)
+    records, left_out = readable_records(out_dir)
     records = named_records(records, methods, steps) if methods else records
-    check_some(records, out_dir, " of this sweep" if methods else "")
-    summary = summarise(results_frame(records), [method.label for method in methods])
-    published = pd.read_csv(PAPER_TABLE) if paper else pd.DataFrame({"benchmark": []})
-    parts = ["# Results"]
-    for name, rows in sections(summary):
-        parts.append(section_report(name, rows))
-        own = published[published["benchmark"] == name["dataset"]]
-        if paper:
-            parts.append(paper_report(rows, own) if len(own) else f"The paper has no numbers for {name['dataset']}.")
-    text = "\n\n".join(parts) + "\n"
+    records = [record for record in records if not shots or record["shots"] in (0, *shots)]
+    if not records:
+        check_some([], out_dir, " of this sweep" if methods else "", left_out)
+    records, twice = told_apart(records)
+    frame = results_frame(records)
+    summary = summarise(frame, [method.label for method in methods])
+    check_names(compare, summary)
+    found = section_contents(records, frame, summary, paper, compare, joint)
+    notes = [*left_out, *twice]
+    drawn = {"accuracy.png": png(accuracy_figure(summary)), "tasks.png": png(tasks_figure(summary))}
+    text = markdown_report(found, notes)
     to.mkdir(parents=True, exist_ok=True)
-    write_atomically(to / "accuracy.png", png(accuracy_figure(summary)))
+    for name, content in drawn.items():
+        write_atomically(to / name, content)
+    shown = {PICTURES[name]: content for name, content in drawn.items()}
+    write_atomically(to / "report.html", html(found, records, shown, notes, data))
+    write_atomically(to / "report.tex", document(found))
     write_atomically(to / "report.csv", csv(summary))
-    write_atomically(to / "report.md", text.replace("\n", "\n\n![Accuracy against shots](accuracy.png)\n", 1))
+    links = "\n".join(f"![{alt}]({name})\n" for name, alt in PICTURES.items())
+    write_atomically(to / "report.md", text.replace("\n", f"\n\n{links}", 1))
     return text
+
+
+def section_contents(
+    records: Sequence[Mapping],
+    frame: pd.DataFrame,
+    summary: pd.DataFrame,
+    paper: bool,
+    compare: Sequence[Sequence[str]],
+    joint: str,
+) -> list[Section]:
+    """The sections of a report with all their tables."""
+    published = pd.read_csv(PAPER_TABLE) if paper else pd.DataFrame({"benchmark": []})
+    found = pairs(records, joint) if joint else []
+    runs = dict(tuple(frame.groupby(SECTION, sort=False)))
+    contents = []
+    for name, rows in sections(summary):
+        more = []
+        own = published[published["benchmark"] == name["dataset"]]
+        if len(own):
+            note = "The paper's columns: mean ± standard deviation over three seeds, RN50."
+            table = paper_table(rows, own, paper_names(records, name["dataset"]))
+            more = [Table("Beside the paper's numbers", table, note)]
+        elif paper:
+            more = [Table("Beside the paper's numbers", pd.DataFrame(), f"The paper has none for {name['dataset']}.")]
+        contents.append(section_of(name, rows, runs[tuple(name[key] for key in SECTION)], compare, found, more))
+    return contents
+
+
+def markdown_report(found: Sequence[Section], notes: Sequence[str]) -> str:
+    return "\n\n".join(["# Results", *map(markdown_of, found), *left_out_text(notes)]) + "\n"
+
+
+def left_out_text(notes: Sequence[str]) -> list[str]:
+    """What a report says at its end of files that are in no mean; nothing where there are none."""
+    return ["## Left out and kept apart", "\n".join(f"- {note}" for note in notes)] if notes else []
+
+
+def check_names(compare: Sequence[Sequence[str]], summary: pd.DataFrame) -> None:
+    there = list(summary["method"].unique())
+    for name in (name for some in compare for name in some):
+        if name not in there:
+            raise ValueError(f"no method {name!r} to compare; there are: {', '.join(there)}")
 
 
 def write_halves_report(
-    out_dir: Path, to: Path, methods: Iterable[Method], halves: str, steps: Mapping[int, int] | None = None
+    out_dir: Path,
+    to: Path,
+    methods: Iterable[Method],
+    halves: str,
+    steps: Mapping[int, int] | None = None,
+    *,
+    shots: Sequence[int] = (),
 ) -> str:
-    """Write report.md and report.csv of a sweep's runs on the halves of the classes, or of the tasks, into `to`.
+    """Write the report of a sweep's runs on the halves of the classes, or of the tasks, HALVES_FILES, into `to`.
 
-    Returns the text; raises ValueError if there is no such finished run.
+    Returns the text; raises ValueError if there is no such finished run. With `shots`, only runs of these numbers.
     """
     methods = list(methods)
-    records = named_records(read_records(out_dir), methods, steps, halves)
-    check_some(records, out_dir, f" of this sweep on halves of the {halves}")
+    records, left_out = readable_records(out_dir)
+    records = named_records(records, methods, steps, halves)
+    records = [record for record in records if not shots or record["shots"] in (0, *shots)]
+    check_some(records, out_dir, f" of this sweep on halves of the {halves}", left_out)
     place = {method.label: i for i, method in enumerate(methods)}
     records.sort(key=lambda record: place[record["method"]])
-    text = "\n\n".join(["# Results", base_to_new_report(records, halves)]) + "\n"
+    records, twice = told_apart(records)
+    text = "\n\n".join(["# Results", base_to_new_report(records, halves), *left_out_text([*left_out, *twice])]) + "\n"
     to.mkdir(parents=True, exist_ok=True)
     numbers = base_to_new_summary(base_to_new(records, halves))
+    write_atomically(to / "halves.png", png(halves_figure(numbers, halves)))
     write_atomically(to / "report.csv", numbers.to_csv(index=False, lineterminator="\n"))
-    write_atomically(to / "report.md", text)
+    write_atomically(to / "report.md", text.replace("\n", f"\n\n![Base and new {halves}](halves.png)\n", 1))
     return text
 
 
-def check_some(records: list, out_dir: Path, of: str) -> None:
+def check_some(records: list, out_dir: Path, of: str, left_out: Sequence[str] = ()) -> None:
     if not records:
-        raise ValueError(f"{out_dir}: no results.json below this folder, so no finished run{of} to report")
+        why = "".join(f"; {text}" for text in left_out)
+        raise ValueError(f"{out_dir}: no results.json below this folder, so no finished run{of} to report{why}")
 
 
 def named_records(
@@ -99,17 +162,19 @@ def named_records(
     With `steps` and `halves`, see `plan`, only the runs with that budget and on these halves; without, none of halves.
     """
     methods, found = list(methods), []
+    runs: dict[tuple[str, int], dict[tuple[str, str], str]] = {}
     for record in records:
         benchmark, trainer, label, half = _run_of(Path(record["path"]))
         shots = record["shots"]
         if half.partition("-")[2] != halves or (steps and shots and shots not in steps):
             continue
-        runs = {}
-        for method in for_halves(on_benchmark(methods, benchmark), halves):
-            run = with_steps(method, (steps or {}).get(shots, 0))
-            runs[run.trainer, run.run_label or "default"] = run.label
-        if (trainer, label) in runs:
-            found.append({**record, "method": runs[trainer, label]})
+        if (benchmark, shots) not in runs:
+            own = runs[benchmark, shots] = {}
+            for method in for_halves(on_benchmark(methods, benchmark), halves):
+                run = with_steps(method, (steps or {}).get(shots, 0))
+                own[run.trainer, run.run_label or "default"] = run.label
+        if (trainer, label) in runs[benchmark, shots]:
+            found.append({**record, "method": runs[benchmark, shots][trainer, label]})
     return found
 
 
@@ -120,43 +185,3 @@ def _run_of(path: Path) -> tuple[str, str, str, str]:
     half = parts.pop() if re.fullmatch(f"(base|new)-({'|'.join(HALVES)})", parts[-1]) else ""
     benchmark, trainer, _, label = [*[""] * 3, *parts][-4:]
     return benchmark, trainer, label, half
-
-
-def paper_report(section: pd.DataFrame, published: pd.DataFrame) -> str:
-    """The comparison of a section with the paper's rows of the same benchmark, in Markdown."""
-    table = markdown(paper_table(section, published))
-    note = "The paper's columns: mean ± standard deviation over three seeds, RN50."
-    return "\n\n".join(["### Beside the paper's numbers", table, note])
-
-
-def paper_table(section: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """The average over tasks, methods x shots, and after each column the paper's of the same name, if it has one.
-
-    Methods are matched by their labels; `published` has a row per method with the columns of paper_table.csv.
-    """
-    measured = shots_table(section).set_index("method")
-    rows = published.set_index("method").to_dict("index")
-    keys = {shots_name(shots): f"s{shots}" for shots in section["shots"].unique()}
-    columns = {}
-    for title in measured:
-        columns[title] = measured[title]
-        key = keys.get(title, title)
-        if key in ("steps", "memory"):
-            continue
-        columns[f"{title}, paper"] = [_published(rows.get(method, {}), key) for method in measured.index]
-    return pd.DataFrame(columns, index=measured.index).reset_index()
-
-
-def _published(row: Mapping, key: str) -> str:
-    """A cell of the paper's table: `key` is "s<shots>", "parameters" or "training"."""
-    if key == "s0":  # what learns nothing has one number, in the place of the average over shots
-        key = "avg" if pd.isna(row.get("s1")) else ""
-    value = row.get({"parameters": "params", "training": "train_minutes"}.get(key, key))
-    if pd.isna(value):
-        return MISSING
-    if key == "parameters":
-        return f"{value:,.0f}"
-    if key == "training":
-        return duration(60 * value)
-    runs = 3 if row[f"{key}_sd"] else 1
-    return cell(value, row[f"{key}_sd"], runs, runs)

@@ -26,8 +26,6 @@ COSTS = {
 def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
     """One row per run and task, and one per run with the task AVERAGE. Values in percent, times in seconds.
 
-    A method's name is the record's extra key "method", else its trainer and variant.
-
     Columns: dataset, backbone, split, tested (tasks with their numbers of images), method, shots, seed, task, metric,
     value, parameters, steps, train_seconds, peak_memory_bytes, device. Raises ValueError if two records are of the same
     run, naming both files.
@@ -36,8 +34,8 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
     for record in records:
         run = {
             **{key: record[key] for key in ("dataset", "backbone", "split")},
-            "tested": ", ".join(_tested(task) for task in record["tasks"]),
-            "method": record.get("method") or f"{record['trainer']} {record['variant']}".strip(),
+            "tested": tested(record["tasks"]),
+            "method": method_name(record),
             "shots": record["shots"],
             "seed": record["seed"],
         }
@@ -57,9 +55,15 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(numbers, float)).fillna({"device": ""}) if rows else frame
 
 
-def _tested(task: Mapping) -> str:
-    metric = "" if task["metric"] == "accuracy" else f", {task['metric'].replace('_', ' ')}"
-    return f"{task['name']} ({task['n']:,}{metric})"
+def method_name(record: Mapping) -> str:
+    """What tables call the method of a record: its key "method", else its trainer and variant."""
+    return record.get("method") or f"{record['trainer']} {record['variant']}".strip()
+
+
+def tested(tasks: Sequence[Mapping]) -> str:
+    """The tasks of a record with their numbers of images, and metrics other than accuracy."""
+    metrics = ["" if task["metric"] == "accuracy" else f", {task['metric'].replace('_', ' ')}" for task in tasks]
+    return ", ".join(f"{task['name']} ({task['n']:,}{metric})" for task, metric in zip(tasks, metrics))
 
 
 def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:
@@ -72,7 +76,7 @@ def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:
         "trained": ~summary["method"].isin(zero_shot_methods(summary)),
         "place": summary["method"].map({name: i for i, name in enumerate(methods)}).fillna(len(methods)),
         "name": summary["method"].str.casefold(),
-        "shots": summary["shots"].map(_shots_order),
+        "shots": summary["shots"].map(shots_order),
         "task": summary["task"].map({task: i for i, task in enumerate(summary["task"].unique())}),
     }
     return summary.loc[pd.DataFrame(order).sort_values(list(order), kind="stable").index].reset_index(drop=True)
@@ -109,7 +113,7 @@ def shots_table(section: pd.DataFrame, task: str = AVERAGE) -> pd.DataFrame:
     """Methods x shots for one task or the average: texts "mean ± sd", then what the method costs."""
     rows = section[section["task"] == task]
     usual = pd.Series(usual_n(section), index=rows["method"].unique())
-    shots = sorted(rows["shots"].unique(), key=_shots_order)
+    shots = sorted(rows["shots"].unique(), key=shots_order)
     table = _pivot(rows, "method", "shots", usual).reindex(columns=shots)
     table.columns = [shots_name(value) for value in shots]
     longest = rows.drop_duplicates("method", keep="last").set_index("method").loc[table.index]
@@ -197,7 +201,7 @@ def cost_note(devices: Iterable[str]) -> str:
     )
 
 
-def _shots_order(shots: int) -> float:
+def shots_order(shots: int) -> float:
     return float("inf") if shots < 0 else shots
 
 
@@ -224,22 +228,3 @@ def backbone_title(name: str) -> str:
     if path.suffix in (".pt", ".pth", ".bin", ".npz", ".safetensors"):
         return head + gap + path.stem
     return head + gap + (path.name if path.is_absolute() or file.startswith((".", "~")) else file)
-
-
-def section_report(name: Mapping[str, str], section: pd.DataFrame) -> str:
-    """A section in Markdown: the average over methods x shots, then the tasks at each number of shots."""
-    shots = [value for value in section["shots"].unique() if value != 0] or [0]
-    shots = sorted(shots, key=_shots_order)
-    n = usual_n(section)
-    spread = f"Percent, mean ± sample standard deviation over {n} seeds" if n > 1 else "Percent, one run each"
-    lines = [
-        f"## {section_title(name)}",
-        f"{spread} unless said otherwise. Tasks (test images): {name['tested']}.",
-        f"### {AVERAGE.capitalize()}",
-        markdown(shots_table(section)),
-        "What a method costs is that of its runs at the most shots. " + cost_note(section["device"]),
-    ]
-    if section["task"].nunique() > 2:
-        for value in shots:
-            lines += [f"### Tasks, {shots_name(value)}", markdown(task_table(section, value))]
-    return "\n\n".join(lines)

@@ -1,9 +1,12 @@
-"""Tables and a picture of all finished runs below a folder.
+"""The report of all finished runs below a folder: tables, tests, pictures and one page to look at in a browser.
 
     python scripts/report.py output [--to DIR] [--sweep configs/sweeps/table1.yaml] [--paper]
+    python scripts/report.py output/demo --compare "SoftCPT NATA" "CoOp shared"    # does A beat B?
+    python scripts/report.py output/demo --joint-vs-separate SoftCPT               # did the tasks help each other?
 
-Reads every results.json, prints the tables, and writes report.md, report.csv and accuracy.png (into the same folder,
-or DIR). Reads and writes files only; needs neither a GPU nor the data.
+Reads every results.json, prints the tables, and writes report.md, report.csv, report.tex, report.html, accuracy.png and
+tasks.png (into the same folder, or DIR). Reads and writes files only; needs neither a GPU nor the data. What is in
+them, and what the tests mean: docs/reports.md.
 """
 
 import argparse
@@ -12,27 +15,48 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.reports import write_report
+from experiments.reports import REPORT_FILES, write_report
 from experiments.sweeps import read_sweep
 
 
-def main(argv: list[str] | None = None) -> int:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="folder with runs, e.g. output")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="where to write the report (default: OUT_DIR)")
-    parser.add_argument(
-        "--sweep", type=Path, metavar="YAML", help="only the sweep's methods, with its labels and order"
+    add = parser.add_argument
+    add("out_dir", type=Path, metavar="OUT_DIR", help="folder with runs, e.g. output")
+    add("--to", type=Path, metavar="DIR", help="where to write the report (default: OUT_DIR)")
+    add("--sweep", type=Path, metavar="YAML", help="only the sweep's methods, with its labels and order")
+    add("--shots", type=int, nargs="+", default=[], help="only runs of these numbers of shots, and zero-shot")
+    add("--paper", action="store_true", help="the paper's numbers beside those of its benchmarks")
+    add("--compare", nargs=2, action="append", default=[], metavar=("A", "B"), help="test: does A beat B? Repeatable")
+    add(
+        "--joint-vs-separate",
+        default="",
+        metavar="METHOD",
+        help="per task, METHOD trained on all tasks against METHOD trained once per task",
     )
-    parser.add_argument("--paper", action="store_true", help="the paper's numbers beside those of its benchmarks")
-    args = parser.parse_args(argv)
+    add("--data", type=Path, metavar="DIR", help="the data's folder, for images of mistakes (default: the runs' own)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
     to = args.to or args.out_dir
     try:
-        text = write_report(args.out_dir, to, read_sweep(args.sweep) if args.sweep else (), args.paper)
+        text = write_report(
+            args.out_dir,
+            to,
+            read_sweep(args.sweep) if args.sweep else (),
+            args.paper,
+            shots=args.shots,
+            compare=args.compare,
+            joint=args.joint_vs_separate,
+            data=args.data,
+        )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(text)
-    print(f"Written to {to}: report.md, report.csv, accuracy.png")
+    print(f"Written to {to}: {', '.join(REPORT_FILES)}")
     return 0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import compat
+from evaluation.predictions import merge_predictions
 from evaluation.records import FILE_NAME, merge_tasks, write_record
 from experiments.sweeps import TASKS_FOLDER, task_folders
 
@@ -44,9 +45,12 @@ def task_names(dataset: str, root: str = "") -> list[str]:
 
 
 def merge_folder(folder: Path, names: list[str]) -> None:
-    """Write a run's results.json from those of its tasks. Raises FileNotFoundError if one is missing."""
-    paths = [folder / TASKS_FOLDER / name / FILE_NAME for name in task_folders(names).values()]
-    write_record(folder / FILE_NAME, merge_tasks([json.loads(path.read_text(encoding="utf-8")) for path in paths]))
+    """Write a run's results.json, and its predictions, from those of its tasks. Raises FileNotFoundError if a record is
+    missing."""
+    parts = [folder / TASKS_FOLDER / name for name in task_folders(names).values()]
+    record = merge_tasks([json.loads((part / FILE_NAME).read_text(encoding="utf-8")) for part in parts])
+    merge_predictions(folder, parts)
+    write_record(folder / FILE_NAME, record)
 
 
 def main(argv: list[str] | None = None) -> int:

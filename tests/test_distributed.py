@@ -11,6 +11,8 @@ import pytest
 import torch
 import toy
 
+from evaluation.predictions import PREDICTIONS_FILE, read_predictions
+
 SCRIPT = Path(__file__).with_name("toy_process.py")
 
 
@@ -58,6 +60,9 @@ def test_two_processes_compute_what_one_does(toy_root, tmp_path, method, options
     for key, value in one[1].items():
         torch.testing.assert_close(two[1][key], value, rtol=1e-4, atol=1e-6)
     assert two[2]["tasks"] == one[2]["tasks"]
+    rows = [read_predictions(tmp_path / f"run{processes}" / "run" / PREDICTIONS_FILE) for processes in (1, 2)]
+    assert [row[:4] for row in rows[0]] == [row[:4] for row in rows[1]]
+    np.testing.assert_allclose(*([row.probability for row in some] for some in rows), rtol=1e-3)
     assert two[3].count("=> result") == 1  # only rank 0 prints
 
 

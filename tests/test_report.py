@@ -13,7 +13,11 @@ from PIL import Image
 
 from evaluation.provenance import git_commit, software_versions
 from evaluation.records import merge_tasks, read_records, run_record, write_record
-from experiments.plots import accuracy_figure, method_styles
+from experiments.base2new import base_to_new, base_to_new_summary
+from experiments.collect import readable_records, told_apart
+from experiments.plots import MOST_SECTIONS, accuracy_figure, halves_figure, tasks_figure
+from experiments.reports import REPORT_FILES
+from experiments.styles import GREY, color_of, colors, highlights
 from experiments.tables import (
     AVERAGE,
     backbone_title,
@@ -91,7 +95,7 @@ def test_a_record_has_the_keys_of_schema_1_in_order_and_the_mean_over_tasks():
         list(run)
         == (
             "schema trainer variant dataset shots seed backbone split metric tasks n_params train_seconds test_seconds "
-            "peak_memory_bytes device epochs steps commit versions"
+            "peak_memory_bytes device epochs steps commit versions command loaded_from"
         ).split()
     )
     assert run["schema"] == 1
@@ -318,28 +322,125 @@ def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
 
 
-def test_the_picture_draws_every_method_in_its_colour_in_every_panel():
-    summary = summarise(results_frame(RUNS))
-    figure = accuracy_figure(summary)
-    styles = method_styles(summary)
+MANY = [
+    *RUNS,
+    record("ProLIP", "", 1, 1, (60.0, 61.0)),
+    record("ProLIP", "", 16, 1, (50.0, 51.0)),
+    *(record("PLOT", f"v{i}", shots, 1, (20.0 + i, 30.0)) for i in range(5) for shots in (1, 16)),
+    record("SoftCPT", "NATS", 1, 1, (90.0, 90.0)),
+    record("SoftCPT", "NATS", 16, 1, (90.0, 90.0)),
+    record("KgCoOp", "", 1, 1, (99.0, 99.0)),
+]
+
+
+def test_softcpt_and_its_best_rival_are_coloured_and_the_others_grey():
+    section = section_of(MANY)
+    stressed = highlights(section)
+    # KgCoOp is better, but ran with one shot alone; SoftCPT's variants are no rivals of it.
+    assert (stressed.hero, stressed.rival, stressed.rival_mean) == ("SoftCPT NATA", "ProLIP", 55.5)
+    assert stressed.why == "Best rival, by the mean over the 2 numbers of shots: ProLIP (55.5)."
+    shown = colors(section, stressed)
+    assert {name for name, color in shown.items() if color != GREY} == {"SoftCPT NATA", "ProLIP", "ZeroshotCLIP"}
+    without = highlights(section_of([run for run in MANY if run["trainer"] != "SoftCPT"]))
+    assert (without.hero, without.rival) == ("ProLIP", "PLOT v4")
+    assert highlights(section_of(RUNS[:1])).why == ""
+
+
+def test_a_method_has_the_same_colour_in_all_pictures():
+    for runs in (MANY, RUNS):
+        section = section_of(runs)
+        shown = colors(section, highlights(section))
+        coloured = {name: color for name, color in shown.items() if color != GREY and name != "ZeroshotCLIP"}
+        assert coloured == {name: color_of(name) for name in coloured} and "SoftCPT NATA" in coloured
+        summary = summarise(results_frame(runs))
+        for figure in (accuracy_figure(summary), tasks_figure(summary)):
+            drawn = {to_hex(color).upper() for axes in figure.axes for color in drawn_colors(axes)}
+            assert set(coloured.values()) <= drawn
+    assert color_of("SoftCPT NATA") == color_of("softcpt-nata")
+
+
+def drawn_colors(axes):
+    lines = [line.get_color() for line in axes.lines]
+    return lines + [color for collection in axes.collections for color in collection.get_edgecolor()]
+
+
+def test_the_main_picture_ranks_the_methods_at_each_number_of_shots():
+    figure = accuracy_figure(summarise(results_frame(RUNS)))
+    assert [axes.get_title() for axes in figure.axes] == ["1 shot", "16 shots"]
+    names = [[label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes]
+    assert names == [["ZeroshotCLIP", "SoftCPT NATA", "CoOp"], ["ZeroshotCLIP", "SoftCPT NATA"]], "from below"
+    assert [text.get_text() for text in figure.axes[0].texts] == ["40.0", "47.5", "48.0"]
+
+
+def test_with_one_number_of_shots_the_pictures_are_bars_from_zero_that_end_below_100():
+    summary = summarise(results_frame([run for run in RUNS if run["shots"] < 2]))
+    (axes,) = accuracy_figure(summary).axes
+    assert [bar.get_width() for bar in axes.patches] == [40, 47.5, 48]
+    assert axes.get_xlim()[0] == 0
+    figure = tasks_figure(summary)
     assert [axes.get_title() for axes in figure.axes] == [AVERAGE, "shape", "number of objects"]
-    for axes in figure.axes:
-        handles, labels = axes.get_legend_handles_labels()
-        assert labels == ["ZeroshotCLIP", "CoOp", "SoftCPT NATA"]
-        lines = [handle if hasattr(handle, "get_color") else handle.lines[0] for handle in handles]
-        assert [to_hex(line.get_color()) for line in lines] == [to_hex(styles[label]["color"]) for label in labels]
-        assert [axes.get_xscale(), axes.get_xticks().tolist()] == ["log", [1, 16]]
-    large = figure.axes[0].get_legend_handles_labels()[0]
-    assert list(large[2].lines[0].get_ydata()) == [47.5, 61.0]
-    assert set(large[0].get_ydata()) == {40.0}
+    assert all(axes.get_xlim() == (0, 100) and len(axes.patches) == 3 for axes in figure.axes)
 
 
-def test_thirty_methods_look_different_and_keep_the_order_asked_for():
-    names = [f"method {i}" for i in range(30)]
-    runs = [{**record("CoOp", f"v{i}", 1, 1), "method": name} for i, name in enumerate(names)]
-    styles = method_styles(summarise(results_frame(runs), names[::-1]))
-    assert list(styles) == names[::-1]
-    assert len({(style["color"], style["marker"]) for style in styles.values()}) == 30
+def test_the_curves_are_named_at_their_ends_and_hold_the_means():
+    figure = tasks_figure(summarise(results_frame(MANY)))
+    assert [axes.get_title() for axes in figure.axes] == [AVERAGE, "shape", "number of objects"]
+    large = figure.axes[0]
+    assert {text.get_text() for text in large.texts} == {"SoftCPT NATA", "ProLIP", "ZeroshotCLIP"}
+    assert [large.get_xscale(), large.get_xticks().tolist()] == ["log", [1, 16]]
+    handles, labels = large.get_legend_handles_labels()
+    assert list(handles[labels.index("SoftCPT NATA")].lines[0].get_ydata()) == [47.5, 61.0]
+    assert not figure.axes[1].texts
+
+
+def test_of_many_sections_the_first_are_drawn():
+    runs = [{**record(), "dataset": f"d{i}"} for i in range(MOST_SECTIONS + 2)]
+    assert len(accuracy_figure(summarise(results_frame(runs))).axes) == MOST_SECTIONS
+
+
+def test_the_picture_of_halves_ranks_base_new_and_their_harmonic_mean():
+    halves = {"base": 60.0, "new": 40.0}
+    runs = [record(split=f"test-{half}-classes", values=(value,), n=(10,)) for half, value in halves.items()]
+    figure = halves_figure(base_to_new_summary(base_to_new(runs)), "classes")
+    assert [axes.get_title() for axes in figure.axes] == ["base classes", "new classes", "harmonic mean H"]
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["60.0", "40.0", "48.0"]
+
+
+def placed(run, path, **changes):
+    return {**run, "path": path, **changes}
+
+
+def test_an_evaluation_is_told_apart_from_the_training_whose_run_it_repeats():
+    runs = [placed(RUNS[4], "out/test/results.json", loaded_from="out/run"), placed(RUNS[4], "out/run/results.json")]
+    records, notes = told_apart(runs)
+    assert [run["method"] for run in records] == ["SoftCPT NATA (evaluation)", "SoftCPT NATA"] and notes == []
+    assert set(summarise(results_frame(records))["n"]) == {1}
+    half = placed(RUNS[4], "x", loaded_from="out/run", split="test-new-classes")
+    assert told_apart([half])[0][0]["method"] == "SoftCPT NATA", "the new half is never anything else"
+
+
+def test_the_same_run_in_two_folders_is_kept_apart_and_named():
+    runs = [placed(run, f"{folder}/demo/run{i}/results.json") for folder in "ba" for i, run in enumerate(RUNS[1:4])]
+    records, notes = told_apart(runs)
+    assert [run["method"] for run in records] == 3 * ["CoOp [b]"] + 3 * ["CoOp"]
+    assert len(notes) == 1 and notes[0].startswith("CoOp [b]: 3 runs that are there twice, as b/demo/run0/results.json")
+    assert told_apart(RUNS)[1] == []
+    more = told_apart([placed(RUNS[1], f"x/{name}/results.json") for name in ("a", "b", "c")])[0]
+    assert [run["method"] for run in more] == ["CoOp", "CoOp [b]", "CoOp [c]"]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_reported(tmp_path):
+    write_runs(tmp_path)
+    for name, content in (("cut", "{"), ("other", '{"schema": 2}'), ("tasks/x", "[]")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "results.json").write_text(content)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.yaml").write_text("")
+    records, left_out = readable_records(tmp_path)
+    assert len(records) == len(RUNS) and len(left_out) == 3
+    assert f"{tmp_path}/cut/results.json: not a JSON file" in left_out[0]
+    assert f"{tmp_path}/other/results.json: schema is 2" in left_out[1]
+    assert left_out[2] == f"without a results.json, so unfinished: 1 ({tmp_path}/begun)"
 
 
 def test_report_end_to_end_from_another_folder(tmp_path):
@@ -353,7 +454,8 @@ def test_report_end_to_end_from_another_folder(tmp_path):
     text = (tmp_path / "out" / "report.md").read_text()
     assert "## Demo, tiny_clip, test set" in text
     assert "## Single, tiny_clip, test set" in text
-    assert "![Accuracy against shots](accuracy.png)" in text
+    assert "![Accuracy of every method](accuracy.png)" in text and "![Accuracy of every task](tasks.png)" in text
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_file()} == set(REPORT_FILES)
     numbers = pd.read_csv(tmp_path / "out" / "report.csv")
     row = numbers[(numbers["method"] == "CoOp") & (numbers["task"] == "shape")].iloc[0]
     assert (row["mean"], row["sd"], row["n"]) == (42, 2, 3)
@@ -371,3 +473,10 @@ def test_a_folder_without_finished_runs_is_one_clear_error(tmp_path):
     missing = run_report(tmp_path / "nowhere")
     assert (missing.returncode, missing.stderr) == (1, f"error: no folder {tmp_path / 'nowhere'}\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_benchmark_of_the_report_prints_its_seconds():
+    script = REPORT.parent / "bench" / "report.py"
+    done = subprocess.run([sys.executable, str(script), "--runs", "30"], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("30 runs: ") and "report.html" in done.stdout

@@ -17,7 +17,8 @@ from PIL import Image
 
 import train
 from evaluation.records import read_records, write_record
-from experiments.reports import named_records, paper_table, write_report
+from experiments.paper import paper_names, paper_table
+from experiments.reports import HALVES_FILES, REPORT_FILES, named_records, write_report
 from experiments.sweeps import Method, on_backbone, on_benchmark, plan, read_sweep, task_folders, without_config
 from experiments.tables import results_frame, sections, summarise
 
@@ -28,7 +29,7 @@ import sweep  # noqa: E402
 import tasks  # noqa: E402
 
 SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
-COSTS = ("peak_memory_bytes", "commit")  # the commit may change while a test runs
+COSTS = ("peak_memory_bytes", "commit", "command")  # the commit may change while a test runs
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"
 
 
@@ -316,19 +317,28 @@ def test_the_report_of_a_sweep_has_its_methods_labels_and_order(tmp_path):
         write_report(tmp_path, tmp_path, [Method("x", "MaPLe")])
 
 
-def test_the_papers_numbers_stand_beside_the_measured_of_the_same_name(tmp_path):
-    runs = [{**record("CoOp", "separate-shared", 16, seed, 50.0 + seed), "method": "CoOp-CA"} for seed in (1, 2, 3)]
-    runs += [{**record("ZeroshotCLIP", "", 0, 1, 58.0), "method": "ZS-CLIP"}, record("MaPLe", "", 3, 1, 60.0)]
+def test_the_papers_numbers_stand_beside_the_measured_of_the_same_method_whatever_its_label():
+    runs = [{**record("CoOp", "separate-shared", 16, seed, 50.0 + seed), "method": "my CoOp"} for seed in (1, 2, 3)]
+    runs += [record("ZeroshotCLIP", "", 0, 1, 58.0), {**record("MaPLe", "", 3, 1, 60.0), "method": "SoftCPT-NATA"}]
     runs += [{**run, "shots": 1} for run in runs[:3]]
+    runs += [record("SoftCPT", "NATA_TASK_FEATURES-learned_MAX_STEPS-50", 16, 1, 70.0)]
+    names = paper_names(runs, "General10")
+    assert names == {
+        "my CoOp": "CoOp-CA",
+        "ZeroshotCLIP": "ZS-CLIP",
+        "SoftCPT NATA_TASK_FEATURES-learned_MAX_STEPS-50": "SoftCPT*",
+    }
+    four = [record("PLOT", "separate-4-prompts", 1, 1, 5.0)]
+    assert paper_names(four, "General10") == {} and set(paper_names(four, "RS8").values()) == {"PLOT"}
     paper = pd.read_csv(ROOT / "configs/sweeps/paper_table.csv")
     section = sections(summarise(results_frame(runs)))[0][1]
-    table = paper_table(section, paper[paper["benchmark"] == "General10"])
+    table = paper_table(section, paper[paper["benchmark"] == "General10"], names)
     rows = {row["method"]: row for row in table.to_dict("records")}
-    assert rows["CoOp-CA"]["16 shots"] == "52.0 ± 1.0" and rows["CoOp-CA"]["16 shots, paper"] == "74.0 ± 0.2"
-    assert rows["CoOp-CA"]["zero-shot, paper"] == "–" and rows["CoOp-CA"]["parameters, paper"] == "81,920"
-    assert rows["CoOp-CA"]["training, paper"] == "49.5 min"
-    assert rows["ZS-CLIP"]["zero-shot, paper"] == "58.3" and rows["ZS-CLIP"]["16 shots, paper"] == "–"
-    assert rows["MaPLe"]["3 shots, paper"] == "–"
+    assert rows["my CoOp"]["16 shots"] == "52.0 ± 1.0 (n=3)" and rows["my CoOp"]["16 shots, paper"] == "74.0 ± 0.2"
+    assert rows["my CoOp"]["zero-shot, paper"] == "–" and rows["my CoOp"]["parameters, paper"] == "81,920"
+    assert rows["my CoOp"]["training, paper"] == "49.5 min"
+    assert rows["ZeroshotCLIP"]["zero-shot, paper"] == "58.3" and rows["ZeroshotCLIP"]["16 shots, paper"] == "–"
+    assert rows["SoftCPT-NATA"]["16 shots, paper"] == "–", "a label alone is no method"
 
 
 # -- a sweep ---------------------------------------------------------------------------------------------------------
@@ -384,7 +394,7 @@ def test_a_sweep_at_equal_steps_on_halves_of_the_classes_from_start_to_end(tmp_p
         base, new = (found[trainer, f"test-{half}-classes"] for half in ("base", "new"))
         assert base["steps"] == new["steps"] == steps and base["epochs"] == new["epochs"] == 3
         assert base["train_seconds"] > 0 and new["train_seconds"] is None and "MAX_STEPS-3" in base["variant"]
-    assert {path.name for path in (tmp_path / "out/folder/s-steps-classes").iterdir()} == {"report.md", "report.csv"}
+    assert {path.name for path in (tmp_path / "out/folder/s-steps-classes").iterdir()} == set(HALVES_FILES)
     again = subprocess.run([*command, "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
     assert again.stdout.count("train.py") == again.stdout.count("LR fast") == 2
 
@@ -412,7 +422,7 @@ def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, mon
         "soft",
     ]
     out = tmp_path / "out/folder"
-    assert {path.name for path in (out / "s").iterdir()} == {"report.md", "report.csv", "accuracy.png"}
+    assert {path.name for path in (out / "s").iterdir()} == set(REPORT_FILES)
     merged = without_costs(out / "CoOp/tiny_1shots/separate-shared_MAX_EPOCH-2/seed1/results.json")
     parts = [without_costs(path) for path in sorted(out.glob("CoOp/**/tasks/*/results.json"))]
     assert [task["name"] for task in merged["tasks"]] == ["cold things", "warm things"]

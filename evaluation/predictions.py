@@ -1,0 +1,81 @@
+"""The predictions of a run, predictions.csv.gz: what a report needs to show which classes and images are mistaken.
+
+One row per tested image, in the test set's order: its task, its path relative to DATASET.ROOT with forward slashes, its
+class, the class predicted among those of the task, and the softmax probability within the task of the predicted class.
+"""
+
+import csv
+import gzip
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from files import write_atomically
+
+PREDICTIONS_FILE = "predictions.csv.gz"
+
+
+class Prediction(NamedTuple):
+    """A row of the file."""
+
+    task: str
+    image: str
+    classname: str
+    predicted: str
+    probability: float
+
+
+COLUMNS = ("task", "image", "class", "predicted", "probability")
+
+
+def prediction_rows(
+    items: Sequence, tasks: Sequence, labels: Sequence[int], predicted: Sequence[int], probability: Sequence[float],
+    root: str = "",
+) -> Iterator[Prediction]:  # fmt: skip
+    """The rows of the images of the Datum `items`.
+
+    Args:
+        tasks: objects with `name` and `classnames`, in label order.
+        labels, predicted, probability: of each item: global labels, and the probability of the predicted one.
+        root: what image paths are relative to; "" leaves them as they are.
+
+    Raises ValueError where labels are not those of the items, in their order.
+    """
+    if list(labels) != [item.label for item in items]:
+        raise ValueError(f"{len(labels)} predictions are not of the {len(items)} images in their order")
+    names = [(task.name, name) for task in tasks for name in task.classnames]
+    root = os.path.abspath(os.path.expanduser(root)) if root else ""
+    for item, chosen, share in zip(items, predicted, probability):
+        path = os.path.relpath(item.impath, root) if root else item.impath
+        task, name = names[item.label]
+        yield Prediction(task, path.replace(os.sep, "/"), name, names[chosen][1], share)
+
+
+def write_predictions(path: str | os.PathLike, rows: Iterable[Prediction]) -> None:
+    """Write the rows; the file appears complete or not at all, and the same rows give the same bytes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((*row[:4], f"{row.probability:.6g}") for row in rows)
+    write_atomically(path, gzip.compress(text.getvalue().encode(), mtime=0))
+
+
+def read_predictions(path: str | os.PathLike) -> list[Prediction]:
+    """The rows of a file. Raises FileNotFoundError, and ValueError for one that is cut off or of other columns."""
+    try:
+        text = gzip.decompress(Path(path).read_bytes()).decode()
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a complete gzip file of text ({error})") from error
+    header, *rows = csv.reader(io.StringIO(text, newline=""))
+    if tuple(header) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
+        raise ValueError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(header)}")
+    return [Prediction(*row[:4], float(row[4])) for row in rows]
+
+
+def merge_predictions(folder: Path, parts: Iterable[Path]) -> None:
+    """Write a run's predictions from those of the run folders `parts`, where all of these have some."""
+    paths = [Path(part, PREDICTIONS_FILE) for part in parts]
+    if all(path.is_file() for path in paths):
+        write_predictions(folder / PREDICTIONS_FILE, (row for path in paths for row in read_predictions(path)))

@@ -1,0 +1,53 @@
+"""The files that a tested run leaves: its predictions, then its record."""
+
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
+
+from .predictions import PREDICTIONS_FILE, prediction_rows, write_predictions
+from .provenance import git_commit, software_versions
+from .records import FILE_NAME, record_in, run_record, write_record
+
+
+def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command: str, loaded_from: str) -> None:
+    """Write what the test that `trainer` has ended found: predictions.csv.gz, unless TEST.PREDICTIONS is False, and
+    last results.json; device, command and loaded_from as in `run_record`."""
+    data, found = trainer.dm.dataset, trainer.evaluator.predictions
+    if found is not None:
+        items = data.val if cfg.TEST.SPLIT == "val" and data.val else data.test
+        columns = [column.tolist() for column in found]
+        rows = prediction_rows(items, trainer.tasks, *columns, cfg.DATASET.ROOT or getattr(data, "root", ""))
+        write_predictions(folder / PREDICTIONS_FILE, rows)
+    # Where a finished run is called once more, it keeps its time.
+    seconds = record_in(folder).get("train_seconds") if trainer.train_seconds is None else trainer.train_seconds
+    record = run_record(
+        trainer=cfg.TRAINER.NAME,
+        variant=cfg.TRAINER.LABEL or trainer.variant,
+        dataset=cfg.DATASET.NAME,
+        shots=cfg.DATASET.NUM_SHOTS if trainer.uses_shots else 0,
+        seed=cfg.SEED,
+        backbone=cfg.MODEL.BACKBONE.NAME,
+        split=split_of(cfg),
+        tasks=trainer.evaluator.task_results,
+        n_params=trainer.n_params,
+        train_seconds=seconds,
+        test_seconds=trainer.test_seconds,
+        peak_memory_bytes=trainer.memory.peak_bytes(),
+        device=device,
+        epochs=trainer.epochs_done,
+        steps=trainer.steps_done,
+        commit=git_commit(),
+        versions=software_versions(),
+        command=command,
+        loaded_from=loaded_from,
+    )
+    write_record(folder / FILE_NAME, record)
+
+
+def split_of(cfg: CfgNode) -> str:
+    """The part of the data set that was evaluated: "test", or "test-base-classes", "test-new-tasks" and the like."""
+    parts = [cfg.TEST.SPLIT]
+    parts += [f"{cfg.DATASET.SUBSAMPLE_CLASSES}-classes"] if cfg.DATASET.SUBSAMPLE_CLASSES != "all" else []
+    parts += [f"{cfg.DATASET.TASKS}-tasks"] if cfg.DATASET.TASKS != "all" else []
+    return "-".join(parts)

@@ -1,0 +1,180 @@
+"""Does A beat B? Paired tests over tasks, with effect sizes, and Holm's correction where many are compared.
+
+The unit is the task. Seeds of one task share its test images and classes, so they are no independent observations of
+which method is better, and a test over (task, seed) pairs would find differences too easily. Following Demsar
+("Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7, 2006), the values of a task are averaged over
+the seeds, here of the pairs of runs with the same shots and seed, which have the same training images, and the tasks'
+differences go into Wilcoxon's signed-rank test. With few tasks it cannot give a small p, however clear the differences:
+`smallest_p` says how small.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata, wilcoxon
+
+from .tables import AVERAGE, MISSING, shots_name, shots_order
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired test of two methods.
+
+    Attributes:
+        shots: what it is of; None for the average over the numbers of shots that both have.
+        n: tasks; difference: their mean difference a - b in points.
+        wins, ties, losses: tasks on which a is ahead, level or behind.
+        effect: matched-pairs rank-biserial correlation, -1 (b ahead everywhere) to 1 (a ahead everywhere); 0 without
+            differences.
+        p: two-sided, of Wilcoxon's signed-rank test; 1 without differences.
+        smallest_p: the smallest that the test can give with so many differing tasks.
+    """
+
+    a: str
+    b: str
+    shots: int | None
+    n: int
+    difference: float
+    wins: int
+    ties: int
+    losses: int
+    effect: float
+    p: float
+    smallest_p: float
+
+
+def values_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Tasks x (method, shots, seed): the values of one section's rows of `results_frame`, as the tests want them."""
+    frame = frame[frame["task"] != AVERAGE]
+    return frame.pivot(index="task", columns=["method", "shots", "seed"], values="value").reindex(
+        frame["task"].unique()
+    )
+
+
+def differences(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> pd.Series:
+    """a - b in points per task, over the shots and seeds that both have: the mean over seeds, then over shots.
+
+    Args:
+        values: see `values_of`. A method without training images has one value for all shots and seeds.
+        shots: only these; None for all.
+
+    Raises ValueError if there is no such method, naming those there are.
+    """
+    there = list(dict.fromkeys(values.columns.get_level_values("method")))
+    for name in (a, b):
+        if name not in there:
+            raise ValueError(f"no method {name!r} to compare; there are: {', '.join(there)}")
+    first, second = (_runs(values[name], shots) for name in (a, b))
+    if isinstance(first, pd.DataFrame) and isinstance(second, pd.DataFrame):
+        common = first.columns.intersection(second.columns)
+        first, second = first[common], second[common]
+    runs = second.rsub(first, axis=0) if isinstance(second, pd.DataFrame) else first.sub(second, axis=0)
+    if isinstance(runs, pd.DataFrame):
+        runs = runs.T.groupby(level="shots").mean().mean()  # over the seeds, then over the shots
+    return runs.dropna()
+
+
+def _runs(values: pd.DataFrame, shots: int | None) -> pd.DataFrame | pd.Series:
+    """A method's values, tasks x (shots, seed), at some shots; of one that needs no training one value per task."""
+    given = values.columns.get_level_values("shots")
+    if (given == 0).all():
+        return values.mean(axis=1)
+    return values.loc[:, (given == shots) if shots is not None else (given != 0)]
+
+
+def compare(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> Comparison | None:
+    """The test of a against b, see `differences`; None where they have no run in common."""
+    found = differences(values, a, b, shots).to_numpy()
+    if not len(found):
+        return None
+    found = np.where(np.abs(found) < 1e-9, 0.0, found.round(9))  # equal but for rounding
+    differing = found[found != 0]
+    p, effect = 1.0, 0.0
+    if len(differing):
+        ranks = rankdata(np.abs(differing))
+        effect = float((ranks * np.sign(differing)).sum() / ranks.sum())
+        # Exact up to 50 tasks, with ties among the differences up to 13; else the normal approximation.
+        p = float(wilcoxon(differing).pvalue)
+    return Comparison(
+        a,
+        b,
+        shots,
+        n=len(found),
+        difference=float(found.mean()),
+        wins=int((found > 0).sum()),
+        ties=int((found == 0).sum()),
+        losses=int((found < 0).sum()),
+        effect=effect,
+        p=p,
+        smallest_p=min(1.0, 2.0 ** (1 - len(differing))),
+    )
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p values adjusted for their number (Holm 1979): the i-th smallest of m times m - i + 1, kept in order."""
+    adjusted, running = [0.0] * len(p), 0.0
+    for i, place in enumerate(np.argsort(p, kind="stable")):
+        running = max(running, min(1.0, p[place] * (len(p) - i)))
+        adjusted[place] = running
+    return adjusted
+
+
+def against_all(values: pd.DataFrame, reference: str) -> list[Comparison]:
+    """One method against every other of a section, over all shots that two have in common."""
+    others = [name for name in dict.fromkeys(values.columns.get_level_values("method")) if name != reference]
+    return [found for name in others if (found := compare(values, reference, name)) is not None]
+
+
+def at_each_shots(values: pd.DataFrame, a: str, b: str) -> list[Comparison]:
+    """Two methods at each number of shots that both have, then over all of them."""
+    shots = sorted(set(values.columns.get_level_values("shots")) - {0}, key=shots_order)
+    found = [compare(values, a, b, value) for value in shots]
+    found = [one for one in found if one is not None]
+    whole = compare(values, a, b)
+    return found + ([whole] if whole is not None and len(found) != 1 else [])
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Texts of comparisons, one per row, with p as it is and after Holm's correction for their number."""
+    adjusted = holm([one.p for one in comparisons])
+    rows = [
+        {
+            "A": one.a,
+            "B": one.b,
+            "shots": "all" if one.shots is None else shots_name(one.shots),
+            "tasks": str(one.n),
+            "A - B": f"{one.difference:+.1f}",
+            "won / level / lost": f"{one.wins} / {one.ties} / {one.losses}",
+            "effect": f"{one.effect:+.2f}",
+            "p": p_text(one.p),
+            "p (Holm)": p_text(p) if len(comparisons) > 1 else MISSING,
+        }
+        for one, p in zip(comparisons, adjusted)
+    ]
+    return pd.DataFrame(rows)
+
+
+def p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def comparison_note(comparisons: Iterable[Comparison]) -> str:
+    """What a table of comparisons means, and what so few tasks allow it to say."""
+    comparisons = list(comparisons)
+    n, smallest = max(one.n for one in comparisons), min(one.smallest_p for one in comparisons)
+    corrected = min(1.0, smallest * len(comparisons))
+    note = (
+        "Two-sided Wilcoxon signed-rank test over tasks, whose values are averaged over the runs of equal shots and "
+        "seed (seeds of a task are no independent observations). A - B is the mean difference in points, effect the "
+        "matched-pairs rank-biserial correlation: 1 where A is ahead on every task. "
+        f"With {n} task{'s' if n > 1 else ''} the smallest p that the test can give is {p_text(smallest)}"
+    )
+    if len(comparisons) > 1:
+        note += f", and {p_text(corrected)} for the first of {len(comparisons)} comparisons after Holm's correction"
+    if corrected >= LEVEL:
+        note += f": no difference here can be significant at {LEVEL}, however large it is; read the effects"
+    return note + "."

@@ -1,0 +1,102 @@
+"""Results of runs from their logs, mean and deviation over seeds: CoOp's command and output.
+
+    python parse_test_res.py output/demo/SoftCPT/tiny_16shots/NATA                # a folder of seed1/, seed2/, ...
+    python parse_test_res.py output/demo/SoftCPT/tiny_16shots --multi-exp         # a folder of such folders
+    python parse_test_res.py evaluations/demo --test-log --keyword macro_f1
+
+Reads the logs of this project, of CoOp and of Dassl: of each folder log.txt, and what a resumed run has logged beside.
+Counted is the last result after the end of training, or with --test-log any. A run whose tasks were trained one by one
+has no log of its own; its results.json stands for it. Exit status 1 if nothing is found.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+
+ENDS_OF_TRAINING = ("Finish training", "Finished training")  # Dassl's, and that of its older versions
+RESULT = "=> result"
+
+
+def last_value(log: str, keyword: str, test_log: bool = False) -> float | None:
+    """The last "* keyword: 12.34%" of a log after the end of training, or after any result; None without one."""
+    pattern = re.compile(rf"\* {re.escape(keyword)}: ([\d.eE+-]+)%")
+    begun, value = False, None
+    for line in map(str.strip, log.splitlines()):
+        begun = begun or line in ((RESULT,) if test_log else ENDS_OF_TRAINING)
+        found = pattern.search(line) if begun else None
+        value = float(found.group(1)) if found else value
+    return value
+
+
+def value_of(run: Path, keyword: str, test_log: bool) -> tuple[Path, float] | None:
+    """A run folder's value and the file that it stands in."""
+    logs = sorted(run.glob("log.txt*"))  # log.txt, then log.txt-<time> of each time that the run was resumed
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in logs]
+    value = last_value("\n".join(texts), keyword, test_log)
+    if value is not None:
+        return logs[-1], value
+    record = run / "results.json"
+    if not logs and keyword == "accuracy" and record.is_file():
+        return record, float(json.loads(record.read_text(encoding="utf-8"))["metric"])
+    return None
+
+
+def parse(directory: Path, keyword: str, test_log: bool, ci95: bool) -> float:
+    """Print the values of the runs in a folder and their summary; the mean. Raises ValueError if there are none."""
+    print(f"Parsing files in {directory}")
+    values = []
+    for run in folders(directory):
+        found = value_of(run, keyword, test_log)
+        if found is None:
+            print(f"{run}: no {keyword} in a log.txt, left out", file=sys.stderr)
+            continue
+        print(f"file: {found[0]}. {keyword}: {found[1]:.2f}%. ")
+        values.append(found[1])
+    if not values:
+        raise ValueError(f"Nothing found in {directory}: no log.txt of its folders has a result ({keyword})")
+    mean, deviation = statistics.fmean(values), statistics.pstdev(values)  # CoOp's: not the sample deviation of reports
+    if ci95:
+        deviation *= 1.96 / len(values) ** 0.5
+    print("===")
+    print(f"Summary of directory: {directory}")
+    print(f"* {keyword}: {mean:.2f}% +- {deviation:.2f}%")
+    print("===")
+    return mean
+
+
+def folders(directory: Path) -> list[Path]:
+    """The folders in a folder but hidden ones, by name. Raises FileNotFoundError if there is no such folder."""
+    if not directory.is_dir():
+        raise FileNotFoundError(f"no folder {directory}")
+    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path, help="folder with a folder per seed")
+    parser.add_argument("--ci95", action="store_true", help="95%% confidence interval in the place of the deviation")
+    parser.add_argument("--test-log", action="store_true", help="parse logs of --eval-only")
+    parser.add_argument("--multi-exp", action="store_true", help="the folder holds several of such folders")
+    parser.add_argument("--keyword", default="accuracy", help="accuracy, error or macro_f1 (default: accuracy)")
+    args = parser.parse_args(argv)
+    options = args.keyword, args.test_log, args.ci95
+    try:
+        if args.multi_exp:
+            means = [parse(folder, *options) for folder in folders(args.directory)]
+            if not means:
+                raise ValueError(f"Nothing found in {args.directory}")
+            print("Average performance")
+            print(f"* {args.keyword}: {statistics.fmean(means):.2f}%")
+        else:
+            parse(args.directory, *options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""report.html and report.tex: what they hold, and the page in a real browser without a network."""
+
+import shutil
+import tempfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from test_report import record
+
+from evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
+from evaluation.records import write_record
+from experiments.confusion import BUDGET, of_method, of_rows, thumbnail
+from experiments.contents import BEST, SECOND, best_two
+from experiments.html import command_of, shade
+from experiments.latex import escape
+from experiments.reports import write_report
+
+BROWSER = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+HOSTILE = "<b>owl</b> & \"jay\"<script>document.title='broken'</script>"
+CLASSES = ("square", HOSTILE, "disc")
+
+
+def draw(root):
+    rng = np.random.default_rng(0)
+    for i, mode in enumerate(("RGB", "L", "P", "RGBA", "CMYK", "I;16")):
+        pixels = Image.fromarray(rng.integers(0, 256, (90, 60, 3), dtype=np.uint8))
+        picture = Image.new("I;16", (60, 90), 700) if mode == "I;16" else pixels.convert(mode)
+        picture.save(root / f"{i}.{'tif' if mode in ('CMYK', 'I;16') else 'png'}")
+    (root / "broken.png").write_bytes(b"no image")
+
+
+def predictions(seed):
+    """Of two tasks: the first confuses squares with the hostile class four times, discs with squares once."""
+    files = ["0.png", "1.png", "2.png", "3.png", "4.tif", "5.tif", "broken.png", "gone.png"]
+    rows = [Prediction("shape", files[i], "square", HOSTILE if i < 4 else "square", 0.5 + i / 10) for i in range(6)]
+    rows += [Prediction("shape", files[6], "disc", "square", 0.9), Prediction("shape", files[7], HOSTILE, HOSTILE, 0.4)]
+    return rows + [Prediction("number of objects", "0.png", f"n{i}", f"n{max(0, i - seed)}", 0.7) for i in range(30)]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    data = folder / "data"
+    data.mkdir()
+    draw(data)
+    runs = [record("ZeroshotCLIP", "", 0, 1, (35.0, 45.0), train_seconds=None)]
+    runs += [record("SoftCPT", "NATA", shots, seed, (50.0 + seed + shots, 60.0)) for shots in (1, 4) for seed in (1, 2)]
+    runs += [record("CoOp", HOSTILE, shots, 1, (40.0 + shots, 70.0), train_seconds=8000.0) for shots in (1, 4)]
+    for i, run in enumerate(runs):
+        path = folder / "runs" / f"run{i}"
+        path.mkdir(parents=True)
+        (path / "config.yaml").write_text(yaml.safe_dump({"DATASET": {"ROOT": str(data)}}))
+        write_record(path / "results.json", {**run, "command": f"python train.py --seed {run['seed']} '{HOSTILE}'"})
+        write_predictions(path / PREDICTIONS_FILE, predictions(run["seed"]))
+    write_report(folder / "runs", folder / "out")
+    return folder / "out"
+
+
+# -- what is in them ---------------------------------------------------------------------------------------------------
+
+
+def test_confusions_are_counted_over_the_runs_and_the_surest_mistakes_come_first():
+    shape, numbers = of_rows([*predictions(1), *predictions(2)])
+    assert shape.counts.loc["square"].to_dict() == {"square": 4, HOSTILE: 8, "disc": 0}
+    assert [(pair.classname, pair.predicted, pair.count, pair.of) for pair in shape.pairs] == [
+        ("square", HOSTILE, 8, 12),
+        ("disc", "square", 2, 2),
+    ]
+    assert shape.pairs[0].images == [("3.png", 0.8), ("2.png", 0.7), ("1.png", 0.6), ("0.png", 0.5)]
+    assert numbers.counts.to_numpy().sum() == 60 and numbers.counts.loc["n5"].to_dict()["n3"] == 1
+
+
+def test_thumbnails_are_made_of_images_of_any_mode_and_of_none_that_is_broken_or_gone(out):
+    data = out.parent / "data"
+    assert all(thumbnail(data / name).startswith("data:image/jpeg;base64,") for name in ("1.png", "2.png", "3.png"))
+    assert thumbnail(data / "4.tif") and thumbnail(data / "5.tif")
+    assert thumbnail(data / "broken.png") == thumbnail(data / "gone.png") == ""
+
+
+def test_thumbnails_keep_to_the_budget_and_missing_images_are_said(out, tmp_path):
+    run = {**record("SoftCPT", "NATA", 1, 1), "method": "m", "path": str(out.parent / "runs/run1/results.json")}
+    sizes = [len(of_method([run], "m", 1, budget=budget).tasks[0].pairs[0].thumbnails) for budget in (0, BUDGET)]
+    assert sizes == [0, 4]
+    assert f"they are not below {tmp_path}" in of_method([run], "m", 1, data=tmp_path).note
+    assert of_method([{**run, "path": str(tmp_path / "results.json")}], "m", 1) is None
+
+
+def test_predictions_that_are_cut_off_are_named_and_the_others_counted(tmp_path):
+    runs = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_predictions(tmp_path / name / PREDICTIONS_FILE, predictions(1))
+        path = str(tmp_path / name / "results.json")
+        runs.append({**record(seed=len(runs)), "method": "m", "path": path})
+    cut = tmp_path / "b" / PREDICTIONS_FILE
+    cut.write_bytes(cut.read_bytes()[:40])
+    found = of_method(runs, "m", 1)
+    assert found.seeds == [0] and f"Left out: {cut}: not a complete gzip file" in found.note
+
+
+def test_the_best_and_the_second_are_marked_by_what_is_printed():
+    means = pd.DataFrame({"x": [1.0, 3.0, 2.0], "y": [5.01, 5.04, 4.0], "z": [1.0, None, 2.0]}, index=list("abc"))
+    marks = best_two(means)
+    assert marks["x"].tolist() == ["", BEST, SECOND]
+    assert marks["y"].tolist() == [BEST, BEST, ""], "5.0 and 5.0 are level"
+    assert marks["z"].tolist() == ["", "", ""], "two methods need no mark"
+
+
+def test_latex_escapes_what_it_would_read_and_marks_the_best(out):
+    assert escape(r"a_b & 50% {x} \y ~ ^ # $ ± -3.1 – x-y") == (
+        r"a\_b \& 50\% \{x\} \textbackslash{}y \textasciitilde{} \textasciicircum{} \# \$ $\pm$ $-$3.1 -- x-y"
+    )
+    text = (out / "report.tex").read_text()
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") >= 4
+    assert r"\toprule" in text and "<" not in text
+    assert text.startswith(r"\documentclass") and text.endswith("\\end{document}\n")
+
+
+def test_a_run_without_a_recorded_command_is_made_again_by_its_config(tmp_path):
+    run = {**record(), "path": str(tmp_path / "results.json")}
+    assert command_of(run) == f"not recorded: {tmp_path}/results.json"
+    (tmp_path / "config.yaml").write_text("")
+    assert command_of(run) == f"python train.py --config-file {tmp_path}/config.yaml --output-dir NEW_FOLDER"
+
+
+def test_shades_are_blue_above_and_red_below_zero():
+    assert shade(0.5) == "rgba(0, 114, 178, 0.30)" and shade(-2) == "rgba(213, 94, 0, 0.60)"
+    assert shade(0) == shade(float("nan")) == ""
+
+
+# -- in a browser ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser(out):
+    missing = [name for name, path in BROWSER.items() if not path]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed (apt-get install chromium chromium-driver)")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: requirements-browser.txt")
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER["chromium"]
+    profile = tempfile.mkdtemp()
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+    for flag in [*flags.split(), "disable-component-update", "disable-sync", f"user-data-dir={profile}"]:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(BROWSER["chromedriver"]))
+    try:
+        driver.get((out / "report.html").as_uri())
+        yield driver
+    finally:
+        driver.quit()
+        shutil.rmtree(profile, ignore_errors=True)
+
+
+def column(browser, table, place):
+    script = "return Array.from(arguments[0].tBodies[0].rows, row => row.cells[arguments[1]].textContent)"
+    return browser.execute_script(script, table, place)
+
+
+def test_the_page_runs_without_an_error_and_asks_nothing_of_a_network(browser):
+    assert browser.get_log("browser") == [] and browser.title == "Results"
+    urls = browser.execute_script(
+        "return Array.from(document.querySelectorAll('[src], [href]'), "
+        "element => element.getAttribute('src') || element.getAttribute('href'))"
+    )
+    assert urls and all(url.startswith(("data:", "#")) for url in urls)
+    entries = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert all(entry.startswith("data:") for entry in entries)
+
+
+def test_all_pictures_of_the_page_load(browser):
+    for details in browser.find_elements("css selector", "details"):
+        browser.execute_script("arguments[0].open = true", details)
+    widths = browser.execute_script("return Array.from(document.images, image => image.naturalWidth)")
+    assert len(widths) > 10 and min(widths) > 0
+    large = browser.execute_script("return document.querySelector('.picture').naturalWidth")
+    assert large > 800
+
+
+def test_a_click_on_a_header_sorts_numbers_with_units_as_numbers_and_dashes_last(browser):
+    table = browser.find_element("css selector", "table.sortable")
+    headers = table.find_elements("css selector", "thead button")
+    titles = [header.text for header in headers]
+    assert titles[:4] == ["method", "zero-shot", "1 shot", "4 shots"]
+    headers[2].click()
+    assert column(browser, table, 2)[-1] == "–"
+    first = [float(text.split()[0]) for text in column(browser, table, 2)[:-1]]
+    assert first == sorted(first, reverse=True)
+    headers[2].click()
+    assert [float(text.split()[0]) for text in column(browser, table, 2)[:-1]] == first[::-1]
+    training = titles.index("training")
+    headers[training].click()
+    assert column(browser, table, training) == ["2.2 h", "90 s", "–"]
+    headers[0].click()
+    assert column(browser, table, 0) == sorted(column(browser, table, 0), key=str.casefold)
+    assert table.find_elements("css selector", "th[aria-sort]")[0].text.startswith("method")
+
+
+def test_names_are_shown_as_they_are_and_not_run(browser):
+    cells = browser.find_elements("css selector", "table.sortable td")
+    assert any(cell.get_property("textContent") == f"CoOp {HOSTILE}" for cell in cells)
+    assert browser.title == "Results" and len(browser.find_elements("css selector", "script")) == 1
+    commands = browser.find_elements("css selector", "pre")
+    assert any(f"--seed 2 '{HOSTILE}'" in pre.get_property("textContent") for pre in commands)
