@@ -38,6 +38,7 @@ from experiments.sweeps import (
     Method,
     default_config,
     for_halves,
+    leaving_out,
     on_backbone,
     on_benchmark,
     plan,
@@ -182,10 +183,12 @@ def run_in_order(steps: Sequence[Step], out: str, run: Callable[[list[Step]], li
 
 def run_sweep(args: argparse.Namespace) -> int:
     methods = on_backbone(on_benchmark(read_sweep(args.sweep), args.benchmark), args.backbone)
-    jobs = jobs_to_do(args, methods)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     context = prepare(max(1, cores // (args.jobs or min(cores, MOST_JOBS))))
-    tasks = call(context, task_names, args.benchmark, args.data) if any(job.method.separate for job in jobs) else []
+    by_task = any(method.separate or method.leave_out for method in methods)
+    tasks = call(context, task_names, args.benchmark, args.data) if by_task else []
+    methods = leaving_out(methods, tasks)
+    jobs = jobs_to_do(args, methods)
     parts = {job.folder(args.out): steps_of(job, args.data, args.out, tasks) for job in jobs}
 
     def merge(step: Step) -> None:

@@ -18,7 +18,17 @@ from PIL import Image
 import train
 from evaluation.records import read_records, write_record
 from experiments.reports import named_records, paper_table, write_report
-from experiments.sweeps import Method, on_backbone, on_benchmark, plan, read_sweep, task_folders, without_config
+from experiments.sweeps import (
+    Method,
+    leaving_out,
+    on_backbone,
+    on_benchmark,
+    plan,
+    read_defaults,
+    read_sweep,
+    task_folders,
+    without_config,
+)
 from experiments.tables import results_frame, sections, summarise
 
 ROOT = train.PROJECT_ROOT
@@ -118,6 +128,16 @@ def test_long_runs_come_first():
             "new is 'class', use one of classes, tasks",
         ),
         ("methods: [{label: a, trainer: CoOp, steps: 50}]", "steps must be a bool, found 50"),
+        ("methods: [{label: a, trainer: CoOp, without: air}]", "unknown key 'without'"),
+        (
+            "methods: [{label: a, trainer: CoOp, leave_out: true, separate: true}]",
+            "leave_out and separate do not go together",
+        ),
+        (
+            "methods: [{label: a, trainer: CoOp, leave_out: true, opts: {DATASET.TASKS: base}}]",
+            "leave_out and DATASET.TASKS do not go together",
+        ),
+        ("methods: [{label: a, trainer: CoOp}]\nshot: [1]", "unknown key 'shot'.*did you mean shots"),
         (
             "methods: [{label: a, trainer: CoOp, new: tasks}, {label: b, trainer: CoOp, separate: true, new: tasks}]",
             "two methods have the same runs on halves of the tasks",
@@ -130,6 +150,45 @@ def test_a_wrong_sweep_is_one_error_that_names_the_file(tmp_path, content, messa
         read_sweep(tmp_path / "s.yaml")
     with pytest.raises(FileNotFoundError, match="t.yaml; in .*: s.yaml"):
         read_sweep(tmp_path / "t.yaml")
+
+
+def test_a_task_left_out_makes_a_method_and_a_run_folder_of_its_own():
+    methods = [Method("joint", "SoftCPT", variant="NATA"), Method("soft", "SoftCPT", variant="NATA", leave_out=True)]
+    found = leaving_out(methods, ["sea animals", "air", "cars"])
+    assert [method.label for method in found] == [
+        "joint",
+        "soft without sea animals",
+        "soft without air",
+        "soft without cars",
+    ]
+    assert [method.settings.get("DATASET.TASKS") for method in found] == [
+        None,
+        "air,cars",
+        "sea animals,cars",
+        "sea animals,air",
+    ]
+    jobs = plan(found, "demo", [4], [1])
+    assert [job.folder("out").parts[-2] for job in jobs] == [
+        "NATA",
+        "NATA_without-sea-animals",
+        "NATA_without-air",
+        "NATA_without-cars",
+    ]
+    assert "air,cars" in jobs[1].arguments("data", "out")
+    with pytest.raises(ValueError, match="soft: leave_out needs two tasks or more, found 1"):
+        leaving_out(methods, ["air"])
+
+
+def test_a_sweep_says_what_it_runs_unless_told_otherwise(tmp_path):
+    path, methods = tmp_path / "s.yaml", "methods: [{label: a, trainer: CoOp}]\n"
+    path.write_text(methods + "benchmarks: [demo, rs8]\nshots: [1, 2]\n")
+    assert read_defaults(path) == {"benchmarks": ["demo", "rs8"], "shots": [1, 2]}
+    path.write_text(methods)
+    assert read_defaults(path) == {}
+    for wrong, found in (("shots: 4", "4"), ("shots: []", r"\[\]"), ("seeds: [true]", r"\[True\]")):
+        path.write_text(methods + wrong)
+        with pytest.raises(ValueError, match=f"s.yaml: {wrong.split(':')[0]} must be a list of int, found {found}"):
+            read_defaults(path)
 
 
 # -- equal steps, and halves -------------------------------------------------------------------------------------------
