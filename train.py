@@ -10,6 +10,7 @@ The run folder holds config.yaml, log.txt, shots.json, the checkpoint and, writt
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import logging
 import os
@@ -34,6 +35,7 @@ import datasets  # noqa: E402
 import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots  # noqa: E402
+from evaluation.lock import locked  # noqa: E402
 from evaluation.provenance import git_commit, software_versions  # noqa: E402
 from evaluation.records import record_in, run_record, write_record  # noqa: E402
 from files import remove_run  # noqa: E402
@@ -227,6 +229,22 @@ def main(argv: list[str] | None = None) -> int:
     distributed.start(cfg.USE_CUDA)
     first = distributed.rank() == 0
     new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        with locked(folder) if first else contextlib.nullcontext():
+            status = logged_run(args, cfg)
+        if status and first and new_folders and not (folder / "prompt_learner" / "checkpoint").is_file():
+            remove_run(folder, new_folders)
+        return status
+    except OSError as error:  # of the folder: it cannot be made, or another process holds it
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        distributed.stop()
+
+
+def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
+    """`run` with its output in log.txt; its exit status, where an error is one line."""
+    first = distributed.rank() == 0
     if first:
         setup_logger(cfg.OUTPUT_DIR)
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
@@ -238,11 +256,7 @@ def main(argv: list[str] | None = None) -> int:
         # An error of a loader's worker process arrives with the worker's traceback, the message in its last line.
         message = str(error).strip().splitlines()[-1] if str(error).startswith("Caught ") else error
         print(f"error: {message}" if first else f"process {distributed.rank()}: {message}", file=sys.stderr)
-        if first and new_folders and not (folder / "prompt_learner" / "checkpoint").is_file():
-            remove_run(folder, new_folders)
         return 1
-    finally:
-        distributed.stop()
     return 0
 
 
