@@ -1,7 +1,7 @@
 """The report of finished runs: report.md, report.csv and accuracy.png; and the paper's numbers beside the measured."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +36,7 @@ def write_report(
     methods: Iterable[Method] = (),
     paper: bool = False,
     steps: Mapping[int, int] | None = None,
+    folders: Collection[Path] | None = None,
 ) -> str:
     """Write the report of the runs below `out_dir` into `to` and return its text.
 
@@ -43,11 +44,12 @@ def write_report(
         methods: of a sweep: only their runs, under their labels and in their order; none for all runs.
         paper: add, for the paper's benchmarks, its table beside the measured one.
         steps: {shots: steps} of a sweep, see `named_records`.
+        folders: the run folders to report; by default all.
 
     Raises ValueError if there is no such finished run.
     """
     methods = list(methods)
-    records = read_records(out_dir)
+    records = in_folders(read_records(out_dir), folders)
     records = named_records(records, methods, steps) if methods else records
     check_some(records, out_dir, " of this sweep" if methods else "")
     summary = summarise(results_frame(records), [method.label for method in methods])
@@ -67,14 +69,19 @@ def write_report(
 
 
 def write_halves_report(
-    out_dir: Path, to: Path, methods: Iterable[Method], halves: str, steps: Mapping[int, int] | None = None
+    out_dir: Path,
+    to: Path,
+    methods: Iterable[Method],
+    halves: str,
+    steps: Mapping[int, int] | None = None,
+    folders: Collection[Path] | None = None,
 ) -> str:
     """Write report.md and report.csv of a sweep's runs on the halves of the classes, or of the tasks, into `to`.
 
     Returns the text; raises ValueError if there is no such finished run.
     """
     methods = list(methods)
-    records = named_records(read_records(out_dir), methods, steps, halves)
+    records = named_records(in_folders(read_records(out_dir), folders), methods, steps, halves)
     check_some(records, out_dir, f" of this sweep on halves of the {halves}")
     place = {method.label: i for i, method in enumerate(methods)}
     records.sort(key=lambda record: place[record["method"]])
@@ -84,6 +91,13 @@ def write_halves_report(
     write_atomically(to / "report.csv", numbers.to_csv(index=False, lineterminator="\n"))
     write_atomically(to / "report.md", text)
     return text
+
+
+def in_folders(records: list[dict], folders: Collection[Path] | None) -> list[dict]:
+    """The records of the runs in `folders`; all of them for None."""
+    if folders is None:
+        return records
+    return [record for record in records if Path(record["path"]).parent in folders]
 
 
 def check_some(records: list, out_dir: Path, of: str) -> None:

@@ -4,6 +4,7 @@ Functions of the methods (methods.py) and of the configs that there are; nothing
 The method's scripts (scripts/<method>/main.sh) use the same folders and commands.
 """
 
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -99,6 +100,7 @@ def without_config(methods: Iterable[Method], config: str) -> dict[str, list[str
     return lacking
 
 
+@functools.cache
 def _configs(trainer: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / trainer).glob("*.yaml"))
 
@@ -129,8 +131,10 @@ def plan(
         for seed in (seeds if method.shots else [1])
     ]
 
-    # -1 shots are all images. Seeds stay next to one another: runs side by side then make different feature caches.
-    def place(job: Job) -> tuple:
-        return job.half.startswith("new"), -job.shots if job.shots >= 0 else -float("inf"), job.method.separate
+    return sorted(jobs, key=running_order)
 
-    return sorted(jobs, key=place)
+
+def running_order(job: Job) -> tuple:
+    """Sorts jobs, the long ones first. Seeds stay next to one another: runs side by side then make different feature
+    caches. -1 shots are all images."""
+    return job.half.startswith("new"), -job.shots if job.shots >= 0 else -float("inf"), job.method.separate

@@ -18,6 +18,7 @@ from PIL import Image
 import train
 from evaluation.records import read_records, write_record
 from experiments.reports import named_records, paper_table, write_report
+from experiments.steps import merge_folder
 from experiments.sweeps import (
     Method,
     leaving_out,
@@ -334,8 +335,8 @@ def test_merging_writes_the_tasks_in_the_benchmarks_order(tmp_path):
         write_record(folder / "results.json", own)
         if name == "air":
             with pytest.raises(FileNotFoundError):
-                tasks.merge_folder(tmp_path / "run", names)
-    tasks.merge_folder(tmp_path / "run", names)
+                merge_folder(tmp_path / "run", names)
+    merge_folder(tmp_path / "run", names)
     (merged,) = read_records(tmp_path)  # those of single tasks are not runs to report
     assert [task["name"] for task in merged["tasks"]] == names
     assert (merged["metric"], merged["split"], merged["n_params"]) == (50.0, "test", 2 * 8192)
