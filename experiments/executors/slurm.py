@@ -17,10 +17,10 @@ from .local import ROOT, ProcessEndedError
 MOST_IN_ARRAY = 1000  # SLURM's MaxArraySize is 1001 unless a cluster says otherwise
 TIMEOUTS = 20  # times that a job may reach its time limit and go on in another
 SLOWEST_POLL = 15  # seconds
-# Options: the names that they have in submitit, and what they say.
+# Options: the names that they have in submitit's SlurmExecutor, and what they say.
 SLURM_OPTIONS = {
-    "time": ("timeout_min", "minutes that a job may take; one that needs more goes back into the queue and resumes"),
-    "memory": ("mem_gb", "GB of memory of a job"),
+    "time": ("time", "minutes that a job may take; one that needs more goes back into the queue and resumes"),
+    "memory": ("mem", "GB of memory of a job"),
     "gpus": ("gpus_per_node", "GPUs of a job"),
     "cpus": ("cpus_per_task", "processors of a job"),
     "partition": ("partition", "the cluster's partition"),
@@ -67,6 +67,7 @@ class SlurmExecutor(Executor):
             raise ImportError("--on slurm needs submitit: pip install -r requirements-slurm.txt") from error
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         known = {SLURM_OPTIONS[key][0]: value for key, value in options.items() if key in SLURM_OPTIONS}
+        known |= {"mem": f"{known['mem']}GB"} if "mem" in known else {}
         if cluster == "slurm":
             try:
                 self._executor = submitit.SlurmExecutor(folder, max_num_timeout=TIMEOUTS)
@@ -77,7 +78,6 @@ class SlurmExecutor(Executor):
             self._executor.update_parameters(**own, **known, additional_parameters={"requeue": True, **others})
         else:
             self._executor = submitit.LocalExecutor(folder, max_num_timeout=TIMEOUTS)
-            self._executor.update_parameters(**known)
         self._cluster = cluster
         self._batch: list[tuple[JobFuture, Callable, tuple]] | None = None
         self._waiting: dict[JobFuture, float] = {}  # and when each was first missing from the queue
