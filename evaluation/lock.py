@@ -39,9 +39,15 @@ def this_process() -> dict[str, object]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "start": start_time(os.getpid()),
-        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "job": slurm_job(),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
+
+
+def slurm_job() -> str:
+    """The SLURM job of this process, "12" or of an array "12_3", the same when it starts again; "" outside of SLURM."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
 def start_time(pid: int) -> str:
@@ -79,7 +85,7 @@ def _read(path: Path) -> dict:
 
 def _same_job(owner: Mapping) -> bool:
     """Whether the lock is of an earlier start of the SLURM job that this process is."""
-    return bool(owner.get("job")) and owner["job"] == os.environ.get("SLURM_JOB_ID")
+    return bool(owner.get("job")) and owner["job"] == slurm_job()
 
 
 def _alive(owner: Mapping) -> bool:

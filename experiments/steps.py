@@ -136,7 +136,7 @@ def select(steps: Sequence[Step], wanted: Mapping[str, Sequence[str]]) -> list[S
         for value in values:
             if value not in known:
                 near = difflib.get_close_matches(value, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                hint = f"; did you mean {near[0]}?" if near and not value.isdigit() else ""
                 legal = ", ".join(sorted(known, key=lambda text: (len(text), text))) or "nothing in this sweep"
                 raise ValueError(f"--only {key}={value}: one of {legal}{hint}")
     chosen = [step for step in steps if all(step.values[key] & set(values) for key, values in wanted.items())]

@@ -96,6 +96,9 @@ def test_a_slurm_job_that_starts_again_elsewhere_takes_its_own_lock(tmp_path, mo
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     with lock.locked(tmp_path):
         assert lock.holder(tmp_path)["job"] == "7"
+        monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "5")
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+        assert lock.slurm_job() == "5_2"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}'])

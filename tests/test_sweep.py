@@ -16,9 +16,10 @@ from dassl.engine import TRAINER_REGISTRY
 from PIL import Image
 
 import train
+from evaluation.lock import locked
 from evaluation.records import read_records, write_record
 from experiments.reports import named_records, paper_table, write_report
-from experiments.steps import merge_folder
+from experiments.steps import merge_folder, read_only, select, state_of, status_report, steps_of
 from experiments.sweeps import (
     Method,
     leaving_out,
@@ -342,6 +343,80 @@ def test_merging_writes_the_tasks_in_the_benchmarks_order(tmp_path):
     assert (merged["metric"], merged["split"], merged["n_params"]) == (50.0, "test", 2 * 8192)
 
 
+def test_a_merged_run_is_printed_by_task_and_with_its_mean():
+    parts = [("sea animals", "mean_per_class", 40.0), ("air", "accuracy", None), ("cars", "accuracy", 60.04)]
+    own = [{"name": name, "metric": metric, "value": value, "n": 3} for name, metric, value in parts]
+    lines = tasks.result_lines({"tasks": own, "metric": 50.02}).splitlines()
+    assert [line.split("  ", 1)[0] for line in lines] == ["sea animals", "air", "cars", "mean over 3 tasks"]
+    assert [line[19:].strip() for line in lines] == ["40.0 % mean per class", "–", "60.0 % accuracy", "50.0 %"]
+
+
+# -- what is asked for, and how it stands ----------------------------------------------------------------------------
+
+
+def steps_for(tmp_path):
+    methods = [Method("joint", "SoftCPT"), Method("alone", "CoOp", separate=True)]
+    jobs = plan(methods, "demo", [1, 4], [1, 2])
+    return [step for job in jobs for step in steps_of(job, "data", str(tmp_path), ["sea animals", "air"])]
+
+
+def test_only_takes_the_runs_that_have_all_of_these_values(tmp_path):
+    def chosen(*texts):
+        return [str(step) for step in select(steps_for(tmp_path), read_only(texts))]
+
+    assert len(chosen()) == 4 + 8
+    assert chosen("method=joint,shots=4") == chosen("method=SoftCPT", "shots=4")  # by its label or its trainer
+    assert chosen("method=joint,shots=4,seed=2") == ["joint, 4 shots, seed 2"]
+    assert chosen("shots=1,seed=1,task=air") == ["alone, 1 shots, seed 1, task air"]
+    assert chosen("task=sea animals,shots=1") == chosen("task=sea-animals,shots=1")
+    assert len(chosen("shots=1,shots=4")) == 12, "either of two values of a key"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("shot=4", "use KEY=VALUE.*keys benchmark, method, shots, seed, half, task; did you mean shots"),
+        ("method", "use KEY=VALUE"),
+        ("method=joined", "--only method=joined: one of .*alone.*; did you mean joint"),
+        ("shots=16", "--only shots=16: one of 1, 4$"),
+        ("half=new-classes", "one of nothing in this sweep"),
+        ("method=joint,task=air", "no run of this sweep has all of these"),
+    ],
+)
+def test_only_names_what_is_legal(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        select(steps_for(tmp_path), read_only([text]))
+
+
+def test_how_a_run_stands_is_read_from_its_folder(tmp_path):
+    steps = {str(step): step for step in steps_for(tmp_path)}
+    running, failed, cut, queued = (steps[f"joint, {a} shots, seed {b}"] for a in (1, 4) for b in (1, 2))
+    done, redone = (steps[f"alone, 1 shots, seed {seed}, task air"] for seed in (1, 2))
+    for step in (failed, cut, done, redone):
+        step.folder.mkdir(parents=True)
+        (step.folder / "config.yaml").touch()
+    (failed.folder / "failure.txt").write_text("exit status 1\nsome\nerror: no images\n\n")
+    (redone.folder / "failure.txt").write_text("exit status 1\n")
+    for step in (done, redone):
+        (step.folder / "results.json").touch()
+    queued.note_job("12_3")
+    cut.note_job("11_0")  # which has ended
+    queue = {"12_3": "PENDING"}
+    with locked(running.folder):
+        assert state_of(running)[0] == "running" and f"process {os.getpid()} on " in state_of(running)[1]
+        text = status_report(list(steps.values()), queue)
+    assert state_of(failed) == ("failed", "exit status 1: error: no images")
+    assert [state_of(step, queue)[0] for step in (cut, queued, done, redone)] == ["cut off", "queued", "done", "done"]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:2] == "| "]
+    assert rows[0] == ["method", "done", "running", "queued", "cut off", "failed", "to do"]
+    assert sorted(rows[1:]) == [
+        ["all", "2", "1", "1", "1", "1", "6"],
+        ["alone", "2", "", "", "", "", "6"],
+        ["joint", "", "1", "1", "1", "1", ""],
+    ]
+    assert "joint, 1 shots, seed 2: exit status 1: error: no images" in text and "SLURM job 12_3" in text
+
+
 def test_a_request_to_terminate_interrupts_a_sweep_in_the_background():
     ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what it puts there
     try:
@@ -487,5 +562,19 @@ def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, mon
     assert (there / "shots.json").read_text() == (here / "shots.json").read_text()
     assert all(torch.equal(value, prompts(here)[key]) for key, value in prompts(there).items())
 
+    summary = done.stderr.split("1 of 5 runs failed:")[1]
+    assert "exit status 2: error: OPTIM.LR: 'fast' does not fit" in summary, "what went wrong stands there"
+    assert [path.parent.parent.name for path in out.rglob("failure.txt")] == ["wrong_LR-fast"]
+    assert not list(out.rglob("seed1.*")) and not list(out.rglob("running.json"))
+
     again = subprocess.run([*command, "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0 and again.stdout.count("train.py") == 1 and "wrong" in again.stdout
+    (out / "SoftCPT/tiny_4shots/MAX_EPOCH-2/seed1").mkdir(parents=True)
+    write_record(
+        out / "SoftCPT/tiny_4shots/MAX_EPOCH-2/seed1/results.json", record("SoftCPT", "MAX_EPOCH-2", 4, 1, 9.0)
+    )
+    only = subprocess.run([*command, "--only", "method=soft"], cwd=tmp_path, capture_output=True, text=True)
+    assert only.returncode == 0, only.stderr
+    assert "| soft" in only.stdout and "| alone" not in only.stdout and "4 shots" not in only.stdout
+    status = subprocess.run([*command, "--status"], cwd=tmp_path, capture_output=True, text=True)
+    assert "wrong, 1 shots, seed 1: exit status 2: error: OPTIM.LR" in status.stdout
