@@ -51,12 +51,14 @@ def slurm_job() -> str:
 
 
 def start_time(pid: int) -> str:
-    """When a process of this host was started, in ticks since boot; "" where the system does not say."""
+    """When a process of this host was started, in ticks since boot; "" where the system does not say, "ended" for one
+    that has ended, but whose parent has not taken notice."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    return text.rpartition(")")[2].split()[19]  # the name before it may hold anything
+    state, *fields = text.rpartition(")")[2].split()  # the name before it may hold anything
+    return "ended" if state in "ZX" else fields[18]
 
 
 def holder(folder: str | os.PathLike) -> dict | None:
@@ -95,7 +97,8 @@ def _alive(owner: Mapping) -> bool:
         return False
     except PermissionError:
         pass  # another user's
-    return not owner.get("start") or owner["start"] == start_time(int(owner["pid"]))
+    start = start_time(int(owner["pid"]))
+    return start != "ended" and (not owner.get("start") or owner["start"] == start)
 
 
 @contextlib.contextmanager

@@ -71,8 +71,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--paper", action="store_true", help="the paper's numbers beside those of its benchmarks")
     add("--on", choices=("local", "slurm"), default="local", help="where: this machine (default), or SLURM's cluster")
     slurm = parser.add_argument_group("jobs of --on slurm")
-    for name, (_, text) in SLURM_OPTIONS.items():
-        slurm.add_argument(f"--{name}", type=str if name == "partition" else int, help=text)
+    for flag in ("--time", "--memory", "--gpus", "--cpus", "--partition"):
+        slurm.add_argument(flag, type=str if flag == "--partition" else int, help=SLURM_OPTIONS[flag[2:]][1])
     more = "any other option of sbatch, e.g. --sbatch account=vision --sbatch constraint=a100"
     slurm.add_argument("--sbatch", action="append", default=[], metavar="KEY=VALUE", help=more)
 

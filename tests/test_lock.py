@@ -87,6 +87,16 @@ def test_a_lock_is_stale_where_its_process_is_no_more(tmp_path, changes, seconds
             assert lock.holder(tmp_path)["pid"] == os.getpid()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say which processes have ended")
+def test_a_process_that_has_ended_unnoticed_holds_nothing(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    process.stdout.read()  # until it ends; nobody has waited for it
+    time.sleep(0.5)
+    write(tmp_path, pid=process.pid, start="")
+    assert lock.holder(tmp_path) is None
+    process.wait()
+
+
 def test_a_slurm_job_that_starts_again_elsewhere_takes_its_own_lock(tmp_path, monkeypatch):
     write(tmp_path, host="elsewhere", job="7")
     monkeypatch.setenv("SLURM_JOB_ID", "8")
