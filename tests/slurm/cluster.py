@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -121,6 +122,17 @@ class Cluster:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
+        self.end_steps()
+
+    def end_steps(self) -> None:
+        """End slurmd's helpers, which would wait for ever to tell slurmctld that their jobs have ended."""
+        for file in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                name = (file.parent / "comm").read_text().strip()
+                if name == "slurmstepd" and str(self.folder).encode() in file.read_bytes():
+                    os.kill(int(file.parent.name), signal.SIGKILL)
+            except OSError:
+                continue  # it has ended
 
 
 def free_ports(count: int) -> list[int]:

@@ -123,6 +123,7 @@ def test_a_job_that_vanishes_is_an_error_and_one_that_is_refused_too(cluster, tm
         SlurmExecutor(tmp_path / "jobs", {"partition": "none"}).submit(double, 1)
 
 
+@pytest.mark.slow  # the sweep below is pre-empted, too
 @pytest.mark.parametrize("by", ["signal", "requeue"])
 def test_a_job_that_is_preempted_goes_back_into_the_queue(cluster, tmp_path, by):
     with SlurmExecutor(tmp_path / "jobs", {"time": 5}) as executor:
