@@ -10,6 +10,7 @@ The run folder holds config.yaml, log.txt, shots.json, the checkpoint, predictio
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import re
@@ -35,6 +36,7 @@ import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots, write_split_used  # noqa: E402
 from evaluation.classes import check_classes, write_classes  # noqa: E402
+from evaluation.lock import locked  # noqa: E402
 from evaluation.provenance import command_line  # noqa: E402
 from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
@@ -201,6 +203,22 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     distributed.start(cfg.USE_CUDA)
     first = distributed.rank() == 0
+    try:
+        with locked(folder) if first else contextlib.nullcontext():
+            status = logged_run(args, cfg)
+        if status and first and new_folders and not (folder / "prompt_learner" / "checkpoint").is_file():
+            remove_run(folder, new_folders)
+        return status
+    except OSError as error:  # another process holds the folder
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        distributed.stop()
+
+
+def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
+    """`run` with its output in log.txt; its exit status, where an error is one line."""
+    first = distributed.rank() == 0
     if first:
         setup_logger(cfg.OUTPUT_DIR)
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
@@ -210,17 +228,13 @@ def main(argv: list[str] | None = None) -> int:
         run(args, cfg)
     except KeyboardInterrupt:
         if first:
-            logger.warning("Interrupted. %s", how_to_resume(folder, args.command))
+            logger.warning("Interrupted. %s", how_to_resume(Path(cfg.OUTPUT_DIR), args.command))
         raise
     except (ValueError, OSError, FloatingPointError) as error:
         # An error of a loader's worker process arrives with the worker's traceback, the message in its last line.
         message = str(error).strip().splitlines()[-1] if str(error).startswith("Caught ") else error
         print(f"error: {message}" if first else f"process {distributed.rank()}: {message}", file=sys.stderr)
-        if first and new_folders and not (folder / "prompt_learner" / "checkpoint").is_file():
-            remove_run(folder, new_folders)
         return 1
-    finally:
-        distributed.stop()
     return 0
 
 

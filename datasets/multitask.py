@@ -116,6 +116,21 @@ def join_tasks(tasks: Sequence[Task], lists: Sequence[Sequence[Items | None]]) -
     return joined
 
 
+def task_names(cfg: CfgNode) -> list[str]:
+    """The names of the tasks of a config's data set, in order: a benchmark's are declared, others are read from disk.
+
+    Raises ValueError and FileNotFoundError as the data set does, and ValueError for a name that DATASET.TASKS cannot
+    take.
+    """
+    cls = _registered(cfg.DATASET.NAME)
+    specs = getattr(cls, "specs", ())
+    names = [spec.task_name for spec in specs] if specs else [task.name for task in tasks_of(cls(cfg))]
+    odd = [name for name in names if "," in name]
+    if odd:
+        raise ValueError(f"the task {odd[0]!r} cannot be trained alone: DATASET.TASKS has names with commas")
+    return names
+
+
 def select_specs(specs: Sequence[TaskSpec], which: str | Sequence[str]) -> tuple[TaskSpec, ...]:
     """The specifications that a value of `DATASET.TASKS` selects, in their own order."""
     names = [spec.task_name for spec in specs]

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from evaluation.records import FILE_NAME, is_of_one_task, read_record
@@ -15,9 +15,10 @@ NOT_RUNS = {"prompt_learner", "tensorboard", "features"}  # folders that hold no
 NAMED = 5  # files of one kind that are named
 
 
-def readable_records(folder: str | os.PathLike) -> tuple[list[dict], list[str]]:
+def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = None) -> tuple[list[dict], list[str]]:
     """The records below `folder` by path, as `read_records` has them, and what is left out: a text for each file that
-    is no record of this schema, cut off for instance, and one for all runs without a record.
+    is no record of this schema, cut off for instance, and one for all runs without a record. With `runs`, only what is
+    in these run folders.
 
     Raises FileNotFoundError if there is no such folder.
     """
@@ -27,7 +28,9 @@ def readable_records(folder: str | os.PathLike) -> tuple[list[dict], list[str]]:
     paths, unfinished = [], []
     for where, folders, files in os.walk(folder):
         here = Path(where)
-        if FILE_NAME in files:
+        if runs is not None and here not in runs:
+            pass
+        elif FILE_NAME in files:
             paths.append(here / FILE_NAME)
         elif "config.yaml" in files and not is_of_one_task(here / FILE_NAME, folder):
             unfinished.append(str(here))

@@ -1,7 +1,7 @@
 """The report of finished runs, as Markdown, CSV, LaTeX, one HTML page and pictures."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +31,7 @@ def write_report(
     paper: bool = False,
     steps: Mapping[int, int] | None = None,
     *,
+    folders: Collection[Path] | None = None,
     shots: Sequence[int] = (),
     compare: Sequence[Sequence[str]] = (),
     joint: str = "",
@@ -42,6 +43,7 @@ def write_report(
         methods: of a sweep: only their runs, under their labels and in their order; none for all runs.
         paper: add, for the paper's benchmarks, its table beside the measured one.
         steps: {shots: steps} of a sweep, see `named_records`.
+        folders: only the runs in these folders; None for all.
         shots: only runs with these numbers, and those that need no training images; none for all.
         compare: pairs (A, B) of methods: does A beat B? None: SoftCPT, or the best method, against all others.
         joint: a method whose joint and separate trainings are compared, see `joint.pairs`.
@@ -51,7 +53,7 @@ def write_report(
     finished run is left, or for a method of `compare` or `joint` that is not there.
     """
     methods = list(methods)
-    records, left_out = readable_records(out_dir)
+    records, left_out = readable_records(out_dir, folders)
     records = named_records(records, methods, steps) if methods else records
     records = [record for record in records if not shots or record["shots"] in (0, *shots)]
     if not records:
@@ -125,14 +127,15 @@ def write_halves_report(
     halves: str,
     steps: Mapping[int, int] | None = None,
     *,
+    folders: Collection[Path] | None = None,
     shots: Sequence[int] = (),
 ) -> str:
     """Write the report of a sweep's runs on the halves of the classes, or of the tasks, HALVES_FILES, into `to`.
 
-    Returns the text; raises ValueError if there is no such finished run. With `shots`, only runs of these numbers.
+    Returns the text; raises ValueError if there is no such finished run. `folders` and `shots` as in `write_report`.
     """
     methods = list(methods)
-    records, left_out = readable_records(out_dir)
+    records, left_out = readable_records(out_dir, folders)
     records = named_records(records, methods, steps, halves)
     records = [record for record in records if not shots or record["shots"] in (0, *shots)]
     check_some(records, out_dir, f" of this sweep on halves of the {halves}", left_out)

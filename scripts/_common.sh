@@ -22,11 +22,52 @@ PYTHON="${PYTHON:-$(bash "$ROOT/scripts/setup.sh")}"
 SEPARATE="${SEPARATE:-0}"
 case "$SEPARATE" in 0 | 1) ;; *) echo "error: SEPARATE=$SEPARATE is not one of 0, 1" >&2; exit 2 ;; esac
 
+# names FOLDER: the yaml files there, without the ending.
+names() { (cd "$ROOT/configs/$1" && ls) | sed 's/\.yaml$//' | tr '\n' ' '; }
+
 # usage METHOD: how the script that sources this file is called.
 usage() {
     echo "usage: bash scripts/$1/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]" >&2
-    echo "  DATASET: $(cd "$ROOT/configs/datasets" && ls | sed 's/\.yaml$//' | tr '\n' ' ')" >&2
+    echo "  DATASET: $(names datasets)" >&2
     exit 2
+}
+
+# wrong METHOD MESSAGE: says what is wrong with the arguments, and the usage.
+wrong() {
+    echo "error: $2" >&2
+    usage "$1"
+}
+
+# check_arguments METHOD TRAINER DATASET SHOTS [CFG] [KEY VALUE ...]: stops where they cannot be meant.
+check_arguments() {
+    local method="$1" trainer="$2" dataset="$3" shots="$4"
+    shift 4
+    if [[ ! "$shots" =~ ^(-1|[0-9]+)$ && $# -ge 3 && "$3" =~ ^[0-9]+$ && "$dataset" != *[!A-Za-z0-9_]* ]]; then
+        # CoOp's order: DATASET CFG CTP NCTX SHOTS CSC.
+        local key="TRAINER.$(tr '[:lower:]' '[:upper:]' <<<"$trainer")" variant=""
+        case "${4:-}" in [Tt]rue) variant="VARIANT=per-class " ;; esac
+        wrong "$method" "SHOTS is $shots: here the number of shots is the second argument and the config the third, not \
+as in CoOp's scripts. That call here: ${variant}bash scripts/$method/main.sh $dataset $3 $shots $key.N_CTX $2 \
+$key.CLASS_TOKEN_POSITION $1"
+    fi
+    [ -f "$ROOT/configs/datasets/$dataset.yaml" ] || wrong "$method" "no data set $dataset"
+    [[ "$shots" =~ ^(-1|[0-9]+)$ ]] || wrong "$method" "SHOTS is $shots; it is a number, -1 for all images"
+    if [ $(($# % 2)) -eq 1 ]; then
+        [ -f "$ROOT/configs/trainers/$trainer/$1.yaml" ] \
+            || wrong "$method" "$trainer has no config $1; CFG is one of $(names "trainers/$trainer")"
+        shift
+    fi
+    while [ $# -gt 0 ]; do
+        [[ "$1" =~ ^[A-Z][A-Z0-9_]*\.[A-Z0-9_.]+$ ]] || wrong "$method" "$1 is no config key such as OPTIM.LR"
+        shift 2
+    done
+}
+
+# done_before FOLDER: says that it is, with the run's number.
+done_before() {
+    local value
+    value=$(sed -n 's/^ "metric": \([0-9.e+-]*\),$/\1/p' "$1/results.json")
+    echo "done before: $1${value:+ ($(LC_ALL=C printf '%.1f' "$value") %, the mean over its tasks)}"
 }
 
 # refuse_variant METHOD: stops where VARIANT is set for a method that has none.
@@ -54,6 +95,7 @@ default_config() {
 # run_method TRAINER VARIANT "FIXED KEY VALUE ..." DATASET SHOTS [CFG] [KEY VALUE ...]
 run_method() {
     local trainer="$1" variant="$2" fixed="$3" dataset="$4" shots="$5"
+    check_arguments "$(basename "$(dirname "$0")")" "$trainer" "${@:4}"
     shift 5
     local cfg
     cfg=$(default_config "$dataset" "$trainer")
@@ -88,7 +130,7 @@ train_run() {
     local dir="$1" task="$2"
     shift 2
     if [ -f "$dir/results.json" ]; then
-        echo "done before: $dir"
+        done_before "$dir"
         return
     fi
     # HALF, of base2new.sh: base-classes or base-tasks, to train on; new-classes or new-tasks, for what was learned there.

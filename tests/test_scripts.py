@@ -1,5 +1,6 @@
 """The shell scripts, with a stand-in for Python that writes down how it was called."""
 
+import json
 import os
 import re
 import shutil
@@ -101,6 +102,43 @@ def test_wrong_arguments_print_the_usage(call):
         assert status == 2 and not calls and "usage: bash scripts/softcpt/main.sh DATASET SHOTS" in output
     status, _, output = call("scripts/coop/main.sh", "demo", "1", VARIANT="MT")
     assert status == 2 and "shared, per-task, per-class" in output
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("demo sixteen", "SHOTS is sixteen; it is a number, -1 for all images"),
+        ("demmo 16", "no data set demmo"),
+        ("demo 16 tinny", "CoOp has no config tinny; CFG is one of rn101 "),
+        ("demo 16 tiny LR 0.1", "LR is no config key such as OPTIM.LR"),
+        ("demo 16 OPTIM.LR", "CoOp has no config OPTIM.LR"),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_named_above_the_usage(call, arguments, message):
+    status, calls, output = call("scripts/coop/main.sh", *arguments.split())
+    assert status == 2 and not calls
+    assert f"error: {message}" in output and "usage: bash scripts/coop/main.sh DATASET SHOTS" in output
+    status, calls, output = call("scripts/zeroshot/main.sh", "demo", "tiny")
+    assert status == 2 and not calls and "usage: bash scripts/zeroshot/main.sh" in output
+
+
+@pytest.mark.parametrize("csc, variant", [("False", ""), ("True", "VARIANT=per-class ")])
+def test_coops_own_order_of_arguments_is_answered_with_the_call_here(call, csc, variant):
+    status, calls, output = call("scripts/coop/main.sh", *f"demo tiny end 8 16 {csc}".split())
+    assert status == 2 and not calls and "usage: bash scripts/coop/main.sh DATASET SHOTS" in output
+    ours = "scripts/coop/main.sh demo 16 tiny TRAINER.COOP.N_CTX 8 TRAINER.COOP.CLASS_TOKEN_POSITION end"
+    assert f"That call here: {variant}bash {ours}\n" in output
+    status, calls, output = call(*ours.split(), SEEDS="1")
+    assert status == 0 and calls[0].endswith("TRAINER.COOP.N_CTX 8 TRAINER.COOP.CLASS_TOKEN_POSITION end")
+
+
+def test_a_run_that_was_done_before_shows_its_number(call):
+    folder = call.folder / "results/demo/CoOp/tiny_1shots/shared/seed1"
+    folder.mkdir(parents=True)
+    tasks = [{"name": "air", "metric": "accuracy", "value": 50.0, "n": 2}]
+    (folder / "results.json").write_text(json.dumps({"metric": 71.6849, "tasks": tasks}, indent=1))
+    status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1")
+    assert (status, calls) == (0, []) and f"done before: {folder} (71.7 %, the mean over its tasks)\n" in output
 
 
 OF_THEIR_CLASSES = ("taskres", "linear_probe", "tip_adapter", "tip_adapter_f", "lp_plus_plus")  # they serve no others

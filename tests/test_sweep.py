@@ -16,10 +16,22 @@ from dassl.engine import TRAINER_REGISTRY
 from PIL import Image
 
 import train
+from evaluation.lock import locked
 from evaluation.records import read_records, write_record
 from experiments.paper import paper_names, paper_table
 from experiments.reports import HALVES_FILES, REPORT_FILES, named_records, write_report
-from experiments.sweeps import Method, on_backbone, on_benchmark, plan, read_sweep, task_folders, without_config
+from experiments.steps import merge_folder, read_only, select, state_of, status_report, steps_of
+from experiments.sweeps import (
+    Method,
+    leaving_out,
+    on_backbone,
+    on_benchmark,
+    plan,
+    read_defaults,
+    read_sweep,
+    task_folders,
+    without_config,
+)
 from experiments.tables import results_frame, sections, summarise
 
 ROOT = train.PROJECT_ROOT
@@ -120,6 +132,16 @@ def test_long_runs_come_first():
             "new is 'class', use one of classes, tasks",
         ),
         ("methods: [{label: a, trainer: CoOp, steps: 50}]", "steps must be a bool, found 50"),
+        ("methods: [{label: a, trainer: CoOp, without: air}]", "unknown key 'without'"),
+        (
+            "methods: [{label: a, trainer: CoOp, leave_out: true, separate: true}]",
+            "leave_out and separate do not go together",
+        ),
+        (
+            "methods: [{label: a, trainer: CoOp, leave_out: true, opts: {DATASET.TASKS: base}}]",
+            "leave_out and DATASET.TASKS do not go together",
+        ),
+        ("methods: [{label: a, trainer: CoOp}]\nshot: [1]", "unknown key 'shot'.*did you mean shots"),
         (
             "methods: [{label: a, trainer: CoOp, new: tasks}, {label: b, trainer: CoOp, separate: true, new: tasks}]",
             "two methods have the same runs on halves of the tasks",
@@ -132,6 +154,45 @@ def test_a_wrong_sweep_is_one_error_that_names_the_file(tmp_path, content, messa
         read_sweep(tmp_path / "s.yaml")
     with pytest.raises(FileNotFoundError, match="t.yaml; in .*: s.yaml"):
         read_sweep(tmp_path / "t.yaml")
+
+
+def test_a_task_left_out_makes_a_method_and_a_run_folder_of_its_own():
+    methods = [Method("joint", "SoftCPT", variant="NATA"), Method("soft", "SoftCPT", variant="NATA", leave_out=True)]
+    found = leaving_out(methods, ["sea animals", "air", "cars"])
+    assert [method.label for method in found] == [
+        "joint",
+        "soft without sea animals",
+        "soft without air",
+        "soft without cars",
+    ]
+    assert [method.settings.get("DATASET.TASKS") for method in found] == [
+        None,
+        "air,cars",
+        "sea animals,cars",
+        "sea animals,air",
+    ]
+    jobs = plan(found, "demo", [4], [1])
+    assert [job.folder("out").parts[-2] for job in jobs] == [
+        "NATA",
+        "NATA_without-sea-animals",
+        "NATA_without-air",
+        "NATA_without-cars",
+    ]
+    assert "air,cars" in jobs[1].arguments("data", "out")
+    with pytest.raises(ValueError, match="soft: leave_out needs two tasks or more, found 1"):
+        leaving_out(methods, ["air"])
+
+
+def test_a_sweep_says_what_it_runs_unless_told_otherwise(tmp_path):
+    path, methods = tmp_path / "s.yaml", "methods: [{label: a, trainer: CoOp}]\n"
+    path.write_text(methods + "benchmarks: [demo, rs8]\nshots: [1, 2]\n")
+    assert read_defaults(path) == {"benchmarks": ["demo", "rs8"], "shots": [1, 2]}
+    path.write_text(methods)
+    assert read_defaults(path) == {}
+    for wrong, found in (("shots: 4", "4"), ("shots: []", r"\[\]"), ("seeds: [true]", r"\[True\]")):
+        path.write_text(methods + wrong)
+        with pytest.raises(ValueError, match=f"s.yaml: {wrong.split(':')[0]} must be a list of int, found {found}"):
+            read_defaults(path)
 
 
 # -- equal steps, and halves -------------------------------------------------------------------------------------------
@@ -277,11 +338,85 @@ def test_merging_writes_the_tasks_in_the_benchmarks_order(tmp_path):
         write_record(folder / "results.json", own)
         if name == "air":
             with pytest.raises(FileNotFoundError):
-                tasks.merge_folder(tmp_path / "run", names)
-    tasks.merge_folder(tmp_path / "run", names)
+                merge_folder(tmp_path / "run", names)
+    merge_folder(tmp_path / "run", names)
     (merged,) = read_records(tmp_path)  # those of single tasks are not runs to report
     assert [task["name"] for task in merged["tasks"]] == names
     assert (merged["metric"], merged["split"], merged["n_params"]) == (50.0, "test", 2 * 8192)
+
+
+def test_a_merged_run_is_printed_by_task_and_with_its_mean():
+    parts = [("sea animals", "mean_per_class", 40.0), ("air", "accuracy", None), ("cars", "accuracy", 60.04)]
+    own = [{"name": name, "metric": metric, "value": value, "n": 3} for name, metric, value in parts]
+    lines = tasks.result_lines({"tasks": own, "metric": 50.02}).splitlines()
+    assert [line.split("  ", 1)[0] for line in lines] == ["sea animals", "air", "cars", "mean over 3 tasks"]
+    assert [line[19:].strip() for line in lines] == ["40.0 % mean per class", "–", "60.0 % accuracy", "50.0 %"]
+
+
+# -- what is asked for, and how it stands ----------------------------------------------------------------------------
+
+
+def steps_for(tmp_path):
+    methods = [Method("joint", "SoftCPT"), Method("alone", "CoOp", separate=True)]
+    jobs = plan(methods, "demo", [1, 4], [1, 2])
+    return [step for job in jobs for step in steps_of(job, "data", str(tmp_path), ["sea animals", "air"])]
+
+
+def test_only_takes_the_runs_that_have_all_of_these_values(tmp_path):
+    def chosen(*texts):
+        return [str(step) for step in select(steps_for(tmp_path), read_only(texts))]
+
+    assert len(chosen()) == 4 + 8
+    assert chosen("method=joint,shots=4") == chosen("method=SoftCPT", "shots=4")  # by its label or its trainer
+    assert chosen("method=joint,shots=4,seed=2") == ["joint, 4 shots, seed 2"]
+    assert chosen("shots=1,seed=1,task=air") == ["alone, 1 shots, seed 1, task air"]
+    assert chosen("task=sea animals,shots=1") == chosen("task=sea-animals,shots=1")
+    assert len(chosen("shots=1,shots=4")) == 12, "either of two values of a key"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("shot=4", "use KEY=VALUE.*keys benchmark, method, shots, seed, half, task; did you mean shots"),
+        ("method", "use KEY=VALUE"),
+        ("method=joined", "--only method=joined: one of .*alone.*; did you mean joint"),
+        ("shots=16", "--only shots=16: one of 1, 4$"),
+        ("half=new-classes", "one of nothing in this sweep"),
+        ("method=joint,task=air", "no run of this sweep has all of these"),
+    ],
+)
+def test_only_names_what_is_legal(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        select(steps_for(tmp_path), read_only([text]))
+
+
+def test_how_a_run_stands_is_read_from_its_folder(tmp_path):
+    steps = {str(step): step for step in steps_for(tmp_path)}
+    running, failed, cut, queued = (steps[f"joint, {a} shots, seed {b}"] for a in (1, 4) for b in (1, 2))
+    done, redone = (steps[f"alone, 1 shots, seed {seed}, task air"] for seed in (1, 2))
+    for step in (failed, cut, done, redone):
+        step.folder.mkdir(parents=True)
+        (step.folder / "config.yaml").touch()
+    (failed.folder / "failure.txt").write_text("exit status 1\nsome\nerror: no images\n\n")
+    (redone.folder / "failure.txt").write_text("exit status 1\n")
+    for step in (done, redone):
+        (step.folder / "results.json").touch()
+    queued.note_job("12_3")
+    cut.note_job("11_0")  # which has ended
+    queue = {"12_3": "PENDING"}
+    with locked(running.folder):
+        assert state_of(running)[0] == "running" and f"process {os.getpid()} on " in state_of(running)[1]
+        text = status_report(list(steps.values()), queue)
+    assert state_of(failed) == ("failed", "exit status 1: error: no images")
+    assert [state_of(step, queue)[0] for step in (cut, queued, done, redone)] == ["cut off", "queued", "done", "done"]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:2] == "| "]
+    assert rows[0] == ["method", "done", "running", "queued", "cut off", "failed", "to do"]
+    assert sorted(rows[1:]) == [
+        ["all", "2", "1", "1", "1", "1", "6"],
+        ["alone", "2", "", "", "", "", "6"],
+        ["joint", "", "1", "1", "1", "1", ""],
+    ]
+    assert "joint, 1 shots, seed 2: exit status 1: error: no images" in text and "SLURM job 12_3" in text
 
 
 def test_a_request_to_terminate_interrupts_a_sweep_in_the_background():
@@ -438,5 +573,19 @@ def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, mon
     assert (there / "shots.json").read_text() == (here / "shots.json").read_text()
     assert all(torch.equal(value, prompts(here)[key]) for key, value in prompts(there).items())
 
+    summary = done.stderr.split("1 of 5 runs failed:")[1]
+    assert "exit status 2: error: OPTIM.LR: 'fast' does not fit" in summary, "what went wrong stands there"
+    assert [path.parent.parent.name for path in out.rglob("failure.txt")] == ["wrong_LR-fast"]
+    assert not list(out.rglob("seed1.*")) and not list(out.rglob("running.json"))
+
     again = subprocess.run([*command, "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0 and again.stdout.count("train.py") == 1 and "wrong" in again.stdout
+    (out / "SoftCPT/tiny_4shots/MAX_EPOCH-2/seed1").mkdir(parents=True)
+    write_record(
+        out / "SoftCPT/tiny_4shots/MAX_EPOCH-2/seed1/results.json", record("SoftCPT", "MAX_EPOCH-2", 4, 1, 9.0)
+    )
+    only = subprocess.run([*command, "--only", "method=soft"], cwd=tmp_path, capture_output=True, text=True)
+    assert only.returncode == 0, only.stderr
+    assert "| soft" in only.stdout and "| alone" not in only.stdout and "4 shots" not in only.stdout
+    status = subprocess.run([*command, "--status"], cwd=tmp_path, capture_output=True, text=True)
+    assert "wrong, 1 shots, seed 1: exit status 2: error: OPTIM.LR" in status.stdout

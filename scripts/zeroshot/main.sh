@@ -3,6 +3,7 @@
 # It learns nothing, so whatever SHOTS and SEEDS say there is one run, of 0 shots. DATA, OUT: see scripts/_common.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../_common.sh"
 [ $# -ge 1 ] || usage zeroshot
+[[ "${2:-0}" =~ ^(-1|[0-9]+)$ ]] || wrong zeroshot "SHOTS is $2; it is a number"
 refuse_variant zeroshot
 DATASET="$1"
 shift $(($# > 1 ? 2 : 1))

@@ -1,0 +1,155 @@
+"""The lock of a run folder: one process at a time trains or evaluates there.
+
+`running.json` names the process's host, id and start. It is created exclusively (O_EXCL, which network file systems
+keep, too) and touched every minute, so that what a killed process left is told from what is held:
+
+- on this host, by whether that process lives (its start time tells it from a later one of the same id);
+- from another host, by the time since it was last touched;
+- in a SLURM job that was put back in the queue, by the job's own id.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+FILE_NAME = "running.json"
+TOUCHED_EVERY = 60  # seconds
+STALE_AFTER = 10 * TOUCHED_EVERY  # for a lock of another host, whose clock may differ a little
+UNWRITTEN_FOR = 10  # seconds after which a lock without content is that of a process killed while it wrote it
+
+
+class LockedError(OSError):
+    """Another process holds the run folder."""
+
+
+def describe(owner: Mapping) -> str:
+    """Who holds a run folder, in words."""
+    job = f", SLURM job {owner['job']}" if owner.get("job") else ""
+    return f"process {owner['pid']} on {owner['host']}{job}, since {owner['since']}"
+
+
+def this_process() -> dict[str, object]:
+    """What the lock of this process says."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "start": start_time(os.getpid()),
+        "job": slurm_job(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def slurm_job() -> str:
+    """The SLURM job of this process, "12" or of an array "12_3", the same when it starts again; "" outside of SLURM."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
+
+
+def start_time(pid: int) -> str:
+    """When a process of this host was started, in ticks since boot; "" where the system does not say, "ended" for one
+    that has ended, but whose parent has not taken notice."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    state, *fields = text.rpartition(")")[2].split()  # the name before it may hold anything
+    return "ended" if state in "ZX" else fields[18]
+
+
+def holder(folder: str | os.PathLike) -> dict | None:
+    """Who holds a run folder: a process that lives, or cannot be told from one. None for nobody."""
+    path = Path(folder, FILE_NAME)
+    try:
+        age = time.time() - path.stat().st_mtime
+        owner = _read(path)
+    except FileNotFoundError:
+        return None
+    if not owner:
+        return {"host": "?", "pid": "?", "since": "just now"} if age < UNWRITTEN_FOR else None
+    if owner["host"] != socket.gethostname():
+        return owner if age < STALE_AFTER and not _same_job(owner) else None
+    return owner if _alive(owner) else None
+
+
+def _read(path: Path) -> dict:
+    """A lock's content; {} where it is not written yet, or not a lock's. Raises FileNotFoundError."""
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) and {"host", "pid", "since"} <= owner.keys() else {}
+
+
+def _same_job(owner: Mapping) -> bool:
+    """Whether the lock is of an earlier start of the SLURM job that this process is."""
+    return bool(owner.get("job")) and owner["job"] == slurm_job()
+
+
+def _alive(owner: Mapping) -> bool:
+    try:
+        os.kill(int(owner["pid"]), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    start = start_time(int(owner["pid"]))
+    return start != "ended" and (not owner.get("start") or owner["start"] == start)
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike) -> Iterator[None]:
+    """Hold a run folder, which is made if there is none. Raises LockedError, naming host and process, if it is held."""
+    path = Path(folder, FILE_NAME)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _take(path)
+    released = threading.Event()
+    threading.Thread(target=_touch, args=(path, released), daemon=True).start()
+    try:
+        yield
+    finally:
+        released.set()
+        path.unlink(missing_ok=True)
+
+
+def _take(path: Path) -> None:
+    for _ in range(3):
+        with contextlib.suppress(FileExistsError):
+            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            with os.fdopen(file, "w", encoding="utf-8") as stream:
+                json.dump(this_process(), stream)
+            return
+        owner = holder(path.parent)
+        if owner:
+            raise LockedError(
+                f"{path.parent} is in use by {describe(owner)}; wait for it, or choose another --output-dir. "
+                f"If that process is no more, remove {path}"
+            )
+        _remove_stale(path)
+    raise LockedError(f"{path.parent}: other processes take its lock at the same moment; try again")
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a stale lock, but not the new one that another process may just have put in its place."""
+    aside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, aside)  # of several processes one succeeds
+        content, moved = _read(aside), aside.stat().st_mtime
+        if content.get("host") == socket.gethostname() and _alive(content) or not content and _fresh(moved):
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+        aside.unlink()
+
+
+def _fresh(modified: float) -> bool:
+    return time.time() - modified < UNWRITTEN_FOR
+
+
+def _touch(path: Path, released: threading.Event) -> None:
+    while not released.wait(TOUCHED_EVERY):
+        with contextlib.suppress(OSError):
+            os.utime(path)

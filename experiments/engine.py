@@ -1,0 +1,218 @@
+"""A sweep from its arguments to its report: what it runs, in which order, and what comes of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Executor, Future, as_completed
+from functools import cached_property
+from typing import Any
+
+from tqdm import tqdm
+
+from evaluation.lock import describe, holder
+from evaluation.records import FILE_NAME
+
+from .executors import ProcessEndedError, SlurmExecutor
+from .executors.slurm import job_states
+from .runs import BUSY, benchmark_tasks, failure_of, note_failure
+from .steps import Step, merge_folder, select, state_of, steps_of
+from .sweeps import (
+    Job,
+    Method,
+    default_config,
+    for_halves,
+    leaving_out,
+    on_backbone,
+    on_benchmark,
+    plan,
+    read_sweep,
+    running_order,
+    without_config,
+)
+
+
+class Sweep:
+    """The runs that the arguments of scripts/sweep.py ask for.
+
+    Args:
+        args: from `parse_args`.
+        elsewhere: calls a function with arguments in another process, so that this one imports no PyTorch.
+    """
+
+    def __init__(self, args: argparse.Namespace, elsewhere: Callable[..., Any]) -> None:
+        self.args, self.elsewhere = args, elsewhere
+        self.tasks: dict[str, list[str]] = {}  # of the benchmarks that have runs of single tasks
+        self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
+        jobs = sorted((job for name in args.benchmarks for job in self._jobs_on(name)), key=running_order)
+        self.steps = select(self._steps(jobs), args.only)
+
+    # -- planning ----------------------------------------------------------------------------------------------------
+
+    def _methods_on(self, benchmark: str) -> list[Method]:
+        methods = on_backbone(on_benchmark(read_sweep(self.args.sweep), benchmark), self.args.backbone)
+        config = self.args.config or default_config(benchmark)
+        for label, configs in without_config(methods, config).items():
+            print(f"{label} is left out: it has no config {config}, but {', '.join(configs)}", file=sys.stderr)
+        if any(method.leave_out for method in methods):
+            methods = leaving_out(methods, self._tasks_of(benchmark))
+        able = [method.label for method in for_halves(methods, self.args.halves)]
+        for method in methods:
+            if method.label not in able:
+                print(f"{method.label} is left out: it does not serve new {self.args.halves}", file=sys.stderr)
+        return methods
+
+    def _tasks_of(self, benchmark: str) -> list[str]:
+        if benchmark not in self.tasks:
+            self.tasks[benchmark] = self.elsewhere(benchmark_tasks, benchmark, self.args.data)
+        return self.tasks[benchmark]
+
+    def _jobs_on(self, benchmark: str) -> list[Job]:
+        args = self.args
+        config = args.config or default_config(benchmark)
+        return plan(self.methods[benchmark], benchmark, args.shots, args.seeds, config, args.steps, args.halves)
+
+    def _steps(self, jobs: Sequence[Job]) -> list[Step]:
+        steps = []
+        for job in jobs:
+            # A run once per task that is done needs no list of its tasks, which may have to be read from the data.
+            merged = job.method.separate and (job.folder(self.args.out) / FILE_NAME).is_file()
+            merged = merged and "task" not in self.args.only
+            tasks = [] if merged or not job.method.separate else self._tasks_of(job.benchmark)
+            steps += [Step(job, self.args.data, self.args.out)] if merged else self._steps_of(job, tasks)
+        return steps
+
+    def _steps_of(self, job: Job, tasks: Sequence[str]) -> list[Step]:
+        return steps_of(job, self.args.data, self.args.out, tasks)
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def queue(self) -> dict[str, str]:
+        """SLURM's jobs that have not ended, {id: state}; asked for only where a run was submitted."""
+        return (job_states() or {}) if any(step.job_id() for step in self.steps if not step.done) else {}
+
+    def to_do(self) -> list[Step]:
+        """The steps to run, those that failed before at the end; with --retry those alone. Says what is left out."""
+        todo, failed = [], []
+        for step in self.steps:
+            if step.done:
+                continue
+            state, detail = state_of(step, self.queue)
+            if state == "running" and step.job_id() not in self.queue:
+                print(f"{step} is left to {detail}", file=sys.stderr)
+            elif state == "queued" and self.args.on != "slurm":
+                print(f"{step} is left to {detail}", file=sys.stderr)
+            elif state == "failed":
+                failed.append(step)
+            else:
+                todo.append(step)
+        return failed if self.args.retry else todo + failed
+
+    def run(self, steps: Sequence[Step], executor: Executor) -> list[str]:
+        """Run what trains, then what evaluates it on a new half. Returns what failed, a line each."""
+        failed = self._run_together([step for step in steps if not step.loads], executor)
+        loading = [step for step in steps if step.loads]
+        failed += [f"{step}: it was not trained" for step in loading if not step.is_trained]
+        failed += self._run_together([step for step in loading if step.is_trained], executor)
+        executor.shutdown()
+        return failed
+
+    def _run_together(self, steps: Sequence[Step], executor: Executor) -> list[str]:
+        failed, futures = [], {}
+        bar = tqdm(total=len(steps), unit="run", disable=not steps, dynamic_ncols=True)
+        try:
+            futures = self._submit(steps, executor)
+            for future in as_completed(futures):
+                step = futures[future]
+                what, lines = self._conclude(step, future)
+                if what:
+                    failed.append(f"{step}: {what}" + (f": {lines[-1]}" if lines else ""))
+                    tqdm.write("\n    ".join([f"failed: {step}: {what}", *lines]), file=sys.stderr)
+                bar.set_postfix_str(str(step), refresh=False)
+                bar.update()
+        except BaseException:
+            executor.terminate_workers()
+            if isinstance(executor, SlurmExecutor):
+                jobs = sorted({future.job_id.split("_")[0] for future in futures if not future.done()})
+                print(f"\nSLURM's jobs go on; to end them: scancel {' '.join(jobs)}", file=sys.stderr)
+            else:
+                for future, step in futures.items():
+                    if not future.done() or future.cancelled() or future.exception():
+                        step.clear()
+            raise
+        finally:
+            bar.close()
+        return failed
+
+    def _submit(self, steps: Sequence[Step], executor: Executor) -> dict[Future, Step]:
+        """Submit the steps; those that are in SLURM's queue are waited for instead."""
+        futures = {}
+        with executor.batch():
+            for step in steps:
+                waits = isinstance(executor, SlurmExecutor) and step.job_id() in self.queue
+                futures[executor.attach(step.job_id()) if waits else executor.submit(step.call)] = step
+        for future, step in futures.items():
+            if isinstance(executor, SlurmExecutor):
+                step.note_job(future.job_id)
+        return futures
+
+    def _conclude(self, step: Step, future: Future) -> tuple[str, list[str]]:
+        """What went wrong with a step, and the last lines of its output; ("", []) if nothing did."""
+        try:
+            status = future.result()
+        except (ProcessEndedError, CancelledError) as error:
+            note_failure(step.folder, str(error))
+        except Exception as error:  # submitit's, with the traceback of the job
+            note_failure(step.folder, str(error))
+        else:
+            if status == BUSY:
+                owner = holder(step.folder)
+                return f"left to {describe(owner)}" if owner else "left to a process that has ended since", []
+            if status == 0 and not step.done:
+                note_failure(step.folder, "it left no results")
+        step.clear()
+        if not step.done:
+            return failure_of(step.folder)
+        try:
+            self.merge(step)
+        except (ValueError, OSError) as error:
+            return str(error), []
+        return "", []
+
+    # -- merging and the report --------------------------------------------------------------------------------------
+
+    def merge(self, step: Step) -> None:
+        """Write the record of a run whose tasks are all done, as soon as the last of them is."""
+        folder = step.job.folder(self.args.out)
+        if step.task and not (folder / FILE_NAME).is_file():
+            tasks = self._tasks_of(step.job.benchmark)
+            if all(part.done for part in self._steps_of(step.job, tasks)):
+                merge_folder(folder, tasks)
+
+    def merge_all(self) -> None:
+        """Merge what was cut off between the last task and the merging."""
+        for step in self.steps:
+            if step.task and step.done:
+                self.merge(step)
+
+    def report(self) -> None:
+        """Write and print the report of the runs that were asked for."""
+        from . import reports  # here: the processes of runs need no pandas
+
+        args = self.args
+        folders = {step.job.folder(args.out) for step in self.steps}
+        methods = [method for own in self.methods.values() for method in own]
+        if len(args.benchmarks) > 1:  # each with what differs on its benchmark, which the report looks up itself
+            rows = on_backbone(read_sweep(args.sweep), args.backbone)
+            methods = [row for row in rows if not row.leave_out] + [method for method in methods if method.leave_out]
+        methods = list({method.label: method for method in methods}.values())
+        if args.halves:
+            files = reports.HALVES_FILES
+            text = reports.write_halves_report(args.runs, args.to, methods, args.halves, args.steps, folders=folders)
+        else:
+            files = reports.REPORT_FILES
+            text = reports.write_report(args.runs, args.to, methods, args.paper, args.steps, folders=folders)
+        print(text)
+        print(f"Written to {args.to}: {', '.join(files)}")

@@ -1,0 +1,149 @@
+"""Calls in processes of this machine, several side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 10  # seconds that a process has to end when it is asked to
+
+
+class ProcessEndedError(RuntimeError):
+    """A process ended without an answer: it was killed, or left by itself."""
+
+
+def prepare(threads: int, preload: str = "train") -> BaseContext:
+    """What starts processes, each with `threads` threads; to be called once, before any of them.
+
+    Where forks are safe, the module `preload` is imported once, with PyTorch; each process is a fork of that one, which
+    itself runs nothing.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    # A process that has initialised CUDA cannot be forked: let PyTorch look for GPUs without it.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    # For the server of forks, to which not every Python passes on sys.path.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context.set_forkserver_preload([preload])
+    return context
+
+
+class LocalExecutor(ThreadPoolExecutor):
+    """A pool whose workers each have a device, and start a fresh process for every call.
+
+    The standard library's process pool gives up all calls when one of its processes is killed, and before Python 3.11
+    it uses processes more than once. So a worker here is a thread that waits for one process at a time; a killed one
+    is the ProcessEndedError of its own Future. Processes end when this one does, whatever ends it.
+
+    Args:
+        workers: calls at a time.
+        devices: of the workers in turn, as CUDA_VISIBLE_DEVICES names them; none leaves that variable alone.
+        context: from `prepare`.
+    """
+
+    def __init__(self, workers: int, devices: Sequence[str], context: BaseContext) -> None:
+        self._devices: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        for i in range(workers):
+            self._devices.put(devices[i % len(devices)] if devices else None)
+        self._context, self._workers = context, workers
+        self._running: set[BaseProcess] = set()
+        self._stopped = False
+        # Start and end of processes are not safe to mix: multiprocessing polls all of them at each start.
+        self._lock = threading.Lock()
+        super().__init__(max_workers=workers, thread_name_prefix="worker", initializer=self._take_device)
+        self._own = threading.local()
+
+    def _take_device(self) -> None:
+        self._own.device = self._devices.get()
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """What is submitted within may go together; here it makes no difference."""
+        yield
+
+    def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        return super().submit(self._call, function, args, kwargs)
+
+    def _call(self, function: Callable, args: tuple, kwargs: dict) -> Any:
+        receiver, sender = self._context.Pipe(duplex=False)
+        env = {"LOCAL_WORLD_SIZE": str(self._workers)}  # as torchrun says it: the processors are shared by so many
+        env |= {} if self._own.device is None else {"CUDA_VISIBLE_DEVICES": self._own.device}
+        process = self._context.Process(target=_answer, args=(sender, env, function, args, kwargs))
+        with receiver:
+            with sender, self._lock:
+                if self._stopped:
+                    raise ProcessEndedError("it was not started: the executor was stopped")
+                process.start()
+                self._running.add(process)
+            try:
+                kind, value = receiver.recv()
+            except EOFError:
+                kind = None
+        wait([process.sentinel])
+        with self._lock:
+            process.join()
+            self._running.discard(process)
+        if kind is None:
+            raise ProcessEndedError(f"{_name(function)}: its process ended without an answer, {_end(process.exitcode)}")
+        if kind == "error":
+            raise value
+        return value
+
+    def terminate_workers(self) -> None:
+        """End the processes that run, and start no more of the calls that wait."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+            for process in running:
+                process.terminate()
+        self.shutdown(wait=False, cancel_futures=True)
+        left = [process.sentinel for process in running]
+        while left and (ended := wait(left, PATIENCE)):
+            left = [sentinel for sentinel in left if sentinel not in ended]
+        with self._lock:
+            for process in self._running:
+                process.kill()
+
+
+def _name(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _end(status: int | None) -> str:
+    return f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
+
+
+def _answer(sender: Connection, env: dict[str, str], function: Callable, args: tuple, kwargs: dict) -> None:
+    """The whole of a call's process: sends ("value", value) or ("error", exception)."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ |= env
+    try:
+        answer = "value", function(*args, **kwargs)
+    except Exception as error:
+        answer = "error", error
+    try:
+        sender.send(answer)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:  # an answer that cannot be sent
+        sender.send(("error", RuntimeError(f"{answer[1]!r} ({error})")))
+
+
+def _end_with_parent() -> None:
+    """End this process where the one that asked for it has ended, even by a kill."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

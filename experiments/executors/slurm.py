@@ -1,0 +1,208 @@
+"""Calls as jobs of a SLURM cluster, through submitit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+from .local import ROOT, ProcessEndedError
+
+MOST_IN_ARRAY = 1000  # SLURM's MaxArraySize is 1001 unless a cluster says otherwise
+TIMEOUTS = 20  # times that a job may reach its time limit and go on in another
+SLOWEST_POLL = 15  # seconds
+# Options: the names that they have in submitit's SlurmExecutor, and what they say.
+SLURM_OPTIONS = {
+    "time": ("time", "minutes that a job may take; one that needs more goes back into the queue and resumes"),
+    "memory": ("mem", "GB of memory of a job"),
+    "gpus": ("gpus_per_node", "GPUs of a job"),
+    "cpus": ("cpus_per_task", "processors of a job"),
+    "partition": ("partition", "the cluster's partition"),
+}
+
+
+class JobFuture(Future):
+    """The Future of a job; `cancel` takes it from the queue."""
+
+    job: Any = None  # submitit's; None until it is submitted
+
+    @property
+    def job_id(self) -> str:
+        return self.job.job_id if self.job else ""
+
+    def cancel(self) -> bool:
+        cancelled = super().cancel()
+        if cancelled and self.job:
+            self.job.cancel(check=False)
+        return cancelled
+
+
+class SlurmExecutor(Executor):
+    """Submits calls as SLURM jobs, those of a `batch` as a job array, and waits for their results on disk.
+
+    A function with a method `checkpoint`, as TrainRun has, goes back into the queue when its job is pre-empted or
+    reaches its time limit. Jobs are not children of this process: they go on when it ends.
+
+    Args:
+        folder: for submitit's files, which all nodes must see.
+        options: see SLURM_OPTIONS; others are those of sbatch, by their long names.
+        at_a_time: jobs of an array that run at the same time, None for all.
+        cluster: "local" executes jobs on this machine, without SLURM, for tests.
+
+    Raises ImportError where submitit is missing, OSError where SLURM is.
+    """
+
+    def __init__(
+        self, folder: Path, options: Mapping[str, Any], at_a_time: int | None = None, cluster: str = "slurm"
+    ) -> None:
+        try:
+            import submitit
+        except ImportError as error:
+            raise ImportError("--on slurm needs submitit: pip install -r requirements-slurm.txt") from error
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        known = {SLURM_OPTIONS[key][0]: value for key, value in options.items() if key in SLURM_OPTIONS}
+        known |= {"mem": f"{known['mem']}GB"} if "mem" in known else {}
+        if cluster == "slurm":
+            try:
+                self._executor = submitit.SlurmExecutor(folder, max_num_timeout=TIMEOUTS)
+            except RuntimeError as error:
+                raise OSError("--on slurm: there is no srun on the path, so this machine submits no jobs") from error
+            others = {key: value for key, value in options.items() if key not in SLURM_OPTIONS}
+            own = {"job_name": "softcpt", "array_parallelism": at_a_time or MOST_IN_ARRAY}
+            self._executor.update_parameters(**own, **known, additional_parameters={"requeue": True, **others})
+        else:
+            self._executor = submitit.LocalExecutor(folder, max_num_timeout=TIMEOUTS)
+        self._cluster = cluster
+        self._batch: list[tuple[JobFuture, Callable, tuple]] | None = None
+        self._waiting: dict[JobFuture, float] = {}  # and when each was first missing from the queue
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def submit(self, function: Callable, /, *args: Any) -> JobFuture:
+        future = JobFuture()
+        if self._batch is not None:
+            self._batch.append((future, function, args))
+        else:
+            self._submit_all([(future, function, args)])
+        return future
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """What is submitted within becomes one job array (several where there are more calls than an array takes)."""
+        self._batch, calls = [], []
+        try:
+            yield
+            calls = self._batch
+        finally:
+            self._batch = None
+        for start in range(0, len(calls), MOST_IN_ARRAY):
+            self._submit_all(calls[start : start + MOST_IN_ARRAY])
+
+    def _submit_all(self, calls: list[tuple[JobFuture, Callable, tuple]]) -> None:
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        try:
+            with self._executor.batch():
+                jobs = [self._executor.submit(function, *args) for _, function, args in calls]
+        except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
+            raise OSError(f"sbatch refused the jobs: {error}") from error
+        for (future, *_), job in zip(calls, jobs):
+            future.job = job
+            self._watch(future)
+
+    def attach(self, job_id: str) -> JobFuture:
+        """The Future of a job that was submitted before, with the same folder."""
+        future = JobFuture()
+        future.job = self._executor.job_class(self._executor.folder, job_id)
+        self._watch(future)
+        return future
+
+    def _watch(self, future: JobFuture) -> None:
+        with self._lock:
+            self._waiting[future] = 0.0
+            if self._watcher is None or not self._watcher.is_alive():
+                self._watcher = threading.Thread(target=self._poll, daemon=True)
+                self._watcher.start()
+
+    def _poll(self) -> None:
+        pause = 0.5
+        while not self._closed.wait(pause):
+            with self._lock:
+                waiting = list(self._waiting)
+                if not waiting:
+                    self._watcher = None
+                    return
+            left = self._unfinished(waiting)
+            with self._lock:
+                for future in set(waiting) - left:
+                    del self._waiting[future]
+            pause = min(1.3 * pause, SLOWEST_POLL) if len(left) == len(waiting) else 0.5
+
+    def _unfinished(self, waiting: list[JobFuture]) -> set[JobFuture]:
+        """Those of the Futures that stay open; the others get what their jobs left."""
+        present = self._in_queue(waiting)
+        left = set()
+        for future in waiting:
+            if future.cancelled():
+                continue
+            if future.job.paths.result_pickle.exists():
+                _settle(future)
+            elif present is None or future.job_id in present:
+                self._waiting[future] = 0.0
+                left.add(future)
+            elif not self._waiting[future]:  # its result may still be on its way over a network file system
+                self._waiting[future] = time.monotonic()
+                left.add(future)
+            elif time.monotonic() - self._waiting[future] < SLOWEST_POLL:
+                left.add(future)
+            else:
+                what = f"job {future.job_id} ended without an answer; its output: {future.job.paths.stderr}"
+                future.set_exception(ProcessEndedError(what))
+        return left
+
+    def _in_queue(self, waiting: list[JobFuture]) -> set[str] | None:
+        """The ids of the jobs that have not ended; None where it cannot be said."""
+        if self._cluster == "local":
+            return {future.job_id for future in waiting if not future.job.done()}
+        states = job_states()
+        return None if states is None else set(states)
+
+    def terminate_workers(self) -> None:
+        """Wait no more; the jobs go on."""
+        self.shutdown(wait=False)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if cancel_futures:
+            for future in list(self._waiting):
+                future.cancel()
+        watcher = self._watcher
+        if wait and watcher is not None:
+            watcher.join()
+        self._closed.set()
+
+
+def _settle(future: JobFuture) -> None:
+    """Give a Future what its job left."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(future.job.result())
+    except Exception as error:
+        future.set_exception(error)
+
+
+def job_states() -> dict[str, str] | None:
+    """{id: state} of this user's SLURM jobs that have not ended, an array's one by one; None without an answer."""
+    command = ["squeue", "--noheader", "--array", "--me", "--format=%i|%T"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return dict(line.split("|", 1) for line in done.stdout.splitlines() if "|" in line)

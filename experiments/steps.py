@@ -1,0 +1,196 @@
+"""The calls of train.py that a sweep makes, what is asked of them, and how each stands, as the run folders say."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from evaluation.lock import describe, holder
+from evaluation.predictions import merge_predictions
+from evaluation.records import FILE_NAME, merge_tasks, write_record
+from files import RUN_FILES, write_atomically
+
+from .runs import TrainRun, failure_of, log_of
+from .sweeps import TASKS_FOLDER, Job, task_folders
+
+STATES = ("done", "running", "queued", "cut off", "failed", "to do")
+KEYS = ("benchmark", "method", "shots", "seed", "half", "task")  # of --only
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A call of train.py: a job, or its part on one task."""
+
+    job: Job
+    data: str
+    out: str
+    task: str = ""
+    task_folder: str = ""
+
+    @cached_property
+    def folder(self) -> Path:
+        return self.job.folder(self.out, self.task_folder)
+
+    @property
+    def arguments(self) -> list[str]:
+        return self.job.arguments(self.data, self.out, self.task, self.task_folder)
+
+    @property
+    def call(self) -> TrainRun:
+        return TrainRun(self.arguments, self.folder)
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / FILE_NAME).is_file()
+
+    @property
+    def loads(self) -> bool:
+        """Whether it evaluates what another step has trained."""
+        return self.job.trained != self.job
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is what it evaluates."""
+        return (self.job.trained.folder(self.out, self.task_folder) / FILE_NAME).is_file()
+
+    @cached_property
+    def values(self) -> dict[str, set[str]]:
+        """What --only may ask for: {key: texts that name this step}."""
+        method = self.job.method
+        texts = {
+            "benchmark": (self.job.benchmark,),
+            "method": (method.label, method.trainer),
+            "shots": (str(self.job.shots),),
+            "seed": (str(self.job.seed),),
+            "half": (self.job.half,),
+            "task": (self.task, self.task_folder),
+        }
+        return {key: set(filter(None, values)) for key, values in texts.items()}
+
+    @property
+    def job_note(self) -> Path:
+        """The file beside the run folder that names the SLURM job it was submitted as."""
+        return self.folder.with_name(f"{self.folder.name}.job")
+
+    def note_job(self, job_id: str) -> None:
+        self.job_note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.job_note, job_id)
+
+    def job_id(self) -> str:
+        return self.job_note.read_text(encoding="utf-8").strip() if self.job_note.is_file() else ""
+
+    def clear(self) -> None:
+        """Remove what stands beside the run folder while the run is under way."""
+        self.job_note.unlink(missing_ok=True)
+        log_of(self.folder).unlink(missing_ok=True)
+
+    def __str__(self) -> str:
+        return f"{self.job}" + (f", task {self.task}" if self.task else "")
+
+
+def steps_of(job: Job, data: str, out: str, tasks: Sequence[str]) -> list[Step]:
+    """The calls of train.py that a job needs, whether done or not; `tasks` are those of its benchmark."""
+    if not job.method.separate:
+        return [Step(job, data, out)]
+    return [Step(job, data, out, task, name) for task, name in task_folders(tasks).items()]
+
+
+def merge_folder(folder: Path, names: Sequence[str]) -> dict:
+    """Write a run's predictions and results.json from those of its tasks, and return the record. Raises
+    FileNotFoundError if one is missing."""
+    parts = [folder / TASKS_FOLDER / name for name in task_folders(names).values()]
+    record = merge_tasks([json.loads((part / FILE_NAME).read_text(encoding="utf-8")) for part in parts])
+    merge_predictions(folder, parts)
+    write_record(folder / FILE_NAME, record)
+    return record
+
+
+# -- what is asked of them -------------------------------------------------------------------------------------------
+
+
+def read_only(texts: Iterable[str]) -> dict[str, list[str]]:
+    """{key: values} of texts as "method=SoftCPT,shots=16"; of the values of a key that occurs twice either will do.
+
+    Raises ValueError for an unknown key.
+    """
+    wanted: dict[str, list[str]] = {}
+    for part in (part for text in texts for part in re.split(r",(?=\w+=)", text)):
+        key, equals, value = part.partition("=")
+        if not equals or key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"--only {part}: use KEY=VALUE[,KEY=VALUE] with the keys {', '.join(KEYS)}{hint}")
+        wanted.setdefault(key, []).append(value)
+    return wanted
+
+
+def select(steps: Sequence[Step], wanted: Mapping[str, Sequence[str]]) -> list[Step]:
+    """The steps with these values. Raises ValueError, with the legal ones, for a value that none of them has."""
+    if not wanted:
+        return list(steps)
+    for key, values in wanted.items():
+        known = {text for step in steps for text in step.values[key]}
+        for value in values:
+            if value not in known:
+                near = difflib.get_close_matches(value, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near and not value.isdigit() else ""
+                legal = ", ".join(sorted(known, key=lambda text: (len(text), text))) or "nothing in this sweep"
+                raise ValueError(f"--only {key}={value}: one of {legal}{hint}")
+    chosen = [step for step in steps if all(step.values[key] & set(values) for key, values in wanted.items())]
+    if not chosen:
+        asked = ",".join(f"{key}={value}" for key, values in wanted.items() for value in values)
+        raise ValueError(f"--only {asked}: no run of this sweep has all of these")
+    return chosen
+
+
+# -- how they stand --------------------------------------------------------------------------------------------------
+
+
+def state_of(step: Step, queue: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """One of STATES, and what else there is to say. `queue` has SLURM's jobs that have not ended, {id: state}."""
+    if step.done:
+        return "done", ""
+    job = step.job_id()
+    if not step.folder.is_dir():
+        return ("queued", f"SLURM job {job}") if job in (queue or {}) else ("to do", "")
+    owner = holder(step.folder)
+    if owner:
+        return "running", describe(owner)
+    if job in (queue or {}):
+        return "queued", f"SLURM job {job}"
+    what, lines = failure_of(step.folder, 1)
+    if what:
+        return "failed", ": ".join([what, *lines])
+    return ("cut off" if any((step.folder / name).exists() for name in RUN_FILES) else "to do"), ""
+
+
+def status_report(steps: Sequence[Step], queue: Mapping[str, str] | None = None) -> str:
+    """A table of how many runs of each method stand how, and below it those that run, wait or have failed."""
+    from tabulate import tabulate
+
+    states = {step: state_of(step, queue) for step in steps}
+    several = len({step.job.benchmark for step in steps}) > 1
+    rows: dict[tuple, Counter] = {}
+    for step, (state, _) in states.items():
+        name = (step.job.benchmark,) if several else ()
+        rows.setdefault((*name, step.job.method.label), Counter())[state] += 1
+    total = Counter(state for state, _ in states.values())
+    table = [[*name, *(count[state] or "" for state in STATES)] for name, count in rows.items()]
+    table.append(["all", *([""] if several else []), *(total[state] for state in STATES)])
+    lines = [tabulate(table, [*(["benchmark"] if several else []), "method", *STATES], tablefmt="github")]
+    for state in ("running", "queued", "cut off", "failed"):
+        own = [(step, detail) for step, (of, detail) in states.items() if of == state]
+        lines += [f"\n{state}:"] if own else []
+        lines += [f"  {_name(step, several)}" + (f": {detail}" if detail else "") for step, detail in own]
+        lines += ["  All output of a failed run is in failure.txt in its folder."] if own and state == "failed" else []
+    return "\n".join(lines)
+
+
+def _name(step: Step, several: bool) -> str:
+    return f"{step.job.benchmark}, {step}" if several else str(step)

@@ -1,0 +1,189 @@
+"""Runs as SLURM jobs: submitit's local executor everywhere, a real SLURM of one node where it can be started."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import as_completed
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from calls import Counted, double, fail, job_id
+from cluster import Cluster, reason_to_skip
+from PIL import Image
+
+import train
+from experiments.executors import ProcessEndedError, SlurmExecutor
+from experiments.runs import ROOT
+from experiments.sweeps import plan, read_sweep
+
+HERE = Path(__file__).resolve().parent
+pytest.importorskip("submitit")
+
+
+@pytest.fixture(autouse=True)
+def jobs_find_the_calls(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(ROOT)]))
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def running_cluster(tmp_path_factory):
+    reason = reason_to_skip()
+    if reason:
+        pytest.skip(reason)
+    try:
+        cluster = Cluster(tmp_path_factory.mktemp("slurm")).__enter__()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    yield cluster
+    cluster.__exit__()
+
+
+@pytest.fixture
+def cluster(running_cluster, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", running_cluster.env["SLURM_CONF"])
+    return running_cluster
+
+
+def wait_for(what, seconds=60):
+    end = time.time() + seconds
+    while not what():
+        assert time.time() < end, "it did not happen"
+        time.sleep(0.1)
+
+
+def preempt(folder, send):
+    """Interrupt a Counted call once it has started."""
+    wait_for(lambda: (folder / "start0").exists() and (folder / "start0").read_text())
+    time.sleep(0.5)  # submitit's handler is there before; this is for the call to sleep
+    send(int((folder / "start0").read_text()))
+
+
+# -- submitit without SLURM ------------------------------------------------------------------------------------------
+
+
+def test_submitits_local_jobs_have_the_semantics_of_futures(tmp_path):
+    with SlurmExecutor(tmp_path / "jobs", {}, cluster="local") as executor:
+        with executor.batch():
+            futures = {executor.submit(double, number): number for number in (3, 4)}
+            assert not any(future.job_id for future in futures), "submitted when the batch is complete"
+        assert {futures[future]: future.result() for future in as_completed(futures, timeout=60)} == {3: 6, 4: 8}
+        with pytest.raises(Exception, match="not today"):
+            executor.submit(fail).result(timeout=60)
+    attached = SlurmExecutor(tmp_path / "jobs", {}, cluster="local").attach(next(iter(futures)).job_id)
+    assert attached.result(timeout=60) == 6
+
+
+def test_a_local_job_that_is_preempted_starts_again(tmp_path):
+    with SlurmExecutor(tmp_path / "jobs", {}, cluster="local") as executor:
+        future = executor.submit(Counted(tmp_path))
+        preempt(tmp_path, lambda pid: os.kill(pid, signal.SIGUSR2))
+        assert future.result(timeout=60) == 2
+
+
+def test_without_submitit_or_slurm_one_error_says_what_is_missing(tmp_path, monkeypatch, without_package):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OSError, match="no srun on the path"):
+        SlurmExecutor(tmp_path, {})
+    without_package("submitit")
+    with pytest.raises(ImportError, match="requirements-slurm.txt"):
+        SlurmExecutor(tmp_path, {})
+
+
+# -- a real SLURM ----------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_a_job_array(cluster, tmp_path):
+    with SlurmExecutor(tmp_path / "jobs", {"time": 5, "partition": "test", "comment": "ours"}) as executor:
+        with executor.batch():
+            futures = [executor.submit(job_id) for _ in range(3)]
+            futures.append(executor.submit(fail))
+        assert len({future.job_id.split("_")[0] for future in futures}) == 1
+        assert [future.result(timeout=60)[1] for future in futures[:3]] == ["0", "1", "2"]
+        with pytest.raises(Exception, match="not today"):
+            futures[3].result(timeout=60)
+
+
+def test_a_job_that_vanishes_is_an_error_and_one_that_is_refused_too(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.executors.slurm.SLOWEST_POLL", 1)
+    with SlurmExecutor(tmp_path / "jobs", {"time": 5}) as executor:
+        future = executor.submit(time.sleep, 60)
+        wait_for(lambda: "RUNNING" in cluster.call("squeue", "--noheader", "--format=%T", "--jobs", future.job_id))
+        cluster.call("scancel", "--signal=KILL", "--full", future.job_id)
+        with pytest.raises(ProcessEndedError, match=f"job {future.job_id} ended without an answer"):
+            future.result(timeout=60)
+    with pytest.raises(OSError, match="sbatch refused the jobs: .*partition"):
+        SlurmExecutor(tmp_path / "jobs", {"partition": "none"}).submit(double, 1)
+
+
+@pytest.mark.slow  # the sweep below is pre-empted, too
+@pytest.mark.parametrize("by", ["signal", "requeue"])
+def test_a_job_that_is_preempted_goes_back_into_the_queue(cluster, tmp_path, by):
+    with SlurmExecutor(tmp_path / "jobs", {"time": 5}) as executor:
+        future = executor.submit(Counted(tmp_path))
+        command = {"signal": ["scancel", "--signal=USR2"], "requeue": ["scontrol", "requeue"]}[by]
+        preempt(tmp_path, lambda pid: cluster.call(*command, future.job_id))
+        assert future.result(timeout=120) == 2
+
+
+def draw(root):
+    rng = np.random.default_rng(0)
+    for task in ("warm things", "cold things"):
+        for name in ("one", "two"):
+            folder = root / task / name
+            folder.mkdir(parents=True)
+            for i in range(6):
+                Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+
+
+def results(folder):
+    record = json.loads((folder / "results.json").read_text())
+    return {key: record[key] for key in ("tasks", "epochs", "steps", "n_params")}
+
+
+def learned(folder):
+    (path,) = (folder / "prompt_learner").glob("model.pth.tar-*")
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_a_sweep_left_alone_and_preempted_ends_as_an_undisturbed_one(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    draw(tmp_path / "data")
+    long = {"OPTIM.MAX_EPOCH": 60, "TRAIN.CHECKPOINT_FREQ": 1}
+    methods = [{"label": "rows", "trainer": "TaskRes", "opts": long}]
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": methods, "benchmarks": ["folder"], "shots": [1]}))
+    command = [sys.executable, str(ROOT / "scripts/sweep.py"), "s.yaml", *"--config tiny --data data --seeds 1".split()]
+    start = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    slurm = [*command, "--out", "slurm", *"--on slurm --time 10 --partition test".split()]
+    sweep = subprocess.Popen(slurm, **start)
+    runs = "folder/TaskRes/tiny_1shots/MAX_EPOCH-60_CHECKPOINT_FREQ-1/seed1"
+    try:
+        wait_for(lambda: (tmp_path / "slurm" / runs / "prompt_learner/checkpoint").exists(), 120)
+        job = (tmp_path / "slurm" / runs).with_name("seed1.job").read_text()
+        sweep.send_signal(signal.SIGTERM)
+        cluster.call("scancel", "--signal=USR2", job)
+        assert sweep.wait(60) == 130 and "scancel" in sweep.stderr.read()
+        status = subprocess.run([*command, "--out", "slurm", "--status"], cwd=tmp_path, capture_output=True, text=True)
+        assert f"SLURM job {job}" in status.stdout, status.stdout + status.stderr
+        again = subprocess.run(slurm, cwd=tmp_path, capture_output=True, text=True, timeout=150)
+    finally:
+        sweep.kill()
+    assert again.returncode == 0, again.stderr
+    logs = "\n".join(path.read_text() for path in (tmp_path / "slurm/folder/s/slurm").glob("*.err"))
+    assert "DUE TO JOB REQUEUE" in logs
+    assert not list((tmp_path / "slurm").rglob("*.job")) and not list((tmp_path / "slurm").rglob("seed1.log"))
+    assert (tmp_path / "slurm/folder/s/report.md").is_file()
+    (job,) = plan(read_sweep(tmp_path / "s.yaml"), "folder", [1], [1], "tiny")
+    monkeypatch.chdir(ROOT)
+    assert train.main(job.arguments(str(tmp_path / "data"), str(tmp_path / "here"))) == 0
+    undisturbed, preempted = (tmp_path / name / runs for name in ("here", "slurm"))
+    assert results(preempted) == results(undisturbed)
+    own, other = (learned(folder) for folder in (preempted, undisturbed))
+    assert own.keys() == other.keys() and all(torch.equal(own[key], other[key]) for key in own)

@@ -1,0 +1,183 @@
+"""Calls in processes of their own: values, failures, devices, what ends them, and what a failed run leaves."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import CancelledError, as_completed
+
+import pytest
+
+from evaluation.lock import locked
+from experiments.executors import LocalExecutor, ProcessEndedError
+from experiments.methods import read_sweep, task_folders
+from experiments.runs import BUSY, FAILURE, ROOT, TrainRun, failure_of, log_of, note_failure
+
+CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+
+
+@pytest.fixture
+def executor():
+    with LocalExecutor(2, ["4", "7"], CONTEXT) as executor:
+        yield executor
+
+
+def process_id():
+    return os.getpid()
+
+
+def kill_itself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work(folder):
+    """Says on which device it ran, and how many others were at work."""
+    beside = len(list(folder.iterdir()))
+    own = folder / str(os.getpid())
+    own.touch()
+    time.sleep(0.2)
+    own.unlink()
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ["LOCAL_WORLD_SIZE"], beside
+
+
+def sleep(file, seconds=60):
+    file.write_text(str(os.getpid()))
+    time.sleep(seconds)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_for(what, seconds=30):
+    end = time.time() + seconds
+    while time.time() < end:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_call_returns_its_value_or_raises_its_error(executor, tmp_path):
+    assert executor.submit(task_folders, ["A b"]).result() == {"A b": "a-b"}
+    with pytest.raises(FileNotFoundError, match="no sweep"):
+        executor.submit(read_sweep, tmp_path / "none.yaml").result()
+    with pytest.raises(RuntimeError, match="lambda|pickle"):
+        executor.submit(eval, "lambda: 0").result()
+
+
+def test_every_call_has_a_process_of_its_own(executor):
+    pids = {executor.submit(process_id).result() for _ in range(3)}
+    assert len(pids) == 3 and os.getpid() not in pids
+
+
+def test_a_process_that_is_killed_or_leaves_is_the_error_of_its_call_alone(executor):
+    futures = [executor.submit(*call) for call in ((kill_itself,), (os._exit, 3), (process_id,), (process_id,))]
+    assert len(list(as_completed(futures, timeout=60))) == 4
+    with pytest.raises(ProcessEndedError, match="kill_itself: its process ended without an answer, killed by signal 9"):
+        futures[0].result()
+    with pytest.raises(ProcessEndedError, match="exit status 3"):
+        futures[1].result()
+    assert futures[2].result() != futures[3].result()
+
+
+def test_calls_side_by_side_have_different_devices_and_are_as_many_as_asked_for(executor, tmp_path):
+    found = [future.result() for future in [executor.submit(work, tmp_path) for _ in range(5)]]
+    assert {device for device, *_ in found} == {"4", "7"}
+    assert {share for _, share, _ in found} == {"2"}
+    assert max(beside for *_, beside in found) <= 1
+
+
+def test_terminating_ends_what_runs_and_starts_no_more(tmp_path):
+    executor = LocalExecutor(1, [], CONTEXT)
+    first, second = executor.submit(sleep, tmp_path / "1"), executor.submit(sleep, tmp_path / "2")
+    assert wait_for(lambda: (tmp_path / "1").exists() and (tmp_path / "1").read_text())
+    start = time.time()
+    executor.terminate_workers()
+    with pytest.raises(ProcessEndedError, match="signal 15"):
+        first.result()
+    with pytest.raises(CancelledError):
+        second.result()
+    assert time.time() - start < 10 and not alive(int((tmp_path / "1").read_text()))
+    assert not (tmp_path / "2").exists()
+    with pytest.raises(RuntimeError):
+        executor.submit(process_id)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path, number):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom test_executors import CONTEXT, LocalExecutor, sleep\n"
+        "if __name__ == '__main__':\n"
+        "    LocalExecutor(1, [], CONTEXT).submit(sleep, Path(sys.argv[1])).result()\n"
+    )
+    (tmp_path / "main.py").write_text(code)
+    path = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
+    command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "pid")]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
+    try:
+        assert wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
+    finally:
+        process.send_signal(number)
+        process.wait(10)
+    assert wait_for(lambda: not alive(int((tmp_path / "pid").read_text())), 10)
+
+
+# -- a run -----------------------------------------------------------------------------------------------------------
+
+
+def stand_in(monkeypatch, main):
+    import train  # here: the processes of calls import this file, and need no PyTorch
+
+    monkeypatch.setattr(train, "main", main)
+    monkeypatch.chdir(ROOT)  # which a run changes
+
+
+def test_a_failed_run_keeps_its_output_in_its_folder(tmp_path, monkeypatch):
+    def main(arguments):
+        os.system("seq 50")
+        print("error: no such thing:", *arguments, file=sys.__stderr__)
+        return 3
+
+    stand_in(monkeypatch, main)
+    run = TrainRun(["--a", "b"], tmp_path / "x/seed1")
+    assert run() == 3
+    what, lines = failure_of(run.folder)
+    assert what == "exit status 3" and len(lines) == 20
+    assert {path.name for path in tmp_path.rglob("*")} == {"x", "seed1", FAILURE}, "no log is left beside it"
+    stand_in(monkeypatch, lambda arguments: 0)
+    assert run() == 0 and failure_of(run.folder) == ("", [])
+
+
+def test_an_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch, capfd):
+    def main(arguments):
+        raise KeyError("unforeseen")
+
+    stand_in(monkeypatch, main)
+    with capfd.disabled():  # the run's output goes to the file, not where pytest captures it
+        sys.stderr.flush()
+    assert TrainRun([], tmp_path / "run")() == 1
+    assert failure_of(tmp_path / "run")[0] == "exit status 1"
+
+
+def test_a_run_that_is_done_or_in_use_is_not_called(tmp_path, monkeypatch):
+    stand_in(monkeypatch, None)
+    with locked(tmp_path / "a"):
+        assert TrainRun([], tmp_path / "a")() == BUSY
+        assert not (tmp_path / "a" / FAILURE).exists()
+    (tmp_path / "a/results.json").touch()
+    assert TrainRun([], tmp_path / "a")() == 0
+
+
+def test_what_a_killed_run_said_becomes_its_failure(tmp_path):
+    log_of(tmp_path / "run").write_text("first\n\nlast\n")
+    note_failure(tmp_path / "run", "killed by signal 9")
+    note_failure(tmp_path / "run", "another")  # without a new log: what is known stays
+    assert failure_of(tmp_path / "run", 1) == ("killed by signal 9", ["last"])
+    assert not log_of(tmp_path / "run").exists()

@@ -1,0 +1,146 @@
+"""The lock of a run folder: who holds it, who is refused, and which locks are stale."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import toy
+
+import train
+from evaluation import lock
+
+
+def write(folder, **changes):
+    owner = {**lock.this_process(), **changes}
+    (folder / lock.FILE_NAME).write_text(json.dumps(owner))
+    return owner
+
+
+def age(folder, seconds):
+    then = time.time() - seconds
+    os.utime(folder / lock.FILE_NAME, (then, then))
+
+
+def ended_process():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_folder_is_held_within_the_block_and_free_after_it(tmp_path):
+    with lock.locked(tmp_path / "run"):
+        owner = lock.holder(tmp_path / "run")
+        assert (owner["host"], owner["pid"]) == (socket.gethostname(), os.getpid())
+    assert lock.holder(tmp_path / "run") is None and not list((tmp_path / "run").iterdir())
+    with pytest.raises(KeyboardInterrupt), lock.locked(tmp_path / "run"):
+        raise KeyboardInterrupt
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_second_process_is_refused_by_host_and_process(tmp_path):
+    with lock.locked(tmp_path):
+        with pytest.raises(lock.LockedError, match=f"in use by process {os.getpid()} on {socket.gethostname()}"):
+            with lock.locked(tmp_path):
+                pass
+        assert lock.holder(tmp_path), "the refused one takes no lock away"
+
+
+def test_of_many_processes_one_gets_the_lock(tmp_path):
+    code = (
+        "import sys, time; from evaluation.lock import locked\n"
+        "try:\n    with locked(sys.argv[1]): print('held'); time.sleep(2)\n"
+        "except OSError: print('refused')"
+    )
+    write(tmp_path, pid=ended_process(), start="")
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=train.PROJECT_ROOT) for _ in range(6)]
+    assert sorted(process.communicate(timeout=60)[0].strip() for process in started) == ["held"] + 5 * ["refused"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "changes, seconds, held",
+    [
+        ({}, 0, True),
+        ({}, 10**6, True),  # of this host: the process says it, not the time
+        ({"pid": 0}, 0, False),  # of an ended process, see below
+        ({"start": "1"}, 0, False),  # another process had the same id before
+        ({"start": ""}, 0, True),  # not known
+        ({"host": "elsewhere", "pid": 0}, lock.STALE_AFTER - 60, True),
+        ({"host": "elsewhere"}, lock.STALE_AFTER + 60, False),
+        ({"host": "elsewhere", "job": "7"}, 0, True),
+    ],
+)
+def test_a_lock_is_stale_where_its_process_is_no_more(tmp_path, changes, seconds, held, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if changes.get("pid") == 0:
+        changes = {**changes, "pid": ended_process()}
+    write(tmp_path, **changes)
+    age(tmp_path, seconds)
+    assert bool(lock.holder(tmp_path)) == held
+    if not held:
+        with lock.locked(tmp_path):
+            assert lock.holder(tmp_path)["pid"] == os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say which processes have ended")
+def test_a_process_that_has_ended_unnoticed_holds_nothing(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    process.stdout.read()  # until it ends; nobody has waited for it
+    time.sleep(0.5)
+    write(tmp_path, pid=process.pid, start="")
+    assert lock.holder(tmp_path) is None
+    process.wait()
+
+
+def test_a_slurm_job_that_starts_again_elsewhere_takes_its_own_lock(tmp_path, monkeypatch):
+    write(tmp_path, host="elsewhere", job="7")
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    with pytest.raises(lock.LockedError, match="on elsewhere, SLURM job 7, since"):
+        with lock.locked(tmp_path):
+            pass
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with lock.locked(tmp_path):
+        assert lock.holder(tmp_path)["job"] == "7"
+        monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "5")
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+        assert lock.slurm_job() == "5_2"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}'])
+def test_a_lock_without_content_holds_for_a_moment(tmp_path, content):
+    (tmp_path / lock.FILE_NAME).write_text(content)
+    assert lock.holder(tmp_path)
+    age(tmp_path, lock.UNWRITTEN_FOR + 1)
+    assert lock.holder(tmp_path) is None
+    with lock.locked(tmp_path):
+        pass
+
+
+def test_a_held_lock_is_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "TOUCHED_EVERY", 0.05)
+    with lock.locked(tmp_path):
+        age(tmp_path, 1000)
+        time.sleep(0.5)
+        assert time.time() - (tmp_path / lock.FILE_NAME).stat().st_mtime < 100
+
+
+def test_train_refuses_a_run_folder_in_use_and_changes_nothing_there(toy_root, tmp_path, capsys):
+    arguments = toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")
+    with lock.locked(tmp_path / "run"):
+        assert train.main(arguments) == 2
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [lock.FILE_NAME]
+    assert f"in use by process {os.getpid()} on {socket.gethostname()}" in capsys.readouterr().err
+    assert train.main(arguments) == 0
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert "results.json" in names and lock.FILE_NAME not in names
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_line(toy_root, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert train.main(toy.arguments(toy_root, tmp_path / "file" / "run", "ZeroshotCLIP")) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
