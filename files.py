@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+FAILURE_FILE = "failure.json"  # of a training whose loss was not finite: the step, its images and its numbers
 # results.json comes last. Only runs on folders of one's own keep a split.csv.
 RUN_FILES = (
     "config.yaml",
@@ -16,6 +17,7 @@ RUN_FILES = (
     "prompt_learner",
     "tensorboard",
     "predictions.csv.gz",
+    FAILURE_FILE,
 )
 
 

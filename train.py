@@ -40,7 +40,7 @@ from evaluation.lock import locked  # noqa: E402
 from evaluation.provenance import command_line  # noqa: E402
 from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
-from files import make_run_folder, remove_run  # noqa: E402
+from files import FAILURE_FILE, make_run_folder, remove_run  # noqa: E402
 from trainers.modules import distributed, preprocessing  # noqa: E402
 from trainers.modules.memory import device_name  # noqa: E402
 from trainers.modules.settings import flatten, merge_file, merge_list, unread_keys  # noqa: E402
@@ -166,6 +166,7 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
         (folder / "config.yaml").write_text(trainer.cfg.dump())
         write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
         write_classes(folder / "classes.json", trainer.tasks)
+        (folder / FAILURE_FILE).unlink(missing_ok=True)  # of an earlier attempt
         write_split_used(trainer.dm.dataset, folder / "split.csv")
     if args.eval_only:
         if trainer.uses_shots and not (args.model_dir or cfg.MODEL.INIT_WEIGHTS):
@@ -206,7 +207,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with locked(folder) if first else contextlib.nullcontext():
             status = logged_run(args, cfg)
-        if status and first and new_folders and not (folder / "prompt_learner" / "checkpoint").is_file():
+        kept = [path for path in (folder / "prompt_learner/checkpoint", folder / FAILURE_FILE) if path.is_file()]
+        if status and first and new_folders and not kept:
             remove_run(folder, new_folders)
         return status
     except OSError as error:  # another process holds the folder

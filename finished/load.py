@@ -1,4 +1,4 @@
-"""Loading a run: its classes and what it learned.
+"""Trainers that are not to train: that of a finished run, and zero-shot CLIP on a data set. Nothing is written.
 
 The classes are those of the run's classes.json, so that no data set need be there; a run of an older version, which
 keeps none, takes them from its data set.
@@ -7,7 +7,7 @@ keeps none, takes them from its data set.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
@@ -102,3 +102,16 @@ def _loaded(trainer: PromptTrainer, run: Path) -> PromptTrainer:
         trainer.load_model(str(run))
     trainer.set_model_mode("eval")
     return trainer
+
+
+def zero_shot_trainer(
+    dataset: str, backbone: str, root: str, opts: Mapping[str, object] | None = None
+) -> PromptTrainer:
+    """Zero-shot CLIP on all images of a data set, in full precision."""
+    flags = ["--root", root, "--trainer", "ZeroshotCLIP", "--backbone", backbone]
+    pairs = {"DATASET.NAME": dataset, "DATASET.NUM_SHOTS": -1, "INPUT.TRANSFORMS": ("normalize",)} | dict(opts or {})
+    pairs |= {"DATALOADER.NUM_WORKERS": -1, "DATALOADER.TEST.BATCH_SIZE": 100}
+    pairs |= {"TRAINER.ZEROSHOTCLIP.PREC": "fp32", "FEATURES.TEST_CACHE": False}
+    words = [str(word) for pair in pairs.items() for word in pair]
+    with contextlib.redirect_stdout(None):
+        return build_trainer(train.setup_cfg(train.parse_args([*flags, *words])))

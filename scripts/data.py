@@ -181,7 +181,7 @@ def run_stats(args: argparse.Namespace) -> int:
 
 def run_verify(args: argparse.Namespace) -> int:
     """0: every published value is met; 1: one is not, or a data set cannot be read; 3: nothing is published."""
-    from runs import zero_shot_trainer  # first: it silences the clip package
+    from finished.load import zero_shot_trainer  # first: it silences the clip package
 
     # isort: split
     from backbones.openai import published_name

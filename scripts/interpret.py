@@ -6,7 +6,7 @@
 
 Writes interpret.json, pictures and interpret.md, by default into RUN_FOLDER/interpret/: the vocabulary's words nearest
 to each context token, the similarity of SoftCPT's task features and of the tasks' contexts, and the change of each
-task's accuracy where another one is left out of training. The data set must be there, for it names the classes. See
+task's accuracy where another one is left out of training. See
 docs/interpreting.md. Exit status: 0; 2 for wrong arguments, and for methods without contexts.
 """
 
@@ -41,7 +41,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def look_inside(run: Path, root: str, n_words: int) -> dict:
     """What interpret.json holds of a run. Raises ValueError for a method without contexts."""
-    from runs import load_run  # first: it provides Dassl
+    from finished.load import load_run  # first: it provides Dassl
 
     # isort: split
     from trainers.modules.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of

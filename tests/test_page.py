@@ -17,8 +17,8 @@ from dassl.utils import read_image
 from PIL import Image
 from torch.nn.functional import cosine_similarity
 
-import runs
 import train
+from finished import load
 from trainers.modules.side_by_side import SideBySide
 
 PROJECT = Path(__file__).parents[1]
@@ -57,7 +57,7 @@ def picture(toy_root):
 
 @pytest.mark.parametrize("method", ["SoftCPT", "CoCoOp", "PLOT", "MaPLe", "ProLIP", "LinearProbe", "CLIPLoRA"])
 def test_the_answers_are_the_runs_own_and_zero_shot_clips_with_an_untouched_tower(method, finished, picture):
-    trainer = runs.load_run(finished(method))
+    trainer = load.load_run(finished(method))
     answers = SideBySide(trainer).answers(read_image(str(picture)))
     assert [answer.task for answer in answers] == TASKS
     x = trainer.test_transform(read_image(str(picture))).unsqueeze(0).to(trainer.device)
@@ -76,7 +76,7 @@ def test_the_answers_are_the_runs_own_and_zero_shot_clips_with_an_untouched_towe
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
 def test_pictures_of_any_mode_have_answers(mode, finished):
-    classifiers = SideBySide(runs.load_run(finished("SoftCPT")))
+    classifiers = SideBySide(load.load_run(finished("SoftCPT")))
     for answer in classifiers.answers(Image.new("RGB", (50, 40), (200, 30, 30)).convert("L").convert(mode)):
         assert sum(answer.tuned.values()) == pytest.approx(1, abs=1e-5)
         assert sum(answer.zero_shot.values()) == pytest.approx(1, abs=1e-5)
@@ -137,7 +137,7 @@ def test_a_dropped_picture_is_answered_for_every_task_without_errors_or_network(
             return [element.text for element in browser.find_elements("css selector", f".{column} .output-class")]
 
         until(lambda: len(shown("tuned")) == len(shown("zero-shot")) == len(TASKS))
-        answers = SideBySide(runs.load_run(run)).answers(read_image(str(picture)))
+        answers = SideBySide(load.load_run(run)).answers(read_image(str(picture)))
         assert shown("tuned") == [max(answer.tuned, key=answer.tuned.get) for answer in answers]
         assert shown("zero-shot") == [max(answer.zero_shot, key=answer.zero_shot.get) for answer in answers]
         assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def test_a_run_leaves_its_config_shots_checkpoint_and_record(toy_root, tmp_path)
     out = tmp_path / "run"
     assert train.main(toy.arguments(toy_root, out, "SoftCPT", "DATASET.NUM_SHOTS", 2)) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {*RUN_FILES, "results.json"} - {"split.csv"}
+    assert names == {*RUN_FILES, "results.json"} - {"split.csv", "failure.json"}
     record = json.loads((out / "results.json").read_text())
     assert (record["trainer"], record["variant"], record["shots"], record["seed"]) == ("SoftCPT", "NATA", 2, 1)
     assert [task["metric"] for task in record["tasks"]] == ["accuracy", "accuracy", "mean_per_class"]
@@ -105,6 +106,22 @@ def test_a_failed_run_removes_its_own_files_and_no_others(toy_root, tmp_path):
     (tmp_path / "out/other").mkdir()
     remove_run(tmp_path / "out", [tmp_path / "out", tmp_path])
     assert (tmp_path / "out/other").is_dir()
+
+
+def test_a_loss_that_is_not_finite_keeps_the_log_and_says_what_the_step_was(toy_root, tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = toy.arguments(toy_root, out, "CoOp", "DATASET.NUM_SHOTS", 2)
+    assert train.main([*arguments, "OPTIM.LR", "1e38", "OPTIM.WARMUP_EPOCH", "-1"]) == 1
+    error = capsys.readouterr().err
+    assert str(out / "failure.json") in error and "OPTIM.LR (now 1e+38)" in error and "TRAINER.COOP.PREC" in error
+    assert {"config.yaml", "log.txt", "failure.json"} <= {path.name for path in out.iterdir()}
+    facts = json.loads((out / "failure.json").read_text())
+    assert facts["learning_rate"] == 1e38 and facts["step"] >= 1 and facts["loss"] in ("nan", "inf")
+    assert facts["images"] and all(os.path.isfile(image) for image in facts["images"])
+    assert len(facts["labels"]) == len(facts["images"]) and float(facts["gradient_norm_before"]) >= 0
+    shutil.rmtree(out / "prompt_learner", ignore_errors=True)
+    (out / "config.yaml").unlink()
+    assert train.main(arguments) == 0 and not (out / "failure.json").exists()  # the same folder can be used again
 
 
 def test_a_finished_run_that_is_called_again_keeps_its_training_time(toy_root, tmp_path):

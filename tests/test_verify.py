@@ -14,10 +14,10 @@ from clip import clip
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import read_image
 
-import runs
 from backbones.openai import published_name
 from datasets.general10 import General10
 from evaluation.published import TABLE, Published, published_of, read_published
+from finished import load
 from trainers.modules.zero_shot import percentages
 
 PROJECT = Path(__file__).parents[1]
@@ -51,7 +51,7 @@ def verify(toy_root, tmp_path, capsys, monkeypatch):
 
 def naive(toy_root, name, template):
     """(accuracy, mean per class) of a toy data set, image by image, sentence by sentence."""
-    trainer = runs.zero_shot_trainer(name, CLIP, str(toy_root))
+    trainer = load.zero_shot_trainer(name, CLIP, str(toy_root))
     names = trainer.tasks[0].classnames
     texts = torch.stack([trainer.clip.encode_text([template.format(c.replace("_", " "))])[0] for c in names])
     right = {label: [] for label in range(len(names))}
@@ -87,7 +87,7 @@ def test_the_accuracy_is_that_of_a_naive_loop_with_the_prompt_of_the_line(verify
 @pytest.mark.parametrize("family", ["openai-resnet", "transformers-clip", "open_clip-siglip"])
 def test_the_accuracy_of_every_familys_miniature_is_that_of_its_own_library(family, verify, toy_root, tmp_path_factory):
     miniature = miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures")
-    trainer = runs.zero_shot_trainer("ToyAircraft", miniature.name, str(toy_root))
+    trainer = load.zero_shot_trainer("ToyAircraft", miniature.name, str(toy_root))
     sentences = [f"a photo of a {name}." for name in trainer.tasks[0].classnames]
     with torch.no_grad():
         texts = miniature.encode_text(miniature.tokenize(sentences))

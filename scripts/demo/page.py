@@ -3,9 +3,8 @@
     pip install -r requirements-page.txt
     python scripts/demo/page.py RUN_FOLDER [--port 7860] [--root DATA]
 
-Runs on this machine alone: nothing is sent or fetched, and other machines do not reach it unless --host says so. The
-data set must be there, for it names the classes; its images are not read. Ends with Ctrl-C. Exit status: 2 for wrong
-arguments or where gradio is missing.
+Runs on this machine alone: nothing is sent or fetched, and other machines do not reach it unless --host says so. Ends
+with Ctrl-C. Exit status: 2 for wrong arguments or where gradio is missing.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"{args.run} is a file; name the run folder: an export has no text tower to answer zero-shot"
             )
         import_gradio()
-        from runs import load_run  # first: it provides Dassl
+        from finished.load import load_run  # first: it provides Dassl
 
         # isort: split
         from trainers.modules.side_by_side import SideBySide

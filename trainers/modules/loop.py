@@ -16,6 +16,7 @@ from evaluation.classes import write_classes
 from . import budget, distributed
 from .checkpoints import find_checkpoint, keep_newest, read_prompts
 from .comparison import ZeroShot
+from .divergence import stop_diverged
 from .progress import TrainingBar
 from .tracking import Curves
 from .views import seeded_loader, view_loader
@@ -51,6 +52,9 @@ class Loop(Curves):
         self.batch_share = distributed.share_of_batch(len(label))
         with self.autocast():
             loss, logs = self.training_loss(image, label)
+        step = self.epoch * self.num_batches + self.batch_idx + 1
+        place = {"epoch": self.epoch + 1, "step": step, "learning_rate": self.get_current_lr()}
+        stop_diverged(loss, self.output_dir, self.prompts, batch, logs, type(self).__name__, **place)
         self.update_prompts(loss * self.batch_share)
         if self.schedule_unit == "batch" or self.ends_epoch:
             self.update_lr()
@@ -67,7 +71,6 @@ class Loop(Curves):
 
     def update_prompts(self, loss: Tensor) -> None:
         """One backward pass and one optimiser step (`steps_per_batch` of them, see SoftCPT's SCHEDULE)."""
-        self.detect_anomaly(loss)
         self.optim.zero_grad()
         steps = self.steps_per_batch
         if self.scaler is None:
