@@ -239,14 +239,17 @@ def test_separate_refuses_what_it_cannot_do(call):
     assert status == 2 and not calls and "SEPARATE=yes is not one of 0, 1" in output
 
 
-def test_the_demo_draws_its_pictures_and_calls_its_sweep(call):
+def test_the_demo_draws_its_pictures_calls_its_sweep_and_predicts(call):
     status, calls, _ = call("scripts/demo.sh", SEEDS="1 5", JOBS="3", DATA="pictures")
-    assert status == 0 and len(calls) == 2
+    assert status == 0 and len(calls) == 3
     assert calls[0] == f"{ROOT}/scripts/demo/render.py --out {call.folder}/pictures/demo"
     assert calls[1] == (
         f"{ROOT}/scripts/sweep.py {ROOT}/configs/sweeps/demo.yaml --benchmark demo --seeds 1 5 --jobs 3 "
         f"--data {call.folder}/pictures --out {call.folder}/results --to {call.folder}/results/demo"
     )
+    run, image = f"{call.folder}/results/demo/SoftCPT/tiny_16shots/NATA/seed1", "pictures/demo/sign/images/red disc"
+    task = "--task coloured road sign recognition --top 3"
+    assert calls[2] == f"{ROOT}/scripts/predict.py {run} {call.folder}/{image}/test_000.png {task}"
 
 
 def test_setup_prints_the_python_that_satisfies_the_requirements():
