@@ -15,7 +15,7 @@ TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 def steps() -> list[tuple[str, str]]:
     """("sh", "python" or "yaml", text) of each block, in order."""
     found = []
-    for match in re.finditer(r"```(python|yaml)\n(.*?)```|((?:^    .*\n)+)", TEXT, re.M | re.S):
+    for match in re.finditer(r"```(python|yaml)\n(.*?)```|((?:^    [^\n]*\n)+)", TEXT, re.M | re.S):
         kind, block, commands = match.groups()
         found.append((kind, block) if kind else ("sh", re.sub(r"^    ", "", commands, flags=re.M)))
     return found
