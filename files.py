@@ -1,11 +1,13 @@
-"""Files that appear complete or not at all."""
+"""Files: those of a run, config files with bases, and writing that leaves a file complete or not at all."""
 
 import contextlib
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+BASE_KEY = "_BASE_"  # of a config file: the file, or list of files, that it starts from, relative to its own folder
 FAILURE_FILE = "failure.json"  # of a training whose loss was not finite: the step, its images and its numbers
 # results.json comes last. Only runs on folders of one's own keep a split.csv.
 RUN_FILES = (
@@ -56,3 +58,38 @@ def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
     with contextlib.suppress(OSError):
         for path in new_folders:
             path.rmdir()
+
+
+def read_config(path: str | os.PathLike, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The content of a YAML config file, merged into that of its bases; of several, later ones win.
+
+    Raises:
+        FileNotFoundError: no such file, with those beside it.
+        ValueError: no mapping, or a file that is its own base, with the way that leads back.
+        yaml.YAMLError: no YAML.
+    """
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(file.stem for file in path.parent.glob("*.yaml")) or ["no such folder"]
+        raise FileNotFoundError(f"no config file {path}; in {path.parent}: {', '.join(near)}")
+    chain = (*chain, path.resolve())
+    if len(set(chain)) < len(chain):
+        raise ValueError(f"{BASE_KEY} leads back to the same file: {' -> '.join(map(str, chain))}")
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(content, dict):
+        where = f"its base {path}: " if len(chain) > 1 else ""
+        raise ValueError(f"{where}expected keys and values, found {content!r}")
+    bases = content.pop(BASE_KEY, [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        merged = _merged(merged, read_config(path.parent / str(base), chain))
+    return _merged(merged, content)
+
+
+def _merged(first: dict, second: dict) -> dict:
+    """A nested dictionary with the values of both, those of the second where both have one."""
+    both = {key: _merged(first[key], second[key]) for key in first.keys() & second.keys()
+            if isinstance(first[key], dict) and isinstance(second[key], dict)}  # fmt: skip
+    return {**first, **second, **both}

@@ -58,12 +58,13 @@ def files_of(name: str) -> dict[str, str]:
     module = module_name(name)
     printed = printed_files((ROOT / "docs/extending.md").read_text(encoding="utf-8"))
     files = {f"trainers/{module}.py": printed[f"trainers/{module_name(EXAMPLE)}.py"].replace(EXAMPLE, name)}
-    for path in sorted((ROOT / "configs/trainers" / MODEL).glob("*.yaml")):
+    for path in [ROOT / f"configs/methods/{MODEL}.yaml", *sorted((ROOT / "configs/trainers" / MODEL).glob("*.yaml"))]:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# The paper's")]
         text = "\n".join(lines) + "\n"
         text = re.sub(r"^# Time.*", "# Time: not measured. Expect: not measured.", text, flags=re.M)
-        text = text.replace(module_name(MODEL).replace("_", ""), module).replace(MODEL.upper(), name.upper())
-        files[f"configs/trainers/{name}/{path.name}"] = text
+        text = text.replace(f"scripts/{module_name(MODEL).replace('_', '')}/", f"scripts/{module}/")
+        text = text.replace(MODEL, name).replace(MODEL.upper(), name.upper())
+        files[path.relative_to(ROOT).as_posix().replace(MODEL, name)] = text
     files[f"scripts/{module}/main.sh"] = SCRIPT.format(name=name, module=module)
     files[f"tests/test_{module}.py"] = TEST.format(name=name)
     return files

@@ -1,7 +1,7 @@
 """Adds SoftCPT, the multi-task benchmarks and their configs to a CoOp checkout: see scripts/plug_into.sh.
 
 Everything goes into the folder softcpt/ of the checkout, but for train_softcpt.py beside CoOp's train.py. The manifest,
-softcpt/MANIFEST.json, lists the files with their SHA-256; it is written last. Needs the standard library alone.
+softcpt/MANIFEST.json, lists the files with their SHA-256; it is written last. Needs PyYAML, as CoOp does.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT_ROOT))
 
-from files import write_atomically  # noqa: E402
+from files import BASE_KEY, read_config, write_atomically  # noqa: E402
 
 FOLDERS = ("backbones", "trainers", "datasets", "evaluation", "compat", "configs/datasets", "configs/trainers")
 FILES = (
@@ -41,8 +41,19 @@ def files_to_add() -> dict[str, bytes]:
         hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
         # The demo's data and CLIP are not added.
         if path.is_file() and not hidden and not any(relative.match(pattern) for pattern in DEMO):
-            added[Path("softcpt", relative).as_posix()] = path.read_bytes()
+            added[Path("softcpt", relative).as_posix()] = contents(path)
     return added
+
+
+def contents(path: Path) -> bytes:
+    """A file's; a config file with bases becomes one without, since CoOp's own merge knows none."""
+    text = path.read_bytes()
+    if path.suffix != ".yaml" or f"{BASE_KEY}:".encode() not in text:
+        return text
+    import yaml
+
+    header = [line for line in text.decode().splitlines() if line.startswith("#")]
+    return "\n".join([*header, yaml.safe_dump(read_config(path), default_flow_style=None)]).encode()
 
 
 def plug(checkout: Path, wanted: dict[str, bytes]) -> tuple[list[str], list[str]]:

@@ -144,6 +144,17 @@ def test_the_demo_is_not_added_and_all_benchmarks_and_methods_are():
     assert "softcpt/compat/dassl/engine/trainer.py" in names
 
 
+def test_the_configs_of_the_plug_in_have_no_bases_and_the_same_keys(tmp_path):
+    files = {name: text for name, text in PLUG["files_to_add"]().items() if "/configs/trainers/" in name}
+    assert len(files) > 50
+    for name, text in files.items():
+        (tmp_path / "own.yaml").write_bytes(text)
+        own, plugged = train.default_cfg(), train.default_cfg()
+        train.merge_file(own, str(ROOT / Path(name).relative_to("softcpt")))
+        plugged.merge_from_file(str(tmp_path / "own.yaml"))
+        assert b"_BASE_" not in text and plugged == own, name
+
+
 def test_a_second_run_updates_its_own_files_alone(checkout):
     plug = PLUG["plug"]
     plug(checkout, {"train_softcpt.py": b"1", "softcpt/a.py": b"1", "softcpt/old/b.py": b"1"})

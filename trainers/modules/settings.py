@@ -6,27 +6,24 @@ import ast
 import difflib
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 from yacs.config import CfgNode
 
+from files import read_config
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def merge_file(cfg: CfgNode, path: str) -> None:
-    """Merge a YAML file. Raises ValueError, naming the file, for an unknown key or a value of the wrong type."""
-    if not Path(path).is_file():
-        near = sorted(p.stem for p in Path(path).parent.glob("*.yaml")) or ["no such folder"]
-        raise FileNotFoundError(f"no config file {path}; in {Path(path).parent}: {', '.join(near)}")
+    """Merge a YAML file with its bases. Raises ValueError, naming the file, for an unknown key or a value of the wrong
+    type."""
     try:
-        with open(path, encoding="utf-8") as file:
-            loaded = CfgNode.load_cfg(file)
-        cfg.merge_from_other_cfg(with_declared_numbers(loaded, cfg))
+        cfg.merge_from_other_cfg(with_declared_numbers(CfgNode(read_config(path)), cfg))
     except KeyError as error:
         raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
-    except (ValueError, AssertionError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, AssertionError, AttributeError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
