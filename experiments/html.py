@@ -25,6 +25,7 @@ def html(
     pictures: Mapping[str, bytes],
     notes: Sequence[str] = (),
     data: Path | None = None,
+    inside: Sequence[Mapping] = (),
     title: str = "Results",
 ) -> str:
     """The page of a report.
@@ -34,6 +35,7 @@ def html(
         pictures: {what they show: PNG}.
         notes: what is left out or kept apart.
         data: where the test images are; None for the runs' own DATASET.ROOT.
+        inside: of `inside.insides`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -52,6 +54,7 @@ def html(
         commands=commands,
         commands_left_out=left_out,
         environment=environment_table(records),
+        inside=inside,
         notes=notes,
     )
 

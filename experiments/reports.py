@@ -1,5 +1,6 @@
 """The report of finished runs, as Markdown, CSV, LaTeX, one HTML page and pictures."""
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from .base2new import base_to_new, base_to_new_report, base_to_new_summary
 from .collect import readable_records, told_apart
 from .contents import Section, Table, markdown_of, section_of
 from .html import html
+from .inside import insides
 from .joint import pairs
 from .latex import document
 from .paper import PAPER_TABLE, paper_names, paper_table
@@ -63,14 +65,15 @@ def write_report(
     summary = summarise(frame, [method.label for method in methods])
     check_names(compare, summary)
     found = section_contents(records, frame, summary, paper, compare, joint)
-    notes = [*left_out, *twice]
+    inside, unread = insides(out_dir, [Path(record["path"]).parent for record in records])
+    notes = [*left_out, *twice, *unread]
     drawn = {"accuracy.png": png(accuracy_figure(summary)), "tasks.png": png(tasks_figure(summary))}
-    text = markdown_report(found, notes)
+    text = markdown_report(found, notes, inside, to)
     to.mkdir(parents=True, exist_ok=True)
     for name, content in drawn.items():
         write_atomically(to / name, content)
     shown = {PICTURES[name]: content for name, content in drawn.items()}
-    write_atomically(to / "report.html", html(found, records, shown, notes, data))
+    write_atomically(to / "report.html", html(found, records, shown, notes, data, inside))
     write_atomically(to / "report.tex", document(found))
     write_atomically(to / "report.csv", csv(summary))
     links = "\n".join(f"![{alt}]({name})\n" for name, alt in PICTURES.items())
@@ -104,8 +107,12 @@ def section_contents(
     return contents
 
 
-def markdown_report(found: Sequence[Section], notes: Sequence[str]) -> str:
-    return "\n\n".join(["# Results", *map(markdown_of, found), *left_out_text(notes)]) + "\n"
+def markdown_report(found: Sequence[Section], notes: Sequence[str], inside: Sequence[Mapping], to: Path) -> str:
+    """The text of report.md in the folder `to`."""
+    paths = [Path(os.path.relpath(run["folder"], to), "interpret.md").as_posix() for run in inside]
+    links = "\n".join(f"- [{run['title']}]({path.replace(' ', '%20')})" for run, path in zip(inside, paths))
+    parts = ["# Results", *map(markdown_of, found), f"## Looking inside\n\n{links}" if links else ""]
+    return "\n\n".join([*filter(None, parts), *left_out_text(notes)]) + "\n"
 
 
 def left_out_text(notes: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """report.html and report.tex: what they hold, and the page in a real browser without a network."""
 
+import json
 import shutil
 import tempfile
 
@@ -14,7 +15,8 @@ from evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictio
 from evaluation.records import write_record
 from experiments.confusion import BUDGET, of_method, of_rows, thumbnail
 from experiments.contents import BEST, SECOND, best_two
-from experiments.html import command_of, shade
+from experiments.html import command_of, html, shade
+from experiments.inside import insides
 from experiments.latex import escape
 from experiments.reports import write_report
 
@@ -206,3 +208,23 @@ def test_names_are_shown_as_they_are_and_not_run(browser):
     assert browser.title == "Results" and len(browser.find_elements("css selector", "script")) == 1
     commands = browser.find_elements("css selector", "pre")
     assert any(f"--seed 2 '{HOSTILE}'" in pre.get_property("textContent") for pre in commands)
+
+
+def test_what_was_found_inside_runs_is_a_section_and_a_damaged_file_a_note(tmp_path):
+    folders = [tmp_path / name / "interpret" for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    token = {"position": 1, "words": ["cat", "<b>"], "distances": [0.5, 0.75]}
+    found = {"title": "SoftCPT NATA", "shots": 4, "seed": 1, "word_distance": 0.25}
+    found["contexts"] = [{"owner": "animal recognition", "tokens": [token]}]
+    (folders[0] / "interpret.json").write_text(json.dumps(found))
+    Image.new("RGB", (2, 2)).save(folders[0] / "task_contexts.png")
+    (folders[1] / "interpret.json").write_text("{")
+    shown, notes = insides(tmp_path, [tmp_path / name for name in ("a", "b", "c", "a")])
+    assert [run["title"] for run in shown] == ["SoftCPT NATA"] and shown[0]["run"] == "4 shots, seed 1"
+    assert shown[0]["pictures"][0][0] == "Similarity of the tasks' contexts"
+    ((owner, words),) = shown[0]["words"]
+    assert owner == "animal recognition" and words.values.tolist() == [[1, "cat 0.50, <b> 0.75"]]
+    assert len(notes) == 1 and str(folders[1]) in notes[0] and "cannot be read" in notes[0]
+    page = html([], [], {}, inside=shown)
+    assert "Looking inside: SoftCPT NATA, 4 shots, seed 1" in page and "&lt;b&gt; 0.75" in page
