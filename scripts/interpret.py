@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from evaluation.classes import selection_in
 from evaluation.records import read_records
 from experiments.gains import Gains, gains_of
 from experiments.interpretation import FOLDER, similarity_entry, token_rows, write_interpretation
@@ -59,7 +60,7 @@ def look_inside(run: Path, root: str, n_words: int) -> dict:
         "title": f"{name} {cfg.TRAINER.LABEL or trainer.variant}".strip(),
         "trainer": name,
         "variant": cfg.TRAINER.LABEL or trainer.variant,
-        "dataset": cfg.DATASET.NAME,
+        "dataset": selection_in(run).get("NAME", ""),
         "shots": cfg.DATASET.NUM_SHOTS,
         "seed": cfg.SEED,
         "backbone": cfg.MODEL.BACKBONE.NAME,

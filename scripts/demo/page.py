@@ -17,6 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from evaluation.classes import selection_in
+
 # Read when gradio is imported: no usage statistics, no look for newer versions, no model hub.
 OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_MCP_SERVER": "False"}
 FONTS = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "monospace")  # those of the machine
@@ -119,7 +121,9 @@ def main(argv: list[str] | None = None) -> int:
 
         trainer = load_run(args.run, args.root)
         name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))
-        serve(build_page(SideBySide(trainer), f"{name} on {trainer.cfg.DATASET.NAME}"), args.host, args.port)
+        serve(
+            build_page(SideBySide(trainer), f"{name} on {selection_in(args.run).get('NAME', '')}"), args.host, args.port
+        )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
