@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All checks: bash scripts/test.sh [PYTEST OPTIONS]. Installs what it needs first.
+# All checks: bash scripts/test.sh [PYTEST OPTIONS]. Installs what it needs first. Without options the tests run in
+# parallel, one process per core and 8 at most.
 # SYSTEM_PACKAGES=1 also installs, as root on Debian, the programs of a few tests that are skipped without them: a
 # browser, which opens the reports, and SLURM.
 set -euo pipefail
@@ -13,4 +14,8 @@ PYTHON="$(bash "$ROOT/scripts/setup.sh" requirements-test.txt)"
 cd "$ROOT"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
+if [ $# -eq 0 ]; then
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+    set -- -n auto --maxprocesses 8 --dist loadfile
+fi
 "$PYTHON" -m pytest "$@"
