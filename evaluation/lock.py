@@ -113,6 +113,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _take(path)
     remove_temporaries(path.parent)
+    _remove_asides(path)
     released = threading.Event()
     threading.Thread(target=_touch, args=(path, released), daemon=True).start()
     try:
@@ -153,6 +154,15 @@ def _remove_stale(path: Path) -> None:
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
         aside.unlink()
+
+
+def _remove_asides(path: Path) -> None:
+    """Remove the stale locks that killed processes of this host had moved aside."""
+    start = f"{path.name}.{socket.gethostname()}."
+    for aside in path.parent.glob(f"{path.name}.*"):
+        pid = aside.name.removeprefix(start)
+        if pid.isdigit() and not _alive({"pid": pid}):
+            aside.unlink(missing_ok=True)
 
 
 def _fresh(modified: float) -> bool:
