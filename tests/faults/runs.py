@@ -67,14 +67,20 @@ class Process:
 
 
 class Processes:
-    """Starts runs as forks of one process that has imported all (see zygote.py); a context manager."""
+    """Starts runs as forks of one process that has imported all (see zygote.py); a context manager.
+
+    Args:
+        hash_seed: PYTHONHASHSEED of all of them.
+    """
+
+    def __init__(self, hash_seed: int = 0) -> None:
+        self._env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(hash_seed)}
 
     def __enter__(self) -> Processes:
         self._control, other = socket.socketpair()
         with other:
             command = [sys.executable, str(ZYGOTE), str(other.fileno())]
-            env = {**os.environ, "OMP_NUM_THREADS": "1"}
-            self._server = subprocess.Popen(command, pass_fds=[other.fileno()], stdin=subprocess.DEVNULL, env=env)
+            self._server = subprocess.Popen(command, pass_fds=[other.fileno()], stdin=subprocess.DEVNULL, env=self._env)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,20 +107,31 @@ class Processes:
         return self.start(cwd, arguments, **options).wait()
 
 
+def start_pair(processes: Processes, folder: Path, arguments: Sequence[str], **fault_of_second: Any) -> list[Process]:
+    """Start a run of two processes, as torchrun does."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listening.getsockname()[1])}
+    env |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    ranks = [{**env, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    faults = {"trace": "events.json"}, fault_of_second
+    return [processes.start(folder, arguments, env=ranks[i], **faults[i]) for i in range(2)]
+
+
 def outcome(folder: Path) -> dict[str, object]:
-    """All that a finished run has found: the files of its folder, without times, memory and commands, and its newest
-    checkpoint's tensors. Two runs are the same where these are equal, to the bit."""
+    """All that a finished run has found: the files of its folder, without times, memory and commands, and the tensors
+    of its checkpoint. Two runs are the same where these are equal, to the bit."""
     files = {path.name for path in folder.iterdir()} - {"tensorboard"}
     files = {name for name in files if not name.startswith("log.txt")}  # a log for every start
     record = json.loads((folder / "results.json").read_text())
-    (path,) = (folder / "prompt_learner").glob("model.pth.tar-*")
-    checkpoint = torch.load(path, weights_only=True)
+    paths = list((folder / "prompt_learner").glob("model.pth.tar-*"))
+    checkpoints = {path.name: torch.load(path, weights_only=True) for path in paths}
     same = ("config.yaml", "shots.json", "classes.json", PREDICTIONS_FILE)
     return {
         "files": files,
-        "checkpoints": {path.name for path in (folder / "prompt_learner").iterdir()},
+        "checkpoints": {path.name for path in folder.glob("prompt_learner/*")},
         "record": {key: value for key, value in record.items() if key not in COSTS},
-        "tensors": {name: tensor.numpy().tobytes() for name, tensor in tensors_of(checkpoint).items()},
+        "tensors": {name: tensor.numpy().tobytes() for name, tensor in tensors_of(checkpoints).items()},
         **{name: (folder / name).read_bytes() for name in same},
     }
 

@@ -1,12 +1,13 @@
 """A run that is killed, terminated or interrupted at any moment goes on by the same command, and ends with the bits of
 an undisturbed one."""
 
+import json
 import random
 import signal
 import time
 
 import pytest
-from faults.runs import errors_in, finish
+from faults.runs import errors_in, finish, outcome
 
 PHASES = {
     "start": lambda event: "features" not in event and "prompt_learner" not in event and event != "step",
@@ -36,6 +37,18 @@ def test_a_run_killed_at_any_event_goes_on_to_the_same_bits(processes, arguments
             assert ended.status == -signal.SIGKILL, ended
             print(f"killed at event {at}, {phase}: {events[at - 1]}")
         finish(processes, folder, arguments(method), expected)
+
+
+@pytest.mark.parametrize("moments", [slice(-1, None), pytest.param(slice(None), marks=SLOW)])
+def test_a_run_killed_while_it_writes_its_only_checkpoint_lacks_nothing(processes, arguments, tmp_path, moments):
+    options = arguments("CoOp", "TRAIN.CHECKPOINT_FREQ", 0)
+    assert processes.run(tmp_path / "whole", options, trace="events.json").status == 0
+    expected = outcome(tmp_path / "whole/out/run")
+    events = json.loads((tmp_path / "whole/events.json").read_text())["events"]
+    for at in [number for number, event in enumerate(events, 1) if "prompt_learner" in event][moments]:
+        folder = tmp_path / str(at)
+        assert processes.run(folder, options, at=at, action="SIGKILL").status == -signal.SIGKILL
+        finish(processes, folder, options, expected)
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(10, marks=SLOW)])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from faults.runs import errors_in, outcome
+from faults.runs import errors_in, outcome, start_pair
 from test_sweep import draw_tasks, prompts, without_costs
 
 from evaluation.lock import holder
@@ -28,24 +28,6 @@ def wait_for(condition, patience=60):
     while not condition():
         assert time.monotonic() < end, f"it has not happened within {patience} s"
         time.sleep(0.02)
-
-
-def of_two(rank, port):
-    """The environment that torchrun gives to one of two processes."""
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
-    return {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in names.items()}}
-
-
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
-
-
-def start_pair(processes, folder, arguments, **fault_of_second):
-    port = free_port()
-    faults = {}, fault_of_second
-    return [processes.start(folder, arguments, env=of_two(rank, port), **faults[rank]) for rank in (0, 1)]
 
 
 @pytest.fixture(scope="module")
