@@ -37,6 +37,7 @@ def test_200_epochs_grow_neither_memory_nor_descriptors_nor_threads(method):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="usage is read from /proc")
+@pytest.mark.slow
 def test_epochs_with_loader_workers_leave_none_behind():
     check(long_run("CoOp", 60, "DATALOADER.NUM_WORKERS", "2"))
 

@@ -26,8 +26,8 @@ import compat  # noqa: E402
 
 compat.ensure_dassl()
 
-import toy  # noqa: E402
 import torch  # noqa: E402
+import toy  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
 
 import train  # noqa: E402
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
     parser.add_argument("opts", nargs="*", help="KEY VALUE pairs of the config")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         rows = measure(args.method, args.epochs, Path(folder), *args.opts)
