@@ -40,8 +40,9 @@ from evaluation.lock import locked  # noqa: E402
 from evaluation.provenance import command_line  # noqa: E402
 from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
-from files import FAILURE_FILE, make_run_folder, remove_run  # noqa: E402
+from files import FAILURE_FILE, make_run_folder, remove_run, write_atomically  # noqa: E402
 from trainers.modules import distributed, preprocessing  # noqa: E402
+from trainers.modules.lost import message_of  # noqa: E402
 from trainers.modules.memory import device_name  # noqa: E402
 from trainers.modules.settings import flatten, merge_file, merge_list, unread_keys  # noqa: E402
 
@@ -163,7 +164,7 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
     trainer = build_trainer(cfg)
     check_classes(trainer.tasks, cfg, args.model_dir if args.eval_only else "")
     if distributed.rank() == 0:
-        (folder / "config.yaml").write_text(trainer.cfg.dump())
+        write_atomically(folder / "config.yaml", trainer.cfg.dump())
         write_shots(trainer.dm.dataset, folder / "shots.json", cfg.DATASET.ROOT)
         write_classes(folder / "classes.json", trainer.tasks)
         (folder / FAILURE_FILE).unlink(missing_ok=True)  # of an earlier attempt
@@ -221,20 +222,21 @@ def main(argv: list[str] | None = None) -> int:
 def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
     """`run` with its output in log.txt; its exit status, where an error is one line."""
     first = distributed.rank() == 0
-    if first:
-        setup_logger(cfg.OUTPUT_DIR)
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    else:
-        sys.stdout = open(os.devnull, "w")
     try:
+        if first:
+            setup_logger(cfg.OUTPUT_DIR)
+            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+        else:
+            sys.stdout = open(os.devnull, "w")
         run(args, cfg)
     except KeyboardInterrupt:
         if first:
             logger.warning("Interrupted. %s", how_to_resume(Path(cfg.OUTPUT_DIR), args.command))
         raise
-    except (ValueError, OSError, FloatingPointError) as error:
-        # An error of a loader's worker process arrives with the worker's traceback, the message in its last line.
-        message = str(error).strip().splitlines()[-1] if str(error).startswith("Caught ") else error
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
+        message = message_of(error)
+        if not message:
+            raise
         print(f"error: {message}" if first else f"process {distributed.rank()}: {message}", file=sys.stderr)
         return 1
     return 0

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from files import remove_temporaries
+
 FILE_NAME = "running.json"
 TOUCHED_EVERY = 60  # seconds
 STALE_AFTER = 10 * TOUCHED_EVERY  # for a lock of another host, whose clock may differ a little
@@ -103,10 +105,15 @@ def _alive(owner: Mapping) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Hold a run folder, which is made if there is none. Raises LockedError, naming host and process, if it is held."""
+    """Hold a run folder, which is made if there is none; what a killed process left half-written there is removed.
+
+    Raises LockedError, naming host and process, if it is held.
+    """
     path = Path(folder, FILE_NAME)
     path.parent.mkdir(parents=True, exist_ok=True)
     _take(path)
+    remove_temporaries(path.parent)
+    _remove_asides(path)
     released = threading.Event()
     threading.Thread(target=_touch, args=(path, released), daemon=True).start()
     try:
@@ -120,8 +127,12 @@ def _take(path: Path) -> None:
     for _ in range(3):
         with contextlib.suppress(FileExistsError):
             file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-            with os.fdopen(file, "w", encoding="utf-8") as stream:
-                json.dump(this_process(), stream)
+            try:
+                with os.fdopen(file, "w", encoding="utf-8") as stream:
+                    json.dump(this_process(), stream)
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
             return
         owner = holder(path.parent)
         if owner:
@@ -143,6 +154,15 @@ def _remove_stale(path: Path) -> None:
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
         aside.unlink()
+
+
+def _remove_asides(path: Path) -> None:
+    """Remove the stale locks that killed processes of this host had moved aside."""
+    start = f"{path.name}.{socket.gethostname()}."
+    for aside in path.parent.glob(f"{path.name}.*"):
+        pid = aside.name.removeprefix(start)
+        if pid.isdigit() and not _alive({"pid": pid}):
+            aside.unlink(missing_ok=True)
 
 
 def _fresh(modified: float) -> bool:

@@ -55,6 +55,15 @@ def finished_run(toy_root, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="session")
+def processes():
+    """What starts train.py in processes of their own, with faults: see tests/faults/runs.py."""
+    from faults.runs import Processes
+
+    with Processes() as started:
+        yield started
+
+
 @pytest.fixture
 def without_package(monkeypatch):
     """A function of a package's name, after which importing the package fails."""

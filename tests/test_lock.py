@@ -41,6 +41,19 @@ def test_a_folder_is_held_within_the_block_and_free_after_it(tmp_path):
     assert not list((tmp_path / "run").iterdir())
 
 
+def test_who_holds_a_folder_removes_what_killed_processes_left_half_written(tmp_path):
+    (tmp_path / "prompt_learner").mkdir()
+    left = ["results.json.12.tmp", "prompt_learner/.model.pth.tar-3.tmp-12", "prompt_learner/classes.json.12.tmp"]
+    left += [f"{lock.FILE_NAME}.{socket.gethostname()}.{ended_process()}"]
+    kept = [f"{lock.FILE_NAME}.{socket.gethostname()}.{os.getppid()}", f"{lock.FILE_NAME}.elsewhere.12"]
+    kept += ["results.json", "prompt_learner/model.pth.tar-2"]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    with lock.locked(tmp_path):
+        assert not any((tmp_path / name).exists() for name in left)
+        assert all((tmp_path / name).exists() for name in kept)
+
+
 def test_a_second_process_is_refused_by_host_and_process(tmp_path):
     with lock.locked(tmp_path):
         with pytest.raises(lock.LockedError, match=f"in use by process {os.getpid()} on {socket.gethostname()}"):

@@ -148,7 +148,9 @@ class FeatureLoader:
 
     def _encode_all(self) -> Tensor:
         batches = progress_bar(part_of(self.loader), "features")
-        return gather_parts([self.encode(batch["img"]).cpu() for batch in batches])
+        # A loader draws its workers' seed from the global generator: what is trained must not depend on the cache.
+        with torch.random.fork_rng(devices=[]):
+            return gather_parts([self.encode(batch["img"]).cpu() for batch in batches])
 
 
 def progress_bar(batches: Iterable, what: str) -> tqdm:

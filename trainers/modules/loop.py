@@ -147,10 +147,11 @@ class Loop(Curves):
     def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
         """Save, and keep the TRAIN.KEEP_CHECKPOINTS newest resumable checkpoints."""
         if distributed.rank() == 0:
+            folder, count = Path(directory, "prompt_learner"), self.cfg.TRAIN.KEEP_CHECKPOINTS
+            folder.mkdir(parents=True, exist_ok=True)
+            write_classes(folder / "classes.json", self.tasks)  # first: after a kill, no checkpoint is without it
             super().save_model(epoch, directory, **kwargs)
-            write_classes(Path(directory, "prompt_learner", "classes.json"), self.tasks)
-            count = self.cfg.TRAIN.KEEP_CHECKPOINTS
-            keep_newest(Path(directory, "prompt_learner"), epoch + 1, count)
+            keep_newest(folder, epoch + 1, count)
             if count and not self._told_of_checkpoints:
                 kept = "checkpoint alone is" if count == 1 else f"{count} checkpoints are"
                 logger.info("The newest %s kept (TRAIN.KEEP_CHECKPOINTS)", kept)
@@ -224,7 +225,10 @@ class Loop(Curves):
         folder = Path(directory, "prompt_learner")
         if (folder / "checkpoint").is_file():
             read_prompts(find_checkpoint(folder), self.prompts.state_dict(), type(self).__name__)
-        return super().resume_model_if_exist(directory)
+        epoch = super().resume_model_if_exist(directory)
+        if epoch and directory == self.output_dir and distributed.rank() == 0:
+            keep_newest(folder, epoch, self.cfg.TRAIN.KEEP_CHECKPOINTS)  # a kill may have come before
+        return epoch
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load the prompts that a run saved: of `epoch`, else the best of the validation set, else the last.

@@ -1,6 +1,8 @@
 """Tensorboard event files that appear with the first scalar and are optional."""
 
+import contextlib
 import logging
+import threading
 
 logger = logging.getLogger(__name__)
 
@@ -8,27 +10,44 @@ logger = logging.getLogger(__name__)
 class LazyWriter:
     """Writes scalars below `log_dir`; does nothing when the package tensorboard is missing.
 
-    Importing tensorboard takes a second, and runs that only evaluate never need it.
+    Importing tensorboard takes a second, and runs that only evaluate never need it. Where the files cannot be written,
+    as on a full disk, the curves end with a warning: a run can do without them.
     """
 
     def __init__(self, log_dir: str) -> None:
         self.log_dir = log_dir
         self._writer = None
-        self._missing = False
+        self._off = False
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> None:
-        if self._writer is None and not self._missing:
-            try:
+        if self._off:
+            return
+        try:
+            if self._writer is None:
                 from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                logger.info("The package tensorboard is missing: no event files are written")
-                self._missing = True
-            else:
+
+                threading.excepthook = _without_writers(threading.excepthook)
                 self._writer = SummaryWriter(log_dir=self.log_dir)
-        if self._writer is not None:
             self._writer.add_scalar(tag, scalar_value, global_step)
+        except ImportError:
+            logger.info("The package tensorboard is missing: no event files are written")
+            self._off = True
+        except OSError as error:
+            logger.warning("%s cannot be written, the curves end here: %s", self.log_dir, error.strerror or error)
+            self._off, self._writer = True, None
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):
+                self._writer.close()
         self._writer = None
+
+
+def _without_writers(hook):
+    """A hook for errors in threads that says nothing of tensorboard's, which its next call raises here, too."""
+
+    def quiet(args: threading.ExceptHookArgs) -> None:
+        if not (issubclass(args.exc_type, OSError) and type(args.thread).__name__ == "_AsyncWriterThread"):
+            hook(args)
+
+    return quiet

@@ -1,5 +1,6 @@
 """Console output that is also written to a file."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -12,11 +13,15 @@ __all__ = ["Logger", "setup_logger"]
 
 
 class Logger:
-    """A stand-in for `sys.stdout` that also writes to the file `fpath`, line by line, so that a kill loses nothing."""
+    """A stand-in for `sys.stdout` that also writes to the file `fpath`, line by line, so that a kill loses nothing.
+
+    Where the file can no longer be written, as on a full disk, it ends there, with a warning on stderr.
+    """
 
     def __init__(self, fpath: str | None = None) -> None:
         self.console = sys.stdout
         self.file = None
+        self.fpath = fpath
         if fpath is not None:
             mkdir_if_missing(os.path.dirname(fpath))
             self.file = open(fpath, "w", encoding="utf-8", buffering=1)
@@ -29,18 +34,31 @@ class Logger:
 
     def write(self, msg: str) -> int:
         if self.file is not None:
-            self.file.write(msg)
+            try:
+                self.file.write(msg)
+            except OSError as error:
+                self._give_up(error)
         return self.console.write(msg)
+
+    def _give_up(self, error: OSError) -> None:
+        file, self.file = self.file, None
+        with contextlib.suppress(OSError):  # it tries once more to write what it holds
+            file.close()
+        print(f"warning: {self.fpath} cannot be written, it ends here: {error.strerror or error}", file=sys.stderr)
 
     def flush(self) -> None:
         self.console.flush()
         if self.file is not None:
-            self.file.flush()
+            try:
+                self.file.flush()
+            except OSError as error:
+                self._give_up(error)
 
     def close(self) -> None:
         """Close the file; the console is not ours to close."""
         if self.file is not None:
-            self.file.close()
+            with contextlib.suppress(OSError):
+                self.file.close()
             self.file = None
 
     def __getattr__(self, name: str) -> Any:

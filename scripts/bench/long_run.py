@@ -1,0 +1,102 @@
+"""Whether a long training keeps its memory, descriptors and threads: a method on the tiny CLIP of the tests.
+
+    python scripts/bench/long_run.py SoftCPT --epochs 200 [KEY VALUE ...]
+
+Prints resident memory, open descriptors and threads of the process after epochs 20, 60, ..., and last. A method without
+epochs is fitted and tested as many times instead. Needs Linux, whose /proc says it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+
+import compat  # noqa: E402
+
+compat.ensure_dassl()
+
+import torch  # noqa: E402
+import toy  # noqa: E402
+from dassl.engine import build_trainer  # noqa: E402
+
+import train  # noqa: E402
+from trainers.modules.memory import PROCESS  # noqa: E402
+
+FIRST, EVERY = 20, 40  # epochs
+
+
+def usage() -> dict[str, int]:
+    """Resident bytes, open descriptors and threads of this process."""
+    status = (PROCESS / "status").read_text()
+    found = {name: int(re.search(rf"^{name}:\s*(\d+)", status, re.M).group(1)) for name in ("VmRSS", "Threads")}
+    return {
+        "resident_bytes": 1024 * found["VmRSS"],
+        "descriptors": len(os.listdir(PROCESS / "fd")),
+        "threads": found["Threads"],
+    }
+
+
+def measure(method: str, epochs: int, folder: Path, *opts: object) -> list[dict[str, int]]:
+    """The usage after each of the epochs that are printed, on generated images below `folder`."""
+    rows: list[dict[str, int]] = []
+    pairs = ("OPTIM.MAX_EPOCH", epochs, "TRAIN.CHECKPOINT_FREQ", 10, *opts)
+    arguments = toy.arguments(toy.draw(folder / "data"), folder / "out/run", method, *pairs)
+    trainer = build_trainer(train.setup_cfg(train.parse_args(arguments)))
+
+    def note(epoch: int) -> None:
+        if epoch == epochs or epoch >= FIRST and (epoch - FIRST) % EVERY == 0:
+            rows.append({"epoch": epoch, **usage()})
+
+    if trainer.learns_by_gradient:
+        trainer.after_epoch = followed(trainer.after_epoch, lambda: note(trainer.epoch + 1))
+        trainer.train()
+    else:
+        for epoch in range(1, epochs + 1):
+            trainer.train() if trainer.uses_shots else trainer.test()
+            note(epoch)
+    return rows
+
+
+def followed(function: Callable[[], None], after: Callable[[], None]) -> Callable[[], None]:
+    def both() -> None:
+        function()
+        after()
+
+    return both
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method")
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
+    parser.add_argument("opts", nargs="*", help="KEY VALUE pairs of the config")
+    args = parser.parse_intermixed_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        rows = measure(args.method, args.epochs, Path(folder), *args.opts)
+    if args.json:
+        print(*map(json.dumps, rows), sep="\n")
+        return
+    print(f"{args.method}, {args.epochs} epochs, PyTorch {torch.__version__}")
+    for row in rows:
+        resident = f"{row['resident_bytes'] / 2**20:.1f} MiB"
+        print(f"epoch {row['epoch']:>4}: {resident}, {row['descriptors']} descriptors, {row['threads']} threads")
+    print(
+        f"memory grew by {100 * (rows[-1]['resident_bytes'] / rows[0]['resident_bytes'] - 1):.1f} % since epoch {FIRST}"
+    )
+
+
+if __name__ == "__main__":
+    main()

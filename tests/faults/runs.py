@@ -1,0 +1,159 @@
+"""Runs of train.py in processes of their own, with faults, and what they leave."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from evaluation.predictions import PREDICTIONS_FILE
+
+ZYGOTE = Path(__file__).with_name("zygote.py")
+COSTS = ("train_seconds", "test_seconds", "peak_memory_bytes", "command", "commit")
+PATIENCE = 60  # seconds
+
+
+class Ended(NamedTuple):
+    """A process that has ended: its exit status, negative for a signal, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Process:
+    """A run that was started. Its pipes are read to their end, so that nothing that it started may outlive it."""
+
+    def __init__(self, owner: Processes, pid: int, pipes: Sequence[int]) -> None:
+        self.pid, self._owner, self._texts = pid, owner, ["", ""]
+        self._readers = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in enumerate(pipes)]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, number: int, pipe: int) -> None:
+        with os.fdopen(pipe, encoding="utf-8", errors="replace") as stream:
+            self._texts[number] = stream.read()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process and all that it started, as a terminal does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def wait(self, patience: float = PATIENCE) -> Ended:
+        """How it ended. Raises TimeoutError where it, or a process that it has started, lives on after `patience`."""
+        end = time.monotonic() + patience
+        while (status := self._owner.ask({"poll": self.pid})) is None:
+            if time.monotonic() > end:
+                self.send(signal.SIGKILL)
+                raise TimeoutError(f"process {self.pid} has not ended within {patience} s")
+            time.sleep(0.01)
+        for reader in self._readers:
+            reader.join(max(0, end - time.monotonic()))
+            if reader.is_alive():
+                self.send(signal.SIGKILL)
+                raise TimeoutError(f"what process {self.pid} has started lives on")
+        return Ended(status, *self._texts)
+
+
+class Processes:
+    """Starts runs as forks of one process that has imported all (see zygote.py); a context manager.
+
+    Args:
+        hash_seed: PYTHONHASHSEED of all of them.
+    """
+
+    def __init__(self, hash_seed: int = 0) -> None:
+        self._env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(hash_seed)}
+
+    def __enter__(self) -> Processes:
+        self._control, other = socket.socketpair()
+        with other:
+            command = [sys.executable, str(ZYGOTE), str(other.fileno())]
+            self._server = subprocess.Popen(command, pass_fds=[other.fileno()], stdin=subprocess.DEVNULL, env=self._env)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._control.close()
+        self._server.wait(PATIENCE)
+
+    def ask(self, job: dict, pipes: Sequence[int] = ()) -> Any:
+        socket.send_fds(self._control, [json.dumps(job).encode()], pipes)
+        return json.loads(self._control.recv(1000))
+
+    def start(
+        self, cwd: Path, arguments: Sequence[str], threads: int = 1, env: dict[str, str] | None = None, **fault: Any
+    ) -> Process:
+        """Start train.py in the folder `cwd`, which is made; `fault` as in zygote.Fault."""
+        cwd.mkdir(parents=True, exist_ok=True)
+        ends, theirs = zip(os.pipe(), os.pipe(), strict=True)
+        job = {"cwd": str(cwd), "arguments": list(arguments), "threads": threads, "env": env or {}, "fault": fault}
+        pid = self.ask(job, theirs)
+        for pipe in theirs:
+            os.close(pipe)
+        return Process(self, pid, ends)
+
+    def run(self, cwd: Path, arguments: Sequence[str], **options: Any) -> Ended:
+        return self.start(cwd, arguments, **options).wait()
+
+
+def start_pair(processes: Processes, folder: Path, arguments: Sequence[str], **fault_of_second: Any) -> list[Process]:
+    """Start a run of two processes, as torchrun does."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listening.getsockname()[1])}
+    env |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    ranks = [{**env, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    faults = {"trace": "events.json"}, fault_of_second
+    return [processes.start(folder, arguments, env=ranks[i], **faults[i]) for i in range(2)]
+
+
+def outcome(folder: Path) -> dict[str, object]:
+    """All that a finished run has found: the files of its folder, without times, memory and commands, and the tensors
+    of its checkpoint. Two runs are the same where these are equal, to the bit."""
+    files = {path.name for path in folder.iterdir()} - {"tensorboard"}
+    files = {name for name in files if not name.startswith("log.txt")}  # a log for every start
+    record = json.loads((folder / "results.json").read_text())
+    paths = list((folder / "prompt_learner").glob("model.pth.tar-*"))
+    checkpoints = {path.name: torch.load(path, weights_only=True) for path in paths}
+    same = ("config.yaml", "shots.json", "classes.json", PREDICTIONS_FILE)
+    return {
+        "files": files,
+        "checkpoints": {path.name for path in folder.glob("prompt_learner/*")},
+        "record": {key: value for key, value in record.items() if key not in COSTS},
+        "tensors": {name: tensor.numpy().tobytes() for name, tensor in tensors_of(checkpoints).items()},
+        **{name: (folder / name).read_bytes() for name in same},
+    }
+
+
+def tensors_of(value: object, name: str = "") -> dict[str, torch.Tensor]:
+    """All tensors within nested containers, by their places: parameters, optimiser, random states."""
+    if isinstance(value, torch.Tensor):
+        return {name: value}
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return {place: tensor for key, item in pairs for place, tensor in tensors_of(item, f"{name}/{key}").items()}
+
+
+def errors_in(ended: Ended) -> list[str]:
+    """The lines of an error that a user sees; fails where there is a traceback among them."""
+    assert "Traceback" not in ended.err + ended.out, ended.err
+    return [line for line in ended.err.splitlines() if line.startswith("error: ")]
+
+
+def finish(processes: Processes, folder: Path, arguments: Sequence[str], expected: dict[str, object]) -> None:
+    """The same command again, undisturbed: it ends well, and with all that is expected of its `outcome`."""
+    ended = processes.run(folder, arguments)
+    assert ended.status == 0 and not errors_in(ended), ended.err
+    found = outcome(folder / "out/run")
+    for name, value in expected.items():
+        assert found[name] == value, name

@@ -1,0 +1,58 @@
+"""What is equal between runs of one seed: all bits on one machine, and losses to 1e-4 over threads and processes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+from faults.runs import Processes, outcome, start_pair
+from test_trainers import METHODS
+
+
+@pytest.fixture(scope="module")
+def others():
+    """Processes with other hash values of strings: another order of whatever is kept in sets."""
+    with Processes(hash_seed=1) as started:
+        yield started
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_seed_makes_every_bit_of_a_run_in_every_process(processes, others, toy_root, tmp_path, method):
+    arguments = toy.arguments(toy_root, Path("out/run"), method, "DATASET.NUM_SHOTS", 3)
+    folders = tmp_path / "a", tmp_path / "b"
+    started = [own.start(folder, arguments) for own, folder in zip((processes, others), folders)]
+    for process in started:
+        ended = process.wait()
+        assert ended.status == 0, ended.err
+    first, second = (outcome(folder / "out/run") for folder in folders)
+    for name, value in first.items():
+        assert second[name] == value, name
+
+
+def test_what_is_trained_does_not_depend_on_whether_features_are_in_the_cache(processes, toy_root, tmp_path):
+    pairs = ("TEST.FINAL_MODEL", "best_val", "FEATURES.DIR", tmp_path / "features")  # read after every epoch
+    arguments = toy.arguments(toy_root, Path("out/run"), "CoOp", *pairs)
+    for name in "ab":
+        assert processes.run(tmp_path / name, arguments).status == 0
+    first, second = (outcome(tmp_path / name / "out/run") for name in "ab")
+    assert first == second
+
+
+def losses(folder):
+    return np.array(json.loads((folder / "events.json").read_text())["losses"])
+
+
+@pytest.mark.parametrize("method", ["SoftCPT", "CoOp", "MaPLe"])
+def test_threads_and_processes_change_no_loss_of_20_steps_by_more_than_1e_4(processes, toy_root, tmp_path, method):
+    arguments = toy.arguments(toy_root, Path("out/run"), method, "OPTIM.MAX_EPOCH", 4)  # of 5 steps
+    started = [processes.start(tmp_path / f"{n}", arguments, threads=n, trace="events.json") for n in (1, 2)]
+    started += start_pair(processes, tmp_path / "pair", arguments)
+    for process in started:
+        ended = process.wait()
+        assert ended.status == 0, ended.err
+    one, two, pair = (losses(tmp_path / name) for name in ("1", "2", "pair"))
+    assert len(one) == 20 and one[0] > one[-1]
+    print(f"{method}: {abs(two / one - 1).max():.1e} with 2 threads, {abs(pair / one - 1).max():.1e} with 2 processes")
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+    np.testing.assert_allclose(pair, one, rtol=1e-4)

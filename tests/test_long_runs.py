@@ -1,0 +1,50 @@
+"""Long trainings keep their memory, descriptors and threads."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_trainers import METHODS
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts/bench/long_run.py"
+GROWTH = 0.05  # of resident memory, since epoch 20
+
+
+def long_run(method, epochs, *opts):
+    command = [sys.executable, str(SCRIPT), method, "--epochs", str(epochs), "--json", *opts]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def check(rows):
+    first, *later = rows
+    for row in later:
+        assert row["resident_bytes"] < (1 + GROWTH) * first["resident_bytes"], rows
+        assert row["descriptors"] <= first["descriptors"] and row["threads"] <= first["threads"], rows
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="usage is read from /proc")
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_200_epochs_grow_neither_memory_nor_descriptors_nor_threads(method):
+    rows = long_run(method, 200)
+    assert [row["epoch"] for row in rows] == [20, 60, 100, 140, 180, 200]
+    print(method, rows)
+    check(rows)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="usage is read from /proc")
+@pytest.mark.slow
+def test_epochs_with_loader_workers_leave_none_behind():
+    check(long_run("CoOp", 60, "DATALOADER.NUM_WORKERS", "2"))
+
+
+@pytest.mark.parametrize("grown", ["resident_bytes", "descriptors", "threads"])
+def test_a_growth_would_be_found(grown):
+    row = {"epoch": 20, "resident_bytes": 1000, "descriptors": 7, "threads": 4}
+    with pytest.raises(AssertionError):
+        check([row, {**row, grown: int(1.06 * row[grown]) + 1}])
+    check([row, {**row, "resident_bytes": 1049}])
