@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from dassl.data.datasets import Datum
 
-from files import write_atomically
+from files import read_json, write_atomically
 
 from .paths import leaves
 
@@ -56,11 +56,7 @@ def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> 
         ValueError: no JSON, or JSON of another form (names the file and the place).
         FileNotFoundError: images that do not exist (how many, and the first); collected in `problems` if given.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            split = json.load(file)
-    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are no text, and endless numbers
-        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    split = read_json(path)
     if not isinstance(split, dict):
         raise ValueError(f"{path}: expected an object with the keys {', '.join(PARTS)}, found {type(split).__name__}")
     for part in PARTS:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import difflib
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from yacs.config import CfgNode
+
+from files import read_yaml
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -20,14 +22,17 @@ def merge_file(cfg: CfgNode, path: str) -> None:
     if not Path(path).is_file():
         near = sorted(p.stem for p in Path(path).parent.glob("*.yaml")) or ["no such folder"]
         raise FileNotFoundError(f"no config file {path}; in {Path(path).parent}: {', '.join(near)}")
+    loaded = read_yaml(path)
+    if loaded is not None and not isinstance(loaded, dict):
+        raise ValueError(f"{path}: expected keys with their values, found {type(loaded).__name__}")
     try:
-        with open(path, encoding="utf-8") as file:
-            loaded = CfgNode.load_cfg(file)
+        check_keys(loaded or {})
+        loaded = CfgNode(loaded)
         cfg.merge_from_other_cfg(with_declared_numbers(loaded, cfg))
     except KeyError as error:
         raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
-    except (ValueError, AssertionError, AttributeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    except (ValueError, AssertionError, AttributeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{path}: {error or type(error).__name__}") from error
 
 
 def merge_list(cfg: CfgNode, opts: Sequence) -> None:
@@ -39,8 +44,17 @@ def merge_list(cfg: CfgNode, opts: Sequence) -> None:
             cfg.merge_from_list([key, as_declared(value, declared(cfg, key))])
         except (AssertionError, AttributeError, KeyError) as error:
             raise ValueError(unknown_key(cfg, key)) from error
-        except ValueError as error:
-            raise ValueError(f"{key}: {value!r} does not fit: {error}") from error
+        except (ValueError, RecursionError, MemoryError) as error:  # what is nested too deep for Python's parser
+            raise ValueError(f"{key}: {reprlib.repr(value)} does not fit: {error or type(error).__name__}") from error
+
+
+def check_keys(node: dict, prefix: str = "") -> None:
+    """Raise ValueError for a key that is no text."""
+    for key, value in node.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{reprlib.repr(key)} is no name of a config key{f' in {prefix}' if prefix else ''}")
+        if isinstance(value, dict):
+            check_keys(value, key)
 
 
 def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
