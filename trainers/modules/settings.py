@@ -32,7 +32,7 @@ def merge_file(cfg: CfgNode, path: str) -> None:
     except KeyError as error:
         raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
     except (ValueError, AssertionError, AttributeError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path}: {error or type(error).__name__}") from error
+        raise ValueError(f"{path}: {shortened(error)}") from error
 
 
 def merge_list(cfg: CfgNode, opts: Sequence) -> None:
@@ -45,7 +45,13 @@ def merge_list(cfg: CfgNode, opts: Sequence) -> None:
         except (AssertionError, AttributeError, KeyError) as error:
             raise ValueError(unknown_key(cfg, key)) from error
         except (ValueError, RecursionError, MemoryError) as error:  # what is nested too deep for Python's parser
-            raise ValueError(f"{key}: {reprlib.repr(value)} does not fit: {error or type(error).__name__}") from error
+            raise ValueError(f"{key}: {reprlib.repr(value)} does not fit: {shortened(error)}") from error
+
+
+def shortened(error: BaseException) -> str:
+    """What an error says, without the middle of a value that fills pages."""
+    text = str(error) or type(error).__name__
+    return text if len(text) < 1000 else f"{text[:400]} ... {text[-400:]}"
 
 
 def check_keys(node: dict, prefix: str = "") -> None:
