@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FAILURE_FILE = "failure.json"  # of a training whose loss was not finite: the step, its images and its numbers
+MOST_DIGITS = 1000  # of a number in YAML; Python does not even print one of 4,300
 # results.json comes last. Only runs on folders of one's own keep a split.csv.
 RUN_FILES = (
     "config.yaml",
@@ -92,7 +93,10 @@ def _size(node: Any, sizes: dict[int, int]) -> int:
     """The nodes that a YAML node stands for, references written out. Raises ValueError for a key that a mapping has
     twice, and for halves of characters."""
     if id(node) not in sizes:
-        node.value.encode() if isinstance(node.value, str) else None  # UnicodeEncodeError is a ValueError
+        if isinstance(node.value, str):
+            node.value.encode()  # UnicodeEncodeError is a ValueError
+            if node.tag.endswith(":int") and len(node.value) > MOST_DIGITS:
+                raise ValueError(f"line {node.start_mark.line + 1}: a number of {len(node.value):,} digits")
         sizes[id(node)] = 1 << 60  # where it is met within itself
         parts = node.value if isinstance(node.value, list) else []
         names = [part[0].value for part in parts if isinstance(part, tuple) and isinstance(part[0].value, str)]

@@ -49,7 +49,7 @@ def test_strict_json_is_read_as_python_reads_it():
         assert parse_json(text) == value
 
 
-@pytest.mark.parametrize("text", ["a: !!int ''", "a: !!bool x", "a: !!timestamp x", "a: &a [*a]", 'a: "\\ud800"'])
+@pytest.mark.parametrize("text", ["a: !!int ''", "a: !!bool x", "a: !!timestamp x", "a: &a [*a]", "a: 0x" + "f" * 4000, 'a: "\\ud800"'])
 def test_yaml_of_values_that_do_not_fit_their_tags_is_refused(text, tmp_path):
     """PyYAML itself raises IndexError, KeyError and AttributeError for the first three."""
     (tmp_path / "tasks.yaml").write_text(text)
@@ -79,6 +79,15 @@ def test_a_config_file_is_never_run_as_python(tmp_path):
     with pytest.raises(ValueError, match="config.py"):
         merge_file(train.default_cfg(), str(tmp_path / "config.py"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_key_without_a_value_is_refused(tmp_path):
+    """yacs takes None for any type, and the optimiser fails over it later."""
+    (tmp_path / "config.yaml").write_text("OPTIM:\n  LR:\n")
+    with pytest.raises(ValueError, match="config.yaml: LR has no value; its default is 0.0003"):
+        merge_file(train.default_cfg(), str(tmp_path / "config.yaml"))
+    with pytest.raises(ValueError, match="OPTIM.LR: None is no value"):
+        merge_list(train.default_cfg(), ["OPTIM.LR", "None"])
 
 
 def test_a_setting_nested_too_deep_for_pythons_parser_is_refused(tmp_path):

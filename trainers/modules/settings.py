@@ -40,6 +40,8 @@ def merge_list(cfg: CfgNode, opts: Sequence) -> None:
     if len(opts) % 2:
         raise ValueError(f"trailing options come in pairs KEY VALUE, got {len(opts)}: {' '.join(map(str, opts))}")
     for key, value in zip(opts[::2], opts[1::2]):
+        if value == "None" and declared(cfg, key) is not None:
+            raise ValueError(f"{key}: None is no value; its default is {reprlib.repr(declared(cfg, key))}")
         try:
             cfg.merge_from_list([key, as_declared(value, declared(cfg, key))])
         except (AssertionError, AttributeError, KeyError) as error:
@@ -68,6 +70,8 @@ def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
     for key, value in loaded.items():
         if isinstance(value, CfgNode):
             with_declared_numbers(value, cfg.get(key) if isinstance(cfg.get(key), CfgNode) else CfgNode())
+        elif value is None and cfg.get(key) is not None:
+            raise ValueError(f"{key} has no value; its default is {reprlib.repr(cfg[key])}")
         else:
             loaded[key] = as_declared(value, cfg.get(key))
     return loaded
