@@ -76,7 +76,8 @@ def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> 
                 raise ValueError(f"{where}: the path {row[0]!r} leaves the folder of the images, {image_dir}")
     check_apart({part: [row[0] for row in split[part]] for part in PARTS}, path, problems)
     check_images((os.path.join(image_dir, row[0]) for part in PARTS for row in split[part]), path, problems)
-    return tuple([datum(os.path.join(image_dir, row[0]), row[1], row[2]) for row in split[part]] for part in PARTS)
+    train, val, test = ([datum(os.path.join(image_dir, row[0]), *row[1:]) for row in split[part]] for part in PARTS)
+    return train, val, test
 
 
 def write_split(path: str, image_dir: str, parts: Sequence[Items]) -> None:
@@ -116,7 +117,10 @@ def check_apart(paths: dict[str, list[str]], source: str, problems: list[str] | 
         part_of = {**own, **part_of}
     if shared:
         name, first, second = shared[0]
-        report([f"{source}: {len(shared):,} images are in two parts, the first is {name} in {first} and {second}"], problems)
+        report(
+            [f"{source}: {len(shared):,} images are in two parts, the first is {name} in {first} and {second}"],
+            problems,
+        )
 
 
 def check_images(paths: Iterable[str], source: str, problems: list[str] | None = None) -> None:

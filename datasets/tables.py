@@ -87,7 +87,7 @@ def _fields(where: str, row: dict[str, str], folder: str) -> tuple[str, str, str
         raise ValueError(f"{where}: no {empty[0]}")
     if "split" in row and part_of(row["split"]) is None:
         raise ValueError(f"{where}: split is {row['split']!r}, use {', '.join(PARTS)}{nearest(row['split'], PARTS)}")
-    part = part_of(row["split"]) if "split" in row else ""
+    part = part_of(row["split"]) or "" if "split" in row else ""
     return os.path.normpath(os.path.join(folder, row["path"])), row["task"], row["class"], part
 
 

@@ -67,8 +67,8 @@ def write_predictions(path: str | os.PathLike, rows: Iterable[Prediction]) -> No
 
 
 def read_predictions(path: str | os.PathLike) -> list[Prediction]:
-    """The rows of a file. Raises FileNotFoundError, and ValueError for one that is cut off, damaged or of other columns,
-    or that is no more than a small part of what comes out of it."""
+    """The rows of a file. Raises FileNotFoundError, and ValueError for one that is cut off, damaged or of other
+    columns, or that is no more than a small part of what comes out of it."""
     limit = max(SMALL, MAX_RATIO * os.path.getsize(path))
     try:
         with gzip.open(path) as file:

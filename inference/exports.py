@@ -138,7 +138,12 @@ def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[s
     if facts["digest"] != digest_of({key: value for key, value in facts.items() if key != "digest"}, tensors):
         raise ValueError(f"{path} is damaged: its contents are not those that were written; export the run again")
     tasks, backbone = facts["tasks"], facts["backbone"]
-    if any(wrong_task(task) for task in tasks) or not tasks or len(tasks) != len(facts["heads"]) or any(key not in backbone for key in BACKBONE_KEYS):
+    if (
+        any(wrong_task(task) for task in tasks)
+        or not tasks
+        or len(tasks) != len(facts["heads"])
+        or any(key not in backbone for key in BACKBONE_KEYS)
+    ):
         raise ValueError(f"{path}: its tasks, heads and backbone are incomplete")
     if facts["precision"] not in PRECISIONS:
         raise ValueError(f"{path}: precision is {facts['precision']!r}, use one of {', '.join(PRECISIONS)}")

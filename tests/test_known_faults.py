@@ -55,7 +55,9 @@ def test_an_image_in_two_parts_of_a_split_file_is_refused(mine, other, flowers):
     row = split[other][0]
     split[mine].append([f"./{row[0]}", *row[1:]])
     path.write_text(json.dumps(split))
-    with pytest.raises(ValueError, match=f"ToyFlower.json: 1 images are in two parts, .*{row[0]} in {mine} and {other}"):
+    with pytest.raises(
+        ValueError, match=f"ToyFlower.json: 1 images are in two parts, .*{row[0]} in {mine} and {other}"
+    ):
         dataset_of(flowers, name="ToyFlower")
 
 

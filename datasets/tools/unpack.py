@@ -15,7 +15,13 @@ from typing import BinaryIO
 MAX_RATIO = 100  # unpacked bytes per byte of the archive
 CHUNK = 1 << 20
 MOST_HEADER = 1 << 20  # bytes that an entry's name or other facts may take
-HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 OPENERS = {b"\x1f\x8b\x08": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\0\0\x80": lzma.open}
 NO_PLACE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
@@ -112,7 +118,7 @@ def _tar_entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
         raw.seek(0)
         opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), None)
         source = _Limited(opener(raw) if opener else raw, archive)
-        with tarfile.open(fileobj=source, mode="r|", tarinfo=_Entry) as file:
+        with tarfile.open(fileobj=source, mode="r|", tarinfo=_Entry) as file:  # type: ignore[call-overload]
             for info in file:
                 if info.isdir():
                     safe_path(archive, info.name, "")
@@ -123,7 +129,7 @@ def _tar_entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
             end = file.offset
             while source.read(CHUNK):  # what follows has its part in the checksum of a compressed file
                 pass
-        # tarfile takes a damaged header, and the end of the file, for the end of the archive, which is a block of zeros.
+        # tarfile takes a damaged header, and the end of the file, for the archive's end, which is a block of zeros.
         if source.filled > end or source.position < end + tarfile.BLOCKSIZE:
             raise EOFError("the end of a tar is missing: it is cut off or damaged")
 

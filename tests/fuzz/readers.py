@@ -10,6 +10,7 @@ import random
 import shutil
 import struct
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -70,11 +71,25 @@ def plain_split(content: bytes) -> list:
 
 TASK = {"name": "leaf", "template": "a {}.", "metric": "accuracy", "classnames": ["ash", "oak"]}
 RECORD = {
-    "schema": 1, "trainer": "CoOp", "variant": "", "dataset": "D", "shots": 4, "seed": 1, "backbone": "RN50",
-    "split": "test", "metric": 75.0, "tasks": [{"name": "leaf", "metric": "accuracy", "value": 75.0, "n": 4}],
-    "n_params": 10, "train_seconds": 1.5, "test_seconds": 0.5, "peak_memory_bytes": 1, "epochs": 2, "commit": "",
-    "versions": {"torch": "2"}, "command": "",
-}  # fmt: skip
+    "schema": 1,
+    "trainer": "CoOp",
+    "variant": "",
+    "dataset": "D",
+    "shots": 4,
+    "seed": 1,
+    "backbone": "RN50",
+    "split": "test",
+    "metric": 75.0,
+    "tasks": [{"name": "leaf", "metric": "accuracy", "value": 75.0, "n": 4}],
+    "n_params": 10,
+    "train_seconds": 1.5,
+    "test_seconds": 0.5,
+    "peak_memory_bytes": 1,
+    "epochs": 2,
+    "commit": "",
+    "versions": {"torch": "2"},
+    "command": "",
+}
 
 
 def record(path: Path) -> dict:
@@ -98,7 +113,9 @@ CONFIG = {
     "TRAINER": {"SOFTCPT": {"N_CTX": 16, "PREC": "amp", "CLASS_SAMPLE_RATE": "1e-1"}},
 }
 EVERY = train.default_cfg()
-DEFAULTS = CfgNode({**{key: EVERY[key] for key in ("DATALOADER", "INPUT", "OPTIM")}, "TRAINER": {"SOFTCPT": EVERY.TRAINER.SOFTCPT}})  # fmt: skip
+DEFAULTS = CfgNode(
+    {**{key: EVERY[key] for key in ("DATALOADER", "INPUT", "OPTIM")}, "TRAINER": {"SOFTCPT": EVERY.TRAINER.SOFTCPT}}
+)
 
 
 def plain_yaml(content: bytes):
@@ -152,7 +169,10 @@ def plain_config(content: bytes) -> str:
 
 # -- CSV -------------------------------------------------------------------------------------------------------------
 
-TABLE = [["path", "task", "class", "split"], *([name, "leaf", name[0], ("train", "val", "test")[int(name[1])]] for name in IMAGES)]  # fmt: skip
+TABLE = [
+    ["path", "task", "class", "split"],
+    *([name, "leaf", name[0], ("train", "val", "test")[int(name[1])]] for name in IMAGES),
+]
 PREDICTIONS = [["task", "image", "class", "predicted", "probability"], *(["leaf", n, n[0], "a", "0.5"] for n in IMAGES)]
 
 
@@ -189,9 +209,12 @@ def plain_table(content: bytes) -> dict:
 def table(path: Path) -> dict:
     found, _ = read_table(str(path))
     return {
-        task: {part: {name: [os.path.relpath(p, path.parent) for p in paths] for name, paths in classes.items()} for part, classes in parts.items()}
+        task: {
+            part: {name: [os.path.relpath(p, path.parent) for p in paths] for name, paths in classes.items()}
+            for part, classes in parts.items()
+        }
         for task, parts in found.items()
-    }  # fmt: skip
+    }
 
 
 def predictions(path: Path) -> list:
@@ -199,7 +222,10 @@ def predictions(path: Path) -> list:
 
 
 def plain_predictions(content: bytes) -> list:
-    return [[*row[:4], float(row[4])] for row in list(csv.reader(io.StringIO(gzip.decompress(content).decode(), newline="")))[1:]]  # fmt: skip
+    return [
+        [*row[:4], float(row[4])]
+        for row in list(csv.reader(io.StringIO(gzip.decompress(content).decode(), newline="")))[1:]
+    ]
 
 
 # -- tensors ---------------------------------------------------------------------------------------------------------
@@ -219,7 +245,12 @@ def trained() -> dict:
     optim.step()
     schedule.step()
     model.weight.data = TENSOR.clone()
-    return {"state_dict": model.state_dict(), "epoch": 1, "optimizer": optim.state_dict(), "scheduler": schedule.state_dict()}  # fmt: skip
+    return {
+        "state_dict": model.state_dict(),
+        "epoch": 1,
+        "optimizer": optim.state_dict(),
+        "scheduler": schedule.state_dict(),
+    }
 
 
 def saved(value) -> bytes:
@@ -240,10 +271,16 @@ def listed(value):
 CHECKPOINT = trained()
 CHECKPOINT_FILE = saved(CHECKPOINT)
 ODD_TENSORS = (
-    torch.zeros(0), torch.tensor(1.0), torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3).bool(),
-    torch.zeros(2, 3, dtype=torch.complex64), torch.zeros(1).expand(10**9), torch.zeros(1, 1).expand(10**9, 64),
+    torch.zeros(0),
+    torch.tensor(1.0),
+    torch.zeros(3, 2),
+    torch.zeros(2, 3, dtype=torch.int64),
+    torch.zeros(2, 3).bool(),
+    torch.zeros(2, 3, dtype=torch.complex64),
+    torch.zeros(1).expand(10**9),
+    torch.zeros(1, 1).expand(10**9, 64),
     torch.full((2, 3), torch.nan),
-)  # fmt: skip
+)
 
 
 @st.composite
@@ -251,7 +288,9 @@ def checkpoints(draw):
     """Checkpoints of other contents."""
     changed = {**CHECKPOINT, "state_dict": dict(CHECKPOINT["state_dict"])}
     for _ in range(draw(st.integers(1, 2))):
-        place = draw(st.sampled_from(("all", "state_dict", "weight", "optimizer", "scheduler", "epoch", "state", "groups")))
+        place = draw(
+            st.sampled_from(("all", "state_dict", "weight", "optimizer", "scheduler", "epoch", "state", "groups"))
+        )
         odd = draw(st.sampled_from((*(value for value in ODD if value != "\ud800"), *ODD_TENSORS)))
         if place == "all":
             changed = odd
@@ -304,14 +343,12 @@ def npz(state) -> bytes:
     return file.getvalue()
 
 
-def loaded_from(suffix: str, content: bytes, folder=Path(os.environ.get("TMPDIR", "/tmp"))):
+def loaded_from(suffix: str, content: bytes):
     """What the undamaged file gives."""
-    path = folder / f"fuzz-{os.getpid()}{suffix}"
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"clip{suffix}")
         path.write_bytes(content)
         return clip(path)
-    finally:
-        path.unlink()
 
 
 RIGHT_CLIP: list = []
@@ -330,9 +367,12 @@ def plain_safetensors(content: bytes) -> dict:
     header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
     types = {"F32": np.float32, "F16": np.float16, "F64": np.float64}
     return {
-        key: torch.from_numpy(np.frombuffer(data[slice(*about["data_offsets"])], types[about["dtype"]]).copy()).view(about["shape"])
-        for key, about in header.items() if key != "__metadata__"
-    }  # fmt: skip
+        key: torch.from_numpy(np.frombuffer(data[slice(*about["data_offsets"])], types[about["dtype"]]).copy()).view(
+            about["shape"]
+        )
+        for key, about in header.items()
+        if key != "__metadata__"
+    }
 
 
 def plain_clip(content: bytes):
@@ -448,20 +488,37 @@ def readers(folder: Path) -> dict[str, Reader]:
         "tasks.csv": Reader("tasks.csv", table, plain_table, csv_files(TABLE)),
         "tasks.yaml": Reader("tasks.yaml", tasks, plain_tasks, yaml_files(TASKS)),
         "config yaml": Reader("config.yaml", config, plain_config, yaml_files(CONFIG)),
-        "classes.json": Reader("classes.json", read_classes, lambda content: json.loads(content)["tasks"], json_files({"schema": 1, "tasks": [TASK]})),
+        "classes.json": Reader(
+            "classes.json",
+            read_classes,
+            lambda content: json.loads(content)["tasks"],
+            json_files({"schema": 1, "tasks": [TASK]}),
+        ),
         "results.json": Reader("results.json", record, plain_record, json_files(RECORD)),
-        "predictions.csv.gz": Reader("predictions.csv.gz", predictions, plain_predictions, st.one_of(damaged(packed), csv_files(PREDICTIONS).map(gzip.compress))),
-        "checkpoint, damaged": Reader("model.pth.tar-1", lambda path: listed(load_checkpoint(str(path))), lambda _: listed(CHECKPOINT), damaged(CHECKPOINT_FILE)),
+        "predictions.csv.gz": Reader(
+            "predictions.csv.gz",
+            predictions,
+            plain_predictions,
+            st.one_of(damaged(packed), csv_files(PREDICTIONS).map(gzip.compress)),
+        ),
+        "checkpoint, damaged": Reader(
+            "model.pth.tar-1",
+            lambda path: listed(load_checkpoint(str(path))),
+            lambda _: listed(CHECKPOINT),
+            damaged(CHECKPOINT_FILE),
+        ),
         "checkpoint, resumed": Reader("model.pth.tar-2", restored, plain_restored, checkpoints()),
         "checkpoint, loaded": Reader("model.pth.tar-3", prompts, plain_prompts, checkpoints()),
         "CLIP .pt": Reader("clip.pt", clip, right_clip, damaged(saved(STATE))),
         "CLIP .pt, other weights": Reader("other.pt", clip, right_clip, states()),
         "CLIP .npz": Reader("clip.npz", clip, right_clip, damaged(npz(STATE))),
-        "CLIP .safetensors": Reader("clip.safetensors", clip, plain_clip, damaged(safe[:start]).map(lambda head: head + safe[start:])),
+        "CLIP .safetensors": Reader(
+            "clip.safetensors", clip, plain_clip, damaged(safe[:start]).map(lambda head: head + safe[start:])
+        ),
         "export, damaged": Reader("export.safetensors", export, lambda _: plain_export(exported), damaged(exported)),
         "export, other contents": Reader("export.safetensors", export, plain_export, exports(facts)),
         "feature cache": Reader(cache.name, features, lambda _: FEATURES.tolist(), damaged(cache.read_bytes())),
         "archive .zip": Reader("archive.zip", unpacked, lambda _: FILES, damaged(archive("zip"))),
         "archive .tar.gz": Reader("archive.tgz", unpacked, lambda _: FILES, damaged(archive("gz"))),
         "archive .tar": Reader("archive.tar", unpacked, plain_tar, damaged(archive(""))),
-    }  # fmt: skip
+    }

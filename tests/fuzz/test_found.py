@@ -49,7 +49,9 @@ def test_strict_json_is_read_as_python_reads_it():
         assert parse_json(text) == value
 
 
-@pytest.mark.parametrize("text", ["a: !!int ''", "a: !!bool x", "a: !!timestamp x", "a: &a [*a]", "a: 0x" + "f" * 4000, 'a: "\\ud800"'])
+@pytest.mark.parametrize(
+    "text", ["a: !!int ''", "a: !!bool x", "a: !!timestamp x", "a: &a [*a]", "a: 0x" + "f" * 4000, 'a: "\\ud800"']
+)
 def test_yaml_of_values_that_do_not_fit_their_tags_is_refused(text, tmp_path):
     """PyYAML itself raises IndexError, KeyError and AttributeError for the first three."""
     (tmp_path / "tasks.yaml").write_text(text)
@@ -67,7 +69,10 @@ def test_strict_yaml_is_read_as_pyyaml_reads_it(tmp_path):
 
 def test_a_config_file_of_references_that_double_is_refused_at_once(tmp_path):
     """Each key of a config is copied: nine lines would take all memory."""
-    lines = ["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{{', '.join(f'k{j}: *a{i - 1}' for j in range(9))}}}" for i in range(1, 12))]
+    lines = [
+        "a0: &a0 {x: 1}",
+        *(f"a{i}: &a{i} {{{', '.join(f'k{j}: *a{i - 1}' for j in range(9))}}}" for i in range(1, 12)),
+    ]
     (tmp_path / "config.yaml").write_text("\n".join(lines))
     with pytest.raises(ValueError, match="config.yaml: .*references repeat too much"):
         merge_file(train.default_cfg(), str(tmp_path / "config.yaml"))

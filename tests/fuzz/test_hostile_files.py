@@ -10,11 +10,27 @@ from hostile import fuzz
 from readers import readers
 
 NAMES = (
-    "split JSON", "tasks.csv", "tasks.yaml", "config yaml", "classes.json", "results.json", "predictions.csv.gz",
-    "checkpoint, damaged", "checkpoint, resumed", "checkpoint, loaded", "CLIP .pt", "CLIP .pt, other weights",
-    "CLIP .npz", "CLIP .safetensors", "export, damaged", "export, other contents", "feature cache", "archive .zip",
-    "archive .tar.gz", "archive .tar",
-)  # fmt: skip
+    "split JSON",
+    "tasks.csv",
+    "tasks.yaml",
+    "config yaml",
+    "classes.json",
+    "results.json",
+    "predictions.csv.gz",
+    "checkpoint, damaged",
+    "checkpoint, resumed",
+    "checkpoint, loaded",
+    "CLIP .pt",
+    "CLIP .pt, other weights",
+    "CLIP .npz",
+    "CLIP .safetensors",
+    "export, damaged",
+    "export, other contents",
+    "feature cache",
+    "archive .zip",
+    "archive .tar.gz",
+    "archive .tar",
+)
 
 
 def check(name, cases, folder):

@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import pytest
 from dassl.utils import read_image as read_for_training
-from hostile import damaged, fuzz, limited
 from hostile import Reader as HostileReader
+from hostile import damaged, fuzz, limited
 from PIL import Image
 
 from inference.images import read_image as read_for_predicting
@@ -83,7 +83,11 @@ def test_predicting_turns_a_picture_as_its_exif_entry_says_and_training_reads_it
 
 def bomb(width, height):
     """A PNG of 200 bytes that says it is of this size."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b"")]  # fmt: skip
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(99))),
+        (b"IEND", b""),
+    ]
     parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 

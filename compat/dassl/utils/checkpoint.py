@@ -120,15 +120,18 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
 
 def _check_sums(fpath: str) -> None:
     """Raise CheckpointError for a zip archive whose contents are not those of its checksums: PyTorch does not look."""
+    with open(fpath, "rb") as file:
+        if file.read(4) != b"PK\3\4":
+            return  # PyTorch's older format, or none at all
     try:
         with zipfile.ZipFile(fpath) as archive:
             damaged = archive.testzip()
     except Exception as error:  # of a damaged archive, zipfile raises half a dozen types
-        if not zipfile.is_zipfile(fpath):
-            return  # of PyTorch's older format, or none at all
         raise CheckpointError(f'Cannot read the checkpoint "{fpath}": {first_line(error)}') from error
     if damaged:
-        raise CheckpointError(f'Cannot read the checkpoint "{fpath}": {damaged} in it is damaged (its checksum differs)')
+        raise CheckpointError(
+            f'Cannot read the checkpoint "{fpath}": {damaged} in it is damaged (its checksum differs)'
+        )
 
 
 class _Inert:
