@@ -468,9 +468,9 @@ def unpacked(path: Path):
 
 
 def plain_tar(content: bytes) -> dict:
-    """A tar has no checksums of contents: of files of the same sizes, what lies in their places is right."""
-    with tarfile.open(fileobj=io.BytesIO(archive(""))) as file:
-        return {info.name: content[info.offset_data : info.offset_data + info.size] for info in file}
+    """A tar has no checksums of contents, and in its headers plain sums: what tarfile itself finds is right."""
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as file:
+        return {os.path.normpath(info.name): file.extractfile(info).read() for info in file if info.isreg()}
 
 
 def readers(folder: Path) -> dict[str, Reader]:
