@@ -12,7 +12,7 @@ ROOT = train.PROJECT_ROOT
 PAGE = ROOT / "docs/reliability.md"
 
 
-def tests_of(path):
+def names_in(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
@@ -20,7 +20,7 @@ def tests_of(path):
 def test_every_test_that_is_named_exists():
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text(encoding="utf-8"))
     assert len(named) > 60
-    missing = {f"{file}::{name}" for file, name in set(named) if name not in tests_of(ROOT / file)}
+    missing = {f"{file}::{name}" for file, name in set(named) if name not in names_in(ROOT / file)}
     assert not missing
 
 

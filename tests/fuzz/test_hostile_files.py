@@ -1,6 +1,6 @@
 """Every reader gives the right value or one error that names the file, whatever the file holds.
 
-A table of the outcomes: python -m pytest tests/fuzz -m "slow or not slow" -s
+A table of the outcomes: bash scripts/test.sh tests/fuzz -m slow -s
 """
 
 import time
