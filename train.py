@@ -40,7 +40,7 @@ from evaluation.lock import locked  # noqa: E402
 from evaluation.provenance import command_line  # noqa: E402
 from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
-from files import FAILURE_FILE, make_run_folder, remove_run, write_atomically  # noqa: E402
+from files import FAILURE_FILE, make_run_folder, read_yaml, remove_run, write_atomically  # noqa: E402
 from trainers.modules import distributed, preprocessing  # noqa: E402
 from trainers.modules.lost import message_of  # noqa: E402
 from trainers.modules.memory import device_name  # noqa: E402
@@ -123,7 +123,7 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
 def keep_shots(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Let an evaluation have the shots of the run that it loads and, unless --seed says otherwise, its seed."""
     file = Path(args.model_dir, "config.yaml")
-    run = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    run = (read_yaml(file) or {}) if file.is_file() else {}
     shots = run.get("DATASET", {}).get("NUM_SHOTS", cfg.DATASET.NUM_SHOTS)
     if "DATASET.NUM_SHOTS" in args.opts and shots != cfg.DATASET.NUM_SHOTS:
         print(f"DATASET.NUM_SHOTS is {shots}, as in the run that is evaluated, {args.model_dir}", file=sys.stderr)
@@ -137,7 +137,7 @@ def check_same_config(cfg: CfgNode, folder: Path) -> None:
     saved = folder / "config.yaml"
     if not saved.is_file() or not (folder / "prompt_learner" / "checkpoint").is_file():
         return
-    old, new = flatten(yaml.safe_load(saved.read_text())), flatten(yaml.safe_load(cfg.dump()))
+    old, new = flatten(read_yaml(saved) or {}), flatten(yaml.safe_load(cfg.dump()))
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     # What an older version had no key for, it did without.
     differing = [key for key in differing if (new.get(key) or key not in FILLED_KEYS) and (key in old or new[key])]

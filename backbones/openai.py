@@ -79,6 +79,7 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
         activation = SPELLINGS[spelling] if spelling else declared_activation(path)
         # A state dict says nothing of the activation; a file that is no CLIP is refused as that first.
         config = config_of(state, activation or "gelu")
+        state = renamed(state)
     except Exception as error:  # the readers of four formats raise a dozen types between them
         raise ValueError(f"{KEY}: {path} holds no CLIP state dict ({error})") from error
     if not activation:
@@ -88,7 +89,7 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
             f"open_clip's, the architecture: open_clip:ARCHITECTURE {path}"
         )
     check_heads(path, config)
-    return config, renamed(state)
+    return config, state
 
 
 def declared_activation(path: Path) -> str:

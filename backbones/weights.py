@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
 KEY = "MODEL.BACKBONE.NAME"
+WIDEST = 8192  # of a token embedding of which only some rows are kept
 
 
 def find_path(name: str) -> Path | None:
@@ -62,11 +64,25 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         return load_file(path)
+    check_sums(path)
     archive = open_archive(path)
     if archive is not None:
         return archive.state_dict()
     state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    return state_dict.get("state_dict", state_dict)
+    state_dict = state_dict.get("state_dict", state_dict)
+    for key, value in state_dict.items():
+        if isinstance(value, Tensor) and value.untyped_storage().nbytes() < value.nbytes:
+            raise ValueError(f"{key} says that it has {value.numel():,} values, which the file does not hold")
+    return state_dict
+
+
+def check_sums(path: Path) -> None:
+    """Raise ValueError where what PyTorch's archive holds is not what its checksums say: PyTorch does not look."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"{damaged} in it is damaged: its checksum differs")
 
 
 def open_archive(path: Path) -> torch.jit.ScriptModule | None:
@@ -84,6 +100,8 @@ def restore_token_rows(state_dict: dict[str, Tensor], vocabulary: int = 49408) -
     state_dict = dict(state_dict)
     if "token_rows" in state_dict:
         ids, rows = state_dict.pop("token_ids").long(), state_dict.pop("token_rows").float()
+        if rows.shape[1] > WIDEST:
+            raise ValueError(f"token_rows are {rows.shape[1]:,} wide, more than {WIDEST:,}")
         weight = torch.zeros(vocabulary, rows.shape[1])
         weight[ids] = rows
         state_dict["token_embedding.weight"] = weight

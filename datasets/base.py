@@ -160,7 +160,8 @@ def select_items(
         rng = random.Random(cfg.SEED)
         train = draw_shots(train, cfg.DATASET.NUM_SHOTS, rng, f"{name}, train")
         val = draw_shots(val, min(cfg.DATASET.NUM_SHOTS, MAX_VAL_SHOTS), rng, f"{name}, val")
-    return subsample_classes(train, val, test, which=cfg.DATASET.SUBSAMPLE_CLASSES)
+    train, val, test = subsample_classes(train, val, test, which=cfg.DATASET.SUBSAMPLE_CLASSES)
+    return train, val, test
 
 
 def data_root(cfg: CfgNode) -> str:

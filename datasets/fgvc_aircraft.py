@@ -24,7 +24,8 @@ class FGVCAircraft(SplitDataset):
     def read_raw(self) -> tuple[Items, Items, Items]:
         variants = os.path.join(self.dataset_dir, "variants.txt")
         labels = {name: label for label, (_, (name,)) in enumerate(read_rows(variants, ("variant",)))}
-        return tuple(self.read_list(f"images_variant_{part}.txt", labels) for part in ("train", "val", "test"))
+        train, val, test = (self.read_list(f"images_variant_{part}.txt", labels) for part in ("train", "val", "test"))
+        return train, val, test
 
     def read_list(self, file: str, labels: dict[str, int]) -> Items:
         path = os.path.join(self.dataset_dir, file)

@@ -241,7 +241,7 @@ def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, lis
     return shots
 
 
-def write_split_used(dataset: DatasetBase, path: str) -> None:
+def write_split_used(dataset: DatasetBase, path: str | os.PathLike) -> None:
     """Write all images of a data set of users' own, before any draw, as a table path,task,class,split below its root:
     folders are split anew by each run, and a picture more changes the split. Other data sets have none written."""
     rows = getattr(dataset, "split_rows", None)
@@ -249,6 +249,6 @@ def write_split_used(dataset: DatasetBase, path: str) -> None:
         write_table(path, rows)
 
 
-def write_shots(dataset: DatasetBase, path: str, root: str = "") -> None:
+def write_shots(dataset: DatasetBase, path: str | os.PathLike, root: str = "") -> None:
     """Write `drawn_shots` as JSON; the file appears complete or not at all."""
     write_atomically(path, json.dumps(drawn_shots(dataset, root), indent=1, ensure_ascii=False) + "\n")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import yaml
 
+from files import read_yaml
+
 from .multitask import DEFAULT_TEMPLATE, METRICS, is_template
 from .splits import nearest, summary
 
@@ -60,12 +62,9 @@ def read_settings(path: str, tasks: Iterable[str]) -> dict[str, TaskSettings]:
     """
     if not os.path.isfile(path):
         return {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-        content, lines = yaml.safe_load(text), _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, or no such number or date
-        raise ValueError(f"{path}: not a YAML file ({error})") from error
+    content = read_yaml(path)
+    with open(path, encoding="utf-8") as file:
+        lines = _lines(yaml.compose(file, Loader=yaml.SafeLoader))
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from dassl.data.datasets import Datum
 
-from files import write_atomically
+from files import read_json, write_atomically
 
 from .paths import leaves
 
@@ -53,14 +53,10 @@ def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> 
     """Read CoOp's split format: {"train" | "val" | "test": [[path relative to `image_dir`, label, class name], ...]}.
 
     Raises:
-        ValueError: no JSON, or JSON of another form (names the file and the place).
+        ValueError: no JSON, JSON of another form (names the file and the place), or an image in two parts.
         FileNotFoundError: images that do not exist (how many, and the first); collected in `problems` if given.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            split = json.load(file)
-    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are no text, and endless numbers
-        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    split = read_json(path)
     if not isinstance(split, dict):
         raise ValueError(f"{path}: expected an object with the keys {', '.join(PARTS)}, found {type(split).__name__}")
     for part in PARTS:
@@ -78,8 +74,10 @@ def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> 
                 )
             if leaves(row[0]):
                 raise ValueError(f"{where}: the path {row[0]!r} leaves the folder of the images, {image_dir}")
+    check_apart({part: [row[0] for row in split[part]] for part in PARTS}, path, problems)
     check_images((os.path.join(image_dir, row[0]) for part in PARTS for row in split[part]), path, problems)
-    return tuple([datum(os.path.join(image_dir, row[0]), row[1], row[2]) for row in split[part]] for part in PARTS)
+    train, val, test = ([datum(os.path.join(image_dir, row[0]), *row[1:]) for row in split[part]] for part in PARTS)
+    return train, val, test
 
 
 def write_split(path: str, image_dir: str, parts: Sequence[Items]) -> None:
@@ -107,6 +105,22 @@ def _is_row(row: object) -> bool:
         and row[1] >= 0
         and isinstance(row[2], str)
     )
+
+
+def check_apart(paths: dict[str, list[str]], source: str, problems: list[str] | None = None) -> None:
+    """Raise ValueError, or `report`, where an image is in two parts: tested on what was trained on."""
+    part_of: dict[str, str] = {}
+    shared = []
+    for part, names in paths.items():
+        own = dict.fromkeys(map(os.path.normpath, names), part)
+        shared += [(name, part_of[name], part) for name in own if name in part_of]
+        part_of = {**own, **part_of}
+    if shared:
+        name, first, second = shared[0]
+        report(
+            [f"{source}: {len(shared):,} images are in two parts, the first is {name} in {first} and {second}"],
+            problems,
+        )
 
 
 def check_images(paths: Iterable[str], source: str, problems: list[str] | None = None) -> None:

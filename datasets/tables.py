@@ -40,7 +40,7 @@ def read_table(
     folders: dict[str, frozenset[str]] = {}
     with open(path, encoding="utf-8-sig", newline="") as file:
         try:
-            reader = csv.reader(file)
+            reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
             _check_header(path, header)
             for row in reader:
@@ -74,11 +74,11 @@ def write_table(path: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
 
 
 def _check_header(path: str, header: list[str]) -> None:
-    missing = [name for name in COLUMNS if name not in header]
-    unknown = [name for name in header if name not in (*COLUMNS, "split")]
-    if missing or unknown:
-        what = f"no column {missing[0]!r}" if missing else f"unknown column {unknown[0]!r}"
-        raise ValueError(f"{path}, line 1: {what}; the header must be path,task,class,split (or without split)")
+    wrong = [f"no column {name!r}" for name in COLUMNS if name not in header]
+    wrong += [f"unknown column {name!r}" for name in header if name not in (*COLUMNS, "split")]
+    wrong += [f"the column {name!r} is there twice" for name in header if header.count(name) > 1]
+    if wrong:
+        raise ValueError(f"{path}, line 1: {wrong[0]}; the header must be path,task,class,split (or without split)")
 
 
 def _fields(where: str, row: dict[str, str], folder: str) -> tuple[str, str, str, str]:
@@ -87,7 +87,7 @@ def _fields(where: str, row: dict[str, str], folder: str) -> tuple[str, str, str
         raise ValueError(f"{where}: no {empty[0]}")
     if "split" in row and part_of(row["split"]) is None:
         raise ValueError(f"{where}: split is {row['split']!r}, use {', '.join(PARTS)}{nearest(row['split'], PARTS)}")
-    part = part_of(row["split"]) if "split" in row else ""
+    part = part_of(row["split"]) or "" if "split" in row else ""
     return os.path.normpath(os.path.join(folder, row["path"])), row["task"], row["class"], part
 
 

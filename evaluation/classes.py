@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from files import write_atomically
+from files import read_json, read_yaml, write_atomically
 
 FILE_NAME = "classes.json"
 SCHEMA = 1
@@ -34,16 +33,13 @@ def write_classes(path: str | os.PathLike, tasks: Sequence[Any]) -> None:
 
 def read_classes(path: str | os.PathLike) -> list[dict]:
     """The tasks of a classes.json. Raises ValueError, naming the file and the key, for another form or schema."""
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    record = read_json(path)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else record
-        raise ValueError(f"{path}: schema is {found!r}, this version reads schema {SCHEMA}")
+        raise ValueError(f"{path}: schema is {reprlib.repr(found)}, this version reads schema {SCHEMA}")
     tasks = record.get("tasks")
     if not isinstance(tasks, list) or not tasks:
-        raise ValueError(f"{path}: 'tasks' is {tasks!r}, not a list of tasks")
+        raise ValueError(f"{path}: 'tasks' is {reprlib.repr(tasks)}, not a list of tasks")
     for i, task in enumerate(tasks):
         wrong = [k for k, kind in KEYS.items() if not isinstance(task, dict) or not isinstance(task.get(k), kind)]
         if wrong or not task["classnames"] or not all(isinstance(name, str) for name in task["classnames"]):
@@ -126,8 +122,9 @@ def half(names: list[str], which: str) -> list[str]:
 def selection_in(run: str | os.PathLike) -> dict[str, Any]:
     """What the config of a run says of the choice of its tasks and classes; {} without a config."""
     path = Path(run, "config.yaml")
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {key: config["DATASET"].get(key, "all") for key in SELECTION} if "DATASET" in config else {}
+    config = read_yaml(path) if path.is_file() else {}
+    own = config.get("DATASET") if isinstance(config, dict) else None
+    return {key: own.get(key, "all") for key in SELECTION} if isinstance(own, dict) else {}
 
 
 def different(run: str | os.PathLike, what: str, there: list[str], here: list[str]) -> ValueError:

@@ -7,7 +7,10 @@ class, the class predicted among those of the task, and the softmax probability 
 import csv
 import gzip
 import io
+import math
 import os
+import reprlib
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +18,7 @@ from typing import NamedTuple
 from files import write_atomically
 
 PREDICTIONS_FILE = "predictions.csv.gz"
+SMALL, MAX_RATIO = 1 << 20, 200  # bytes of text that any file may hold, and per byte of a larger one
 
 
 class Prediction(NamedTuple):
@@ -63,15 +67,33 @@ def write_predictions(path: str | os.PathLike, rows: Iterable[Prediction]) -> No
 
 
 def read_predictions(path: str | os.PathLike) -> list[Prediction]:
-    """The rows of a file. Raises FileNotFoundError, and ValueError for one that is cut off or of other columns."""
+    """The rows of a file. Raises FileNotFoundError, and ValueError for one that is cut off, damaged or of other
+    columns, or that is no more than a small part of what comes out of it."""
+    limit = max(SMALL, MAX_RATIO * os.path.getsize(path))
     try:
-        text = gzip.decompress(Path(path).read_bytes()).decode()
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        with gzip.open(path) as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise ValueError(f"more than {MAX_RATIO} times its size comes out of it")
+        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    except (EOFError, gzip.BadGzipFile, zlib.error, csv.Error, ValueError) as error:
         raise ValueError(f"{path}: not a complete gzip file of text ({error})") from error
-    header, *rows = csv.reader(io.StringIO(text, newline=""))
-    if tuple(header) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
-        raise ValueError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(header)}")
-    return [Prediction(*row[:4], float(row[4])) for row in rows]
+    header = rows[0] if rows else []
+    if tuple(header) != COLUMNS:
+        raise ValueError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {reprlib.repr(header)}")
+    return [_prediction(row, f"{path}, row {number}") for number, row in enumerate(rows[1:], 1)]
+
+
+def _prediction(row: Sequence[str], where: str) -> Prediction:
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{where}: expected the columns {', '.join(COLUMNS)}, found {len(row)} fields")
+    try:
+        probability = float(row[4])
+    except ValueError:
+        probability = math.nan
+    if not 0 <= probability <= 1:
+        raise ValueError(f"{where}: {row[4][:40]!r} is no probability")
+    return Prediction(*row[:4], probability)
 
 
 def merge_predictions(folder: Path, parts: Iterable[Path]) -> None:

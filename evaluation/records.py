@@ -2,10 +2,11 @@
 
 import json
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from files import write_atomically
+from files import read_json, write_atomically
 
 FILE_NAME = "results.json"
 SCHEMA = 1
@@ -153,7 +154,7 @@ def check_record(record: object, source: str) -> None:
     if not isinstance(record, dict) or "schema" not in record:
         raise ValueError(f"{source}: not the record of a run (no key 'schema')")
     if record["schema"] != SCHEMA:
-        raise ValueError(f"{source}: schema is {record['schema']!r}, this version reads schema {SCHEMA}")
+        raise ValueError(f"{source}: schema is {reprlib.repr(record['schema'])}, this version reads schema {SCHEMA}")
     _check_keys({**record, **_later(record)}, KEYS, source)
     if not record["tasks"]:
         raise ValueError(f"{source}: 'tasks' is empty")
@@ -168,13 +169,13 @@ def _later(record: Mapping) -> dict:
 
 def _check_keys(values: object, types: Mapping, source: str) -> None:
     if not isinstance(values, dict):
-        raise ValueError(f"{source}: expected an object, found {values!r}")
+        raise ValueError(f"{source}: expected an object, found {reprlib.repr(values)}")
     missing = [key for key in types if key not in values]
     if missing:
         raise ValueError(f"{source}: missing keys: {', '.join(missing)}")
     for key, legal in types.items():
         if not isinstance(values[key], legal) or isinstance(values[key], bool):
-            raise ValueError(f"{source}: {key!r} is {values[key]!r}")
+            raise ValueError(f"{source}: {key!r} is {reprlib.repr(values[key])}")
 
 
 def write_record(path: str | os.PathLike, record: Mapping) -> None:
@@ -202,15 +203,16 @@ def is_of_one_task(path: Path, folder: Path) -> bool:
 
 def read_record(path: Path) -> dict:
     """A record, with its file in the extra key "path". Raises ValueError for a file that is not one of schema 1."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    record = read_json(path)
     check_record(record, str(path))
     return {**record, **_later(record), "path": str(path)}
 
 
 def record_in(folder: str | os.PathLike) -> dict:
-    """The record of the run in a folder, {} if it has none."""
+    """The record of the run in a folder, {} if it has none. Raises ValueError as `read_record` does."""
     path = Path(folder, FILE_NAME)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    record = read_json(path)
+    check_record(record, str(path))
+    return record

@@ -54,10 +54,10 @@ def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:
     which is nothing else. Of the same run in two folders, by the order of their paths, the later one is
     "<name> [<the part of the path that differs>]". So neither is averaged with what it repeats.
     """
-    records = [dict(record) for record in records]
+    copies = [dict(record) for record in records]
     first: dict[tuple, dict] = {}
     twins: dict[str, list[tuple[dict, dict]]] = {}
-    for record in sorted(records, key=lambda record: (bool(record["loaded_from"]), record.get("path", ""))):
+    for record in sorted(copies, key=lambda record: (bool(record["loaded_from"]), record.get("path", ""))):
         name = method_name(record)
         if record["loaded_from"] and not re.search(rf"-(base|new)-({'|'.join(HALVES)})\b", record["split"]):
             name += EVALUATION
@@ -74,7 +74,7 @@ def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:
         "they are kept apart (TRAINER.LABEL names a run)"
         for name, pairs in twins.items()
     ]
-    return records, notes
+    return copies, notes
 
 
 def _run(record: Mapping) -> tuple:

@@ -132,8 +132,7 @@ def against_all(values: pd.DataFrame, reference: str) -> list[Comparison]:
 def at_each_shots(values: pd.DataFrame, a: str, b: str) -> list[Comparison]:
     """Two methods at each number of shots that both have, then over all of them."""
     shots = sorted(set(values.columns.get_level_values("shots")) - {0}, key=shots_order)
-    found = [compare(values, a, b, value) for value in shots]
-    found = [one for one in found if one is not None]
+    found = [one for value in shots if (one := compare(values, a, b, value)) is not None]
     whole = compare(values, a, b)
     return found + ([whole] if whole is not None and len(found) != 1 else [])
 

@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from .exports import Export, read_export
 from .images import image_batches, transform_of
 from .tower import TunedTower, load_tower
 
-Images = Tensor | Image.Image | str | os.PathLike | Sequence[Image.Image | str | os.PathLike]
+Images: TypeAlias = Tensor | Image.Image | str | os.PathLike | Sequence[Image.Image | str | os.PathLike]
 
 
 def load_classifier(
@@ -118,7 +119,7 @@ class Classifier:
 
     def task_named(self, task: str | None = None) -> str:
         """`task`, or the one that there is; raises ValueError, with the names, for another."""
-        if task in self.tasks:
+        if task is not None and task in self.tasks:
             return task
         if task is None and len(self.tasks) == 1:
             return self.tasks[0]

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from backbones import Head
 from backbones.config import Preprocessing
 from backbones.precision import PRECISIONS
-from files import write_atomically
+from files import parse_json, write_atomically
 
 SCHEMA = 1
 ENTRY = "classifier"  # of the metadata
@@ -105,9 +106,10 @@ def read_export(path: str | os.PathLike) -> Export:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(ENTRY, "null")
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
+        facts = parse_json(text)
+    except Exception as error:  # beside its own, safetensors raises those of PyTorch and of Python
         raise ValueError(f"{path} is no exported classifier, or it is truncated ({error})") from error
-    facts = check_facts(json.loads(text), tensors, path)
+    facts = check_facts(facts, tensors, path)
     try:
         return Export(
             tasks=facts["tasks"],
@@ -120,7 +122,7 @@ def read_export(path: str | os.PathLike) -> Export:
             projection=projection_of(tensors),
             provenance=facts["provenance"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} is no complete exported classifier ({type(error).__name__}: {error})") from error
 
 
@@ -129,15 +131,19 @@ def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[s
     if not isinstance(facts, dict) or "schema" not in facts:
         raise ValueError(f"{path} is a safetensors file, but no exported classifier: write one with scripts/export.py")
     if facts["schema"] != SCHEMA:
-        raise ValueError(f"{path}: schema is {facts['schema']!r}, this version reads schema {SCHEMA}")
+        raise ValueError(f"{path}: schema is {reprlib.repr(facts['schema'])}, this version reads schema {SCHEMA}")
     wrong = [key for key, kind in KEYS.items() if not isinstance(facts.get(key), kind)]
     if wrong:
         raise ValueError(f"{path}: the metadata's {', '.join(wrong)} are missing or of another type")
     if facts["digest"] != digest_of({key: value for key, value in facts.items() if key != "digest"}, tensors):
         raise ValueError(f"{path} is damaged: its contents are not those that were written; export the run again")
     tasks, backbone = facts["tasks"], facts["backbone"]
-    bad = [task for task in tasks if any(not isinstance(task.get(key), kind) for key, kind in TASK_KEYS.items())]
-    if bad or not tasks or len(tasks) != len(facts["heads"]) or any(key not in backbone for key in BACKBONE_KEYS):
+    if (
+        any(wrong_task(task) for task in tasks)
+        or not tasks
+        or len(tasks) != len(facts["heads"])
+        or any(key not in backbone for key in BACKBONE_KEYS)
+    ):
         raise ValueError(f"{path}: its tasks, heads and backbone are incomplete")
     if facts["precision"] not in PRECISIONS:
         raise ValueError(f"{path}: precision is {facts['precision']!r}, use one of {', '.join(PRECISIONS)}")
@@ -146,6 +152,12 @@ def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[s
         if len(shape) != 2 or shape[0] != len(task["classnames"]):
             raise ValueError(f"{path}: task {task['name']!r} has {len(task['classnames'])} classes, weights {shape}")
     return facts
+
+
+def wrong_task(task: Any) -> bool:
+    """Whether it is not the description of a task."""
+    wrong = not isinstance(task, dict) or any(not isinstance(task.get(k), kind) for k, kind in TASK_KEYS.items())
+    return wrong or not all(isinstance(name, str) for name in task["classnames"])
 
 
 def named(head: Head) -> list[tuple[str, Tensor]]:

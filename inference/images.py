@@ -21,6 +21,7 @@ from torchvision.transforms import InterpolationMode
 from backbones.config import Preprocessing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+PROGRAMS = ("EPS",)  # formats that Pillow would have another program run
 NO_RANGE = {"I": "32-bit integer", "F": "floating-point"}  # modes whose pixels have no known range
 
 
@@ -57,6 +58,8 @@ def read_image(path: str | os.PathLike) -> Image.Image:
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")  # of palettes with transparency, and of large images that are still read
+            if image.format in PROGRAMS:
+                raise ValueError(f"{image.format} is a program, not pixels")
             image.load()
             return to_rgb(upright(image))
     except FileNotFoundError as error:
@@ -81,7 +84,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode.startswith("I;16"):
         # Pillow would clip 16-bit grey at 255, so that nearly all of it is white.
-        grey = np.asarray(image).astype(np.uint32) >> 8
+        grey = np.asarray(image) >> 8
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.mode in NO_RANGE:
         raise ValueError(

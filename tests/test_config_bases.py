@@ -41,8 +41,9 @@ def test_a_base_may_be_used_twice_but_not_lead_back(tmp_path):
         ({"own": {BASE_KEY: "lost.yaml"}}, r"no config file .*lost\.yaml; in .*: own"),
         (
             {"own": {BASE_KEY: "base.yaml"}, "base": [1, 2]},
-            r"own\.yaml: its base .*base\.yaml: expected keys and values",
+            r"base\.yaml: expected keys with their values, found list",
         ),
+        ({"own": {BASE_KEY: {"a": 1}}}, r"own\.yaml: _BASE_ is the name of a file, or a list of names"),
         ({"own": {BASE_KEY: "base.yaml"}, "base": {"OPTIM": {"LRR": 1}}}, r"own\.yaml: unknown config key OPTIM\.LRR"),
     ],
 )

@@ -160,7 +160,9 @@ BOMB = "&a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     "text, message",
     [
-        (f"a: {BOMB}leaves: {{name: *j}}", "no task 'a'"),
+        (f"a: {BOMB}leaves: {{name: *j}}", "references repeat too much"),
+        (f"x: {BOMB}leaves: {{<<: [*j, *j]}}", "references repeat too much"),
+        ("leaves: {name: a, name: b}", "line 1: the key 'name' is there twice"),
         (f"leaves:\n  name: {BOMB.splitlines()[0]}", "name must be text"),
         ("leaves: {classes: [[a, b], b]}", "classes must be names"),
         ("leaves: {name: " + "9" * 5000 + "}", "not a YAML file"),
@@ -177,8 +179,8 @@ def test_settings_cost_nothing_whatever_they_hold(text, message, leaves):
 
 
 def test_references_that_grow_without_end_are_shown_in_part(leaves):
-    lines = BOMB.splitlines()
-    text = "\n".join([f"leaves:\n  x: {lines[0]}", *(f"  {line}" for line in lines[1:]), "  classes: [*j, b]"])
+    lines = BOMB.splitlines()[:3]
+    text = "\n".join([f"leaves:\n  x: {lines[0]}", *(f"  {line}" for line in lines[1:]), "  classes: [*c, b]"])
     (leaves / "tasks.yaml").write_text(text)
     with pytest.raises(ValueError, match="unknown key 'x'") as error:
         build(leaves)

@@ -1,18 +1,29 @@
 """Unpacking archives that are not trusted: nothing is written outside the target, no links, no bombs, no half."""
 
+import bz2
+import errno
+import gzip
 import lzma
 import os
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
 MAX_RATIO = 100  # unpacked bytes per byte of the archive
 CHUNK = 1 << 20
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+MOST_HEADER = 1 << 20  # bytes that an entry's name or other facts may take
+HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+OPENERS = {b"\x1f\x8b\x08": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\0\0\x80": lzma.open}
+NO_PLACE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 class UnsafeArchive(ValueError):
@@ -34,11 +45,15 @@ def unpack(archive: str, target: str, prefix: str = "", inner: str = "") -> None
     temporary = f"{target.rstrip(os.sep)}.{os.getpid()}.tmp"
     try:
         try:
-            _write_entries(archive, temporary, prefix)
-        except DAMAGED as error:
-            if isinstance(error, OSError) and error.errno is not None:
+            written = _write_entries(archive, temporary, prefix)
+        except UnsafeArchive:
+            raise
+        except Exception as error:  # of a damaged archive, the readers raise a dozen types
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise  # of the disk, not of the archive
             raise ValueError(f"{archive}: not a complete zip or tar archive ({error})") from error
+        if not written:
+            raise ValueError(f"{archive}: no files{f' below {prefix}' if prefix else ''}")
         if inner:
             nested = os.path.join(temporary, inner)
             if not os.path.isfile(nested):
@@ -51,24 +66,32 @@ def unpack(archive: str, target: str, prefix: str = "", inner: str = "") -> None
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_entries(archive: str, folder: str, prefix: str) -> None:
+def _write_entries(archive: str, folder: str, prefix: str) -> int:
+    """The number of files written."""
     left = MAX_RATIO * max(os.path.getsize(archive), 1)
     written = 0
     for name, source in entries(archive):
         path = safe_path(archive, name, prefix)
         if path is None:
             continue
-        path = os.path.join(folder, path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
+        with _new_file(os.path.join(folder, path), archive) as file:
             while chunk := source.read(CHUNK):
                 left -= len(chunk)
                 if left < 0:
                     raise UnsafeArchive(f"{archive}: more than {MAX_RATIO} times its size comes out of it")
                 file.write(chunk)
         written += 1
-    if not written:
-        raise ValueError(f"{archive}: no files{f' below {prefix}' if prefix else ''}")
+    return written
+
+
+def _new_file(path: str, archive: str) -> BinaryIO:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "wb")
+    except OSError as error:
+        if error.errno in NO_PLACE:
+            raise UnsafeArchive(f"{archive}: an entry cannot be written as {path} ({error.strerror})") from error
+        raise
 
 
 def entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
@@ -90,14 +113,57 @@ def _zip_entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
 
 
 def _tar_entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
-    with tarfile.open(archive, "r|*") as file:
-        for info in file:
-            if info.isdir():
-                safe_path(archive, info.name, "")
-            elif info.isreg():
-                yield info.name, file.extractfile(info)
-            else:
-                raise UnsafeArchive(f"{archive}: {info.name!r} is a link or a special file")
+    with open(archive, "rb") as raw:
+        start = raw.read(10)
+        raw.seek(0)
+        opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), None)
+        source = _Limited(opener(raw) if opener else raw, archive)
+        with tarfile.open(fileobj=source, mode="r|", tarinfo=_Entry) as file:  # type: ignore[call-overload]
+            for info in file:
+                if info.isdir():
+                    safe_path(archive, info.name, "")
+                elif info.isreg():
+                    yield info.name, file.extractfile(info)
+                else:
+                    raise UnsafeArchive(f"{archive}: {info.name!r} is a link or a special file")
+            end = file.offset
+            while source.read(CHUNK):  # what follows has its part in the checksum of a compressed file
+                pass
+        # tarfile takes a damaged header, and the end of the file, for the archive's end, which is a block of zeros.
+        if source.filled > end or source.position < end + tarfile.BLOCKSIZE:
+            raise EOFError("the end of a tar is missing: it is cut off or damaged")
+
+
+class _Limited:
+    """A stream of which no more is read than `MAX_RATIO` times the archive's size: an entry without content, too, takes
+    half a kilobyte of a tar, and a file.
+
+    Attributes:
+        position, filled: bytes read, and those up to the last that is not zero.
+    """
+
+    def __init__(self, source: BinaryIO, archive: str) -> None:
+        self.source, self.archive = source, archive
+        self.limit = MAX_RATIO * os.path.getsize(archive) + MOST_HEADER
+        self.position = self.filled = 0
+
+    def read(self, size: int) -> bytes:
+        data = self.source.read(size)
+        filled = len(data.rstrip(b"\0"))
+        self.filled = self.position + filled if filled else self.filled
+        self.position += len(data)
+        if self.position > self.limit:
+            raise UnsafeArchive(f"{self.archive}: more than {MAX_RATIO} times its size comes out of it")
+        return data
+
+
+class _Entry(tarfile.TarInfo):
+    """An entry whose name is not read into memory whatever its size."""
+
+    def _proc_member(self, file: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size < 0 or (self.type in HEADERS and self.size > MOST_HEADER):
+            raise tarfile.ReadError(f"the header of an entry says that it takes {self.size} bytes")
+        return super()._proc_member(file)
 
 
 def safe_path(archive: str, name: str, prefix: str) -> str | None:

@@ -35,13 +35,21 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
     names = [f"model.pth.tar-{epoch}"] if epoch is not None else ["model-best.pth.tar"]
     pointer = folder / "checkpoint"
     if epoch is None and pointer.is_file():
-        names.append(pointer.read_text().strip())
+        names.append(pointed_name(pointer))
     for name in names:
         if (folder / name).is_file():
             return folder / name
     there = sorted(path.name for path in folder.glob("model*")) if folder.is_dir() else []
     more = "; a run keeps more of its epochs with TRAIN.KEEP_CHECKPOINTS" if epoch is not None and there else ""
     raise FileNotFoundError(f"no checkpoint {names[0]} in {folder}; there: {', '.join(there) or 'nothing'}{more}")
+
+
+def pointed_name(pointer: Path) -> str:
+    """The file that a pointer file names, which lies beside it. Raises ValueError for what is no such name."""
+    name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    if Path(name).name != name or not name or "\0" in name:
+        raise ValueError(f"{pointer} names no checkpoint beside it, but {name[:80]!r}")
+    return name
 
 
 def read_prompts(
@@ -51,7 +59,9 @@ def read_prompts(
 
     Those named in `any_number` may have any number of rows: there is one for each shot.
     """
-    state = load_checkpoint(str(path))["state_dict"]
+    state = load_checkpoint(str(path)).get("state_dict")
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} is no checkpoint of this {method}: it has no 'state_dict' of tensors")
     state = {key: value for key, value in state.items() if not FROZEN_TOKENS.search(key)}
     # Upstream checkpoints do not say whose rows they hold.
     state = {**{key: value.cpu() for key, value in expected.items() if OWNERS.search(key)}, **state}

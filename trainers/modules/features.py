@@ -82,7 +82,7 @@ class FeatureCache:
                     logger.warning("%s is damaged: rebuilt", path)
                 else:
                     return tensor
-            except (SafetensorError, OSError) as error:
+            except Exception as error:  # beside its own, safetensors raises those of PyTorch and of Python
                 logger.warning("%s cannot be read (%s): rebuilt", path, error)
         return None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import difflib
 import re
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
 from yacs.config import CfgNode
 
 from files import read_config
@@ -19,12 +19,14 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def merge_file(cfg: CfgNode, path: str) -> None:
     """Merge a YAML file with its bases. Raises ValueError, naming the file, for an unknown key or a value of the wrong
     type."""
+    loaded = read_config(path)
     try:
-        cfg.merge_from_other_cfg(with_declared_numbers(CfgNode(read_config(path)), cfg))
+        check_keys(loaded)
+        cfg.merge_from_other_cfg(with_declared_numbers(CfgNode(loaded), cfg))
     except KeyError as error:
         raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
-    except (ValueError, AssertionError, AttributeError, yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    except (ValueError, AssertionError, AttributeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{path}: {shortened(error)}") from error
 
 
 def merge_list(cfg: CfgNode, opts: Sequence) -> None:
@@ -32,12 +34,29 @@ def merge_list(cfg: CfgNode, opts: Sequence) -> None:
     if len(opts) % 2:
         raise ValueError(f"trailing options come in pairs KEY VALUE, got {len(opts)}: {' '.join(map(str, opts))}")
     for key, value in zip(opts[::2], opts[1::2]):
+        if value == "None" and declared(cfg, key) is not None:
+            raise ValueError(f"{key}: None is no value; its default is {reprlib.repr(declared(cfg, key))}")
         try:
             cfg.merge_from_list([key, as_declared(value, declared(cfg, key))])
         except (AssertionError, AttributeError, KeyError) as error:
             raise ValueError(unknown_key(cfg, key)) from error
-        except ValueError as error:
-            raise ValueError(f"{key}: {value!r} does not fit: {error}") from error
+        except (ValueError, RecursionError, MemoryError) as error:  # what is nested too deep for Python's parser
+            raise ValueError(f"{key}: {reprlib.repr(value)} does not fit: {shortened(error)}") from error
+
+
+def shortened(error: BaseException) -> str:
+    """What an error says, without the middle of a value that fills pages."""
+    text = str(error) or type(error).__name__
+    return text if len(text) < 1000 else f"{text[:400]} ... {text[-400:]}"
+
+
+def check_keys(node: dict, prefix: str = "") -> None:
+    """Raise ValueError for a key that is no text."""
+    for key, value in node.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{reprlib.repr(key)} is no name of a config key{f' in {prefix}' if prefix else ''}")
+        if isinstance(value, dict):
+            check_keys(value, key)
 
 
 def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
@@ -45,6 +64,8 @@ def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
     for key, value in loaded.items():
         if isinstance(value, CfgNode):
             with_declared_numbers(value, cfg.get(key) if isinstance(cfg.get(key), CfgNode) else CfgNode())
+        elif value is None and cfg.get(key) is not None:
+            raise ValueError(f"{key} has no value; its default is {reprlib.repr(cfg[key])}")
         else:
             loaded[key] = as_declared(value, cfg.get(key))
     return loaded

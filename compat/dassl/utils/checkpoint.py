@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import pickle
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,12 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
         raise ValueError("load_checkpoint needs a file path, got None")
     if not os.path.isfile(fpath):
         raise FileNotFoundError(f'No checkpoint at "{fpath}"')
+    _check_sums(fpath)
     try:
-        return torch.load(fpath, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
+        if not isinstance(checkpoint, dict):
+            raise TypeError(f"it holds a {type(checkpoint).__name__}, not a dict")
+        return checkpoint
     except Exception as error:  # a truncated archive raises RuntimeError, a foreign pickle UnpicklingError, ...
         checkpoint = _load_upstream(fpath)
         if checkpoint is None:
@@ -111,6 +116,22 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
             reason = "it holds more than tensors and plain values" if objects else first_line(error)
             raise CheckpointError(f'Cannot read the checkpoint "{fpath}": {reason}') from error
         return checkpoint
+
+
+def _check_sums(fpath: str) -> None:
+    """Raise CheckpointError for a zip archive whose contents are not those of its checksums: PyTorch does not look."""
+    with open(fpath, "rb") as file:
+        if file.read(4) != b"PK\3\4":
+            return  # PyTorch's older format, or none at all
+    try:
+        with zipfile.ZipFile(fpath) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # of a damaged archive, zipfile raises half a dozen types
+        raise CheckpointError(f'Cannot read the checkpoint "{fpath}": {first_line(error)}') from error
+    if damaged:
+        raise CheckpointError(
+            f'Cannot read the checkpoint "{fpath}": {damaged} in it is damaged (its checksum differs)'
+        )
 
 
 class _Inert:
@@ -152,9 +173,9 @@ def pointed_file(fdir: str) -> str | None:
     pointer = os.path.join(fdir, "checkpoint")
     if not os.path.isfile(pointer):
         return None
-    with open(pointer, encoding="utf-8") as file:
-        name = file.readline().strip()
-    if not name or os.path.basename(name) != name:
+    with open(pointer, encoding="utf-8", errors="replace") as file:
+        name = file.readline(1000).strip()
+    if not name or os.path.basename(name) != name or "\0" in name:
         raise CheckpointError(f'"{pointer}" does not name a checkpoint file (got {name!r})')
     return os.path.join(fdir, name)
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import reprlib
 import warnings
 from collections import Counter
 from typing import Any
@@ -25,6 +26,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+MOST_EPOCHS = 10**6
+
 
 def restore_checkpoint(
     fpath: str,
@@ -37,12 +40,20 @@ def restore_checkpoint(
     for key in ("state_dict", "epoch"):
         if key not in checkpoint:
             raise CheckpointError(f'"{fpath}" has no entry "{key}": not a checkpoint of a trainer')
-    load_weights(model, checkpoint["state_dict"], fpath)
-    if scheduler is not None:
-        _restore_scheduler(scheduler, checkpoint, fpath)
-    # After the scheduler: replaying one sets learning rates, and the optimiser's saved ones are the true ones.
-    if optimizer is not None and checkpoint.get("optimizer") is not None:
-        _restore_optimizer(optimizer, checkpoint["optimizer"], fpath)
+    if type(checkpoint["epoch"]) is not int or not 0 <= checkpoint["epoch"] <= MOST_EPOCHS:
+        raise CheckpointError(f'"{fpath}": epoch is {reprlib.repr(checkpoint["epoch"])}')
+    try:
+        load_weights(model, checkpoint["state_dict"], fpath)
+        if scheduler is not None:
+            _restore_scheduler(scheduler, checkpoint, fpath)
+        # After the scheduler: replaying one sets learning rates, and the optimiser's saved ones are the true ones.
+        if optimizer is not None and checkpoint.get("optimizer") is not None:
+            _restore_optimizer(optimizer, checkpoint["optimizer"], fpath)
+    except CheckpointError:
+        raise
+    except Exception as error:  # of state that is none, PyTorch raises half a dozen types
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise CheckpointError(f'"{fpath}" is no complete checkpoint ({what[:200]})') from error
     return checkpoint
 
 

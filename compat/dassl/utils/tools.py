@@ -94,8 +94,10 @@ def read_image(path: str) -> Image.Image:
         raise FileNotFoundError(f'No image file at "{path}"')
     try:
         with Image.open(path) as image:
+            if image.format == "EPS":  # which Pillow would have Ghostscript run
+                raise ValueError("EPS is a program, not pixels")
             if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255, so that nearly all of it is white
-                image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             elif image.mode in ("I", "F"):
                 raise ValueError(f"mode {image.mode}: its pixels have no known range; save it with 8 bits")
             return image.convert("RGB")

@@ -1,0 +1,161 @@
+"""Faults that public code of the field has, where no other test would catch them; docs/reliability.md lists all."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from dassl.data.datasets import build_dataset
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from datasets.multitask import Task
+from evaluation.classes import check_same_classes, write_classes
+from trainers.modules.features import FeatureCache, FeatureLoader, image_list
+
+
+@pytest.fixture
+def flowers(toy_root, tmp_path):
+    shutil.copytree(toy_root / "toy/flower", tmp_path / "toy/flower")
+    return tmp_path
+
+
+def dataset_of(root, *opts, name="ToyTasks"):
+    return build_dataset(toy.config(root, root / "out", "CoOp", *opts, dataset=name))
+
+
+def paths_and_contents(items):
+    return {item.impath for item in items}, {Path(item.impath).read_bytes() for item in items}
+
+
+@pytest.mark.parametrize("subset", ["all", "base", "new"])
+def test_no_test_image_is_among_the_shots(subset, toy_root):
+    dataset = dataset_of(toy_root, "DATASET.NUM_SHOTS", 4, "DATASET.SUBSAMPLE_CLASSES", subset)
+    tested = paths_and_contents(dataset.test)
+    for shots in (dataset.train_x, dataset.val):
+        assert shots and not any(mine & theirs for mine, theirs in zip(paths_and_contents(shots), tested))
+
+
+def test_no_test_image_of_own_folders_is_among_the_shots(tmp_path):
+    for i in range(20):
+        (tmp_path / f"leaves/{'ab'[i % 2]}").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"leaves/{'ab'[i % 2]}/{i}.png")
+    dataset = dataset_of(tmp_path, "DATASET.NUM_SHOTS", 4, name="FolderTasks")
+    parts = [paths_and_contents(items)[1] for items in (dataset.train_x, dataset.val, dataset.test)]
+    assert all(parts) and not (parts[0] & parts[2] or parts[1] & parts[2] or parts[0] & parts[1])
+
+
+@pytest.mark.parametrize(("mine", "other"), [("train", "test"), ("val", "test"), ("train", "val")])
+def test_an_image_in_two_parts_of_a_split_file_is_refused(mine, other, flowers):
+    path = flowers / "toy/flower/split_zhou_ToyFlower.json"
+    split = json.loads(path.read_text())
+    row = split[other][0]
+    split[mine].append([f"./{row[0]}", *row[1:]])
+    path.write_text(json.dumps(split))
+    with pytest.raises(
+        ValueError, match=f"ToyFlower.json: 1 images are in two parts, .*{row[0]} in {mine} and {other}"
+    ):
+        dataset_of(flowers, name="ToyFlower")
+
+
+def test_the_same_classes_in_another_order_are_refused(tmp_path):
+    write_classes(tmp_path / "classes.json", [Task("leaf", ("ash", "oak", "elm"))])
+    check_same_classes(tmp_path, [Task("leaf", ("ash", "oak", "elm"))])
+    with pytest.raises(ValueError, match="'ash', 'oak', 'elm'.* Here are: 'oak', 'ash', 'elm'"):
+        check_same_classes(tmp_path, [Task("leaf", ("oak", "ash", "elm"))])
+
+
+def test_a_checkpoint_holds_the_prompts_and_their_optimiser_alone(finished_run):
+    """With an optimiser over the whole model, each checkpoint would store all of CLIP."""
+    file = finished_run("SoftCPT") / "prompt_learner/model.pth.tar-1"
+    checkpoint = torch.load(file, weights_only=True)
+    own = sum(value.numel() for value in checkpoint["state_dict"].values())
+    assert not any("clip" in key or "visual" in key or "token_" in key for key in checkpoint["state_dict"])
+    states = checkpoint["optimizer"]["state"].values()
+    assert sum(value.numel() for state in states for value in state.values() if torch.is_tensor(value)) <= own
+    assert file.stat().st_size < 4 * 2.2 * own + 100_000
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp", "bf16", "fp16"])
+def test_what_is_learned_is_kept_in_fp32_in_every_precision(precision, toy_root, tmp_path):
+    from dassl.engine import build_trainer
+
+    trainer = build_trainer(toy.config(toy_root, tmp_path, "SoftCPT", "TRAINER.SOFTCPT.PREC", precision))
+    assert {parameter.dtype for parameter in trainer.prompts.parameters()} == {torch.float32}
+
+
+# -- cached features ---------------------------------------------------------------------------------------------------
+
+
+class Pictures(Dataset):
+    """Grey images of the sizes of files, through a transform."""
+
+    def __init__(self, items, transform):
+        self.data_source, self.transform = items, transform
+
+    def __len__(self):
+        return len(self.data_source)
+
+    def __getitem__(self, i):
+        content = Path(self.data_source[i].impath).read_bytes()
+        return {"img": self.transform(torch.full((1,), float(content[0]))), "label": 0}
+
+
+class Scale:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, image):
+        return image * self.factor
+
+    def __repr__(self):
+        return f"Scale({self.factor})"
+
+
+@pytest.fixture
+def items(tmp_path):
+    from datasets.splits import datum
+
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(name.encode())
+    return [datum(str(tmp_path / name), 0, "x") for name in ("a", "b")]
+
+
+def features(items, folder, factor=1, tower="t"):
+    loader = DataLoader(Pictures(items, Scale(factor)), batch_size=2)
+    batches = FeatureLoader(loader, lambda image: image, FeatureCache(folder), {"tower": tower})
+    return [value for batch in batches for value in batch["img"].flatten().tolist()]
+
+
+def test_cached_features_are_not_used_with_another_transform_tower_or_list_of_images(items, tmp_path):
+    cache = tmp_path / "cache"
+    assert features(items, cache) == [97, 98]
+    assert features(items, cache, factor=2) == [194, 196]
+    assert features(items[::-1], cache) == [98, 97]
+    features(items, cache, tower="another")
+    assert len(list(cache.iterdir())) == 4
+    assert features(items, cache) == [97, 98] and len(list(cache.iterdir())) == 4
+
+
+def test_a_picture_is_known_by_path_size_and_time_and_not_by_its_content(items, tmp_path):
+    """What is promised: a picture of another size or time is noticed; one that was replaced with both kept is not."""
+    path, cache = Path(items[0].impath), tmp_path / "cache"
+    assert features(items, cache) == [97, 98]
+    before, stat = image_list(items), path.stat()
+    path.write_bytes(b"z")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))  # a nanosecond later
+    assert image_list(items) != before and features(items, cache) == [122, 98]
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert image_list(items) == before and features(items, cache) == [97, 98]
+    shutil.rmtree(cache)  # the remedy
+    assert features(items, cache) == [122, 98]
+
+
+def test_the_tower_of_a_run_is_part_of_the_key_of_its_features(toy_root, tmp_path):
+    from dassl.engine import build_trainer
+
+    trainer = build_trainer(toy.config(toy_root, tmp_path, "CoOp"))
+    assert trainer.test_loader.key["tower"] == trainer.clip.image_digest
