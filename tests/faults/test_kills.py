@@ -65,7 +65,10 @@ def test_a_run_ended_at_any_time_goes_on_to_the_same_bits(processes, arguments, 
         finish(processes, folder, arguments(method), expected)
 
 
-@pytest.mark.parametrize("at", [3, "log.txt", "config.yaml", "model.pth.tar-1", "step", "pred", "results"])
+MORE = [pytest.param(at, marks=SLOW) for at in (3, "config.yaml", "model.pth.tar-1", "results")]
+
+
+@pytest.mark.parametrize("at", ["log.txt", "step", "pred", *MORE])
 def test_ctrl_c_exits_with_130_and_says_how_to_go_on(processes, arguments, undisturbed, tmp_path, at):
     method, workers = "SoftCPT", ("DATALOADER.NUM_WORKERS", 1)
     ended = processes.run(tmp_path, arguments(method, *workers), at=at, action="SIGINT")
