@@ -107,7 +107,8 @@ def test_check_names_everything_that_is_wrong(data, tmp_path, monkeypatch):
         "WRONG: 1 images are in two parts",
     ):
         assert any(line.startswith(start) for line in wrong), (start, text)
-    assert len(wrong) == 7 and text.rstrip().endswith("7 problems found.")
+    assert any("training images are in another part, too" in line for line in wrong)
+    assert len(wrong) == 8 and text.rstrip().endswith("8 problems found.")
     assert str(images[0]) in text and str(images[1]) in text
     assert re.search(r"Sea or Lake +\d+ +\d+ +\d+", text)
     assert "unreadable" not in data("check", "EuroSAT", "--no-images")[1]
