@@ -77,7 +77,7 @@ def folders(directory: Path) -> list[Path]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path, help="folder with a folder per seed")
-    parser.add_argument("--ci95", action="store_true", help="95%% confidence interval in the place of the deviation")
+    parser.add_argument("--ci95", action="store_true", help="95%% confidence interval in place of the deviation")
     parser.add_argument("--test-log", action="store_true", help="parse logs of --eval-only")
     parser.add_argument("--multi-exp", action="store_true", help="the folder holds several of such folders")
     parser.add_argument("--keyword", default="accuracy", help="accuracy, error or macro_f1 (default: accuracy)")

@@ -55,7 +55,7 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
             .safetensors), with @quickgelu or @gelu behind it where it does not say itself; a folder of transformers'
             or open_clip's, or the safetensors file in it; open_clip:ARCHITECTURE/TAG; open_clip:ARCHITECTURE FILE;
             open_clip:FOLDER; hf-hub:OWNER/MODEL. Relative paths are looked up in the current folder, then in the
-            project's. A state dict may hold `token_ids` (n,) and `token_rows` (n, D) in the place of
+            project's. A state dict may hold `token_ids` (n,) and `token_rows` (n, D) in place of
             `token_embedding.weight`: the only rows kept, the others are zero.
         half: type of the weights of matrix products and convolutions; None for fp32.
         shared: folder for a copy of a large model's weights as they are used, which later runs map into their memory

@@ -20,7 +20,7 @@ from .weights import KEY, first_line
 
 
 def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
-    """Config, weights and the library's own model; see `locate`. Raises ValueError for what this project has not."""
+    """Config, weights and the library's own model; see `locate`. Raises ValueError for an unsupported model."""
     open_clip = library()
     model_name, path, facts = locate(name)
     known = {key: facts[key] for key in ("mean", "std", "interpolation", "resize_mode") if facts.get(key)}

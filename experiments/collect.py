@@ -83,6 +83,6 @@ def _run(record: Mapping) -> tuple:
 
 
 def _difference(path: str, other: str) -> str:
-    """The first part of `other` that `path` has not at its place."""
+    """The first part of `other` that differs from that of `path`."""
     parts = zip(Path(path).parts, Path(other).parts)
     return next((theirs for ours, theirs in parts if ours != theirs), str(Path(other).parent))

@@ -31,7 +31,7 @@ class Confused:
     count: int
     of: int
     images: list[tuple[str, float]]
-    thumbnails: list[tuple[str, float]] = field(default_factory=list)  # data: URLs, in the place of paths
+    thumbnails: list[tuple[str, float]] = field(default_factory=list)  # data: URLs, in place of paths
 
 
 @dataclass

@@ -157,7 +157,7 @@ def on_backbone(methods: Iterable[Method], backbone: str) -> list[Method]:
 
 
 def leaving_out(methods: Iterable[Method], tasks: Sequence[str]) -> list[Method]:
-    """The methods, with one for each of `tasks` in the place of each that has `leave_out`.
+    """The methods, with one for each of `tasks` in place of each that has `leave_out`.
 
     "SoftCPT" so becomes "SoftCPT without air", trained and tested on the other tasks, in the folder
     `<variant>_without-air`. Raises ValueError if there are fewer than two tasks.

@@ -54,7 +54,7 @@ def paper_table(section: pd.DataFrame, published: pd.DataFrame, names: Mapping[s
 
 def _published(row: Mapping, key: str) -> str:
     """A cell of the paper's table: `key` is "s<shots>", "parameters" or "training"."""
-    if key == "s0":  # what learns nothing has one number, in the place of the average over shots
+    if key == "s0":  # what learns nothing has one number, in place of the average over shots
         key = "avg" if pd.isna(row.get("s1")) else ""
     value = row.get({"parameters": "params", "training": "train_minutes"}.get(key, key))
     if pd.isna(value):

@@ -96,7 +96,7 @@ def output_in(log: Path):
 
 
 def note_failure(folder: Path, what: str) -> None:
-    """Keep what a failed run said, as <folder>/failure.txt in the place of its log; but not twice."""
+    """Keep what a failed run said, as <folder>/failure.txt in place of its log; but not twice."""
     log, note = log_of(folder), folder / FAILURE
     if log.is_file() or not note.is_file():
         output = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""

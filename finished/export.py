@@ -25,7 +25,7 @@ def export_of(trainer: PromptTrainer, run: Path, heads: Sequence[Head] | None = 
     """What a run's predictions are made of, apart from its method.
 
     Args:
-        heads: in the place of the trainer's own, which go with the untouched image tower.
+        heads: in place of the trainer's own, which go with the untouched image tower.
         provenance: what to add to the run's.
 
     Raises ValueError, with the reason, for a method or a setting that cannot be had so.

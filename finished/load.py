@@ -49,7 +49,7 @@ def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path
     Args:
         root: folder of the data sets, for a run that keeps no classes.
         opts: KEY VALUE pairs.
-        classes: a classes.json in the place of the data set.
+        classes: a classes.json in place of the data set.
     """
     check_run(run)
     cfg = train.setup_cfg(train.parse_args(["--config-file", str(run / "config.yaml"), "--root", root, *opts]))

@@ -50,7 +50,7 @@ class Export:
         precision: of the run that it is from.
         weights: what takes the place of the image tower's own, by their names in it.
         prompts: (M, W) each, the tokens that layers of the image tower have beside its patches.
-        projection: (W, E) and bias (E,) or None in the place of the tower's projection, computed in fp32; or None.
+        projection: (W, E) and bias (E,) or None in place of the tower's projection, computed in fp32; or None.
         provenance: the run that it is from.
     """
 

@@ -49,7 +49,7 @@ def write_onnx(path: str | os.PathLike, classifier: Classifier) -> float:
 
     Raises:
         ValueError: a package is missing, the logits differ by more than 1e-3 of the largest, or the tower has parts
-            that ONNX has not.
+            that ONNX lacks.
     """
     path = Path(path)
     onnx = package("onnx")

@@ -87,7 +87,7 @@ def make(family: str, folder: Path) -> Miniature:
 
 
 def enlarge(model: nn.Module) -> nn.Module:
-    """Random biases, gains and embeddings in the place of zeros, ones and tiny numbers."""
+    """Random biases, gains and embeddings in place of zeros, ones and tiny numbers."""
     for name, parameter in model.named_parameters():
         if parameter.dim() <= 1 and "logit" not in name:
             parameter.add_(0.2 * torch.randn_like(parameter))

@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(tmp_path, monkeypatch):
-    """A function that puts Dassl's logger in the place of stdout, which writes to the terminal given and to log.txt."""
+    """A function that puts Dassl's logger in place of stdout, which writes to the terminal given and to log.txt."""
 
     def start(console):
         monkeypatch.setattr(sys, "stdout", console)

@@ -75,7 +75,7 @@ def record(trainer, variant, shots, seed, value, dataset="General10", **changes)
 @pytest.mark.parametrize("benchmark", ["demo", "general10"])
 def test_every_run_of_a_sweep_has_a_config_that_train_accepts_and_a_folder_of_its_own(path, benchmark, monkeypatch):
     monkeypatch.chdir(ROOT)
-    config = "tiny.yaml" if benchmark == "demo" else "rn50.yaml"  # which MaPLe and PromptSRC, for a ViT, have not
+    config = "tiny.yaml" if benchmark == "demo" else "rn50.yaml"  # MaPLe and PromptSRC, which need a ViT, have none
     methods = [m for m in read_sweep(path) if (ROOT / "configs/trainers" / m.trainer / config).is_file()]
     jobs = plan(read_sweep(path), benchmark, [1, 16], [1, 2])
     for job in jobs[:: 4 if len(jobs) < 20 else 7]:

@@ -302,7 +302,7 @@ def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
     [
         ("SoftCPT", ("VARIANT", "NAXX"), "TRAINER.SOFTCPT.VARIANT: 'NAXX' is not legal; one of NATA"),
         ("SoftCPT", ("PREC", "fp8"), "TRAINER.SOFTCPT.PREC: 'fp8'"),
-        ("SoftCPT", ("META_NET", "lincls"), "META_NET: lincls reads class features, which VARIANT NATA has not"),
+        ("SoftCPT", ("META_NET", "lincls"), "META_NET: lincls reads class features, and VARIANT NATA has none"),
         ("SoftCPT", ("CLASS_SAMPLE_RATE", 0.0), r"CLASS_SAMPLE_RATE: 0.0 is not in \(0, 1\]"),
         ("SoftCPT", ("KNOWLEDGE_WEIGHT", -1.0), "TRAINER.SOFTCPT.KNOWLEDGE_WEIGHT: -1.0 is not at least 0"),
         ("SoftCPT", ("CLASS_TOKEN_POSITION", "start"), "CLASS_TOKEN_POSITION: 'start'"),

@@ -144,7 +144,7 @@ class PromptTrainer(ImageFeatures):
         return torch.arange(len(self.class_task), device=self.device)
 
     def class_features(self, rows: Tensor | None = None) -> Tensor:
-        """`text_features`, of which each process encodes its share; in an evaluation those of all classes are kept."""
+        """`text_features`; each process encodes its share. An evaluation keeps those of all classes."""
         if rows is None and self._frozen_text_features is not None:
             return self._frozen_text_features
         if distributed.world() == 1:

@@ -52,7 +52,7 @@ class LinearProbe(FittedTrainer):
         return Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        """(R, E + 1): in the place of text features the classes' weights, and their biases."""
+        """(R, E + 1): in place of text features the classes' weights, and their biases."""
         return self.prompts.weight if rows is None else self.prompts.weight[rows]
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:

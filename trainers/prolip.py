@@ -77,7 +77,7 @@ class ProLIP(PromptTrainer):
         return optim
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """(B, W) in the place of image features: what the projection takes."""
+        """(B, W) in place of image features: what the projection takes."""
         return self.clip.visual.unprojected(image)
 
     def image_projection(self) -> tuple[Tensor, Tensor | None]:

@@ -46,7 +46,7 @@ class ProtoNet(FittedTrainer):
         return prompts
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        """(R, E): in the place of text features the class means."""
+        """(R, E): in place of text features the class means."""
         return self.prompts.weight if rows is None else self.prompts.weight[rows]
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:

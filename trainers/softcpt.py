@@ -154,7 +154,7 @@ class SoftCPT(PromptTrainer):
         check_choice(key + "SCHEDULE", options.SCHEDULE, ("standard", "released"))
         if options.META_NET in ("linmean", "lincls") and options.VARIANT.startswith("NA"):
             raise ValueError(
-                f"{key}META_NET: {options.META_NET} reads class features, which VARIANT {options.VARIANT} has not; "
+                f"{key}META_NET: {options.META_NET} reads class features, and VARIANT {options.VARIANT} has none; "
                 "use lin or lowrank, or a variant CA* or CS*"
             )
         if options.META_NET == "lincls" and options.TASK_FEATURES == "learned":

@@ -4,7 +4,7 @@
         --dataset-config-file softcpt/configs/datasets/general10.yaml \
         --config-file softcpt/configs/trainers/SoftCPT/rn50.yaml DATASET.NUM_SHOTS 16
 
-The flags and the order of merges are CoOp's, and so may be the files of data sets. What it adds lies in softcpt/, whose
+The flags and the order of merges are CoOp's, and so may be the files of data sets. The plug-in is in softcpt/, whose
 packages `datasets` and `trainers` have the names of CoOp's: they are found first here, and nowhere else.
 """
 

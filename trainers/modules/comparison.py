@@ -20,7 +20,7 @@ from .text_encoder import TextEncoder
 class ZeroShot:
     """The hand-made prompts of the tasks, judged by an evaluator of their own.
 
-    Nothing is chosen by them: they tell after the test which tasks training has not helped.
+    Nothing is chosen by them: they show after the test which tasks did not gain from training.
 
     Attributes:
         features: (C, E), fp32, not normalised.

@@ -144,7 +144,7 @@ class ShardedBatches(Sampler):
 
 
 def sharded(loader: DataLoader) -> DataLoader:
-    """A training loader of the same global batches, of which each rank reads its share."""
+    """A training loader of the same global batches; each rank reads its share."""
     if world() == 1:
         return loader
     batches = ShardedBatches(loader.sampler, loader.batch_size, loader.drop_last)

@@ -70,7 +70,7 @@ class ImageFeatures(Loop):
         if options.TRAIN_VIEWS and self.tunes_images:
             raise ValueError(
                 f"FEATURES.TRAIN_VIEWS: {options.TRAIN_VIEWS}, but {type(self).__name__} changes the image tower in "
-                "every step, so that there are no features to keep; it must be 0"
+                "every step, so no features can be cached; it must be 0"
             )
         cache = FeatureCache(self.cache_folder or "features", self.memory.set_aside)
         key = {"features": self.feature_kind, "precision": self.precision.name, "device": self.device.type}

@@ -12,7 +12,7 @@ from backbones.layers import Attention
 
 
 class LowRankUpdate(nn.Module):
-    """W + gamma B A in the place of W, for each of the queries, keys and values of one attention.
+    """W + gamma B A in place of W, for each of the queries, keys and values of one attention.
 
     In training the update is a branch of its own, gamma B A drop(x), and drop is drawn for each token and each of the
     three. Without gradients, as in evaluation, it is merged: x meets one matrix, which is made anew each time. The
@@ -30,7 +30,7 @@ class LowRankUpdate(nn.Module):
         self.b = nn.Parameter(torch.zeros(3, width, rank))
 
     def forward(self, attention: Attention, x: Tensor, part: str) -> Tensor:
-        """(..., n W) of x (..., W), in the place of `Attention.project`."""
+        """(..., n W) of x (..., W), in place of `Attention.project`."""
         if not torch.is_grad_enabled():
             rows = attention.rows(part)
             return F.linear(x, self.merged(attention)[rows], attention.in_proj_bias[rows])

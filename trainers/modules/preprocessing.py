@@ -20,7 +20,7 @@ KEYS = {"INTERPOLATION": "interpolation", "PIXEL_MEAN": "mean", "PIXEL_STD": "st
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Empty the keys of `INPUT` that a model's own preprocessing fills, and add those that Dassl has not."""
+    """Empty the keys of `INPUT` that a model's own preprocessing fills, and add those that Dassl lacks."""
     cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (), "", [], []
     cfg.INPUT.RESIZE = ""  # for testing: shortest (then the centre is cropped) or squash
     cfg.INPUT.OVERRIDE_MODEL = False  # True: values of INPUT that contradict the model's preprocessing are meant

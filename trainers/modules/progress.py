@@ -1,4 +1,4 @@
-"""A bar of the training on a terminal, in the place of Dassl's training lines, which stay in the log file."""
+"""A bar of the training on a terminal, in place of Dassl's training lines, which stay in the log file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class AboveTheBar:
 class TrainingBar:
     """Epoch, loss, accuracy, learning rate, steps per second and time left of a run.
 
-    Dassl's `Logger`, which train.py puts in the place of `sys.stdout`, writes to a terminal and to a file; the bar
+    Dassl's `Logger`, which train.py puts in place of `sys.stdout`, writes to a terminal and to a file; the bar
     takes the place of its terminal only. Without a terminal or that logger there is no bar, and nothing changes.
 
     Args:

@@ -94,7 +94,7 @@ class ViewImages(Dataset):
 
 
 class ViewFeatures(Dataset):
-    """A training set of features in the place of images: `features` (N, views, ...), of which `view` is in use."""
+    """A training set of features in place of images: `features` (N, views, ...), of which `view` is in use."""
 
     def __init__(self, items: Sequence[Any], features: Tensor) -> None:
         self.items, self.features = items, features
