@@ -2,6 +2,7 @@
 
 import builtins
 import functools
+import logging
 import sys
 from pathlib import Path
 
@@ -19,6 +20,14 @@ torch.set_num_threads(1)  # the test models are too small for more
 import pytest  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def no_log_into_a_closed_stream():
+    """A script that a test calls lets the log go to the test's own stdout, which is closed after it."""
+    yield
+    for handler in [handler for handler in logging.root.handlers if type(handler) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)
+
+
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory):
     """A data root with the toy tasks."""
@@ -32,7 +41,6 @@ def finished_run(toy_root, tmp_path_factory):
     """A function of a method's name and config pairs: the folder of a finished run over the three toy tasks, trained
     once. Nothing is to be written into it."""
     import io
-    import logging
 
     import toy
 
