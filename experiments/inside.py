@@ -1,12 +1,12 @@
 """What scripts/interpret.py found in runs, for a report: its pictures, and the words near a run's contexts."""
 
-import base64
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from .html import png_url
 from .interpretation import FOLDER, SHOWN
 
 MOST = 3  # folders that a report shows
@@ -39,7 +39,7 @@ def insides(out_dir: Path, runs: Iterable[Path]) -> tuple[list[dict], list[str]]
                 "folder": folder,
                 "title": found.get("title") or "Which tasks gain from which",
                 "run": f"{found['shots']} shots, seed {found['seed']}" if "shots" in found else "",
-                "pictures": [(_alt(path), _url(path)) for path in sorted(folder.glob("*.png"))],
+                "pictures": [(_alt(path), png_url(path.read_bytes())) for path in sorted(folder.glob("*.png"))],
                 "distance": "" if distance is None else f"{distance:.2f}",
                 "words": words,
             }
@@ -59,7 +59,3 @@ def _words(found: dict) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _alt(path: Path) -> str:
     return PICTURES.get(path.stem.rstrip("0123456789"), path.stem)
-
-
-def _url(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
