@@ -29,7 +29,7 @@ refuse_variant {module}
 run_method {name} "" "" "$@"
 """
 
-TEST = '''"""{name}'s own mathematics; what every method must do is tested by tests/test_trainers.py."""
+TEST = '''"""{name}'s own mathematics; what every method must do is tested by tests/trainers/test_trainers.py."""
 
 import torch
 from test_trainers import build
@@ -66,7 +66,7 @@ def files_of(name: str) -> dict[str, str]:
         text = text.replace(MODEL, name).replace(MODEL.upper(), name.upper())
         files[path.relative_to(ROOT).as_posix().replace(MODEL, name)] = text
     files[f"scripts/{module}/main.sh"] = SCRIPT.format(name=name, module=module)
-    files[f"tests/test_{module}.py"] = TEST.format(name=name)
+    files[f"tests/trainers/test_{module}.py"] = TEST.format(name=name)
     return files
 
 
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     module = module_name(args.name)
     print(
         f"\nTry it:      bash scripts/{module}/main.sh demo 4\n"
-        f"Test it:     python -m pytest tests/test_{module}.py tests/test_trainers.py -k '{args.name} or zero_shot'\n"
+        f"Test it:     python -m pytest tests/trainers -k '{args.name} or zero_shot'\n"
         f"In a sweep:  - {{label: {args.name}, trainer: {args.name}}}    (a row of configs/sweeps/*.yaml)"
     )
     return 0

@@ -1,15 +1,11 @@
-"""Puts the project on the path and provides Dassl, before any test module is imported."""
+"""Provides Dassl before any test module is imported, and what tests of several folders share."""
 
 import builtins
 import functools
 import logging
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-import compat  # noqa: E402
+import compat
 
 compat.ensure_dassl()
 

@@ -158,7 +158,7 @@ def serve(control: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+    sys.path[:0] = [str(TESTS), str(TESTS / "helpers"), str(TESTS.parent)]
     import compat
 
     compat.ensure_dassl()

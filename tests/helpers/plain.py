@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backbones.weights import read_state_dict, restore_token_rows
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 @functools.cache

@@ -26,7 +26,7 @@ from datasets import prompt_checks
 from datasets.tools import check, download, sources, unpack
 from datasets.tools.sources import SOURCES, Archive, Source
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("data_script", PROJECT / "scripts/data.py")
 data_script = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(data_script)

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import export
 import pandas as pd
+import predict
 import pytest
 import torch
 import toy
@@ -18,12 +20,6 @@ from test_trainers import METHODS
 from torchvision.transforms.functional import normalize, to_tensor
 
 import train
-
-sys.path.insert(0, str(train.PROJECT_ROOT / "scripts"))
-
-import export
-import predict
-
 from finished.load import load_run
 from trainers.modules.prompts import PromptTemplate
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import new_method
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,13 +20,11 @@ from PIL import Image
 import train
 
 ROOT = train.PROJECT_ROOT
-sys.path.insert(0, str(ROOT / "scripts"))
 
-import new_method  # noqa: E402
 
 TEXT = (ROOT / "docs/extending.md").read_text()
 FOLDERS = ("backbones", "compat", "configs", "datasets", "evaluation", "experiments", "trainers")
-TESTS = ("conftest.py", "toy.py", "test_trainers.py", "golden/tiny_vit.npz")
+TESTS = ("conftest.py", "helpers/toy.py", "trainers/test_trainers.py", "golden/tiny_vit.npz")
 PRECISIONS = ("fp32", "amp", "fp16", "bf16")
 
 TRAIN = """
@@ -52,6 +51,7 @@ def copy(tmp_path_factory):
     for name in ("train.py", "files.py", "pyproject.toml", "scripts/data.py", "scripts/demo/tiny_clip.npz"):
         shutil.copy(ROOT / name, folder / name)
     for name in TESTS:
+        (folder / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
     return folder
 
@@ -115,7 +115,7 @@ def test_the_printed_files_and_commands_work_as_they_are_in_every_precision(copy
 def test_a_laid_out_method_passes_its_own_test_and_the_contract_of_all_methods(copy):
     paths = new_method.lay_out("MyMethod", copy)
     assert "trainers/my_method.py" in paths and "scripts/my_method/main.sh" in paths
-    assert "configs/trainers/MyMethod/tiny.yaml" in paths and "tests/test_my_method.py" in paths
+    assert "configs/trainers/MyMethod/tiny.yaml" in paths and "tests/trainers/test_my_method.py" in paths
     printed = run(copy, "-m", "pytest", "-p", "no:cacheprovider", "tests", "-k", "MyMethod or zero_shot_clip")
     assert int(re.search(r"(\d+) passed", printed).group(1)) >= 14 and "failed" not in printed
     with pytest.raises(ValueError, match=r"trainers/my_method.py is there already"):

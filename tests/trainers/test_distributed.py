@@ -13,7 +13,7 @@ import toy
 
 from evaluation.predictions import PREDICTIONS_FILE, read_predictions
 
-SCRIPT = Path(__file__).with_name("toy_process.py")
+SCRIPT = Path(__file__).resolve().parents[1] / "helpers/toy_process.py"
 
 
 def start(processes: int, out: Path, arguments: list[str], copies: Path | str = "") -> subprocess.CompletedProcess:

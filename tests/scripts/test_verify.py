@@ -20,7 +20,7 @@ from evaluation.published import TABLE, Published, published_of, read_published
 from finished import load
 from trainers.modules.zero_shot import percentages
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("data_script", PROJECT / "scripts/data.py")
 data_script = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(data_script)

@@ -15,7 +15,7 @@ import datasets
 from datasets.adapters import export_task
 from datasets.multitask import Task, drawn_shots, tasks_of
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def build(root, **keys):

@@ -17,7 +17,7 @@ from datasets.base import SplitDataset
 from datasets.multitask import METRICS, MultiTask, Task, tasks_of
 from datasets.splits import write_split
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENT = (PROJECT / "docs/datasets.md").read_text()
 REGISTERED = [
     name

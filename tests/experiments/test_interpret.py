@@ -24,7 +24,7 @@ from experiments.plots import png
 from trainers.base import PromptTrainer
 from trainers.modules.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("interpret_script", PROJECT / "scripts/interpret.py")
 interpret = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(interpret)

@@ -12,7 +12,7 @@ import train
 ROOT = train.PROJECT_ROOT
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-del DOCUMENTS["extending.md"]  # whose files and commands are those of a user: tests/test_extending.py
+del DOCUMENTS["extending.md"]  # whose files and commands are those of a user: tests/docs/test_extending.py
 COMMAND = r"(?:[A-Z_]+=\S+ )*(?:bash|python|torchrun) "
 
 

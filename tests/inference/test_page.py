@@ -21,7 +21,7 @@ import train
 from finished import load
 from trainers.modules.side_by_side import SideBySide
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("page_script", PROJECT / "scripts/demo/page.py")
 page = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(page)

@@ -19,7 +19,7 @@ from backbones.model import store_in_half
 from backbones.openai import initial_draws, skip_draws
 from backbones.weights import find_path, licence_of, read_state_dict, restore_token_rows
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TINY = toy.GOLDEN / "tiny_vit.npz"
 NAME = f"{TINY}@quickgelu"
 FORMATS = [

@@ -9,7 +9,7 @@ import pytest
 
 import compat
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
 import logging, sys

@@ -10,6 +10,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import sweep
+import tasks
 import torch
 import yaml
 from dassl.engine import TRAINER_REGISTRY
@@ -35,10 +37,7 @@ from experiments.sweeps import (
 from experiments.tables import results_frame, sections, summarise
 
 ROOT = train.PROJECT_ROOT
-sys.path.insert(0, str(ROOT / "scripts"))
 
-import sweep  # noqa: E402
-import tasks  # noqa: E402
 
 SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
 COSTS = ("peak_memory_bytes", "commit", "command")  # the commit may change while a test runs

@@ -32,7 +32,7 @@ from experiments.tables import (
     zero_shot_methods,
 )
 
-REPORT = Path(__file__).resolve().parents[1] / "scripts" / "report.py"
+REPORT = Path(__file__).resolve().parents[2] / "scripts" / "report.py"
 
 
 def record(trainer="SoftCPT", variant="NATA", shots=1, seed=1, values=(40.0, 60.0), n=(30, 1200), **changes):

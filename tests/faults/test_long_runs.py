@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_trainers import METHODS
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts/bench/long_run.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts/bench/long_run.py"
 GROWTH = 0.05  # of resident memory, since epoch 20
 
 

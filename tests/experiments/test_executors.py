@@ -118,7 +118,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path, number
         "    LocalExecutor(1, [], CONTEXT).submit(sleep, Path(sys.argv[1])).result()\n"
     )
     (tmp_path / "main.py").write_text(code)
-    path = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
+    path = os.pathsep.join([str(ROOT / "tests/experiments"), str(ROOT)])
     command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "pid")]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
     try:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import export
 import numpy as np
 import pytest
 import torch
@@ -15,11 +16,6 @@ from safetensors.torch import load_file, save_file
 from test_trainers import METHODS
 
 import train
-
-sys.path.insert(0, str(train.PROJECT_ROOT / "scripts"))
-
-import export
-
 from backbones import Head
 from finished.export import export_of
 from finished.load import load_run

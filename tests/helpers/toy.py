@@ -13,7 +13,7 @@ import train
 from datasets.base import SplitDataset
 from datasets.multitask import MultiTask, TaskSpec
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 CLASSES = {
     "ToyFlower": ["rose", "ox-eye daisy", "hard_leaved_pocket_orchid"],
     "ToyTexture": ["banded", "criss-crossed"],
