@@ -36,11 +36,17 @@ import evaluation  # noqa: E402
 import trainers  # noqa: E402
 from datasets.multitask import write_shots, write_split_used  # noqa: E402
 from evaluation.classes import check_classes, write_classes  # noqa: E402
-from evaluation.lock import locked  # noqa: E402
 from evaluation.provenance import command_line  # noqa: E402
 from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
-from files import FAILURE_FILE, make_run_folder, read_yaml, remove_run, write_atomically  # noqa: E402
+from storage import (  # noqa: E402
+    FAILURE_FILE,
+    locked,
+    make_run_folder,
+    read_yaml,
+    remove_run,
+    write_atomically,
+)
 from trainers.modules import distributed, preprocessing  # noqa: E402
 from trainers.modules.lost import message_of  # noqa: E402
 from trainers.modules.memory import device_name  # noqa: E402

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
-from files import write_atomically
+from storage import write_atomically
 
 from .base import data_root
 from .splits import Items, check_subsample, datum, missing_labels, nearest, summary

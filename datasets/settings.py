@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from files import read_yaml
+from storage import read_yaml
 
 from .multitask import DEFAULT_TEMPLATE, METRICS, is_template
 from .splits import nearest, summary

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from dassl.data.datasets import Datum
 
-from files import read_json, write_atomically
+from storage import read_json, write_atomically
 
 from .paths import leaves
 

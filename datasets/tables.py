@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 
-from files import write_atomically
+from storage import write_atomically
 
 from .raw import IMAGE_SUFFIXES, is_image
 from .splits import PARTS, nearest

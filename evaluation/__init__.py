@@ -1,7 +1,7 @@
 """What a run measures and leaves behind: the multi-task evaluator and the files of the run: results.json, its record,
 and predictions.csv.gz.
 
-Imports Dassl, and of the project `files` alone. Records need neither PyTorch nor Dassl, so importing this package
+Imports Dassl, and of the project `storage` alone. Records need neither PyTorch nor Dassl, so importing this package
 imports neither; the evaluator registers itself when the configuration is extended.
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from files import read_json, read_yaml, write_atomically
+from storage import read_json, read_yaml, write_atomically
 
 FILE_NAME = "classes.json"
 SCHEMA = 1

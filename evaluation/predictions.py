@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from files import write_atomically
+from storage import write_atomically
 
 PREDICTIONS_FILE = "predictions.csv.gz"
 SMALL, MAX_RATIO = 1 << 20, 200  # bytes of text that any file may hold, and per byte of a larger one

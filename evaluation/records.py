@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from files import read_json, write_atomically
+from storage import read_json, write_atomically
 
 FILE_NAME = "results.json"
 SCHEMA = 1

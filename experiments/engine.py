@@ -11,8 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.lock import describe, holder
 from evaluation.records import FILE_NAME
+from storage import describe, holder
 
 from .executors import ProcessEndedError, SlurmExecutor
 from .executors.slurm import job_states

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from files import write_atomically
+from storage import write_atomically
 
 from .gains import Gains, as_json, markdown
 from .heatmaps import change_figure, ordered, similarity_figure

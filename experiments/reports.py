@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from files import write_atomically
+from storage import write_atomically
 
 from .base2new import base_to_new, base_to_new_report, base_to_new_summary
 from .collect import readable_records, told_apart

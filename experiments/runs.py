@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.lock import holder
 from evaluation.records import FILE_NAME as RESULTS
-from files import write_atomically
+from storage import holder, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 FAILURE = "failure.txt"  # of a run that failed: what happened in the first line, then its output

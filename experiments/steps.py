@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from evaluation.lock import describe, holder
 from evaluation.predictions import merge_predictions
 from evaluation.records import FILE_NAME, merge_tasks, write_record
-from files import RUN_FILES, write_atomically
+from storage import RUN_FILES, describe, holder, write_atomically
 
 from .runs import TrainRun, failure_of, log_of
 from .sweeps import TASKS_FOLDER, Job, task_folders

@@ -4,7 +4,7 @@
     classifier = load_classifier("model.safetensors")
     classifier.predict(["a.jpg", "b.jpg"], task="bird species recognition")
 
-Needs the file of an export and the weights of its CLIP; of the project `backbones` and `files`, and neither Dassl nor
+Needs the file of an export and the weights of its CLIP; of the project `backbones` and `storage`, and neither Dassl nor
 the trainers. See docs/inference.md.
 """
 

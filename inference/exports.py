@@ -19,7 +19,7 @@ from torch import Tensor
 from backbones import Head
 from backbones.config import Preprocessing
 from backbones.precision import PRECISIONS
-from files import parse_json, write_atomically
+from storage import parse_json, write_atomically
 
 SCHEMA = 1
 ENTRY = "classifier"  # of the metadata

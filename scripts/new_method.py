@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from files import write_atomically  # noqa: E402
+from storage import write_atomically  # noqa: E402
 
 EXAMPLE, MODEL = "TunedScale", "TaskRes"  # whose trainer and whose configs are taken
 BLOCK = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", re.M | re.S)

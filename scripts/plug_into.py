@@ -14,12 +14,20 @@ from pathlib import Path
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT_ROOT))
 
-from files import BASE_KEY, read_config, write_atomically  # noqa: E402
+from storage import BASE_KEY, read_config, write_atomically  # noqa: E402
 
-FOLDERS = ("backbones", "trainers", "datasets", "evaluation", "compat", "configs/datasets", "configs/trainers")
+FOLDERS = (
+    "storage",
+    "backbones",
+    "trainers",
+    "datasets",
+    "evaluation",
+    "compat",
+    "configs/datasets",
+    "configs/trainers",
+)
 FILES = (
     "train.py",
-    "files.py",
     "LICENSE",
     "pyproject.toml",
     "requirements-open_clip.txt",

@@ -28,13 +28,13 @@ from tqdm import tqdm
 
 from datasets.splits import nearest
 from evaluation.classes import write_classes
-from files import write_atomically
 from finished.load import check_run, load_run, load_run_for
 from finished.new_tasks import new_task, read_names
 from finished.predictors import ExportPredictor, NewTaskPredictor, RunPredictor
 from inference import load_classifier
 from inference.images import find_images
 from inference.predictions import Prediction, csv_of, json_of, predictions, text_of
+from storage import write_atomically
 
 # Of the config's keys those that say something of an export.
 EXPORT_KEYS = ("DATALOADER.TEST.BATCH_SIZE", "DATALOADER.NUM_WORKERS", "USE_CUDA", "MODEL.BACKBONE.NAME")

@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from files import write_atomically
 from scripts.demo import scenes, surfaces, world
 from scripts.demo.scenes import Scene
 from scripts.demo.world import Style
+from storage import write_atomically
 
 VERSION = 2  # of the pictures; raise it with every change to them
 SPLITS = {"train": 24, "val": 4, "test": 40}  # images per class

@@ -8,16 +8,17 @@ import train
 
 ROOT = train.PROJECT_ROOT
 MAY_IMPORT = {
+    "storage": set(),
     "backbones": set(),
-    "datasets": {"files"},
-    "evaluation": {"files"},
-    "experiments": {"evaluation", "files"},
-    "inference": {"backbones", "files"},
-    "trainers": {"backbones", "datasets", "evaluation", "files"},
-    "finished": {"backbones", "datasets", "evaluation", "experiments", "files", "inference", "train", "trainers"},
+    "datasets": {"storage"},
+    "evaluation": {"storage"},
+    "experiments": {"evaluation", "storage"},
+    "inference": {"backbones", "storage"},
+    "trainers": {"backbones", "datasets", "evaluation", "storage"},
+    "finished": {"backbones", "datasets", "evaluation", "experiments", "storage", "inference", "train", "trainers"},
 }
 CALLS_TRAINING = {"experiments/runs.py": {"datasets", "train"}}  # in processes of its own
-ROOMS = {*MAY_IMPORT, "files", "train", "scripts", "compat"}
+ROOMS = {*MAY_IMPORT, "train", "scripts", "compat"}
 
 
 def imported(path):

@@ -23,7 +23,7 @@ ROOT = train.PROJECT_ROOT
 
 
 TEXT = (ROOT / "docs/extending.md").read_text()
-FOLDERS = ("backbones", "compat", "configs", "datasets", "evaluation", "experiments", "trainers")
+FOLDERS = ("backbones", "compat", "configs", "datasets", "evaluation", "experiments", "storage", "trainers")
 TESTS = ("conftest.py", "helpers/toy.py", "trainers/test_trainers.py", "golden/tiny_vit.npz")
 PRECISIONS = ("fp32", "amp", "fp16", "bf16")
 
@@ -48,7 +48,7 @@ def copy(tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     (folder / "scripts/demo").mkdir(parents=True)
     (folder / "tests/golden").mkdir(parents=True)
-    for name in ("train.py", "files.py", "pyproject.toml", "scripts/data.py", "scripts/demo/tiny_clip.npz"):
+    for name in ("train.py", "pyproject.toml", "scripts/data.py", "scripts/demo/tiny_clip.npz"):
         shutil.copy(ROOT / name, folder / name)
     for name in TESTS:
         (folder / "tests" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,10 @@ from concurrent.futures import CancelledError, as_completed
 
 import pytest
 
-from evaluation.lock import locked
 from experiments.executors import LocalExecutor, ProcessEndedError
 from experiments.methods import read_sweep, task_folders
 from experiments.runs import BUSY, FAILURE, ROOT, TrainRun, failure_of, log_of, note_failure
+from storage import locked
 
 CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 

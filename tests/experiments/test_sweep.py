@@ -18,7 +18,6 @@ from dassl.engine import TRAINER_REGISTRY
 from PIL import Image
 
 import train
-from evaluation.lock import locked
 from evaluation.records import read_records, write_record
 from experiments.paper import paper_names, paper_table
 from experiments.reports import HALVES_FILES, REPORT_FILES, named_records, write_report
@@ -35,6 +34,7 @@ from experiments.sweeps import (
     without_config,
 )
 from experiments.tables import results_frame, sections, summarise
+from storage import locked
 
 ROOT = train.PROJECT_ROOT
 

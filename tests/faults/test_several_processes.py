@@ -16,9 +16,8 @@ import yaml
 from faults.runs import errors_in, outcome, start_pair
 from test_sweep import draw_tasks, prompts, without_costs
 
-from evaluation.lock import holder
 from evaluation.predictions import PREDICTIONS_FILE
-from files import RUN_FILES
+from storage import RUN_FILES, holder
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,7 +18,7 @@ from datasets.tables import read_table
 from datasets.tools.unpack import UnsafeArchive, unpack
 from evaluation.predictions import COLUMNS, read_predictions
 from evaluation.records import read_record
-from files import parse_json, read_json, read_yaml
+from storage import parse_json, read_json, read_yaml
 from trainers.modules.checkpoints import find_checkpoint
 from trainers.modules.settings import merge_file, merge_list
 

@@ -263,7 +263,7 @@ def test_the_project_is_run_from_its_checkout_and_installs_no_modules(tmp_path):
     for folder in ("datasets", "trainers", "evaluation", "configs"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").touch()
-    for name in ("pyproject.toml", "train.py", "files.py"):
+    for name in ("pyproject.toml", "train.py"):
         shutil.copy(ROOT / name, tmp_path)
     command = "from setuptools import build_meta as build; print(build.prepare_metadata_for_build_wheel('.'))"
     done = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True)

@@ -14,7 +14,7 @@ import yaml
 from dassl.engine import TrainerX
 
 import train
-from files import RUN_FILES, remove_run
+from storage import RUN_FILES, remove_run
 from trainers.coop import CoOp
 from trainers.modules.memory import PROCESS, PeakMemory
 

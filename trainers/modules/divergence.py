@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from files import FAILURE_FILE, write_atomically
+from storage import FAILURE_FILE, write_atomically
 
 
 def gradient_norm(module: nn.Module) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from files import read_config
+from storage import read_config
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import train
-from files import BASE_KEY, read_config
+from storage import BASE_KEY, read_config
 
 CONFIGS = train.PROJECT_ROOT / "configs"
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from files import remove_temporaries
+from .run_folder import remove_temporaries
 
 FILE_NAME = "running.json"
 TOUCHED_EVERY = 60  # seconds

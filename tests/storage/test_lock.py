@@ -11,7 +11,7 @@ import pytest
 import toy
 
 import train
-from evaluation import lock
+from storage import lock
 
 
 def write(folder, **changes):
@@ -64,7 +64,7 @@ def test_a_second_process_is_refused_by_host_and_process(tmp_path):
 
 def test_of_many_processes_one_gets_the_lock(tmp_path):
     code = (
-        "import sys, time; from evaluation.lock import locked\n"
+        "import sys, time; from storage import locked\n"
         "try:\n    with locked(sys.argv[1]): print('held'); time.sleep(2)\n"
         "except OSError: print('refused')"
     )

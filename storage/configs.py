@@ -1,0 +1,44 @@
+"""Config files that start from others, by _BASE_."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from .documents import read_yaml
+
+BASE_KEY = "_BASE_"  # of a config file: the file, or list of files, that it starts from, relative to its own folder
+
+
+def read_config(path: str | os.PathLike, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The content of a YAML config file, merged into that of its bases; of several, later ones win.
+
+    Raises:
+        FileNotFoundError: no such file, with those beside it.
+        ValueError: no YAML of keys and values, or a file that is its own base, with the way that leads back.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(file.stem for file in path.parent.glob("*.yaml")) or ["no such folder"]
+        raise FileNotFoundError(f"no config file {path}; in {path.parent}: {', '.join(near)}")
+    chain = (*chain, path.resolve())
+    if len(set(chain)) < len(chain):
+        raise ValueError(f"{path}: {BASE_KEY} leads back to the same file: {' -> '.join(map(str, chain))}")
+    content = read_yaml(path)
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected keys with their values, found {type(content).__name__}")
+    bases = content.pop(BASE_KEY, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ValueError(f"{path}: {BASE_KEY} is the name of a file, or a list of names")
+    merged: dict[str, Any] = {}
+    for base in bases:
+        merged = _merged(merged, read_config(path.parent / base, chain))
+    return _merged(merged, content)
+
+
+def _merged(first: dict, second: dict) -> dict:
+    """A nested dictionary with the values of both, those of the second where both have one."""
+    both = {key: _merged(first[key], second[key]) for key in first.keys() & second.keys()
+            if isinstance(first[key], dict) and isinstance(second[key], dict)}  # fmt: skip
+    return {**first, **second, **both}

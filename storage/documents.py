@@ -1,0 +1,82 @@
+"""JSON and YAML, read strictly."""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+MOST_DIGITS = 1000  # of a number in YAML; Python does not even print one of 4,300
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """The content of a JSON file; ValueError, naming it, for what `parse_json` refuses."""
+    try:
+        return parse_json(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are no text, and endless numbers
+        raise ValueError(f"{path}: not a JSON file ({error})") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError also where an object has a key twice, of which Python would keep the
+    last, and for numbers that are not finite and halves of characters, which no JSON file can hold; RecursionError."""
+    text = text.decode() if isinstance(text, bytes) else text
+    value = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # UnicodeEncodeError is a ValueError
+    return value
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} is there twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"the number {text[:80]} is not finite")
+    return float(text)
+
+
+def read_yaml(path: str | os.PathLike) -> Any:
+    """The content of a YAML file of plain values; None of an empty one.
+
+    Raises ValueError, naming the file, for no YAML, a key that a mapping has twice, and references (*name) that repeat
+    parts so often, or within themselves, that they would take all memory.
+    """
+    import yaml  # here: not every command needs it
+
+    try:
+        loader = yaml.SafeLoader(Path(path).read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        sizes: dict[int, int] = {}
+        if node is not None and _size(node, sizes) > max(10_000, 10 * len(sizes)):
+            raise ValueError("its references repeat too much")
+        return None if node is None else loader.construct_document(node)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # PyYAML raises a dozen types for values that do not fit their tags
+        raise ValueError(f"{path}: not a YAML file ({str(error) or type(error).__name__})") from error
+
+
+def _size(node: Any, sizes: dict[int, int]) -> int:
+    """The nodes that a YAML node stands for, references written out. Raises ValueError for a key that a mapping has
+    twice, and for halves of characters."""
+    if id(node) not in sizes:
+        if isinstance(node.value, str):
+            node.value.encode()  # UnicodeEncodeError is a ValueError
+            if node.tag.endswith(":int") and len(node.value) > MOST_DIGITS:
+                raise ValueError(f"line {node.start_mark.line + 1}: a number of {len(node.value):,} digits")
+        sizes[id(node)] = 1 << 60  # where it is met within itself
+        parts = node.value if isinstance(node.value, list) else []
+        names = [part[0].value for part in parts if isinstance(part, tuple) and isinstance(part[0].value, str)]
+        twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
+        if twice:
+            raise ValueError(f"line {node.start_mark.line + 1}: the key {twice[0][:80]!r} is there twice")
+        inner = [item for part in parts for item in (part if isinstance(part, tuple) else (part,))]
+        sizes[id(node)] = 1 + sum(_size(item, sizes) for item in inner)
+    return sizes[id(node)]

@@ -1,0 +1,54 @@
+"""The folder of a run: its files, and how it is made and cleared."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+FAILURE_FILE = "failure.json"  # of a training whose loss was not finite: the step, its images and its numbers
+# results.json comes last. Only runs on folders of one's own keep a split.csv.
+RUN_FILES = (
+    "config.yaml",
+    "log.txt",
+    "shots.json",
+    "classes.json",
+    "split.csv",
+    "prompt_learner",
+    "tensorboard",
+    "predictions.csv.gz",
+    FAILURE_FILE,
+)
+
+
+def make_run_folder(folder: Path) -> list[Path]:
+    """Make a run's folder, and return the folders that are new, innermost first. Raises OSError, naming the flag."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(f"--output-dir: the folder {folder} cannot be made ({error.strerror or error})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"--output-dir: no permission to write into {folder}")
+    return new
+
+
+def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
+    """Remove what a failed run that has nothing to resume left: its files, and the folders made for it, innermost
+    first, as long as nothing of others is in them."""
+    for name in RUN_FILES:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for path in new_folders:
+            path.rmdir()
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed processes left half-written in a run's folder, which no other process may be at work in."""
+    for name in ("*.tmp", ".*.tmp-*"):
+        for path in (*folder.glob(name), *folder.glob(f"prompt_learner/{name}")):
+            path.unlink(missing_ok=True)
