@@ -306,9 +306,8 @@ def test_an_annotation_that_names_a_missing_image_is_an_error(tmp_path):
         build(tmp_path, "OxfordPets")
 
 
-def test_the_documentation_has_a_section_with_the_declared_facts_of_each_data_set():
+def test_the_documentation_states_the_declared_facts_of_each_data_set():
     text = (PROJECT / "docs/datasets.md").read_text()
-    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", text, re.M | re.S))
     configs = {
         yaml.safe_load(path.read_text())["DATASET"]["NAME"]: path.stem
         for path in (PROJECT / "configs/datasets").glob("*.yaml")
@@ -318,12 +317,12 @@ def test_the_documentation_has_a_section_with_the_declared_facts_of_each_data_se
         if name.startswith("Fashion"):
             assert f"| {name} | {dataset.task_name} | {dataset.template} |" in text
             continue
-        section = sections[name]
-        assert f'`{configs[name]}`; task "{dataset.task_name}", prompt "{dataset.template}"' in section
-        assert f"metric {dataset.metric}." in section and f"Expect: {dataset.n_classes} classes" in section
-        assert all(f"{count:,}" in section for count in dataset.n_images if count)
-        assert all(f"\n{dataset.dataset_dir}/{pattern}\n" in section for pattern in dataset.files)
-        assert "Licence: " in section
+        facts = f"| `{configs[name]}` | {dataset.task_name} | {dataset.template} | {dataset.metric} |"
+        assert f"| {name} {facts}" in text
+        note = re.search(rf"^- {name} \((.*?)\): \[source\]\(\S+\)[^;]*;\s+licence: ", text, re.M | re.S)
+        assert note and f"{dataset.n_classes} classes" in note[1]
+        assert all(f"{count:,}" in note[1] for count in dataset.n_images if count)
+        assert all(f"\n{dataset.dataset_dir}/{pattern}\n" in text for pattern in dataset.files)
     for name in BENCHMARKS:
         benchmark = DATASET_REGISTRY.get(name)
         assert re.search(rf"^\| {name} \| {configs[name]} \|.*\| {benchmark.n_classes} \|$", text, re.M)
