@@ -239,6 +239,7 @@ def draw_house() -> Figure:
 
 
 def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     # Without a date and with fixed ids, the same picture is the same file.
     with matplotlib.rc_context({"svg.hashsalt": "softcpt", "font.family": "DejaVu Sans"}):
         for name, draw in (("method", draw_method), ("house", draw_house)):

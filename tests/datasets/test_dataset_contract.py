@@ -306,7 +306,7 @@ def test_an_annotation_that_names_a_missing_image_is_an_error(tmp_path):
         build(tmp_path, "OxfordPets")
 
 
-def test_the_documentation_states_the_declared_facts_of_each_data_set():
+def test_the_documentation_has_a_section_with_the_declared_facts_of_each_data_set():
     text = (PROJECT / "docs/datasets.md").read_text()
     configs = {
         yaml.safe_load(path.read_text())["DATASET"]["NAME"]: path.stem
