@@ -21,6 +21,8 @@ from dassl.utils import (
 )
 from yacs.config import CfgNode
 
+import train
+
 
 def test_a_registry_registers_once_and_names_the_nearest():
     registry = Registry("ANIMAL")
@@ -59,6 +61,17 @@ def test_keys_of_dassl_that_nothing_reads_are_ignored_with_a_warning(caplog):
     assert cfg.OPTIM.LR == 1.0 and "STAGED_LR" not in cfg.OPTIM and list(cfg.TRAINER) == ["NAME"]
     for key in ("OPTIM.STAGED_LR", "TRAINER.MCD", "DATALOADER.K_TRANSFORMS"):
         assert f"(ignoring): {key}" in caplog.text
+
+
+def test_a_run_whose_config_has_keys_of_an_older_version_is_resumed(tmp_path):
+    cfg = train.default_cfg()
+    (tmp_path / "prompt_learner").mkdir()
+    (tmp_path / "prompt_learner/checkpoint").touch()
+    (tmp_path / "config.yaml").write_text(cfg.dump() + "VERSION: 1\n")
+    train.check_same_config(cfg, tmp_path)
+    cfg.OPTIM.LR = 1.0
+    with pytest.raises(ValueError, match=r"Differing: OPTIM.LR \(0.0003 there, 1.0 here\)$"):
+        train.check_same_config(cfg, tmp_path)
 
 
 def test_files(tmp_path):
