@@ -117,9 +117,6 @@ def _check_sums(fpath: str) -> None:
 class _Inert:
     """Takes the place of a pickled class: accepts any arguments and state, keeps and runs nothing."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
-        return super().__new__(cls)
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
