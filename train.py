@@ -145,8 +145,9 @@ def check_same_config(cfg: CfgNode, folder: Path) -> None:
         return
     old, new = flatten(read_yaml(saved) or {}), flatten(yaml.safe_load(cfg.dump()))
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    # What an older version had no key for, it did without.
-    differing = [key for key in differing if (new.get(key) or key not in FILLED_KEYS) and (key in old or new[key])]
+    # What one of two versions has no key for, it does without.
+    differing = [key for key in differing if key in new and (key in old or new[key])]
+    differing = [key for key in differing if new[key] or key not in FILLED_KEYS]
     if new["OPTIM.MAX_STEPS"]:
         differing = [key for key in differing if key != "OPTIM.MAX_EPOCH"]  # which follows from it
     differing = [f"{key} ({old.get(key)!r} there, {new.get(key)!r} here)" for key in differing if key not in FREE_KEYS]

@@ -1,4 +1,4 @@
-"""Makes `import dassl` work: with an installed Dassl that works, or else with the implementation in this folder."""
+"""Makes `import dassl` work: by an installed Dassl, or by the one in this folder where there is none that works."""
 
 import importlib
 import importlib.util
@@ -20,11 +20,11 @@ _description: str | None = None
 
 
 def ensure_dassl() -> str:
-    """Make `dassl` importable; return, and log once, a description of the one that is used.
+    """Make `dassl` importable. Returns, and logs once, which one is used.
 
-    An installed Dassl is kept when it imports, steps an optimiser and a scheduler with warm-up, and reads its own
-    checkpoint with the installed PyTorch. Otherwise `compat/` goes on `sys.path`: before an unusable one, which is
-    also forgotten if it was imported already, or at the end when none is installed.
+    An installed Dassl is kept if, with the installed PyTorch, it can be imported, steps an optimiser and a scheduler
+    with warm-up, and reads its own checkpoint. Otherwise `compat/` goes on `sys.path`: before one that fails, whose
+    imported modules are forgotten, or at the end if none is installed.
     """
     global _description
     if _description is not None:
@@ -32,7 +32,7 @@ def ensure_dassl() -> str:
     origin = _origin()
     if origin is not None and not _is_ours(origin):
         problem = _probe()
-        logging.disable(logging.NOTSET)  # upstream imports wilds, which silences all warnings of the process
+        logging.disable(logging.NOTSET)  # upstream imports wilds, which turns off all warnings of the process
         if problem is None:
             _description = f"installed Dassl {_version()} ({origin})"
         else:
@@ -48,7 +48,7 @@ def ensure_dassl() -> str:
 
 
 def _origin() -> str | None:
-    """Folder of the `dassl` that an import would give; None when there is none."""
+    """Folder of the `dassl` that an import finds; None if it finds none."""
     try:
         spec = importlib.util.find_spec("dassl")
     except (ImportError, ValueError):  # ValueError: a module object without a spec in sys.modules
@@ -75,7 +75,7 @@ def _forget_dassl() -> None:
 
 
 def _probe() -> str | None:
-    """What keeps the importable `dassl` from working, as one line; None when it works."""
+    """Why the importable `dassl` does not work, in one line; None if it works."""
     try:
         with redirect_stdout(io.StringIO()):
             for name in _MODULES:
@@ -87,7 +87,7 @@ def _probe() -> str | None:
 
 
 def _train_save_and_resume() -> None:
-    """One step of the family's optimiser and schedule, and a round trip through a checkpoint."""
+    """A step of the family's optimiser and schedule, and a checkpoint that is written and read."""
     import torch
     from dassl.config import get_cfg_default
     from dassl.optim import build_lr_scheduler, build_optimizer
@@ -96,7 +96,7 @@ def _train_save_and_resume() -> None:
     optim_cfg = get_cfg_default().OPTIM
     optim_cfg.NAME, optim_cfg.LR_SCHEDULER = "sgd", "cosine"
     optim_cfg.WARMUP_EPOCH, optim_cfg.WARMUP_TYPE = 1, "constant"
-    with torch.random.fork_rng(devices=[]):  # the caller's seed must not notice
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the same
         model = torch.nn.Linear(2, 1)
     optimizer = build_optimizer(model, optim_cfg)
     scheduler = build_lr_scheduler(optimizer, optim_cfg)

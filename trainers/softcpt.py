@@ -241,6 +241,6 @@ class SoftCPT(PromptTrainer):
         label = distributed.gather_labels(label)
         return distributed.from_first_rank(sample_classes(rows, label, self.class_task, rate))
 
-    def update_lr(self, names: list[str] | None = None) -> None:
+    def update_lr(self) -> None:
         for _ in range(self.steps_per_batch):
-            super().update_lr(names)
+            super().update_lr()

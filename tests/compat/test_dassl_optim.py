@@ -40,14 +40,9 @@ def single_step(epoch, step=20, gamma=0.1):
     return LR * gamma ** (epoch // step)
 
 
-def multi_step(epoch, milestones=(10, 20, 35), gamma=0.1):
-    return LR * gamma ** sum(epoch >= milestone for milestone in milestones)
-
-
 SCHEDULES = {
     "cosine": (cosine, {}),
     "single_step": (single_step, {"STEPSIZE": (20,)}),
-    "multi_step": (multi_step, {"STEPSIZE": (10, 20, 35)}),
 }
 
 
@@ -64,21 +59,11 @@ def test_a_single_step_of_minus_one_never_comes():
 @pytest.mark.parametrize("warmup", [1, 3])
 @pytest.mark.parametrize("kind", ["constant", "linear"])
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_with_recount_the_schedule_starts_after_the_warmup(name, kind, warmup):
+def test_the_schedule_starts_after_the_warmup(name, kind, warmup):
     closed_form, keys = SCHEDULES[name]
-    cfg = optim_cfg(LR_SCHEDULER=name, WARMUP_EPOCH=warmup, WARMUP_TYPE=kind, WARMUP_RECOUNT=True, **keys)
+    cfg = optim_cfg(LR_SCHEDULER=name, WARMUP_EPOCH=warmup, WARMUP_TYPE=kind, **keys)
     line = [1e-5] + [1e-5 if kind == "constant" else LR * epoch / warmup for epoch in range(1, warmup)]
     expected = line + [closed_form(epoch - warmup) for epoch in range(warmup, EPOCHS)]
-    assert rates(cfg) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_without_recount_the_schedule_goes_on_from_the_warmup_epoch_at_the_base_rate(name):
-    closed_form, keys = SCHEDULES[name]
-    warmup = 4
-    cfg = optim_cfg(LR_SCHEDULER=name, WARMUP_EPOCH=warmup, WARMUP_TYPE="constant", WARMUP_RECOUNT=False, **keys)
-    scale = LR / closed_form(warmup)  # the recursion starts from the base rate
-    expected = [1e-5] * warmup + [scale * closed_form(epoch) for epoch in range(warmup, EPOCHS)]
     assert rates(cfg) == pytest.approx(expected)
 
 
@@ -118,10 +103,7 @@ def test_a_restored_schedule_continues_on_the_live_optimiser(name, stop):
 EXPECTED = {
     "sgd": (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 5e-4}),
     "adam": (torch.optim.Adam, {"amsgrad": False, "betas": (0.9, 0.999)}),
-    "amsgrad": (torch.optim.Adam, {"amsgrad": True}),
     "adamw": (torch.optim.AdamW, {"weight_decay": 5e-4}),
-    "radam": (torch.optim.RAdam, {"decoupled_weight_decay": True}),
-    "rmsprop": (torch.optim.RMSprop, {"alpha": 0.99, "momentum": 0.9}),
 }
 
 
@@ -134,29 +116,15 @@ def test_optimisers_by_name(name):
     assert group["lr"] == LR and {key: group[key] for key in settings} == settings
 
 
-def test_staged_learning_rates():
-    model = nn.ModuleDict({"old": nn.Linear(2, 2), "new": nn.Linear(2, 2)})
-    optimizer = build_optimizer(model, optim_cfg(STAGED_LR=True, NEW_LAYERS=("new",), BASE_LR_MULT=0.1))
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([LR / 10, LR])
-    assert optimizer.param_groups[1]["params"][0] is model["new"].weight
-
-
-def test_param_groups_take_the_place_of_the_model():
-    parameter = nn.Parameter(torch.zeros(1))
-    optimizer = build_optimizer(None, optim_cfg(), param_groups=[{"params": [parameter], "lr": 1.0}])
-    assert optimizer.param_groups[0]["lr"] == 1.0
-
-
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({"NAME": "sdg"}, "OPTIM.NAME.*'sdg'.*nearest: 'sgd'"),
         ({"LR_SCHEDULER": "cosin"}, "OPTIM.LR_SCHEDULER.*'cosin'.*nearest: 'cosine'"),
         ({"WARMUP_EPOCH": 1, "WARMUP_TYPE": "const"}, "OPTIM.WARMUP_TYPE.*'const'.*nearest: 'constant'"),
-        ({"STAGED_LR": True, "NEW_LAYERS": ("hed",)}, "OPTIM.NEW_LAYERS.*'hed'.*nearest: 'head'"),
     ],
 )
 def test_a_wrong_name_is_an_error_with_the_key_the_value_and_the_nearest_name(keys, message):
     cfg = optim_cfg(**keys)
     with pytest.raises(ValueError, match=message):
-        build_lr_scheduler(build_optimizer(nn.ModuleDict({"head": nn.Linear(2, 2)}), cfg), cfg)
+        build_lr_scheduler(build_optimizer(nn.Linear(2, 2), cfg), cfg)

@@ -1,46 +1,55 @@
 """Samplers by name: in which order a loader visits the images."""
 
 import random
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
 from dassl.utils import check_availability
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
-__all__ = [
-    "RandomClassSampler",
-    "RandomDomainSampler",
-    "RandomSampler",
-    "SeqDomainSampler",
-    "SequentialSampler",
-    "build_sampler",
-]
-
-AVAI_SAMPLERS = ["RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler"]
+__all__ = ["RandomDomainSampler", "build_sampler"]
 
 
-def _group(data_source: list, key: Callable[[Any], int]) -> dict[int, list[int]]:
-    groups = defaultdict(list)
-    for index, item in enumerate(data_source):
-        groups[key(item)].append(index)
-    return dict(groups)
+class RandomDomainSampler(Sampler):
+    """Batches with as many images from each of `n_domain` random domains, until a domain has too few left.
 
+    All epochs have the length of the first draw. Which domain runs out first is random, so draws differ in length, but
+    trainers count batches to know when an epoch ends: a longer draw is cut, a shorter one continued with another.
 
-class _EpochSampler(Sampler):
-    """Draws whole epochs with the module `random`, each of the length of the first draw.
+    Args:
+        data_source: Datum objects, or others with a `domain`.
+        n_domain: domains per batch; 0 or less means all.
 
-    Draws may differ in length (which domain or class runs out first is random). Trainers count batches to know when an
-    epoch ends, so a longer draw is cut and a shorter one is continued with another.
+    Raises ValueError when a batch cannot be divided among the domains or a domain is too small for one batch.
     """
 
-    def __init__(self, data_source: list) -> None:
-        self.data_source = data_source
+    def __init__(self, data_source: list, batch_size: int, n_domain: int = 0) -> None:
+        self.domains: dict[int, list[int]] = {}  # the positions of each domain's images
+        for index, item in enumerate(data_source):
+            self.domains.setdefault(item.domain, []).append(index)
+        self.n_domain = n_domain if n_domain > 0 else len(self.domains)
+        if self.n_domain > len(self.domains) or batch_size % self.n_domain:
+            raise ValueError(
+                f"RandomDomainSampler: BATCH_SIZE {batch_size} must be a multiple of N_DOMAIN {self.n_domain}, "
+                f"which must be at most the {len(self.domains)} domains of the training images"
+            )
+        self.per_domain = batch_size // self.n_domain
+        for domain, indices in self.domains.items():
+            if len(indices) < self.per_domain:
+                raise ValueError(
+                    f"RandomDomainSampler: domain {domain} has {len(indices)} images, fewer than the "
+                    f"{self.per_domain} per batch; lower BATCH_SIZE {batch_size}"
+                )
         self.length = len(self._draw())
 
     def _draw(self) -> list[int]:
-        raise NotImplementedError
+        left, drawn = dict(self.domains), []
+        while min(map(len, left.values())) >= self.per_domain:
+            for domain in random.sample(list(left), self.n_domain):
+                chosen = random.sample(left[domain], self.per_domain)
+                drawn += chosen
+                taken = set(chosen)
+                left[domain] = [index for index in left[domain] if index not in taken]
+        return drawn
 
     def __iter__(self) -> Iterator[int]:
         indices: list[int] = []
@@ -52,129 +61,10 @@ class _EpochSampler(Sampler):
         return self.length
 
 
-class _DomainSampler(_EpochSampler):
-    """Batches with the same number of images from each of `n_domain` domains, until a domain runs out.
-
-    Raises ValueError when the batch cannot be divided so or a domain is too small for one batch.
-    """
-
-    def __init__(self, data_source: list, batch_size: int, n_domain: int | None) -> None:
-        self.domain_dict = _group(data_source, lambda item: item.domain)
-        self.domains = list(self.domain_dict)
-        if n_domain is None or n_domain <= 0:
-            n_domain = len(self.domains)
-        if n_domain > len(self.domains) or batch_size % n_domain != 0:
-            raise ValueError(
-                f"{type(self).__name__}: BATCH_SIZE {batch_size} must be a multiple of N_DOMAIN {n_domain}, "
-                f"which must be at most the {len(self.domains)} domains of the training images"
-            )
-        self.batch_size = batch_size
-        self.n_domain = n_domain
-        self.n_img_per_domain = batch_size // n_domain
-        smallest = min(self.domains, key=lambda domain: len(self.domain_dict[domain]))
-        if len(self.domain_dict[smallest]) < self.n_img_per_domain:
-            raise ValueError(
-                f"{type(self).__name__}: domain {smallest} has {len(self.domain_dict[smallest])} images, fewer than "
-                f"the {self.n_img_per_domain} per batch; lower BATCH_SIZE {batch_size}"
-            )
-        super().__init__(data_source)
-
-    def _next_domains(self) -> list[int]:
-        """The domains of one batch."""
-        raise NotImplementedError
-
-    def _draw(self) -> list[int]:
-        left = {domain: list(indices) for domain, indices in self.domain_dict.items()}
-        drawn: list[int] = []
-        exhausted = False
-        while not exhausted:
-            for domain in self._next_domains():
-                chosen = random.sample(left[domain], self.n_img_per_domain)
-                drawn += chosen
-                taken = set(chosen)
-                left[domain] = [index for index in left[domain] if index not in taken]
-                exhausted |= len(left[domain]) < self.n_img_per_domain
-        return drawn
-
-
-class RandomDomainSampler(_DomainSampler):
-    """Random images of `n_domain` random domains per batch; 0 or less means all of them."""
-
-    def _next_domains(self) -> list[int]:
-        return random.sample(self.domains, self.n_domain)
-
-
-class SeqDomainSampler(_DomainSampler):
-    """Random images of every domain per batch, the domains in ascending order."""
-
-    def __init__(self, data_source: list, batch_size: int) -> None:
-        super().__init__(data_source, batch_size, n_domain=0)
-
-    def _next_domains(self) -> list[int]:
-        return sorted(self.domains)
-
-
-class RandomClassSampler(_EpochSampler):
-    """Batches of `n_ins` images from each of `batch_size // n_ins` random classes.
-
-    A class with fewer images is filled by drawing with replacement. Raises ValueError when there are too few classes.
-    """
-
-    def __init__(self, data_source: list, batch_size: int, n_ins: int) -> None:
-        self.index_dic = _group(data_source, lambda item: item.label)
-        self.labels = list(self.index_dic)
-        if not 0 < n_ins <= batch_size:
-            raise ValueError(f"RandomClassSampler: N_INS {n_ins} must be between 1 and BATCH_SIZE {batch_size}")
-        self.batch_size = batch_size
-        self.n_ins = n_ins
-        self.ncls_per_batch = batch_size // n_ins
-        if len(self.labels) < self.ncls_per_batch:
-            raise ValueError(
-                f"RandomClassSampler: BATCH_SIZE {batch_size} / N_INS {n_ins} asks for {self.ncls_per_batch} classes "
-                f"per batch, the training images have {len(self.labels)}"
-            )
-        super().__init__(data_source)
-
-    def _packs(self, label: int) -> list[list[int]]:
-        """The images of one class, shuffled, in packs of `n_ins`; a remainder is left out."""
-        indices = list(self.index_dic[label])
-        if len(indices) < self.n_ins:
-            indices = np.random.choice(indices, size=self.n_ins, replace=True).tolist()
-        random.shuffle(indices)
-        starts = range(0, len(indices) - self.n_ins + 1, self.n_ins)
-        return [indices[start : start + self.n_ins] for start in starts]
-
-    def _draw(self) -> list[int]:
-        packs = {label: self._packs(label) for label in self.labels}
-        available = list(self.labels)
-        drawn: list[int] = []
-        while len(available) >= self.ncls_per_batch:
-            for label in random.sample(available, self.ncls_per_batch):
-                drawn += packs[label].pop(0)
-                if not packs[label]:
-                    available.remove(label)
-        return drawn
-
-
-def build_sampler(
-    sampler_type: str,
-    cfg: Any = None,
-    data_source: list | None = None,
-    batch_size: int = 32,
-    n_domain: int = 0,
-    n_ins: int = 16,
-) -> Sampler:
-    """The sampler named `sampler_type` over `data_source`, a list of Datum objects.
-
-    Raises ValueError for an unknown name and for sizes that do not fit the data.
-    """
-    check_availability(sampler_type, AVAI_SAMPLERS, key="DATALOADER.*.SAMPLER")
-    if sampler_type == "SequentialSampler":
-        return SequentialSampler(data_source)
+def build_sampler(sampler_type: str, data_source: list, batch_size: int = 32, n_domain: int = 0) -> Sampler:
+    """The sampler of that name. Raises ValueError for an unknown name and for sizes that do not fit the data."""
+    names = ("RandomSampler", "SequentialSampler", "RandomDomainSampler")
+    check_availability(sampler_type, names, key="DATALOADER.*.SAMPLER")
     if sampler_type == "RandomDomainSampler":
         return RandomDomainSampler(data_source, batch_size, n_domain)
-    if sampler_type == "SeqDomainSampler":
-        return SeqDomainSampler(data_source, batch_size)
-    if sampler_type == "RandomClassSampler":
-        return RandomClassSampler(data_source, batch_size, n_ins)
-    return RandomSampler(data_source)
+    return RandomSampler(data_source) if sampler_type == "RandomSampler" else SequentialSampler(data_source)

@@ -1,6 +1,17 @@
-"""Trainers: the base classes and the registry. Methods are registered by who uses this."""
+"""The base class of trainers and their registry."""
 
-from .build import TRAINER_REGISTRY, build_trainer
-from .trainer import SimpleNet, SimpleTrainer, TrainerBase, TrainerX
+from typing import Any
 
-__all__ = ["TRAINER_REGISTRY", "SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "build_trainer"]
+from dassl.utils import Registry
+from yacs.config import CfgNode
+
+from .trainer import TrainerX
+
+__all__ = ["TRAINER_REGISTRY", "TrainerX", "build_trainer"]
+
+TRAINER_REGISTRY = Registry("TRAINER")
+
+
+def build_trainer(cfg: CfgNode) -> Any:
+    """The registered trainer `cfg.TRAINER.NAME`; ValueError naming the key when it is unknown."""
+    return TRAINER_REGISTRY.build("TRAINER.NAME", cfg)

@@ -1,17 +1,18 @@
-"""Tensorboard event files that appear with the first scalar and are optional."""
+"""Tensorboard's event files, which a run can do without."""
 
 import contextlib
 import logging
 import threading
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
 
 class LazyWriter:
-    """Writes scalars below `log_dir`; does nothing when the package tensorboard is missing.
+    """Writes scalars below `log_dir` from the first one on; does nothing if tensorboard is not installed.
 
-    Importing tensorboard takes a second, and runs that only evaluate never need it. Where the files cannot be written,
-    as on a full disk, the curves end with a warning: a run can do without them.
+    To import tensorboard takes a second, which runs that only evaluate are spared. If the files cannot be written, as
+    on a full disk, the curves end with a warning.
     """
 
     def __init__(self, log_dir: str) -> None:
@@ -43,8 +44,8 @@ class LazyWriter:
         self._writer = None
 
 
-def _without_writers(hook):
-    """A hook for errors in threads that says nothing of tensorboard's, which its next call raises here, too."""
+def _without_writers(hook: Callable) -> Callable:
+    """`hook`, the hook for errors in threads, but silent about tensorboard's: its next call raises them here, too."""
 
     def quiet(args: threading.ExceptHookArgs) -> None:
         if not (issubclass(args.exc_type, OSError) and type(args.thread).__name__ == "_AsyncWriterThread"):

@@ -1,4 +1,4 @@
-"""Checkpoint files: tensors and plain values only; each appears whole or not at all."""
+"""Checkpoint files: they hold tensors and plain values only, and are written whole or not at all."""
 
 import io
 import logging
@@ -12,18 +12,11 @@ import torch
 
 from .tools import mkdir_if_missing, written_atomically
 
-__all__ = [
-    "CheckpointError",
-    "first_line",
-    "load_checkpoint",
-    "pointed_file",
-    "save_checkpoint",
-    "to_plain",
-]
+__all__ = ["CheckpointError", "first_line", "load_checkpoint", "pointed_file", "save_checkpoint"]
 
 logger = logging.getLogger(__name__)
 
-# Objects that checkpoints of upstream Dassl pickle beside the weights: the scheduler after the warm-up, its optimiser.
+# What checkpoints of upstream Dassl pickle beside the weights: the scheduler after the warm-up, with its optimiser.
 _UPSTREAM_PICKLES = ("torch.optim.", "collections.defaultdict", "builtins.dict", "__builtin__.dict")
 
 
@@ -31,10 +24,10 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be read, or that belongs to another model, method or optimiser."""
 
 
-def to_plain(value: Any, where: str = "checkpoint") -> Any:
-    """`value` with its containers rebuilt and NumPy scalars converted, so that it loads with `weights_only=True`.
+def _to_plain(value: Any, where: str = "checkpoint") -> Any:
+    """`value` in plain containers and without NumPy scalars, as `weights_only=True` needs it.
 
-    Raises TypeError, naming the path inside the checkpoint, for anything but tensors, numbers, strings and containers.
+    Raises TypeError, naming the place in the checkpoint, for anything but tensors, numbers, strings and containers.
     """
     if isinstance(value, torch.Tensor):
         value = value.detach()
@@ -45,43 +38,32 @@ def to_plain(value: Any, where: str = "checkpoint") -> Any:
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return value
     if isinstance(value, dict):
-        return {key: to_plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+        return {key: _to_plain(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple):
-        items = [to_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        items = [_to_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
     raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain values only")
 
 
-def save_checkpoint(
-    state: dict[str, Any],
-    save_dir: str,
-    is_best: bool = False,
-    remove_module_from_keys: bool = True,
-    model_name: str = "",
-) -> None:
-    """Write `state` to `save_dir` and then let the pointer file `checkpoint` there name it.
+def save_checkpoint(state: dict[str, Any], save_dir: str, model_name: str = "") -> None:
+    """Write `state` to `save_dir`, then name its file in the pointer file `checkpoint` there.
 
     Args:
-        state: at least "state_dict" and "epoch" (number of finished epochs); tensors and plain values only.
-        is_best: also write a copy as model-best.pth.tar.
-        remove_module_from_keys: drop the prefix "module." of DataParallel from the keys.
+        state: at least "state_dict", whose keys lose DataParallel's prefix "module.", and "epoch", the number of
+            finished epochs; tensors and plain values only.
         model_name: file name; default model.pth.tar-<epoch>.
 
-    Raises OSError, naming the file and the space that it needs, where it cannot be written; what was there stays.
+    Raises OSError, naming the file and its size, if it cannot be written; what was there stays.
     """
     mkdir_if_missing(save_dir)
-    weights = state["state_dict"]
-    if remove_module_from_keys:
-        weights = {key.removeprefix("module."): tensor for key, tensor in weights.items()}
-    state = to_plain({**state, "state_dict": weights})
+    weights = {key.removeprefix("module."): tensor for key, tensor in state["state_dict"].items()}
+    state = _to_plain({**state, "state_dict": weights})
     fpath = os.path.join(save_dir, model_name or f"model.pth.tar-{state['epoch']}")
-    content = io.BytesIO()  # on a full disk, PyTorch's writer fails without saying so
+    content = io.BytesIO()  # PyTorch's writer does not tell of a full disk
     torch.save(state, content)
     _write(fpath, content.getbuffer())
     logger.info("Checkpoint saved to %s", fpath)
-    if is_best:
-        _write(os.path.join(save_dir, "model-best.pth.tar"), content.getbuffer())
-    # Last: until this rename a reader still finds the previous checkpoint.
+    # Last: until now readers find the previous checkpoint.
     _write(os.path.join(save_dir, "checkpoint"), f"{os.path.basename(fpath)}\n".encode())
 
 
@@ -94,13 +76,11 @@ def _write(fpath: str, content: bytes | memoryview) -> None:
 
 
 def load_checkpoint(fpath: str) -> dict[str, Any]:
-    """Read a checkpoint, with every tensor on the CPU; nothing in the file is executed.
+    """Read a checkpoint, with all tensors on the CPU; nothing in the file is executed.
 
-    A checkpoint of upstream Dassl, which pickles its scheduler, is read without that scheduler ("scheduler" is None).
-    Raises ValueError (None given), FileNotFoundError, or CheckpointError naming the file.
+    Of a checkpoint of upstream Dassl, which pickles its scheduler, "scheduler" is None.
+    Raises FileNotFoundError, or CheckpointError naming the file.
     """
-    if fpath is None:
-        raise ValueError("load_checkpoint needs a file path, got None")
     if not os.path.isfile(fpath):
         raise FileNotFoundError(f'No checkpoint at "{fpath}"')
     _check_sums(fpath)
@@ -119,14 +99,14 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
 
 
 def _check_sums(fpath: str) -> None:
-    """Raise CheckpointError for a zip archive whose contents are not those of its checksums: PyTorch does not look."""
+    """Raise CheckpointError for a zip archive with a wrong checksum: PyTorch does not look at them."""
     with open(fpath, "rb") as file:
         if file.read(4) != b"PK\3\4":
-            return  # PyTorch's older format, or none at all
+            return  # PyTorch's older format, or no checkpoint
     try:
         with zipfile.ZipFile(fpath) as archive:
             damaged = archive.testzip()
-    except Exception as error:  # of a damaged archive, zipfile raises half a dozen types
+    except Exception as error:  # for damaged archives, zipfile raises half a dozen types
         raise CheckpointError(f'Cannot read the checkpoint "{fpath}": {first_line(error)}') from error
     if damaged:
         raise CheckpointError(
@@ -135,10 +115,7 @@ def _check_sums(fpath: str) -> None:
 
 
 class _Inert:
-    """Stands in for a pickled class: takes any arguments and state, keeps and runs nothing."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
-        return super().__new__(cls)
+    """Takes the place of a pickled class: accepts any arguments and state, keeps and runs nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -148,7 +125,7 @@ class _Inert:
 
 
 def _dict_for_defaultdict(*args: Any) -> dict:
-    return {}  # the unpickler fills exact dicts only
+    return {}  # the unpickler fills dicts, and no subclass of them
 
 
 def _load_upstream(fpath: str) -> dict[str, Any] | None:
@@ -161,15 +138,15 @@ def _load_upstream(fpath: str) -> dict[str, Any] | None:
         with torch.serialization.safe_globals(stand_ins):
             checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
         checkpoint = {**checkpoint, "scheduler": None}
-        to_plain(checkpoint)  # nothing else was an object
-    except Exception:  # whatever it was, the caller reports the error of the ordinary way
+        _to_plain(checkpoint)  # raises if anything else is an object
+    except Exception:  # whatever it is, the caller has an error to report already
         return None
     logger.warning("%s was written by upstream Dassl: its scheduler is rebuilt from the epoch", fpath)
     return checkpoint
 
 
 def pointed_file(fdir: str) -> str | None:
-    """Path of the checkpoint that the pointer file in `fdir` names; None where there is no pointer file."""
+    """Path of the checkpoint that the pointer file in `fdir` names; None without a pointer file."""
     pointer = os.path.join(fdir, "checkpoint")
     if not os.path.isfile(pointer):
         return None

@@ -13,53 +13,40 @@ __all__ = ["Logger", "setup_logger"]
 
 
 class Logger:
-    """A stand-in for `sys.stdout` that also writes to the file `fpath`, line by line, so that a kill loses nothing.
+    """Takes the place of `sys.stdout` and also writes to the file `fpath`, line by line, so that a kill loses nothing.
 
-    Where the file can no longer be written, as on a full disk, it ends there, with a warning on stderr.
+    If the file can no longer be written, as on a full disk, it ends there, with a warning on stderr.
     """
 
-    def __init__(self, fpath: str | None = None) -> None:
+    def __init__(self, fpath: str) -> None:
         self.console = sys.stdout
-        self.file = None
         self.fpath = fpath
-        if fpath is not None:
-            mkdir_if_missing(os.path.dirname(fpath))
-            self.file = open(fpath, "w", encoding="utf-8", buffering=1)
-
-    def __enter__(self) -> "Logger":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        mkdir_if_missing(os.path.dirname(fpath))
+        self.file = open(fpath, "w", encoding="utf-8", buffering=1)
 
     def write(self, msg: str) -> int:
-        if self.file is not None:
-            try:
-                self.file.write(msg)
-            except OSError as error:
-                self._give_up(error)
+        self._in_file("write", msg)
         return self.console.write(msg)
-
-    def _give_up(self, error: OSError) -> None:
-        file, self.file = self.file, None
-        with contextlib.suppress(OSError):  # it tries once more to write what it holds
-            file.close()
-        print(f"warning: {self.fpath} cannot be written, it ends here: {error.strerror or error}", file=sys.stderr)
 
     def flush(self) -> None:
         self.console.flush()
-        if self.file is not None:
-            try:
-                self.file.flush()
-            except OSError as error:
-                self._give_up(error)
+        self._in_file("flush")
 
     def close(self) -> None:
         """Close the file; the console is not ours to close."""
         if self.file is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # what it still holds is written now
                 self.file.close()
             self.file = None
+
+    def _in_file(self, verb: str, *args: str) -> None:
+        if self.file is None:
+            return
+        try:
+            getattr(self.file, verb)(*args)
+        except OSError as error:
+            self.close()
+            print(f"warning: {self.fpath} cannot be written, it ends here: {error.strerror or error}", file=sys.stderr)
 
     def __getattr__(self, name: str) -> Any:
         if name == "console":  # not set yet: __init__ failed
@@ -68,17 +55,17 @@ class Logger:
 
 
 class _StdoutHandler(logging.Handler):
-    """Sends log records to whatever `sys.stdout` is at that moment, and so into log.txt."""
+    """Prints records to what `sys.stdout` is at that moment, and so into log.txt."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record))
 
 
 def setup_logger(output: str | None = None) -> None:
-    """Copy everything printed or logged from now on to `output`, a .txt/.log file or a folder for log.txt.
+    """Copy what is printed or logged from now on to `output`: a .txt or .log file, or a folder for log.txt.
 
-    An existing log is kept: the new one gets the time appended to its name. When nothing has configured `logging`
-    yet, records from level INFO go to stdout, so that they are in the log as well.
+    An existing log is kept: the new one's name ends in the time. If nothing has configured `logging` yet, records from
+    level INFO are printed, so that the log has them.
     """
     if output is None:
         return

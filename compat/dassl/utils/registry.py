@@ -1,51 +1,72 @@
-"""Registries: names to classes or functions."""
+"""Registries: from names to classes."""
 
-from collections.abc import Callable
+import difflib
+import logging
+from collections.abc import Collection
+from functools import partial
 from typing import Any
 
-from .tools import describe_choices
+from yacs.config import CfgNode
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "check_availability"]
+
+logger = logging.getLogger(__name__)
 
 
 class Registry:
-    """A mapping from names to objects, filled by a decorator: `@REGISTRY.register()` or `REGISTRY.register(obj)`."""
+    """Classes or functions by their names, registered by `@REGISTRY.register()` or `REGISTRY.register(obj)`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._obj_map: dict[str, Any] = {}
+        self._objects: dict[str, Any] = {}
 
-    def register(self, obj: Any = None, force: bool = False) -> Callable | None:
-        """Register `obj` under its `__name__`; without `obj`, return a decorator that does.
+    def register(self, obj: Any = None, force: bool = False) -> Any:
+        """Register `obj` by its `__name__` and return it; without `obj`, return a decorator that does so.
 
         Raises KeyError when the name is taken, unless `force`.
         """
-        if obj is not None:
-            self._add(obj, force)
-            return None
-
-        def decorate(decorated: Any) -> Any:
-            self._add(decorated, force)
-            return decorated
-
-        return decorate
-
-    def _add(self, obj: Any, force: bool) -> None:
-        name = obj.__name__
-        if name in self._obj_map and not force:
-            taken = getattr(self._obj_map[name], "__module__", "?")
-            raise KeyError(f'"{name}" is already registered in the {self._name} registry (by {taken})')
-        self._obj_map[name] = obj
+        if obj is None:
+            return partial(self.register, force=force)
+        taken = self._objects.get(obj.__name__)
+        if taken is not None and not force:
+            owner = getattr(taken, "__module__", "?")
+            raise KeyError(f'"{obj.__name__}" is already registered in the {self._name} registry (by {owner})')
+        self._objects[obj.__name__] = obj
+        return obj
 
     def get(self, name: str) -> Any:
-        """The object registered as `name`; KeyError with the legal names and the nearest one otherwise."""
-        if name not in self._obj_map:
-            raise KeyError(f'"{name}" is not in the {self._name} registry; {describe_choices(name, self._obj_map)}')
-        return self._obj_map[name]
+        """The object of that name; KeyError with the legal names and the nearest one if there is none."""
+        if name not in self._objects:
+            raise KeyError(f'"{name}" is not in the {self._name} registry; {_choices(name, self._objects)}')
+        return self._objects[name]
 
     def registered_names(self) -> list[str]:
         """All names, in the order of registration."""
-        return list(self._obj_map)
+        return list(self._objects)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._obj_map
+    def build(self, key: str, cfg: CfgNode, **kwargs: Any) -> Any:
+        """Call the object that the config's `key`, "DATASET.NAME" for one, names with `cfg` and `kwargs`.
+
+        Raises ValueError, naming the key, when the name is unknown.
+        """
+        node, _, leaf = key.partition(".")
+        name = cfg[node][leaf]
+        check_availability(name, self._objects, key=key)
+        if cfg.VERBOSE:
+            logger.info("Loading %s: %s", self._name.lower(), name)
+        return self._objects[name](cfg, **kwargs)
+
+
+def check_availability(requested: str, available: Collection[str], key: str) -> None:
+    """Raise ValueError unless `requested`, the value of the config key `key`, is one of `available`."""
+    if requested not in available:
+        raise ValueError(f"{key}: unknown name {requested!r}; {_choices(requested, available)}")
+
+
+def _choices(requested: str, available: Collection[str]) -> str:
+    """What to say after a wrong name: the legal ones and the nearest."""
+    names = list(available)
+    if not names:
+        return "nothing is registered: import the module that registers it first"
+    nearest = max(names, key=lambda name: difflib.SequenceMatcher(None, str(requested), name).ratio())
+    return f"choose from {names} (nearest: {nearest!r})"

@@ -1,26 +1,25 @@
-"""Restoring models, optimisers, schedulers and random generators from checkpoints, exactly."""
+"""From checkpoints back to models, optimisers, schedulers and random generators."""
 
 import logging
 import os
 import random
 import reprlib
 import warnings
-from collections import Counter
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from .checkpoint import CheckpointError, first_line, load_checkpoint, pointed_file, to_plain
+from .checkpoint import CheckpointError, first_line, load_checkpoint, pointed_file
 
 __all__ = [
     "checkpoints_of_one_epoch",
     "get_rng_state",
+    "load_pretrained_weights",
     "load_weights",
     "restore_checkpoint",
     "resume_from_checkpoint",
-    "scheduler_state",
     "set_rng_state",
 ]
 
@@ -30,12 +29,10 @@ MOST_EPOCHS = 10**6
 
 
 def restore_checkpoint(
-    fpath: str,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer | None = None,
-    scheduler: Any = None,
+    fpath: str, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, scheduler: Any = None
 ) -> dict[str, Any]:
-    """Load `fpath` into the model and, where given, the optimiser and scheduler; return the whole checkpoint."""
+    """Load `fpath` into what is given and return the whole checkpoint. Raises as `load_checkpoint` does, and
+    CheckpointError for state that does not fit."""
     checkpoint = load_checkpoint(fpath)
     for key in ("state_dict", "epoch"):
         if key not in checkpoint:
@@ -46,12 +43,12 @@ def restore_checkpoint(
         load_weights(model, checkpoint["state_dict"], fpath)
         if scheduler is not None:
             _restore_scheduler(scheduler, checkpoint, fpath)
-        # After the scheduler: replaying one sets learning rates, and the optimiser's saved ones are the true ones.
+        # After the scheduler: to replay one sets learning rates, but the optimiser's saved ones are right.
         if optimizer is not None and checkpoint.get("optimizer") is not None:
             _restore_optimizer(optimizer, checkpoint["optimizer"], fpath)
     except CheckpointError:
         raise
-    except Exception as error:  # of state that is none, PyTorch raises half a dozen types
+    except Exception as error:  # for what is no state, PyTorch raises half a dozen types
         what = f"{type(error).__name__}: {first_line(error)}"
         raise CheckpointError(f'"{fpath}" is no complete checkpoint ({what[:200]})') from error
     return checkpoint
@@ -71,15 +68,33 @@ def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor], fpath: s
                     f'"{fpath}": "{key}" has shape {saved} in the file and {own} in this model; '
                     "was it trained on other classes or with another config?"
                 ) from error
-        missing, unexpected = sorted(expected.keys() - state_dict.keys()), sorted(state_dict.keys() - expected.keys())
+        missing = sorted(expected.keys() - state_dict.keys())
+        unexpected = sorted(state_dict.keys() - expected.keys())
         raise CheckpointError(
             f'"{fpath}" belongs to another method or config: missing keys {missing[:5]}, unexpected keys '
             f"{unexpected[:5]}"
         ) from error
 
 
+def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
+    """Copy into `model` the tensors of a checkpoint whose name and shape fit; what does not is logged.
+
+    The file holds "state_dict" or is a bare state dict; a prefix "module." is ignored.
+    """
+    checkpoint = load_checkpoint(weight_path)
+    saved = {key.removeprefix("module."): tensor for key, tensor in checkpoint.get("state_dict", checkpoint).items()}
+    own = model.state_dict()
+    fitting = {key: tensor for key, tensor in saved.items() if key in own and own[key].shape == tensor.shape}
+    model.load_state_dict(fitting, strict=False)
+    left_out = sorted(saved.keys() - fitting.keys())
+    if not fitting:
+        logger.warning("No weight of %s fits the model: check the names (%s ...)", weight_path, left_out[:3])
+    else:
+        logger.info("Loaded %d weights from %s; left out: %s", len(fitting), weight_path, left_out or "none")
+
+
 def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], fpath: str) -> None:
-    kinds = {"momentum", "betas", "alpha"}  # hyper-parameters that tell SGD, Adam's family and RMSprop apart
+    kinds = {"momentum", "betas"}  # hyper-parameters that tell SGD and Adam's family apart
     for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=False):
         if kinds & saved.keys() != kinds & own.keys():
             raise CheckpointError(f'"{fpath}" holds the state of another optimiser than {type(optimizer).__name__}')
@@ -93,7 +108,7 @@ def _restore_scheduler(scheduler: Any, checkpoint: dict[str, Any], fpath: str) -
     state = checkpoint.get("scheduler")
     if state is not None:
         if ("successor" in state) != hasattr(scheduler, "successor"):
-            raise CheckpointError(f'"{fpath}" was trained with another OPTIM.WARMUP_EPOCH: one of them has no warm-up')
+            raise CheckpointError(f'"{fpath}" was trained with another OPTIM.WARMUP_EPOCH: only one has a warm-up')
         scheduler.load_state_dict(state)
         return
     with warnings.catch_warnings():
@@ -103,12 +118,9 @@ def _restore_scheduler(scheduler: Any, checkpoint: dict[str, Any], fpath: str) -
 
 
 def resume_from_checkpoint(
-    fdir: str,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer | None = None,
-    scheduler: Any = None,
+    fdir: str, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, scheduler: Any = None
 ) -> int:
-    """Restore the newest checkpoint of the folder `fdir`; return the number of epochs that it has finished."""
+    """Restore the newest checkpoint of the folder `fdir`; return its number of finished epochs."""
     fpath = pointed_file(fdir)
     if fpath is None:
         raise FileNotFoundError(f'No pointer file "checkpoint" in "{fdir}"')
@@ -118,10 +130,9 @@ def resume_from_checkpoint(
 
 
 def checkpoints_of_one_epoch(directory: str, names: list[str]) -> dict[str, str]:
-    """Paths of the newest checkpoints in the folders `names` of `directory`; {} when one has none.
+    """Paths of the newest checkpoints in the folders `names` of `directory`; {} if one of them has none.
 
-    Where a kill fell between writing two of them, all paths are of the last epoch that is complete. Raises
-    CheckpointError when there is none.
+    After a kill between two of them, the paths are of the last epoch that all have. Raises CheckpointError without one.
     """
     pointed = {name: pointed_file(os.path.join(directory, name)) for name in names}
     if None in pointed.values():
@@ -136,26 +147,8 @@ def checkpoints_of_one_epoch(directory: str, names: list[str]) -> dict[str, str]
     return paths
 
 
-def scheduler_state(scheduler: Any) -> dict[str, Any]:
-    """The moving part of a scheduler's state; what is no plain value (milestones, functions) comes from the config."""
-    return _moving_part(scheduler.state_dict())
-
-
-def _moving_part(state: dict[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for key, value in state.items():
-        if type(value) is dict:
-            kept[key] = _moving_part(value)
-        elif type(value) is not Counter:  # MultiStepLR's milestones must stay the Counter that they are
-            try:
-                kept[key] = to_plain(value)
-            except TypeError:
-                continue
-    return kept
-
-
 def get_rng_state() -> dict[str, Any]:
-    """States of the generators of Python, NumPy, PyTorch and every GPU, as tensors and plain values."""
+    """States of the random generators of Python, NumPy, PyTorch and all GPUs, as tensors and plain values."""
     name, keys, *position = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -166,7 +159,7 @@ def get_rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Undo `get_rng_state`; the GPUs' part is left out on a machine with another number of GPUs."""
+    """Set the states that `get_rng_state` returned; those of GPUs only if there are as many of them."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, *position = state["numpy"]

@@ -1,13 +1,12 @@
-"""Files, seeds, names and the environment."""
+"""Files, images, seeds, and the versions that are installed."""
 
-import difflib
 import json
 import os
 import platform
 import random
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -17,16 +16,13 @@ import torch
 from PIL import Image
 
 __all__ = [
-    "check_availability",
     "check_isfile",
     "collect_env_info",
-    "get_most_similar_str_to_a_from_b",
     "listdir_nohidden",
     "mkdir_if_missing",
     "read_image",
     "read_json",
     "set_random_seed",
-    "tolist_if_not",
     "write_json",
 ]
 
@@ -45,13 +41,10 @@ def check_isfile(fpath: str) -> bool:
     return found
 
 
-def read_json(fpath: str) -> Any:
-    """The content of a JSON file; ValueError naming the file when it is not JSON."""
-    with open(fpath, encoding="utf-8") as file:
-        try:
-            return json.load(file)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{fpath} is not a JSON file: {error}") from error
+def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
+    """Names in the folder `path` that do not start with a dot."""
+    names = [name for name in os.listdir(path) if not name.startswith(".")]
+    return sorted(names) if sort else names
 
 
 @contextmanager
@@ -69,40 +62,46 @@ def written_atomically(fpath: str) -> Iterator[BinaryIO]:
             os.remove(temporary)
 
 
+def read_json(fpath: str) -> Any:
+    """The content of a JSON file; ValueError naming the file when it is not JSON."""
+    with open(fpath, encoding="utf-8") as file:
+        try:
+            return json.load(file)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{fpath} is not a JSON file: {error}") from error
+
+
 def write_json(obj: Any, fpath: str) -> None:
-    """Write `obj` as indented JSON; a crash in between leaves an earlier file as it was."""
+    """Write `obj` as indented JSON; after a crash the file is as it was before."""
     mkdir_if_missing(os.path.dirname(fpath))
     with written_atomically(fpath) as file:
         file.write(json.dumps(obj, indent=4).encode())
 
 
-def set_random_seed(seed: int) -> None:
-    """Seed Python, NumPy and PyTorch (all GPUs)."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.cuda.manual_seed_all(seed)
-
-
 def read_image(path: str) -> Image.Image:
-    """The image at `path` as a fully decoded RGB PIL image.
+    """The image at `path`, decoded, in RGB.
 
-    Raises FileNotFoundError or OSError, naming the file. A file that cannot be decoded is never tried again: the same
-    bytes would fail for ever.
+    Raises FileNotFoundError or OSError, naming the file. A second attempt would read the same bytes: there is none.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'No image file at "{path}"')
     try:
         with Image.open(path) as image:
-            if image.format == "EPS":  # which Pillow would have Ghostscript run
+            if image.format == "EPS":  # Pillow has Ghostscript run it
                 raise ValueError("EPS is a program, not pixels")
-            if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255, so that nearly all of it is white
+            if image.mode.startswith("I;16"):  # Pillow clips 16-bit grey at 255: nearly all of it would be white
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             elif image.mode in ("I", "F"):
                 raise ValueError(f"mode {image.mode}: its pixels have no known range; save it with 8 bits")
             return image.convert("RGB")
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise OSError(f'Cannot decode the image file "{path}" ({error}); replace or remove it') from error
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch (all GPUs)."""
+    for seed_generator in (random.seed, np.random.seed, torch.manual_seed, torch.cuda.manual_seed_all):
+        seed_generator(seed)
 
 
 def collect_env_info() -> str:
@@ -118,40 +117,3 @@ def collect_env_info() -> str:
     ]
     lines += [f"GPU {i}: {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
     return "\n".join(lines)
-
-
-def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
-    """Names in the folder `path` that do not start with a dot."""
-    names = [name for name in os.listdir(path) if not name.startswith(".")]
-    return sorted(names) if sort else names
-
-
-def get_most_similar_str_to_a_from_b(a: str, b: Iterable[str]) -> str | None:
-    """The string of `b` that is most like `a` (None when `b` is empty); the last one among equals."""
-    best, best_ratio = None, 0.0
-    for candidate in b:
-        ratio = difflib.SequenceMatcher(None, a, candidate).ratio()
-        if ratio >= best_ratio:
-            best, best_ratio = candidate, ratio
-    return best
-
-
-def describe_choices(requested: str, available: Iterable[str]) -> str:
-    """The second half of an error about a wrong name: the legal names and the nearest one."""
-    names = list(available)
-    if not names:
-        return "nothing is registered: import the module that registers it first"
-    return f"choose from {names} (nearest: {get_most_similar_str_to_a_from_b(str(requested), names)!r})"
-
-
-def check_availability(requested: str, available: Iterable[str], key: str = "") -> None:
-    """Raise ValueError unless `requested`, the value of the config key `key`, is one of `available`."""
-    available = list(available)
-    if requested not in available:
-        subject = f"{key}: " if key else ""
-        raise ValueError(f"{subject}unknown name {requested!r}; {describe_choices(requested, available)}")
-
-
-def tolist_if_not(x: Any) -> list:
-    """`x` itself when it is a list, else a list holding it."""
-    return x if isinstance(x, list) else [x]

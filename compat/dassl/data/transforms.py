@@ -1,0 +1,50 @@
+"""The transforms that `INPUT.TRANSFORMS` can name."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+import torchvision.transforms as T
+from dassl.utils import check_availability
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from yacs.config import CfgNode
+
+__all__ = ["AVAI_CHOICES", "INTERPOLATION_MODES", "build_transform"]
+
+# center_crop may be named and changes nothing: test images are always cropped in the centre, training images never.
+AVAI_CHOICES = ["random_resized_crop", "random_flip", "normalize", "center_crop"]
+INTERPOLATION_MODES = {mode.value: mode for mode in map(InterpolationMode, ("bilinear", "bicubic", "nearest"))}
+
+logger = logging.getLogger(__name__)
+
+
+def build_transform(cfg: CfgNode, is_train: bool = True) -> Callable[[Image.Image], torch.Tensor] | None:
+    """What makes a tensor (3, H, W) of a PIL image, as `cfg.INPUT` says; None with `INPUT.NO_TRANSFORM`.
+
+    Training images are cropped and flipped at random where these are named, and otherwise resized to the exact size.
+    Of test images the shorter edge is resized to the larger side of `INPUT.SIZE`, then the centre is cropped.
+    Raises ValueError, naming the key, for an unknown transform or interpolation.
+    """
+    options, names = cfg.INPUT, cfg.INPUT.TRANSFORMS
+    if options.NO_TRANSFORM:
+        return None
+    for name in names:
+        check_availability(name, AVAI_CHOICES, key="INPUT.TRANSFORMS")
+    check_availability(options.INTERPOLATION, INTERPOLATION_MODES, key="INPUT.INTERPOLATION")
+    mode, size = INTERPOLATION_MODES[options.INTERPOLATION], options.SIZE
+
+    if not is_train:
+        steps: list[Callable] = [T.Resize(max(size), interpolation=mode), T.CenterCrop(size)]
+    elif "random_resized_crop" in names:
+        steps = [T.RandomResizedCrop(size, scale=options.RRCROP_SCALE, interpolation=mode)]
+    else:
+        steps = [T.Resize(size, interpolation=mode)]
+    if is_train and "random_flip" in names:
+        steps.append(T.RandomHorizontalFlip())
+    steps.append(T.ToTensor())
+    if "normalize" in names:
+        steps.append(T.Normalize(mean=options.PIXEL_MEAN, std=options.PIXEL_STD))
+    transform = T.Compose(steps)
+    logger.info("%s transform: %s", "Training" if is_train else "Test", transform)
+    return transform

@@ -1,0 +1,10 @@
+"""What the tests of Dassl's API share."""
+
+import pytest
+from dassl_toy import toy_cfg
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    """The config of a run of the toy method, in a folder of its own."""
+    return toy_cfg(tmp_path)
