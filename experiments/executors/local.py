@@ -1,4 +1,4 @@
-"""Calls in processes of this machine, several side by side."""
+"""Calls as processes of this machine, each with a device of its own."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PATIENCE = 10  # seconds that a process has to end when it is asked to
 
 
 class ProcessEndedError(RuntimeError):
-    """A process ended without an answer: it was killed, or left by itself."""
+    """A process ended without an answer: it was killed, or exited."""
 
 
 def prepare(threads: int, preload: str = "train") -> BaseContext:
-    """What starts processes, each with `threads` threads; to be called once, before any of them.
+    """A multiprocessing context whose processes have `threads` threads each; call it once, before any process starts.
 
-    Where forks are safe, the module `preload` is imported once, with PyTorch; each process is a fork of that one, which
-    itself runs nothing.
+    On Linux the module `preload` (and with it PyTorch) is imported once, in a server process, and each call runs in a
+    fork of it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # A process that has initialised CUDA cannot be forked: let PyTorch look for GPUs without it.
@@ -43,15 +43,15 @@ def prepare(threads: int, preload: str = "train") -> BaseContext:
 
 
 class LocalExecutor(ThreadPoolExecutor):
-    """A pool whose workers each have a device, and start a fresh process for every call.
+    """A pool of workers, each with a device, that starts a fresh process for every call.
 
-    The standard library's process pool gives up all calls when one of its processes is killed, and before Python 3.11
-    it uses processes more than once. So a worker here is a thread that waits for one process at a time; a killed one
-    is the ProcessEndedError of its own Future. Processes end when this one does, whatever ends it.
+    The standard library's process pool drops all calls when one process is killed, and before Python 3.11 it reuses
+    processes. Here a worker is a thread that waits for one process at a time. A killed process gives its own Future a
+    ProcessEndedError, and no process outlives this one.
 
     Args:
-        workers: calls at a time.
-        devices: of the workers in turn, as CUDA_VISIBLE_DEVICES names them; none leaves that variable alone.
+        workers: number of calls at a time.
+        devices: values of CUDA_VISIBLE_DEVICES, given to the workers in turn; [] leaves the variable alone.
         context: from `prepare`.
     """
 
@@ -72,7 +72,7 @@ class LocalExecutor(ThreadPoolExecutor):
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
-        """What is submitted within may go together; here it makes no difference."""
+        """Calls submitted within may be grouped; here they are not."""
         yield
 
     def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
@@ -104,7 +104,7 @@ class LocalExecutor(ThreadPoolExecutor):
         return value
 
     def terminate_workers(self) -> None:
-        """End the processes that run, and start no more of the calls that wait."""
+        """End the running processes and drop the waiting calls."""
         with self._lock:
             self._stopped = True
             running = list(self._running)
@@ -128,7 +128,7 @@ def _end(status: int | None) -> str:
 
 
 def _answer(sender: Connection, env: dict[str, str], function: Callable, args: tuple, kwargs: dict) -> None:
-    """The whole of a call's process: sends ("value", value) or ("error", exception)."""
+    """The body of a call's process: sends ("value", value) or ("error", exception)."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= env
     try:
@@ -142,7 +142,7 @@ def _answer(sender: Connection, env: dict[str, str], function: Callable, args: t
 
 
 def _end_with_parent() -> None:
-    """End this process where the one that asked for it has ended, even by a kill."""
+    """End this process when its parent ends, even by a kill."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "trainers": {"backbones", "datasets", "evaluation", "storage"},
     "finished": {"backbones", "datasets", "evaluation", "experiments", "storage", "inference", "train", "trainers"},
 }
-CALLS_TRAINING = {"experiments/runs.py": {"datasets", "train"}}  # in processes of its own
+CALLS_TRAINING = {"experiments/sweeps/train_run.py": {"datasets", "train"}}  # in processes of its own
 ROOMS = {*MAY_IMPORT, "train", "scripts", "compat"}
 
 

@@ -1,4 +1,5 @@
-"""The paper's numbers beside the measured ones, matched by what a method is, whatever a sweep or a run calls it."""
+"""The paper's numbers beside the measured ones. Methods are matched by trainer and variant, whatever a sweep calls
+them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,22 +8,24 @@ import pandas as pd
 
 from evaluation.provenance import PROJECT_ROOT
 
-from .sweeps import on_benchmark, read_sweep
+from ..sweeps import on_benchmark, read_sweep
 from .tables import MISSING, cell, duration, method_name, shots_name, shots_table
 
 SWEEPS = PROJECT_ROOT / "configs" / "sweeps"
 PAPER_TABLE = SWEEPS / "paper_table.csv"
 PAPER_SWEEP = SWEEPS / "table1.yaml"  # whose labels are the names of the paper's table
-# What a run's variant may say beside what the method is: its budget of steps and its backbone.
+# Parts of a run's variant that do not name a method: its budget of steps and its backbone.
 BESIDE = re.compile(r"(_|^)(MAX_STEPS|NAME)-[A-Za-z0-9.,=-]*")
 
 
 def paper_names(records: Iterable[Mapping], benchmark: str) -> dict[str, str]:
-    """{a method's name in tables: its name in the paper's table} of records whose trainer and variant, apart from a
-    budget of steps and a backbone, are those of a method of the paper on that benchmark (a data set's name)."""
-    own = {}
-    for method in on_benchmark(read_sweep(PAPER_SWEEP), benchmark.lower()):
-        own[method.trainer, method.run_label] = method.label
+    """{name of a method in tables: name in the paper's table}, for records of the paper's methods on a benchmark.
+
+    A record matches by its trainer and its variant without budget of steps and backbone. `benchmark` is a data set's
+    name.
+    """
+    methods = on_benchmark(read_sweep(PAPER_SWEEP), benchmark.lower())
+    own = {(method.trainer, method.run_label): method.label for method in methods}
     names = {}
     for record in records:
         kind = record["trainer"], BESIDE.sub("", record["variant"])
@@ -32,10 +35,11 @@ def paper_names(records: Iterable[Mapping], benchmark: str) -> dict[str, str]:
 
 
 def paper_table(section: pd.DataFrame, published: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """The average over tasks, methods x shots, and after each column the paper's of the same name, if it has one.
+    """Methods x shots of the average over tasks; after each column stands the paper's column of that name, if there is
+    one.
 
     Args:
-        published: a row per method of the paper with the columns of paper_table.csv.
+        published: one row per method of the paper, with the columns of paper_table.csv.
         names: {method of the section: method of the paper}, see `paper_names`.
     """
     measured = shots_table(section).set_index("method")
@@ -54,7 +58,7 @@ def paper_table(section: pd.DataFrame, published: pd.DataFrame, names: Mapping[s
 
 def _published(row: Mapping, key: str) -> str:
     """A cell of the paper's table: `key` is "s<shots>", "parameters" or "training"."""
-    if key == "s0":  # what learns nothing has one number, in place of the average over shots
+    if key == "s0":  # a method that learns nothing has one number, in the column of the average
         key = "avg" if pd.isna(row.get("s1")) else ""
     value = row.get({"parameters": "params", "training": "train_minutes"}.get(key, key))
     if pd.isna(value):

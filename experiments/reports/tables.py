@@ -1,7 +1,7 @@
-"""Tables: pure functions of the records of runs.
+"""Tables of results, as pure functions of the records of runs.
 
-A section is what may be compared: one data set, backbone, split and list of tested tasks. Within it a method is a
-trainer and its variant, and a cell is the mean and the sample standard deviation over the runs that differ in the seed.
+A section holds results that can be compared: one data set, backbone, split and list of tested tasks. Within it, a
+method is a trainer with its variant, and a cell is the mean and sample standard deviation over the seeds.
 """
 
 import re
@@ -13,8 +13,7 @@ import pandas as pd
 AVERAGE = "average over tasks"  # unweighted; a row beside those of the tasks
 SECTION = ["dataset", "backbone", "split", "tested"]
 MISSING = "–"
-# What a method costs: the columns, and the keys of a record that they are of.
-COSTS = {
+COSTS = {  # {column: key of a record}
     "parameters": "n_params",
     "steps": "steps",
     "train_seconds": "train_seconds",
@@ -27,8 +26,9 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
     """One row per run and task, and one per run with the task AVERAGE. Values in percent, times in seconds.
 
     Columns: dataset, backbone, split, tested (tasks with their numbers of images), method, shots, seed, task, metric,
-    value, parameters, steps, train_seconds, peak_memory_bytes, device. Raises ValueError if two records are of the same
-    run, naming both files.
+    value, parameters, steps, train_seconds, peak_memory_bytes, device.
+
+    Raises ValueError, with both files, if two records are of the same run.
     """
     rows, seen = [], {}
     for record in records:
@@ -56,20 +56,19 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
 
 
 def method_name(record: Mapping) -> str:
-    """What tables call the method of a record: its key "method", else its trainer and variant."""
+    """A record's name in tables: its key "method", else its trainer and variant."""
     return record.get("method") or f"{record['trainer']} {record['variant']}".strip()
 
 
 def tested(tasks: Sequence[Mapping]) -> str:
-    """The tasks of a record with their numbers of images, and metrics other than accuracy."""
+    """The tasks of a record with their numbers of images, and with metrics other than accuracy."""
     metrics = ["" if task["metric"] == "accuracy" else f", {task['metric'].replace('_', ' ')}" for task in tasks]
     return ", ".join(f"{task['name']} ({task['n']:,}{metric})" for task, metric in zip(tasks, metrics))
 
 
 def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:
-    """The means `over_seeds`: one row per section, method, shots and task; methods without training images first, then
-    in the order of `methods`, then by name; tasks in order.
-    """
+    """The means `over_seeds`: one row per section, method, shots and task. Methods without training images come first,
+    then the others in the order of `methods`, then by name."""
     summary = over_seeds(frame.groupby([*SECTION, "method", "shots", "task", "metric"], sort=False))
     order = {
         **{key: summary[key] for key in SECTION},
@@ -83,8 +82,8 @@ def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def over_seeds(groups: pd.core.groupby.DataFrameGroupBy) -> pd.DataFrame:
-    """Of each group's values mean, sd (sample, of two runs or more) and n; and the mean of train_seconds, the largest
-    of parameters, steps and peak_memory_bytes, and the devices."""
+    """Each group's mean, sd (sample; NaN for one run) and n of the values, with the mean of train_seconds, the largest
+    parameters, steps and peak_memory_bytes, and all devices."""
     return groups.agg(
         mean=("value", "mean"),
         sd=("value", "std"),
@@ -98,19 +97,29 @@ def over_seeds(groups: pd.core.groupby.DataFrameGroupBy) -> pd.DataFrame:
 
 
 def zero_shot_methods(summary: pd.DataFrame) -> list[str]:
-    """Methods that only ran without training images."""
+    """The methods that only ran without training images."""
     untrained = (summary["shots"] == 0).groupby(summary["method"], sort=False).all()
     return list(untrained[untrained].index)
 
 
+def shots_in(rows: pd.DataFrame) -> list[int]:
+    """The numbers of shots, in order, at which methods were trained; [0] if none was."""
+    return sorted(set(rows["shots"]) - {0}, key=shots_order) or [0]
+
+
+def at_shots(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
+    """The rows at one number of shots, and those of methods without training images."""
+    return rows[(rows["shots"] == shots) | rows["method"].isin(zero_shot_methods(rows))]
+
+
 def sections(summary: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
-    """The sections of a summary: what names each, and its rows."""
+    """The sections of a summary: {key of SECTION: value}, and the rows."""
     groups = summary.groupby(SECTION, sort=False)
     return [(dict(zip(SECTION, names)), rows.reset_index(drop=True)) for names, rows in groups]
 
 
 def shots_table(section: pd.DataFrame, task: str = AVERAGE) -> pd.DataFrame:
-    """Methods x shots for one task or the average: texts "mean ± sd", then what the method costs."""
+    """Methods x shots for one task or the average, as texts "mean ± sd", followed by the methods' costs."""
     rows = section[section["task"] == task]
     usual = pd.Series(usual_n(section), index=rows["method"].unique())
     shots = sorted(rows["shots"].unique(), key=shots_order)
@@ -121,11 +130,11 @@ def shots_table(section: pd.DataFrame, task: str = AVERAGE) -> pd.DataFrame:
 
 
 def task_table(section: pd.DataFrame, shots: int) -> pd.DataFrame:
-    """Tasks x methods at one number of shots: texts "mean ± sd", then what the methods cost; methods without training
-    images are always there."""
-    rows = section[(section["shots"] == shots) | section["method"].isin(zero_shot_methods(section))]
+    """Tasks x methods at one number of shots, as texts "mean ± sd", followed by the methods' costs. Methods without
+    training images are always included."""
+    rows = at_shots(section, shots)
     tasks = [task for task in rows["task"].unique() if task != AVERAGE]
-    # A number of seeds that a whole column has goes into its title.
+    # A number of seeds shared by a whole column goes into its title.
     usual = rows.groupby("method")["n"].agg(lambda n: n.mode().max())
     table = _pivot(rows, "task", "method", usual).reindex(index=[*tasks, AVERAGE])
     costs = cost_columns(rows[rows["task"] == AVERAGE].set_index("method").loc[table.columns])
@@ -135,32 +144,32 @@ def task_table(section: pd.DataFrame, shots: int) -> pd.DataFrame:
 
 
 def usual_n(section: pd.DataFrame) -> int:
-    """The most frequent number of seeds (of those, the greatest)."""
+    """The most frequent number of seeds, and of several the greatest."""
     return int(section["n"].mode().max())
 
 
 def _pivot(rows: pd.DataFrame, index: str, columns: str, usual: pd.Series) -> pd.DataFrame:
-    """Texts of the cells; `usual` is the number of seeds per method that goes without saying."""
+    """A table of texts; `usual` holds each method's number of seeds that goes without saying."""
     cells = rows.assign(cell=[cell(row.mean, row.sd, row.n, usual[row.method]) for row in rows.itertuples(index=False)])
     table = cells.pivot(index=index, columns=columns, values="cell").fillna(MISSING)
     return table.reindex(index=rows[index].unique(), columns=rows[columns].unique())
 
 
 def cell(mean: float, sd: float, n: int, usual: int) -> str:
-    """ "45.6 ± 1.5", with the number of seeds where it is not the usual one."""
+    """ "45.6 ± 1.5", with the number of seeds if it is not the usual one."""
     if n == 0:
         return MISSING
     return f"{mean:.1f}" + (f" ± {sd:.1f}" if n > 1 else "") + (f" (n={n})" if n != usual else "")
 
 
 def shots_name(shots: int) -> str:
-    """A number of shots as a column's title."""
+    """A number of shots in words."""
     return {0: "zero-shot", 1: "1 shot", -1: "all images"}.get(shots, f"{shots} shots")
 
 
 def duration(seconds: float) -> str:
     """Seconds in the unit that reads best."""
-    if not seconds > 0:  # NaN too: the time of a resumed run is not known
+    if not seconds > 0:  # also NaN, the unknown time of a resumed run
         return MISSING
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
@@ -168,7 +177,7 @@ def duration(seconds: float) -> str:
 
 
 def cost_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    """Texts of what the methods of a summary's rows cost: parameters, steps, training and memory."""
+    """Parameters, steps, training and memory of the rows' methods, as texts."""
     texts = {
         "parameters": ["0" if value == 0 else count(value) for value in rows["parameters"]],
         "steps": [count(value) for value in rows["steps"]],
@@ -179,7 +188,7 @@ def cost_columns(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def count(number: float) -> str:
-    """A number of steps or parameters; a dash for 0 and where it is not known (NaN)."""
+    """A number of steps or parameters; a dash for 0 and NaN."""
     return f"{number:,.0f}" if number > 0 else MISSING
 
 
@@ -202,6 +211,7 @@ def cost_note(devices: Iterable[str]) -> str:
 
 
 def shots_order(shots: int) -> float:
+    """A sort key: -1, all images, comes last."""
     return float("inf") if shots < 0 else shots
 
 
@@ -221,8 +231,8 @@ def section_title(name: Mapping[str, str]) -> str:
 
 
 def backbone_title(name: str) -> str:
-    """A backbone's name without the folders of its file: models/tiny.npz@gelu is tiny, open_clip:RN50 models/a.pt is
-    open_clip:RN50 a, hf-hub:owner/model stays."""
+    """A backbone's name without the folders of its file: "models/tiny.npz@gelu" becomes "tiny", "open_clip:RN50
+    models/a.pt" becomes "open_clip:RN50 a", and "hf-hub:owner/model" stays."""
     head, gap, file = name.partition(" ") if name.startswith("open_clip:") else ("", "", name)
     path = PurePath(re.sub("@(quick)?gelu$", "", file))
     if path.suffix in (".pt", ".pth", ".bin", ".npz", ".safetensors"):

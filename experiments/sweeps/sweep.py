@@ -1,11 +1,11 @@
-"""A sweep from its arguments to its report: what it runs, in which order, and what comes of it."""
+"""A sweep from its arguments to its report: plan the runs, start those that are left, merge tasks, write the report."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Executor, Future, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from functools import cached_property
 from typing import Any
 
@@ -14,36 +14,25 @@ from tqdm import tqdm
 from evaluation.records import FILE_NAME
 from storage import describe, holder
 
-from .executors import ProcessEndedError, SlurmExecutor
-from .executors.slurm import job_states
-from .runs import BUSY, benchmark_tasks, failure_of, note_failure
-from .steps import Step, merge_folder, select, state_of, steps_of
-from .sweeps import (
-    Job,
-    Method,
-    default_config,
-    for_halves,
-    leaving_out,
-    on_backbone,
-    on_benchmark,
-    plan,
-    read_sweep,
-    running_order,
-    without_config,
-)
+from ..executors import SlurmExecutor
+from ..executors.slurm import job_states
+from .calls import Step, merge_folder, select, state_of, steps_of
+from .jobs import Job, default_config, plan, running_order, without_config
+from .methods import Method, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
+from .train_run import BUSY, benchmark_tasks, failure_of, note_failure
 
 
 class Sweep:
-    """The runs that the arguments of scripts/sweep.py ask for.
+    """The runs of one call of scripts/sweep.py.
 
     Args:
         args: from `parse_args`.
-        elsewhere: calls a function with arguments in another process, so that this one imports no PyTorch.
+        elsewhere: calls a function in another process, so that this one need not import PyTorch.
     """
 
     def __init__(self, args: argparse.Namespace, elsewhere: Callable[..., Any]) -> None:
         self.args, self.elsewhere = args, elsewhere
-        self.tasks: dict[str, list[str]] = {}  # of the benchmarks that have runs of single tasks
+        self.tasks: dict[str, list[str]] = {}  # {benchmark: its tasks}, read where runs of single tasks need them
         self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
         jobs = sorted((job for name in args.benchmarks for job in self._jobs_on(name)), key=running_order)
         self.steps = select(self._steps(jobs), args.only)
@@ -76,33 +65,35 @@ class Sweep:
     def _steps(self, jobs: Sequence[Job]) -> list[Step]:
         steps = []
         for job in jobs:
-            # A run once per task that is done needs no list of its tasks, which may have to be read from the data.
-            merged = job.method.separate and (job.folder(self.args.out) / FILE_NAME).is_file()
-            merged = merged and "task" not in self.args.only
-            tasks = [] if merged or not job.method.separate else self._tasks_of(job.benchmark)
-            steps += [Step(job, self.args.data, self.args.out)] if merged else self._steps_of(job, tasks)
+            whole = Step(job, self.args.data, self.args.out)
+            # The list of tasks may have to be read from the data: a merged run does without.
+            if not job.method.separate or (whole.done and "task" not in self.args.only):
+                steps.append(whole)
+            else:
+                steps += self._steps_of(job)
         return steps
 
-    def _steps_of(self, job: Job, tasks: Sequence[str]) -> list[Step]:
-        return steps_of(job, self.args.data, self.args.out, tasks)
+    def _steps_of(self, job: Job) -> list[Step]:
+        """One step per task."""
+        return steps_of(job, self.args.data, self.args.out, self._tasks_of(job.benchmark))
 
     # -- running -----------------------------------------------------------------------------------------------------
 
     @cached_property
     def queue(self) -> dict[str, str]:
-        """SLURM's jobs that have not ended, {id: state}; asked for only where a run was submitted."""
+        """SLURM's unfinished jobs, {id: state}; {} without asking if no run was submitted."""
         return (job_states() or {}) if any(step.job_id() for step in self.steps if not step.done) else {}
 
     def to_do(self) -> list[Step]:
-        """The steps to run, those that failed before at the end; with --retry those alone. Says what is left out."""
+        """The steps to run, earlier failures last; with --retry only these. Prints the steps that other
+        processes hold."""
         todo, failed = [], []
         for step in self.steps:
             if step.done:
                 continue
             state, detail = state_of(step, self.queue)
-            if state == "running" and step.job_id() not in self.queue:
-                print(f"{step} is left to {detail}", file=sys.stderr)
-            elif state == "queued" and self.args.on != "slurm":
+            elsewhere = state == "running" and step.job_id() not in self.queue
+            if elsewhere or (state == "queued" and self.args.on != "slurm"):
                 print(f"{step} is left to {detail}", file=sys.stderr)
             elif state == "failed":
                 failed.append(step)
@@ -111,7 +102,7 @@ class Sweep:
         return failed if self.args.retry else todo + failed
 
     def run(self, steps: Sequence[Step], executor: Executor) -> list[str]:
-        """Run what trains, then what evaluates it on a new half. Returns what failed, a line each."""
+        """Run the steps that train, then those that evaluate on a new half. Returns a line for each failure."""
         failed = self._run_together([step for step in steps if not step.loads], executor)
         loading = [step for step in steps if step.loads]
         failed += [f"{step}: it was not trained" for step in loading if not step.is_trained]
@@ -147,7 +138,7 @@ class Sweep:
         return failed
 
     def _submit(self, steps: Sequence[Step], executor: Executor) -> dict[Future, Step]:
-        """Submit the steps; those that are in SLURM's queue are waited for instead."""
+        """Submit the steps, and wait for those that are already in SLURM's queue."""
         futures = {}
         with executor.batch():
             for step in steps:
@@ -159,12 +150,10 @@ class Sweep:
         return futures
 
     def _conclude(self, step: Step, future: Future) -> tuple[str, list[str]]:
-        """What went wrong with a step, and the last lines of its output; ("", []) if nothing did."""
+        """Why a step failed and the last lines of its output; ("", []) if it succeeded."""
         try:
             status = future.result()
-        except (ProcessEndedError, CancelledError) as error:
-            note_failure(step.folder, str(error))
-        except Exception as error:  # submitit's, with the traceback of the job
+        except Exception as error:  # ProcessEndedError, CancelledError, or submitit's with the job's traceback
             note_failure(step.folder, str(error))
         else:
             if status == BUSY:
@@ -184,35 +173,33 @@ class Sweep:
     # -- merging and the report --------------------------------------------------------------------------------------
 
     def merge(self, step: Step) -> None:
-        """Write the record of a run whose tasks are all done, as soon as the last of them is."""
+        """Write the record of a run that is trained once per task, after the last of its tasks."""
         folder = step.job.folder(self.args.out)
-        if step.task and not (folder / FILE_NAME).is_file():
-            tasks = self._tasks_of(step.job.benchmark)
-            if all(part.done for part in self._steps_of(step.job, tasks)):
-                merge_folder(folder, tasks)
+        if step.task and not (folder / FILE_NAME).is_file() and all(part.done for part in self._steps_of(step.job)):
+            merge_folder(folder, self._tasks_of(step.job.benchmark))
 
     def merge_all(self) -> None:
-        """Merge what was cut off between the last task and the merging."""
+        """Merge the runs whose last task was done before the sweep was stopped."""
         for step in self.steps:
             if step.task and step.done:
                 self.merge(step)
 
     def report(self) -> None:
-        """Write and print the report of the runs that were asked for."""
-        from . import reports  # here: the processes of runs need no pandas
+        """Write and print the report of this sweep's runs."""
+        from .. import reports  # here, because the processes of runs need no pandas
 
         args = self.args
         folders = {step.job.folder(args.out) for step in self.steps}
         methods = [method for own in self.methods.values() for method in own]
-        if len(args.benchmarks) > 1:  # each with what differs on its benchmark, which the report looks up itself
+        if len(args.benchmarks) > 1:  # the report itself looks up what differs on each benchmark
             rows = on_backbone(read_sweep(args.sweep), args.backbone)
             methods = [row for row in rows if not row.leave_out] + [method for method in methods if method.leave_out]
         methods = list({method.label: method for method in methods}.values())
+        common = {"steps": args.steps, "folders": folders}
         if args.halves:
             files = reports.HALVES_FILES
-            text = reports.write_halves_report(args.runs, args.to, methods, args.halves, args.steps, folders=folders)
+            text = reports.write_halves_report(args.runs, args.to, methods, args.halves, **common)
         else:
             files = reports.REPORT_FILES
-            text = reports.write_report(args.runs, args.to, methods, args.paper, args.steps, folders=folders)
-        print(text)
-        print(f"Written to {args.to}: {', '.join(files)}")
+            text = reports.write_report(args.runs, args.to, methods, args.paper, **common)
+        print(f"{text}\nWritten to {args.to}: {', '.join(files)}")

@@ -1,14 +1,14 @@
-"""Did the tasks help each other? A method trained on all tasks at once against the same one trained once per task."""
+"""Did the tasks help each other? A method trained on all tasks at once against the same method trained once per
+task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from ..sweeps import run_variant
 from .statistics import Comparison, at_each_shots, compare, comparison_note, comparison_table, values_of
 from .tables import AVERAGE, MISSING, cell, shots_name, shots_order
-
-SEPARATE = "separate"  # begins the variant of runs that were trained once per task
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,13 @@ class Pair:
 
 
 def pairs(records: Sequence[dict], method: str) -> list[Pair]:
-    """The joint and separate runs of a method: `method` is a trainer, "SoftCPT", one of its variants, "SoftCPT NATA",
-    or a sweep's label. Records have their name in tables in the key "method".
+    """The joint and separate runs of a method.
 
-    Raises ValueError if there are none, naming what is there and the command that is missing.
+    Args:
+        records: with their names in tables in the key "method".
+        method: a trainer ("SoftCPT"), one of its variants ("SoftCPT NATA"), or a sweep's label.
+
+    Raises ValueError, with the methods there are and the missing command, if there are none.
     """
     runs: dict[tuple[str, str], str] = {}
     for record in records:
@@ -31,7 +34,7 @@ def pairs(records: Sequence[dict], method: str) -> list[Pair]:
     found = []
     for (trainer, variant), name in runs.items():
         own = f"{trainer} {variant}".strip()
-        alone = (trainer, "-".join(filter(None, (SEPARATE, variant))))
+        alone = (trainer, run_variant(variant, separate=True))
         if alone in runs and method.casefold() in (trainer.casefold(), own.casefold(), name.casefold()):
             found.append(Pair(name, runs[alone]))
     if not found:
@@ -43,7 +46,7 @@ def pairs(records: Sequence[dict], method: str) -> list[Pair]:
 
 
 def joint_table(frame: pd.DataFrame, pair: Pair, shots: int) -> pd.DataFrame:
-    """Texts: tasks x (joint, separate, difference), the difference's deviation over the seeds that both have."""
+    """Tasks x (joint, separate, difference) as texts, over the seeds that both have."""
     frame = frame[frame["shots"] == shots]
     wide = {
         name: frame[frame["method"] == name].pivot_table("value", "task", "seed", sort=False)
@@ -63,8 +66,8 @@ def joint_table(frame: pd.DataFrame, pair: Pair, shots: int) -> pd.DataFrame:
 
 
 def joint_sections(frame: pd.DataFrame, found: Sequence[Pair]) -> list[tuple[str, pd.DataFrame, str]]:
-    """Of one section of results: heading, table and note for each pair and number of shots, and the tests of each pair
-    over its numbers of shots."""
+    """(heading, table, note) for each pair and number of shots in one section, and the tests of each pair over its
+    shots."""
     parts, values = [], values_of(frame)
     for pair in found:
         if not {pair.joint, pair.separate} <= set(frame["method"]):

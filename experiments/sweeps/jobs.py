@@ -1,7 +1,6 @@
-"""A sweep as data: methods x benchmarks x shots x seeds, the command that trains each, and its run folder.
+"""The runs of a sweep: methods x benchmarks x shots x seeds, each with its run folder and its arguments of train.py.
 
-Functions of the methods (methods.py) and of the configs that there are; nothing is started or written here.
-The method's scripts (scripts/<method>/main.sh) use the same folders and commands.
+The methods' scripts (scripts/<method>/main.sh) use the same folders and arguments.
 """
 
 import functools
@@ -10,23 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .methods import (  # noqa: F401  (all that a sweep is made of)
-    HALVES,
-    MAX_STEPS,
-    Method,
-    for_halves,
-    leaving_out,
-    on_backbone,
-    on_benchmark,
-    read_defaults,
-    read_sweep,
-    run_variant,
-    task_folders,
-    with_steps,
-)
+from evaluation.provenance import PROJECT_ROOT
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "trainers"
-TASKS_FOLDER = "tasks"  # of a run that trains once per task: a run folder for each
+from .methods import Method, for_halves, on_benchmark, with_steps
+
+CONFIGS = PROJECT_ROOT / "configs" / "trainers"
+TASKS_FOLDER = "tasks"  # holds a run folder per task, in the folder of a run that trains once per task
 
 
 @dataclass(frozen=True)
@@ -38,10 +26,10 @@ class Job:
     config: str
     shots: int
     seed: int
-    half: str = ""  # of the benchmark: base-classes or base-tasks to train on, new-classes or new-tasks to evaluate
+    half: str = ""  # base-classes or base-tasks to train on, new-classes or new-tasks to evaluate
 
     def folder(self, out: str | os.PathLike, task_folder: str = "") -> Path:
-        """Of the run, or of its part on one task."""
+        """The run folder, or with `task_folder` that of its part on one task."""
         method = self.method
         settings = f"{self.config}_{self.shots}shots"
         folder = Path(out, self.benchmark, method.trainer, settings, method.run_label or "default", self.half)
@@ -50,12 +38,12 @@ class Job:
 
     @property
     def trained(self) -> "Job":
-        """The job that trains what this one evaluates: itself, but for the new half of a method that learns."""
+        """The job that trains what this job evaluates: itself, except for a method that learns, on the new half."""
         base = self.half.replace("new-", "base-") if self.method.shots else self.half
         return replace(self, half=base)
 
     def arguments(self, data: str, out: str, task: str = "", task_folder: str = "") -> list[str]:
-        """Of train.py, called in the project's root; with `task` of the run on that task alone."""
+        """The arguments of train.py, for a call in the project's root; with `task`, for the run on that task alone."""
         method = self.method
         part, _, halves = self.half.partition("-")
         pairs = {"DATASET.NUM_SHOTS": self.shots, "FEATURES.DIR": f"{out}/features"}
@@ -83,9 +71,9 @@ def default_config(benchmark: str) -> str:
 
 
 def without_config(methods: Iterable[Method], config: str) -> dict[str, list[str]]:
-    """{label: the configs that its trainer has} of the methods that lack `config`, as MaPLe those of ResNets.
+    """{label: the trainer's configs} of the methods without `config`; MaPLe, for instance, has none for ResNets.
 
-    Raises ValueError if none has it, or for a trainer without configs, which then is none of this project.
+    Raises ValueError if no method has it, or for a trainer without any config.
     """
     methods = list(methods)
     there = {method.label: _configs(method.trainer) for method in methods}
@@ -114,12 +102,13 @@ def plan(
     steps: Mapping[int, int] | None = None,
     halves: str = "",
 ) -> list[Job]:
-    """The runs of a sweep, the long ones first: by shots, then on all tasks at once before one task at a time.
+    """The runs of a sweep in the order of `running_order`.
 
     Args:
-        config: a file in configs/trainers/<trainer>/, by default `default_config`; a method without it has no runs.
-        steps: {shots: the steps that every run makes}; none for the epochs of the methods' configs.
-        halves: "classes" or "tasks" for the runs on the base half, and after them those on the new one.
+        config: a file name in configs/trainers/<trainer>/, by default `default_config`; methods without it have no
+            runs.
+        steps: {shots: optimiser steps of every run}; None trains the epochs of the methods' configs.
+        halves: "classes" or "tasks" adds, to the runs on the base half, evaluations on the new half.
     """
     config = config or default_config(benchmark)
     jobs = [
@@ -135,6 +124,6 @@ def plan(
 
 
 def running_order(job: Job) -> tuple:
-    """Sorts jobs, the long ones first. Seeds stay next to one another: runs side by side then make different feature
-    caches. -1 shots are all images."""
+    """A sort key: base before new halves, long runs first, and seeds of one setting side by side, since they fill
+    different feature caches. -1 shots are all images."""
     return job.half.startswith("new"), -job.shots if job.shots >= 0 else -float("inf"), job.method.separate

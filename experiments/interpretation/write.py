@@ -1,4 +1,4 @@
-"""What a run's prompts hold, as files: interpret.json, pictures and interpret.md, a section for a report."""
+"""The files of an interpretation: interpret.json, pictures and interpret.md."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ import numpy as np
 
 from storage import write_atomically
 
+from ..pictures import png
 from .gains import Gains, as_json, markdown
 from .heatmaps import change_figure, ordered, similarity_figure
-from .plots import png
 
 SCHEMA = 1
 FOLDER = "interpret"  # below the run folder
@@ -19,7 +19,7 @@ LEAST = 2  # tasks whose similarities are worth a picture
 
 
 def token_rows(words: Sequence[Sequence[str]], distances: Sequence[Sequence[float]]) -> list[dict]:
-    """The nearest words of a context's tokens, for interpret.json: M rows of k words with their distances."""
+    """The nearest words of M context tokens, k each with their distances, as values of interpret.json."""
     return [
         {"position": i + 1, "words": list(some), "distances": [round(float(value), 4) for value in own]}
         for i, (some, own) in enumerate(zip(words, distances))
@@ -27,7 +27,7 @@ def token_rows(words: Sequence[Sequence[str]], distances: Sequence[Sequence[floa
 
 
 def similarity_entry(similarity: np.ndarray, tasks: Sequence[str]) -> dict:
-    """A similarity matrix (T, T) with the order that its dendrogram gives the tasks."""
+    """A similarity matrix (T, T) with the tasks in the order of its dendrogram, as a value of interpret.json."""
     return {
         "tasks": list(tasks),
         "similarity": [[round(float(value), 6) for value in row] for row in similarity],
@@ -36,11 +36,11 @@ def similarity_entry(similarity: np.ndarray, tasks: Sequence[str]) -> dict:
 
 
 def write_interpretation(folder: Path, found: Mapping, gains: Sequence[Gains]) -> list[Path]:
-    """Write the files into `folder`, the pictures first and interpret.md last; each appears complete or not at all.
+    """Write pictures, interpret.json and interpret.md into `folder`, in this order, each atomically. Returns the paths.
 
     Args:
-        found: what interpret.json holds of a run: "title" and, as far as there are, "contexts", "word_distance",
-            "note", "task_features" and "task_contexts"; {} for gains alone.
+        found: what interpret.json says of a run: "title" and, if known, "contexts", "word_distance", "note",
+            "task_features" and "task_contexts"; {} for gains alone.
         gains: matrices of a leave-one-out sweep.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def write_interpretation(folder: Path, found: Mapping, gains: Sequence[Gains]) -
 
 
 def section(found: Mapping, gains: Sequence[Gains]) -> str:
-    """interpret.md: headings of the second level and below, pictures by their file names."""
+    """The text of interpret.md, with headings from the second level down and pictures by their file names."""
     lines = [f"## Looking inside: {found['title']}", ""] if found else ["## Which tasks gain from which", ""]
     if found:
         lines += _words(found)

@@ -1,4 +1,4 @@
-"""Which tasks gain from which: runs on all tasks beside runs with each task left out."""
+"""Which tasks gain from which: runs on all tasks against runs with one task left out."""
 
 import re
 from collections import defaultdict
@@ -13,13 +13,13 @@ SAME = ("trainer", "variant", "dataset", "shots", "backbone")  # what the runs o
 
 @dataclass(frozen=True)
 class Gains:
-    """Of one method: the change of each task's metric, in points, where another task is left out of training.
+    """For one method, the change of each task's metric, in points, if another task is left out of training.
 
     Attributes:
-        change: (T, T), row the task left out, column the task tested, mean over the seeds that both runs have; NaN on
-            the diagonal and where there are no such runs.
-        deviation: (T, T) its sample standard deviation, NaN with fewer than two seeds.
-        n: (T, T) the number of seeds.
+        change: (T, T), row the task left out, column the task tested; the mean over the seeds that both runs have, NaN
+            on the diagonal and where there are no such runs.
+        deviation: (T, T), its sample standard deviation, NaN for fewer than two seeds.
+        n: (T, T), the number of seeds.
     """
 
     trainer: str
@@ -39,12 +39,11 @@ class Gains:
 
 
 def gains_of(records: Iterable[Mapping]) -> list[Gains]:
-    """The matrices of the records of runs (`read_records`): one for each method, data set, number of shots and CLIP
-    that has runs on all tasks and runs with one of them left out, seed by seed.
+    """One matrix for each method, data set, number of shots and CLIP among the records (`read_records`) that has runs
+    on all tasks and, with the same seeds, runs with one task left out.
 
-    All tasks are those of the run with the most. Evaluations of other runs, and runs on halves of the classes, do not
-    count. Raises ValueError where there
-    is nothing to compare, or where two records are of the same run.
+    The run with the most tasks defines all tasks. Evaluations of other runs, and runs on halves of the classes, do not
+    count. Raises ValueError if there is nothing to compare, or if two records are of the same run.
     """
     groups: dict[tuple, dict[tuple, dict]] = defaultdict(dict)
     for record in records:
@@ -93,7 +92,7 @@ def _matrix(key: tuple, runs: Mapping[tuple, Mapping]) -> Gains | None:
 
 
 def as_json(gains: Gains) -> dict:
-    """A matrix as plain values, None for NaN."""
+    """A matrix as plain values, with None for NaN."""
 
     def plain(matrix: np.ndarray) -> list[list[float | None]]:
         return [[None if np.isnan(value) else round(float(value), 6) for value in row] for row in matrix]
@@ -110,7 +109,7 @@ def as_json(gains: Gains) -> dict:
 
 
 def markdown(gains: Gains) -> str:
-    """The matrix as a Markdown table, with each task's mean effect on the others."""
+    """The matrix as a Markdown table, with the mean effect of each task on the others."""
     lines = [
         "| left out | " + " | ".join(gains.tasks) + " | mean |",
         "|:---|" + "---:|" * (len(gains.tasks) + 1),

@@ -1,21 +1,22 @@
-"""What a report says of a section, as tables of texts; Markdown, LaTeX and HTML are only ways to write them down."""
+"""The sections of a report as tables of texts, before they are written as Markdown, LaTeX or HTML."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from .joint import Pair, joint_sections
+from .joint_training import Pair, joint_sections
 from .statistics import against_all, at_each_shots, comparison_note, comparison_table, values_of
 from .styles import highlights
 from .tables import (
     AVERAGE,
     MISSING,
+    at_shots,
     cost_note,
     markdown,
     section_title,
+    shots_in,
     shots_name,
-    shots_order,
     shots_table,
     task_table,
     usual_n,
@@ -31,10 +32,11 @@ class Table:
     """A table of texts.
 
     Attributes:
-        table: the first column names the rows. note: what is to be known about it.
-        marks: of the same shape but for the first column: BEST, SECOND or "".
-        foot: rows at the end that are not sorted with the others: the average and costs.
-        turned: its columns are methods, which in LaTeX, where a page is narrow, become the rows.
+        table: the first column names the rows.
+        note: a text below the table.
+        marks: BEST, SECOND or "" for each cell but those of the first column.
+        foot: number of rows at the end that are not sorted with the others: the average and costs.
+        turned: the columns are methods. In LaTeX, where a page is narrow, they become the rows.
     """
 
     heading: str
@@ -71,14 +73,13 @@ def section_of(
     """A section with its tables: the average, `more`, the tasks, the tests, and joint against separate training.
 
     Args:
-        compared: pairs (A, B) of methods to test; none: SoftCPT, or the best method, against all others.
+        compared: pairs (A, B) of methods to test; (): SoftCPT, or else the best method, against all others.
     """
     n = usual_n(summary)
     spread = f"Percent, mean ± sample standard deviation over {n} seeds" if n > 1 else "Percent, one run each"
     tables = [average_table(summary), *more]
-    shots = sorted(set(summary["shots"]) - {0}, key=shots_order) or [0]
     if summary["task"].nunique() > 2:
-        tables += [tasks_table(summary, value) for value in shots]
+        tables += [tasks_table(summary, shots) for shots in shots_in(summary)]
     tables += comparison_tables(summary, frame, compared)
     tables += [Table(heading, table, note) for heading, table, note in joint_sections(frame, joint)]
     return Section(
@@ -87,73 +88,59 @@ def section_of(
 
 
 def average_table(summary: pd.DataFrame) -> Table:
-    """Methods x shots, with the costs."""
+    """Methods x shots, with costs."""
     table = shots_table(summary)
     average = summary[(summary["task"] == AVERAGE) & (summary["shots"] != 0)]
     means = average.assign(shots=average["shots"].map(shots_name)).pivot(index="method", columns="shots", values="mean")
-    marks = (
-        best_two(means).reindex(index=table["method"], columns=table.columns[1:], fill_value="").reset_index(drop=True)
-    )
-    costs = "What a method costs is that of its runs at the most shots. " + cost_note(summary["device"])
+    marks = best_two(means).reindex(index=table["method"], columns=table.columns[1:], fill_value="")
+    costs = "Costs are those of a method's runs at the most shots. " + cost_note(summary["device"])
     return Table(AVERAGE.capitalize(), table, costs, marks.reset_index(drop=True))
 
 
 def tasks_table(summary: pd.DataFrame, shots: int) -> Table:
     """Tasks x methods at one number of shots."""
     table = task_table(summary, shots)
-    rows = summary[(summary["shots"] == shots) | summary["method"].isin(zero_shot_methods(summary))]
-    means = rows.pivot(index="method", columns="task", values="mean")
-    marks = (
-        best_two(means.reindex(rows["method"].unique())).T.reindex(table["task"], fill_value="").reset_index(drop=True)
-    )
+    rows = at_shots(summary, shots)
+    means = rows.pivot(index="method", columns="task", values="mean").reindex(rows["method"].unique())
+    marks = best_two(means).T.reindex(table["task"], fill_value="")
     marks.columns = table.columns[1:]
     return Table(f"Tasks, {shots_name(shots)}", table, "", marks.reset_index(drop=True), COST_ROWS + 1, turned=True)
 
 
 def best_two(means: pd.DataFrame) -> pd.DataFrame:
-    """Of methods x columns: BEST and SECOND in each column, by the values as they are printed; none in one of less than
-    three methods."""
-    printed = means.round(1)
-    places = printed.rank(ascending=False, method="min")
+    """BEST and SECOND in each column of methods x columns, by the printed values; none in a column with fewer than
+    three."""
+    places = means.round(1).rank(ascending=False, method="min")
+    ranked = (means.count() >= 3) & (places.max() > 1)  # columns
     marks = pd.DataFrame("", index=means.index, columns=means.columns)
-    for column in means:
-        values = sorted(set(printed[column].dropna()), reverse=True)
-        if printed[column].notna().sum() >= 3 and len(values) > 1:
-            marks.loc[printed[column] == values[0], column] = BEST
-            if (places[column] == 1).sum() == 1:
-                marks.loc[printed[column] == values[1], column] = SECOND
-    return marks
+    return marks.mask((places == 1) & ranked, BEST).mask((places == 2) & ranked, SECOND)
 
 
 def comparison_tables(
     summary: pd.DataFrame, frame: pd.DataFrame, compared: Sequence[Sequence[str]] = ()
 ) -> list[Table]:
-    """The paired tests of a section; pairs of which a method is not in the section are left out."""
-    tables, values = [], values_of(frame)
-    for a, b in compared:
-        if {a, b} <= set(frame["method"]):
-            found = at_each_shots(values, a, b)
-            if found:
-                tables.append(Table(f"Does {a} beat {b}?", comparison_table(found), comparison_note(found)))
-    if not compared:
-        hero = highlights(summary).hero
-        found = against_all(values, hero) if hero else []
-        if found:
-            heading = f"Does {hero} beat the others?"
-            tables.append(Table(heading, comparison_table(found), comparison_note(found)))
-    return tables
+    """The paired tests of a section, without those pairs of which it lacks a method."""
+    values, there = values_of(frame), set(frame["method"])
+    found = {f"Does {a} beat {b}?": at_each_shots(values, a, b) for a, b in compared if {a, b} <= there}
+    hero = "" if compared else highlights(summary).hero
+    if hero:
+        found[f"Does {hero} beat the others?"] = against_all(values, hero)
+    return [
+        Table(heading, comparison_table(tests), comparison_note(tests)) for heading, tests in found.items() if tests
+    ]
 
 
 def gains(section: Section) -> list[tuple[str, pd.DataFrame]]:
     """Points gained over zero-shot, methods x tasks and average, at each number of shots; [] without zero-shot."""
     rows = section.summary
     untrained = zero_shot_methods(rows)
-    if not untrained:
+    trained = rows[~rows["method"].isin(untrained)]
+    if not untrained or trained.empty:
         return []
     base = rows[rows["method"] == untrained[0]].set_index("task")["mean"]
     tables = []
-    for shots in sorted(set(rows["shots"]) - {0}, key=shots_order):
-        own = rows[(rows["shots"] == shots) & ~rows["method"].isin(untrained)]
+    for shots in shots_in(trained):
+        own = trained[trained["shots"] == shots]
         wide = own.pivot(index="method", columns="task", values="mean")
         wide = wide.reindex(index=own["method"].unique(), columns=own["task"].unique())
         tables.append((f"Points over {untrained[0]}, {shots_name(shots)}", wide - base.reindex(wide.columns)))

@@ -1,9 +1,8 @@
-"""The pictures of a report: every method's place at each number of shots, and the curves of every task.
+"""The pictures of a report: the ranking of all methods at each number of shots, and the curves of every task.
 
-`accuracy_figure` is the main one. Interval and bar mean the same in all: mean and sample standard deviation over seeds.
+Bars and intervals always show the mean and sample standard deviation over seeds.
 """
 
-import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from .curves import draw_curves
+from .curves import draw_curves, light_grid
 from .styles import DARK_GREY, Highlights, colors, highlights
-from .tables import AVERAGE, section_title, sections, shots_name, shots_order, zero_shot_methods
+from .tables import AVERAGE, at_shots, section_title, sections, shots_in, shots_name, zero_shot_methods
 
 MOST_SECTIONS = 4  # of a report that are drawn
 RANKING = (3.9, 0.235)  # inches: a panel's width, and the height of a method
@@ -29,7 +27,8 @@ COLUMNS = 4  # of tasks, at most
 
 @dataclass(frozen=True)
 class Ranking:
-    """A panel: methods (rows with method, mean, sd) by their mean; untrained are drawn hollow; bars instead of dots."""
+    """A panel: methods (rows with method, mean and sd) sorted by their mean, as dots or bars. Dots of untrained methods
+    are hollow."""
 
     title: str
     rows: pd.DataFrame
@@ -38,10 +37,8 @@ class Ranking:
 
 
 def accuracy_figure(summary: pd.DataFrame) -> Figure:
-    """The main picture: per section and number of shots all methods, the best on top; bars where there is one number.
-
-    Of a report with more than MOST_SECTIONS sections the first are drawn.
-    """
+    """The main picture: all methods of each section, the best on top, in a panel per number of shots; bars if there is
+    one number. At most MOST_SECTIONS sections are drawn."""
     parts = sections(summary)[:MOST_SECTIONS]
     blocks = [rankings(section) for _, section in parts]
     figure, subfigures = _figure([_ranking_height(block) for block in blocks], RANKING[0] * _widest(blocks))
@@ -52,32 +49,25 @@ def accuracy_figure(summary: pd.DataFrame) -> Figure:
 
 
 def rankings(section: pd.DataFrame) -> list[Ranking]:
-    """The panels of a section: one per number of shots, with the methods that need none in each."""
+    """A section's panels, one per number of shots. Untrained methods are in each."""
     average = section[section["task"] == AVERAGE].dropna(subset="mean")
-    untrained = zero_shot_methods(section)
-    shots = sorted(set(average["shots"]) - {0}, key=shots_order) or [0]
-    return [
-        Ranking(
-            f"{AVERAGE}, {shots_name(value)}" if len(shots) == 1 else shots_name(value),
-            average[(average["shots"] == value) | average["method"].isin(untrained)],
-            untrained,
-            bars=len(shots) == 1,
-        )
-        for value in shots
-    ]
+    untrained, shots = zero_shot_methods(section), shots_in(average)
+    if len(shots) == 1:
+        return [Ranking(f"{AVERAGE}, {shots_name(shots[0])}", at_shots(average, shots[0]), untrained, bars=True)]
+    return [Ranking(shots_name(value), at_shots(average, value), untrained) for value in shots]
 
 
 def halves_figure(summary: pd.DataFrame, halves: str) -> Figure:
-    """Base, new and H of each method, the best on top, of a `base_to_new_summary`; one row of panels per section and
+    """Base, new and H of each method, the best on top, from a `base_to_new_summary`: a row of panels per section and
     number of shots."""
     average = summary[(summary["task"] == AVERAGE) & summary["mean"].notna()]
     keys = ["dataset", "backbone", "split"]
+    titles = {"base": f"base {halves}", "new": f"new {halves}", "H": "harmonic mean H"}
     blocks = []
     for names, rows in average.groupby(keys, sort=False):
         untrained = zero_shot_methods(rows)
-        for shots in sorted(set(rows["shots"]) - {0}, key=shots_order) or [0]:
-            shown = rows[(rows["shots"] == shots) | rows["method"].isin(untrained)]
-            titles = {"base": f"base {halves}", "new": f"new {halves}", "H": "harmonic mean H"}
+        for shots in shots_in(rows):
+            shown = at_shots(rows, shots)
             panels = [Ranking(title, shown[shown["measure"] == key], untrained) for key, title in titles.items()]
             title = f"{section_title(dict(zip(keys, names)))}: trained on base {halves}, {shots_name(shots)}"
             blocks.append((title, panels, shown[shown["measure"] == "H"]))
@@ -90,7 +80,8 @@ def halves_figure(summary: pd.DataFrame, halves: str) -> Figure:
 
 
 def tasks_figure(summary: pd.DataFrame) -> Figure:
-    """Per section the average over tasks, large, and every task, small: curves against shots, or bars of one number."""
+    """The average over tasks, large, beside every task, small, for each section: curves over shots, or bars if there is
+    one number of shots."""
     parts = sections(summary)[:MOST_SECTIONS]
     plans = [_task_grid(section) for _, section in parts]
     figure, subfigures = _figure([height for *_, height in plans], PANEL[0] * (COLUMNS + 3))
@@ -100,7 +91,7 @@ def tasks_figure(summary: pd.DataFrame) -> Figure:
         shown = colors(section, stressed)
         tasks = [task for task in section["task"].unique() if task != AVERAGE]
         several = len(rankings(section)) > 1
-        section = section if several else _bars_of(section)
+        section = section if several else at_shots(section, section["shots"].max())
         order = list(section[section["task"] == AVERAGE].sort_values("mean", kind="stable")["method"])
         single = len(tasks) == 1
         grid = subfigure.add_gridspec(rows, 3 + columns)
@@ -120,13 +111,8 @@ def tasks_figure(summary: pd.DataFrame) -> Figure:
     return figure
 
 
-def _bars_of(section: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the one number of shots, and of methods without training: a row per method and task."""
-    return section[(section["shots"] == section["shots"].max()) | section["method"].isin(zero_shot_methods(section))]
-
-
 def _task_grid(section: pd.DataFrame) -> tuple[int, int, float]:
-    """Rows and columns of small panels, and the height of a section in inches."""
+    """Rows and columns of small panels, and the height of the section in inches."""
     tasks = section["task"].nunique() - 1
     rows = max(2, math.ceil(tasks / COLUMNS))
     bars = len(rankings(section)) == 1
@@ -158,7 +144,7 @@ def _reach(panel: Ranking) -> tuple[float, float]:
 
 
 def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed: Highlights) -> None:
-    """Methods from the best down: dots, or bars, with intervals and the mean as a number; dashes at zero-shot."""
+    """Methods from the best down, with intervals and the mean as a number. A dashed line marks zero-shot."""
     rows = panel.rows.sort_values("mean", kind="stable")
     names, mean, sd = list(rows["method"]), rows["mean"].to_numpy(), rows["sd"].fillna(0).to_numpy()
     places = np.arange(len(rows))
@@ -180,27 +166,25 @@ def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed:
         if name in stressed:
             label.set(color=shade, fontweight="bold")
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    _plain(axes, "x")
+    _plain(axes)
 
 
 def draw_bars(axes: Axes, rows: pd.DataFrame, shown: Mapping[str, str], named: bool) -> None:
-    """A bar per method, from below in the order of the rows, which is that of the average for every task."""
+    """A bar per method, from below in the order of the rows."""
     places = np.arange(len(rows))
     axes.barh(places, rows["mean"].fillna(0), color=[shown[name] for name in rows["method"]], height=0.72)
     axes.errorbar(rows["mean"], places, xerr=rows["sd"].fillna(0), fmt="none", ecolor="#333333", elinewidth=0.8)
     axes.set_yticks(places, list(rows["method"]) if named else [""] * len(rows))
     axes.set_xlim(0, 100)
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    _plain(axes, "x")
+    _plain(axes)
 
 
-def _plain(axes: Axes, along: str) -> None:
-    getattr(axes, f"{along}axis").set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
-    axes.grid(axis=along, color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
+def _plain(axes: Axes) -> None:
+    light_grid(axes, "x", nbins=5)
     axes.tick_params(axis="x", labelsize=8)
     axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["left"].set_visible(False)
 
 
 def axis_title(section: pd.DataFrame) -> str:
@@ -218,14 +202,7 @@ def _widest(blocks: Sequence[Sequence[Ranking]]) -> int:
 
 
 def _figure(heights: Sequence[float], width: float) -> tuple[Figure, list]:
-    """A figure with a subfigure per block of these heights, in inches, below one another."""
+    """A figure with a subfigure per block, below one another; heights and width in inches."""
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
-
-
-def png(figure: Figure, dpi: int = 130) -> bytes:
-    """The figure as a PNG file's content; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()

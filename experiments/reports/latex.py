@@ -1,12 +1,12 @@
-r"""Tables in LaTeX: booktabs, the best of a column bold, the second underlined.
+"""Tables in LaTeX: booktabs, the best value of a column bold, the second underlined.
 
-`document` is a whole file that pdflatex compiles; a table is copied from there, with the packages of its head.
+`document` makes a whole file that pdflatex compiles. To copy a table from it, take along the packages of its head.
 """
 
 import re
 from collections.abc import Sequence
 
-from .contents import BEST, SECOND, Section, Table
+from .sections import BEST, SECOND, Section, Table
 from .tables import MISSING
 
 HEAD = r"""\documentclass{article}
@@ -65,5 +65,5 @@ def table_of(table: Table, title: str = "") -> str:
 
 
 def escape(text: object) -> str:
-    """Text as LaTeX shows it literally."""
+    """Text with LaTeX's special characters escaped."""
     return SIGN.sub("$-$", str(text).translate(ESCAPES))

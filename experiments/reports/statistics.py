@@ -1,11 +1,10 @@
-"""Does A beat B? Paired tests over tasks, with effect sizes, and Holm's correction where many are compared.
+"""Does A beat B? Paired tests over tasks with effect sizes, and Holm's correction for several comparisons.
 
-The unit is the task. Seeds of one task share its test images and classes, so they are no independent observations of
-which method is better, and a test over (task, seed) pairs would find differences too easily. Following Demsar
-("Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7, 2006), the values of a task are averaged over
-the seeds, here of the pairs of runs with the same shots and seed, which have the same training images, and the tasks'
-differences go into Wilcoxon's signed-rank test. With few tasks it cannot give a small p, however clear the differences:
-`smallest_p` says how small.
+The unit is the task. Seeds of one task share its test images and classes, so they are not independent observations, and
+a test over (task, seed) pairs would find differences too easily. As Demsar does ("Statistical Comparisons of
+Classifiers over Multiple Data Sets", JMLR 7, 2006), we average a task's values and put the tasks' differences into
+Wilcoxon's signed-rank test. The average is over pairs of runs with equal shots and seed, and so with the same training
+images. With few tasks the test cannot give a small p, however clear the differences; `smallest_p` says how small.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,13 +24,14 @@ class Comparison:
     """A paired test of two methods.
 
     Attributes:
-        shots: what it is of; None for the average over the numbers of shots that both have.
-        n: tasks; difference: their mean difference a - b in points.
-        wins, ties, losses: tasks on which a is ahead, level or behind.
-        effect: matched-pairs rank-biserial correlation, -1 (b ahead everywhere) to 1 (a ahead everywhere); 0 without
-            differences.
-        p: two-sided, of Wilcoxon's signed-rank test; 1 without differences.
-        smallest_p: the smallest that the test can give with so many differing tasks.
+        shots: number of shots; None for the average over the numbers that both methods have.
+        n: number of tasks.
+        difference: mean of a - b over the tasks, in points.
+        wins, ties, losses: numbers of tasks where a is ahead, level or behind.
+        effect: matched-pairs rank-biserial correlation, from -1 (b ahead everywhere) to 1 (a ahead everywhere); 0
+            without differences.
+        p: two-sided p of Wilcoxon's signed-rank test; 1 without differences.
+        smallest_p: the smallest p that the test can give with as many differing tasks.
     """
 
     a: str
@@ -48,7 +48,7 @@ class Comparison:
 
 
 def values_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """Tasks x (method, shots, seed): the values of one section's rows of `results_frame`, as the tests want them."""
+    """Values of one section's rows of `results_frame`, tasks x (method, shots, seed): the input of the tests."""
     frame = frame[frame["task"] != AVERAGE]
     return frame.pivot(index="task", columns=["method", "shots", "seed"], values="value").reindex(
         frame["task"].unique()
@@ -60,9 +60,9 @@ def differences(values: pd.DataFrame, a: str, b: str, shots: int | None = None) 
 
     Args:
         values: see `values_of`. A method without training images has one value for all shots and seeds.
-        shots: only these; None for all.
+        shots: one number of shots; None for all.
 
-    Raises ValueError if there is no such method, naming those there are.
+    Raises ValueError, with the known names, for an unknown method.
     """
     there = list(dict.fromkeys(values.columns.get_level_values("method")))
     for name in (a, b):
@@ -79,7 +79,7 @@ def differences(values: pd.DataFrame, a: str, b: str, shots: int | None = None) 
 
 
 def _runs(values: pd.DataFrame, shots: int | None) -> pd.DataFrame | pd.Series:
-    """A method's values, tasks x (shots, seed), at some shots; of one that needs no training one value per task."""
+    """A method's values, tasks x (shots, seed), at some shots; of an untrained method one value per task."""
     given = values.columns.get_level_values("shots")
     if (given == 0).all():
         return values.mean(axis=1)
@@ -87,7 +87,7 @@ def _runs(values: pd.DataFrame, shots: int | None) -> pd.DataFrame | pd.Series:
 
 
 def compare(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> Comparison | None:
-    """The test of a against b, see `differences`; None where they have no run in common."""
+    """The test of a against b, see `differences`; None if they have no run in common."""
     found = differences(values, a, b, shots).to_numpy()
     if not len(found):
         return None
@@ -97,7 +97,7 @@ def compare(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> C
     if len(differing):
         ranks = rankdata(np.abs(differing))
         effect = float((ranks * np.sign(differing)).sum() / ranks.sum())
-        # Exact up to 50 tasks, with ties among the differences up to 13; else the normal approximation.
+        # SciPy's p is exact up to 50 tasks, with ties up to 13; beyond, it is the normal approximation.
         p = float(wilcoxon(differing).pvalue)
     return Comparison(
         a,
@@ -115,7 +115,7 @@ def compare(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> C
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p values adjusted for their number (Holm 1979): the i-th smallest of m times m - i + 1, kept in order."""
+    """The p values after Holm's correction (1979): of m values, the i-th smallest times m - i + 1, kept in order."""
     adjusted, running = [0.0] * len(p), 0.0
     for i, place in enumerate(np.argsort(p, kind="stable")):
         running = max(running, min(1.0, p[place] * (len(p) - i)))
@@ -124,13 +124,13 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def against_all(values: pd.DataFrame, reference: str) -> list[Comparison]:
-    """One method against every other of a section, over all shots that two have in common."""
+    """One method against every other of a section, over all shots that the two have in common."""
     others = [name for name in dict.fromkeys(values.columns.get_level_values("method")) if name != reference]
     return [found for name in others if (found := compare(values, reference, name)) is not None]
 
 
 def at_each_shots(values: pd.DataFrame, a: str, b: str) -> list[Comparison]:
-    """Two methods at each number of shots that both have, then over all of them."""
+    """Two methods at each number of shots that both have, and then over all of them."""
     shots = sorted(set(values.columns.get_level_values("shots")) - {0}, key=shots_order)
     found = [one for value in shots if (one := compare(values, a, b, value)) is not None]
     whole = compare(values, a, b)
@@ -138,7 +138,7 @@ def at_each_shots(values: pd.DataFrame, a: str, b: str) -> list[Comparison]:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Texts of comparisons, one per row, with p as it is and after Holm's correction for their number."""
+    """A row of texts per comparison, with p as it is and after Holm's correction."""
     adjusted = holm([one.p for one in comparisons])
     rows = [
         {

@@ -1,4 +1,4 @@
-"""The methods of a sweep, as its yaml (configs/sweeps/) names them. Nothing is started or written here."""
+"""The methods of a sweep, as its yaml file in configs/sweeps/ lists them."""
 
 import difflib
 import os
@@ -10,33 +10,33 @@ from typing import Any
 
 import yaml
 
-HALVES = ("classes", "tasks")  # what may be divided into base and new
+HALVES = ("classes", "tasks")  # may be divided into base and new
 MAX_STEPS = "OPTIM.MAX_STEPS"
 TASKS = "DATASET.TASKS"
-# Keys beside `methods`: what the sweep runs unless the command line says otherwise, each a list of such values.
-DEFAULTS = {"benchmarks": str, "shots": int, "seeds": int}
+DEFAULTS = {"benchmarks": str, "shots": int, "seeds": int}  # keys beside `methods`, each a list: the command's defaults
 
 
 @dataclass(frozen=True)
 class Method:
-    """A line of the table: a trainer and what is set for it."""
+    """A row of the table: a trainer and its settings."""
 
-    label: str  # in tables
+    label: str  # its name in tables
     trainer: str
-    variant: str = ""  # as the method's script calls it
-    settings: Mapping = field(default_factory=dict)  # {config key: value}: what the variant stands for
-    opts: Mapping = field(default_factory=dict)  # more of them; each is named in the run folder
+    variant: str = ""  # its name in the method's script
+    settings: Mapping = field(default_factory=dict)  # {config key: value} that the variant stands for
+    opts: Mapping = field(default_factory=dict)  # other {config key: value}, which the run folder names
     separate: bool = False  # train once per task
-    leave_out: bool = False  # a run for each task left out of training and test
+    leave_out: bool = False  # one run for each task, which is left out of training and test
     shots: bool = True  # False: uses no training images, so there is one run
-    steps: bool = True  # False: makes no optimiser steps, so that a budget of them changes nothing
-    new: str = ""  # what it serves without having been trained on it: "classes", or "tasks", which are new classes, too
-    benchmarks: Mapping = field(default_factory=dict)  # {benchmark: what differs there}
-    without: str = field(default="", metadata={"internal": True})  # folder name of the task that is left out
+    steps: bool = True  # False: makes no optimiser steps, so a budget of steps does not apply
+    new: str = ""  # works untrained on new "classes", or on new "tasks" and so on new classes, too
+    benchmarks: Mapping = field(default_factory=dict)  # {benchmark: the keys that differ there}
+    without: str = field(default="", metadata={"internal": True})  # folder name of the task left out
 
     @property
     def run_label(self) -> str:
-        """What tells its runs from others of the trainer, "" if nothing does."""
+        """The name of its run folder and of TRAINER.LABEL, unlike those of the trainer's other runs; "" for the plain
+        trainer."""
         parts = [run_variant(self.variant, self.separate)]
         parts += [f"{key.split('.')[-1]}-{re.sub('[^A-Za-z0-9.,=-]', '-', str(v))}" for key, v in self.opts.items()]
         parts += [f"without-{self.without or '*'}"] if self.leave_out else []
@@ -44,7 +44,7 @@ class Method:
 
 
 def run_variant(variant: str, separate: bool) -> str:
-    """A variant's name, "separate-..." where it is trained once per task."""
+    """A variant's name, with "separate" in front for runs that are trained once per task."""
     return "-".join(part for part in ("separate" if separate else "", variant) if part)
 
 
@@ -52,7 +52,10 @@ def run_variant(variant: str, separate: bool) -> str:
 
 
 def read_sweep(path: str | os.PathLike) -> list[Method]:
-    """The methods of a sweep's yaml. Raises FileNotFoundError, and ValueError naming the file and what is wrong."""
+    """The methods of a sweep's yaml file.
+
+    Raises FileNotFoundError, and ValueError with the file and what is wrong in it.
+    """
     rows = _content(Path(path))["methods"]
     methods = [_method(row, f"{path}: methods[{i}]") for i, row in enumerate(rows)]
     for halves in ("", *HALVES):
@@ -66,7 +69,7 @@ def read_sweep(path: str | os.PathLike) -> list[Method]:
 
 
 def read_defaults(path: str | os.PathLike) -> dict[str, list]:
-    """{"benchmarks", "shots", "seeds": values}, as far as a sweep's yaml has these keys. Raises as `read_sweep`."""
+    """{"benchmarks", "shots" or "seeds": values}, those keys that the sweep's yaml file has. Raises as `read_sweep`."""
     content = _content(Path(path))
     found = {key: content[key] for key in DEFAULTS if key in content}
     for key, values in found.items():
@@ -94,9 +97,13 @@ def _content(path: Path) -> dict[str, Any]:
 def _check_known(mapping: Mapping, known: Sequence[str], where: str) -> None:
     for key in mapping:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"{where}: unknown key {key!r}, use {', '.join(known)}{hint}")
+            raise ValueError(f"{where}: unknown key {key!r}, use {', '.join(known)}{did_you_mean(key, known)}")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: "; did you mean X?", or "" where no known name is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _method(row: object, where: str) -> Method:
@@ -123,18 +130,19 @@ def _method(row: object, where: str) -> Method:
     return Method(**row)
 
 
-# -- what is asked of them -------------------------------------------------------------------------------------------
+# -- changing them ---------------------------------------------------------------------------------------------------
 
 
 def on_benchmark(methods: Iterable[Method], benchmark: str) -> list[Method]:
-    """The methods with what differs on a benchmark."""
+    """The methods with the settings that differ on a benchmark."""
     return [replace(method, **{"benchmarks": {}, **method.benchmarks.get(benchmark, {})}) for method in methods]
 
 
 def for_halves(methods: Iterable[Method], halves: str) -> list[Method]:
-    """The methods that serve new `halves`, "classes" or "tasks"; all of them for "".
+    """The methods that work on new `halves`, "classes" or "tasks"; all methods for "".
 
-    On halves of the tasks each is trained on all base tasks at once: what is learned on one task alone serves no other.
+    On halves of the tasks each method is trained on all base tasks at once, since what it learns on one task alone
+    serves no other.
     """
     if not halves:
         return list(methods)
@@ -144,23 +152,24 @@ def for_halves(methods: Iterable[Method], halves: str) -> list[Method]:
 
 
 def with_steps(method: Method, steps: int) -> Method:
-    """The method with a budget of `steps` > 0; as it is where it makes no steps, or where the sweep sets its budget."""
+    """The method with a budget of `steps`, if this is not 0; unchanged if the method makes no steps or the sweep sets
+    its budget."""
     if not steps or not method.steps or not method.shots or MAX_STEPS in method.opts:
         return method
     return replace(method, opts={**method.opts, MAX_STEPS: steps})
 
 
 def on_backbone(methods: Iterable[Method], backbone: str) -> list[Method]:
-    """The methods on the CLIP `backbone` (MODEL.BACKBONE.NAME), "" for those of their configs."""
+    """The methods on the CLIP `backbone` (MODEL.BACKBONE.NAME); "" keeps those of their configs."""
     own = {"MODEL.BACKBONE.NAME": backbone} if backbone else {}
     return [replace(method, opts={**method.opts, **own}) for method in methods]
 
 
 def leaving_out(methods: Iterable[Method], tasks: Sequence[str]) -> list[Method]:
-    """The methods, with one for each of `tasks` in place of each that has `leave_out`.
+    """The methods, where each with `leave_out` is replaced by one method per task.
 
-    "SoftCPT" so becomes "SoftCPT without air", trained and tested on the other tasks, in the folder
-    `<variant>_without-air`. Raises ValueError if there are fewer than two tasks.
+    "SoftCPT" becomes "SoftCPT without air", and so on. It is trained and tested on the other tasks, in the folder
+    `<variant>_without-air`. Raises ValueError for fewer than two tasks.
     """
     found = []
     for method in methods:
@@ -177,7 +186,7 @@ def leaving_out(methods: Iterable[Method], tasks: Sequence[str]) -> list[Method]
 
 
 def task_folders(names: Sequence[str]) -> dict[str, str]:
-    """{task: its folder's name}: words joined by dashes, numbered where two would be the same."""
+    """{task: folder name}: lower-case words joined by dashes, numbered where two would be equal."""
     folders: dict[str, str] = {}
     for name in names:
         slug = re.sub(r"\W+", "-", name.lower()).strip("-") or "task"

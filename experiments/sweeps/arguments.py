@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from .executors import SLURM_OPTIONS
-from .methods import HALVES, read_defaults
-from .steps import KEYS, read_only
+from evaluation.provenance import PROJECT_ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
+from ..executors import SLURM_OPTIONS
+from .calls import KEYS, read_only
+from .methods import HALVES, did_you_mean, read_defaults
 
 
 def parse_args(argv: list[str] | None, description: str | None = None) -> argparse.Namespace:
-    """The arguments, complete and checked; what the sweep's yaml says stands where the command line says nothing."""
+    """The checked arguments of scripts/sweep.py. Benchmarks, shots and seeds that the command line leaves out come from
+    the sweep's yaml."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_arguments(parser)
     args = parser.parse_args(argv)
@@ -48,28 +48,28 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("sweep", type=Path, metavar="SWEEP.yaml", help="e.g. configs/sweeps/table1.yaml")
     add("--benchmark", nargs="+", help="names of files in configs/datasets (default: the sweep's own)")
-    add("--out", default=ROOT / "output", help="folder of the results")
-    add("--data", default=ROOT / "data", help="folder of the data sets")
+    add("--out", default=PROJECT_ROOT / "output", help="folder of the results")
+    add("--data", default=PROJECT_ROOT / "data", help="folder of the data sets")
     to = "<sweep>[-steps][-HALVES][-BACKBONE]"
     add("--to", type=Path, help=f"folder of the report (default: OUT/BENCHMARK/{to}, or OUT/{to} for several)")
     add("--jobs", type=int, help="runs at a time (default: one per GPU, or per core and 8 at most; on slurm all)")
-    add("--config", help="the methods' config, e.g. vit_b16; one that has none is left out (default: tiny or rn50)")
-    add("--backbone", default="", help="MODEL.BACKBONE.NAME of all methods (default: that of their config)")
+    add("--config", help="config of all methods, e.g. vit_b16; methods without it are left out (default: tiny or rn50)")
+    add("--backbone", default="", help="MODEL.BACKBONE.NAME of all methods (default: the config's)")
     add("--shots", type=int, nargs="+", help="images per class (default: the sweep's own, or 1 4 16)")
     add("--seeds", type=int, nargs="+", help="(default: the sweep's own, or 1 2 3)")
     add("--steps", type=int, nargs="+", help="optimiser steps of every run, one number or one for each of --shots")
-    add("--halves", choices=HALVES, default="", help="train on the base half, test on it and on the new one")
-    only = f"only some runs, e.g. method=SoftCPT,shots=16; keys: {', '.join(KEYS)}; may be given several times"
+    add("--halves", choices=HALVES, default="", help="train on the base half, and test on both halves")
+    only = f"only some runs, e.g. method=SoftCPT,shots=16; keys: {', '.join(KEYS)}; repeatable"
     add("--only", action="append", default=[], metavar="KEY=VALUE,...", help=only)
     what = parser.add_mutually_exclusive_group()
-    dry = "print the calls of train.py that are left to do, and stop"
+    dry = "print the calls of train.py that are left, and stop"
     what.add_argument("--dry", "--dry-run", dest="dry", action="store_true", help=dry)
     status = "print which runs are done, running, queued, cut off, failed or to do, and stop"
     what.add_argument("--status", action="store_true", help=status)
-    retry = "start the failed runs alone (without it they start again after all others)"
+    retry = "start only the failed runs (by default they start after all others)"
     what.add_argument("--retry", action="store_true", help=retry)
-    add("--paper", action="store_true", help="the paper's numbers beside those of its benchmarks")
-    add("--on", choices=("local", "slurm"), default="local", help="where: this machine (default), or SLURM's cluster")
+    add("--paper", action="store_true", help="add the paper's numbers for its benchmarks")
+    add("--on", choices=("local", "slurm"), default="local", help="this machine (default) or a SLURM cluster")
     slurm = parser.add_argument_group("jobs of --on slurm")
     for flag in ("--time", "--memory", "--gpus", "--cpus", "--partition"):
         slurm.add_argument(flag, type=str if flag == "--partition" else int, help=SLURM_OPTIONS[flag[2:]][1])
@@ -78,17 +78,16 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_benchmarks(benchmarks: list[str], error: Callable[[str], NoReturn]) -> None:
-    known = sorted(path.stem for path in (ROOT / "configs/datasets").glob("*.yaml"))
+    known = sorted(path.stem for path in (PROJECT_ROOT / "configs/datasets").glob("*.yaml"))
     if not benchmarks:
         error(f"name the --benchmark, for the sweep does not: {', '.join(known)}")
     for name in benchmarks:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            error(f"no benchmark {name!r}" + (f"; did you mean {near[0]}?" if near else f": {', '.join(known)}"))
+            error(f"no benchmark {name!r}{did_you_mean(name, known) or ': ' + ', '.join(known)}")
 
 
 def _steps_by_shots(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> dict[int, int]:
-    """{shots: steps}, {} where the methods' epochs are trained."""
+    """{shots: steps}; {} trains the epochs of the methods' configs."""
     steps = args.steps or []
     if any(count < 1 for count in steps):
         error(f"--steps is {' '.join(map(str, steps))}; a number of steps is at least 1")
@@ -98,7 +97,7 @@ def _steps_by_shots(args: argparse.Namespace, error: Callable[[str], NoReturn]) 
 
 
 def _job_options(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> dict[str, object]:
-    """What SlurmExecutor takes."""
+    """The options of SlurmExecutor."""
     options = {name: getattr(args, name) for name in SLURM_OPTIONS if getattr(args, name) is not None}
     for pair in args.sbatch:
         key, equals, value = pair.partition("=")

@@ -1,4 +1,4 @@
-"""Matrices of tasks as pictures: similarities ordered by a dendrogram, and changes of accuracy."""
+"""Matrices of tasks as pictures: similarities in the order of a dendrogram, and changes of accuracy."""
 
 import textwrap
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ SIMILARITY, CHANGE = "viridis", "PuOr"  # both safe for colour-blind readers
 
 
 def ordered(similarity: np.ndarray) -> tuple[list[int], np.ndarray | None]:
-    """The order in which rows that are alike stand together, and the tree that says so, as SciPy's `linkage` gives it.
+    """An order of the rows that puts similar ones together, and its tree as SciPy's `linkage` gives it (None for fewer
+    than two rows).
 
-    Average linkage of 1 - similarity (N, N). Branches are turned so that neighbours are alike and, of the two ways to
-    read the leaves, the one with the smaller first row comes first; so the order depends on the values alone. Of fewer
-    than two rows there is no tree.
+    Average linkage of 1 - similarity (N, N). Branches are turned so that neighbours are similar. Of the two ways to
+    read the leaves, the one whose first row has the smaller index is taken, so the order depends on the values alone.
     """
     n = len(similarity)
     if n < 2:
@@ -38,7 +38,7 @@ def ordered(similarity: np.ndarray) -> tuple[list[int], np.ndarray | None]:
 
 
 def similarity_figure(similarity: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    """A dendrogram of 1 - similarity (N, N), and below it the matrix in its order."""
+    """A dendrogram of 1 - similarity (N, N), and below it the matrix in the same order."""
     order, tree = ordered(similarity)
     n, size = len(names), max(3.0, CELL * len(names))
     figure = Figure(figsize=(size + 3.4, size + 3.4), layout="constrained")
@@ -71,7 +71,7 @@ def _draw_tree(axes: Axes, tree: np.ndarray, n: int) -> None:
 
 
 def change_figure(change: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> Figure:
-    """Changes in points (R, C), NaN where there is none: task left out x task tested, brown for worse."""
+    """Changes in points (R, C), NaN for none: task left out x task tested, brown for worse."""
     width, height = (max(3.0, CELL * len(names)) for names in (columns, rows))
     figure = Figure(figsize=(width + 3.6, height + 2.6), layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,15 +1,15 @@
-"""Base-to-new: results on the halves of the classes, or of the tasks, that a method was and was not trained on.
+"""Base-to-new results: the classes, or tasks, that a method was trained on, and those that it was not.
 
-Pure functions of the records of runs, whose split says which half was tested: "test-base-classes", "test-new-tasks".
-The harmonic mean H = 2 base new / (base + new) is that of CoCoOp's protocol (Zhou et al., CVPR 2022, arXiv 2203.05557):
-of a task's two values and, in the row of the average, of the two averages over the tasks.
+The split of a record says which half was tested, e.g. "test-base-classes" or "test-new-tasks". The harmonic mean H = 2
+base new / (base + new) is that of CoCoOp's protocol (Zhou et al., CVPR 2022, arXiv 2203.05557). For the average over
+tasks, it is the harmonic mean of the two averages.
 """
 
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from .sweeps import HALVES
+from ..sweeps import HALVES
 from .tables import (
     AVERAGE,
     COSTS,
@@ -32,11 +32,11 @@ MEASURES = ("base", "new", "H")
 def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataFrame:
     """One row per run and task with the columns base, new and H, in percent; NaN where a half was not evaluated.
 
-    The other columns are dataset, backbone, split (without the half), method, shots, seed and task, and what the run on
-    the base half cost (COSTS). Records of other splits are left out. A task of a half of the tasks has a value on one
-    side only; the row AVERAGE has both.
+    The other columns are dataset, backbone, split (without the half), method, shots, seed, task, and COSTS of the run
+    on the base half. Records of other splits are left out. On halves of the tasks, a task has a value on one side only,
+    and the row AVERAGE has both.
 
-    Raises ValueError if `halves` is not "classes" or "tasks", or for the same run twice.
+    Raises ValueError if `halves` is not "classes" or "tasks", or if two records are of the same run.
     """
     if halves not in HALVES:
         raise ValueError(f"halves is {halves!r}, use one of {', '.join(HALVES)}")
@@ -48,18 +48,16 @@ def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataF
     frame["half"] = frame["split"].str.extract(pattern, expand=False)
     frame["split"] = frame["split"].str.replace(pattern, "", regex=True)
     frame = frame.dropna(subset="half")
-    order = {key: i for i, key in enumerate(frame[keys].drop_duplicates().itertuples(index=False, name=None))}
-    wide = frame.pivot(index=keys, columns="half", values="value").reindex(columns=["base", "new"]).reset_index()
-    places = [order[row] for row in wide[keys].itertuples(index=False, name=None)]
-    wide = wide.iloc[pd.Series(places, dtype=int).argsort()].reset_index(drop=True).rename_axis(columns=None)
-    trained = frame[frame["half"] == "base"].drop_duplicates([*keys[:-1]])
+    values = frame.pivot(index=keys, columns="half", values="value").reindex(columns=["base", "new"])
+    wide = frame[keys].drop_duplicates().join(values, on=keys).reset_index(drop=True)
+    trained = frame[frame["half"] == "base"].drop_duplicates(keys[:-1])
     wide = wide.merge(trained[[*keys[:-1], *COSTS]], "left", keys[:-1]).fillna({"device": ""})
     total = wide["base"] + wide["new"]
     return wide.assign(H=(2 * wide["base"] * wide["new"] / total.where(total > 0, 1)).astype(float))
 
 
 def base_to_new_summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Over seeds: mean, sd (sample) and n of each measure, and costs as in `summarise`; one row per section, method,
+    """Mean, sd (sample) and n of each measure over the seeds, and costs as in `summarise`: one row per section, method,
     shots, task and measure."""
     names = ["dataset", "backbone", "split", "method", "shots", "task"]
     long = frame.melt([*names, "seed", *COSTS], list(MEASURES), "measure", "value")
@@ -67,10 +65,10 @@ def base_to_new_summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def base_to_new_report(records: Iterable[Mapping], halves: str = "classes", shots: int | None = None) -> str:
-    """Tables in Markdown: methods x (base, new, H) of the averages over tasks, then tasks x methods for each measure.
+    """Tables in Markdown: methods x (base, new, H) of the average over tasks, then tasks x methods for each measure.
 
-    With `shots`, only runs of that number and methods without training images. Raises ValueError if no record is of a
-    half, or none of them of these shots.
+    With `shots`, only runs at that number and methods without training images. Raises ValueError if there is no such
+    run.
     """
     frame = base_to_new(records, halves)
     if shots is not None:
@@ -103,7 +101,7 @@ def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str
         "run's base and new values.",
         f"### {AVERAGE.capitalize()}",
         markdown(table.join(cost_columns(costs)).reset_index()),
-        "What a method costs is that of its runs on the base half. " + cost_note(costs["device"]),
+        "Costs are those of a method's runs on the base half. " + cost_note(costs["device"]),
     ]
     tasks = rows[(rows["task"] != AVERAGE) & (rows["n"] > 0)]
     for measure in MEASURES:

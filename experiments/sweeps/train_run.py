@@ -1,4 +1,7 @@
-"""What a sweep calls in other processes. These functions alone import train.py, where they are called."""
+"""What runs in the processes of a sweep: one call of train.py, and questions that need PyTorch or the data.
+
+Only these functions import train.py, and only when they are called.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +10,34 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from evaluation.provenance import PROJECT_ROOT as ROOT
 from evaluation.records import FILE_NAME as RESULTS
 from storage import holder, write_atomically
 
-ROOT = Path(__file__).resolve().parents[1]
-FAILURE = "failure.txt"  # of a run that failed: what happened in the first line, then its output
-BUSY = 75  # the status of a call whose run folder another process holds
-LINES = 20  # of a failed run's output to show
+FAILURE = "failure.txt"  # in the folder of a failed run: the reason in the first line, then its output
+BUSY = 75  # status of a call whose run folder another process holds
+LINES = 20  # lines of a failed run's output to show
 MOST_OUTPUT = 200_000  # characters of it to keep
 
 
 class TrainRun:
-    """A call of train.py as a function that can be sent to another machine.
+    """A call of train.py that can be sent to another process or machine.
 
     Args:
         arguments: of train.py.
-        folder: run folder, in which a failure is noted. The output goes to the file beside it, <folder>.log.
+        folder: run folder. The output goes to <folder>.log beside it, and after a failure to failure.txt in it.
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path) -> None:
         self.arguments, self.folder = list(arguments), folder
 
     def __call__(self) -> int:
-        """Run it in this process, of which it is the whole; returns the exit status, or BUSY."""
+        """Make the whole run in this process; returns its exit status, or BUSY."""
         if (self.folder / RESULTS).is_file():
-            return 0  # it was made elsewhere, while this call waited
+            return 0  # another process made it while this call waited
         if holder(self.folder):
             return BUSY
         log = log_of(self.folder)
@@ -48,13 +52,10 @@ class TrainRun:
         return status
 
     def _train(self) -> int:
-        if str(ROOT) not in sys.path:
-            sys.path.insert(0, str(ROOT))
-        import train
-
+        train = _import_train()
         try:
             return train.main(self.arguments)
-        except SystemExit as error:  # argparse's, and that of a job that goes back into the queue
+        except SystemExit as error:  # from argparse, or from a job that goes back into the queue
             if not isinstance(error.code, int) or error.code not in (0, 1, 2):
                 raise
             return error.code
@@ -65,19 +66,28 @@ class TrainRun:
             return 1
 
     def checkpoint(self) -> Any:
-        """What SLURM is to run after a pre-emption: the same call, which resumes from the run's own checkpoint."""
+        """SLURM runs this after a pre-emption: the same call, which resumes from the run's own checkpoint."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)
 
 
+def _import_train() -> ModuleType:
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    import train
+
+    return train
+
+
 def log_of(folder: Path) -> Path:
+    """The file beside a run folder that takes its output while it runs."""
     return folder.with_name(f"{folder.name}.log")
 
 
 @contextlib.contextmanager
 def output_in(log: Path):
-    """Send all output of this process, and of those that it starts, into a file."""
+    """Send the output of this process and its children to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     before = os.dup(1), os.dup(2)
@@ -95,7 +105,7 @@ def output_in(log: Path):
 
 
 def note_failure(folder: Path, what: str) -> None:
-    """Keep what a failed run said, as <folder>/failure.txt in place of its log; but not twice."""
+    """Write a failed run's reason and output to failure.txt in its folder, unless it is there; its log is removed."""
     log, note = log_of(folder), folder / FAILURE
     if log.is_file() or not note.is_file():
         output = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
@@ -105,7 +115,7 @@ def note_failure(folder: Path, what: str) -> None:
 
 
 def failure_of(folder: Path, lines: int = LINES) -> tuple[str, list[str]]:
-    """What happened to a failed run, and the last lines of its output; ("", []) if it did not fail."""
+    """Why a run failed, and the last lines of its output; ("", []) if it did not fail."""
     note = folder / FAILURE
     if not note.is_file():
         return "", []
@@ -114,7 +124,7 @@ def failure_of(folder: Path, lines: int = LINES) -> tuple[str, list[str]]:
 
 
 def device_names() -> list[str]:
-    """The GPUs that runs may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs that runs may use, as names for CUDA_VISIBLE_DEVICES."""
     import torch
 
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
@@ -123,13 +133,11 @@ def device_names() -> list[str]:
 
 
 def benchmark_tasks(benchmark: str, root: str = "") -> list[str]:
-    """The names of the tasks of configs/datasets/<benchmark>.yaml, in order; those of folders are read below `root`.
+    """The task names of configs/datasets/<benchmark>.yaml, in order. Tasks that are folders are read below `root`.
 
     Raises ValueError and FileNotFoundError as `task_names` does.
     """
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
-    import train
+    train = _import_train()
     from datasets.multitask import task_names
 
     file = str(ROOT / "configs" / "datasets" / f"{benchmark}.yaml")

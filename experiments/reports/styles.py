@@ -1,4 +1,4 @@
-"""How methods look in pictures: a colour that depends on the name alone, and which two are stressed."""
+"""How methods look in pictures: a fixed colour for each name, and the two methods that are highlighted."""
 
 import re
 import zlib
@@ -13,7 +13,7 @@ from .tables import AVERAGE, zero_shot_methods
 BLUE, ORANGE_RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 AMBER, SKY, BROWN, VIOLET, OLIVE, CRIMSON = "#E69F00", "#56B4E9", "#8C564B", "#6A51A3", "#7A7A00", "#A50F15"
 GREY, DARK_GREY = "#B8B8B8", "#555555"
-# By the beginning of a name, the first that fits; other names take a colour by their letters.
+# {start of a method's name: colour}, the first that fits; other names take a colour by their letters.
 COLORS = {
     "softcpt nats": SKY,
     "softcpt nata blend": VIOLET,
@@ -37,11 +37,11 @@ COLORS = {
     "lp": CRIMSON,
     "linearprobe": CRIMSON,
 }
-ALL_COLOURED = 5  # as many trained methods, at most, are told apart by colours alone
+ALL_COLOURED = 5  # up to so many trained methods all have a colour
 
 
 def color_of(name: str) -> str:
-    """The colour of a method in every picture in which it is not grey."""
+    """The colour of a method in every picture where it is not grey."""
     words = re.sub(r"[-+* ]+", " ", name.casefold()).strip()
     known = next((color for beginning, color in COLORS.items() if words.startswith(beginning)), "")
     others = (GREEN, PINK, AMBER, BROWN, VIOLET, OLIVE, CRIMSON, ORANGE_RED)
@@ -50,12 +50,13 @@ def color_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Highlights:
-    """Which methods of a section are drawn in strong colours; the others are grey.
+    """The methods of a section in strong colours; the others are grey.
 
     Attributes:
-        hero: SoftCPT, its variant NATA where that is there; "" for none. Without SoftCPT the best method.
-        rival: the best of the other methods that train, but SoftCPT's variants; "" for none.
-        rival_mean: its mean over `numbers` numbers of shots; why: in words, how it was chosen.
+        hero: SoftCPT, or its variant NATA if that is there; without SoftCPT the best method; "" for none.
+        rival: the best other trained method that is not a variant of SoftCPT; "" for none.
+        rival_mean: its mean over `numbers` numbers of shots.
+        why: how it was chosen, in words.
     """
 
     hero: str
@@ -75,7 +76,8 @@ class Highlights:
 
 
 def highlights(section: pd.DataFrame) -> Highlights:
-    """The methods of a section's summary to stress. Only those that ran at all numbers of shots can be the best."""
+    """The methods of a section's summary to highlight. Only methods that ran at all numbers of shots can be the
+    best."""
     rows = section[(section["task"] == AVERAGE) & (section["shots"] != 0) & section["mean"].notna()]
     rows = rows[~rows["method"].isin(zero_shot_methods(section))]
     if rows.empty:
@@ -96,7 +98,8 @@ def is_softcpt(name: str) -> bool:
 
 
 def colors(section: pd.DataFrame, stressed: Highlights) -> dict[str, str]:
-    """{method: colour} of a section: grey but for the stressed ones; all coloured where they are few and differ."""
+    """{method: colour} of a section: grey except for the highlighted ones, or all in colour where they are few and
+    differ."""
     untrained = zero_shot_methods(section)
     trained = [name for name in section["method"].unique() if name not in untrained]
     own = {name: color_of(name) for name in trained}
@@ -106,5 +109,5 @@ def colors(section: pd.DataFrame, stressed: Highlights) -> dict[str, str]:
 
 
 def drawing_order(names: Iterable[str], stressed: Highlights) -> list[str]:
-    """The stressed ones last, so that they lie above the others."""
+    """The highlighted methods come last and so lie above the others."""
     return sorted(names, key=lambda name: (name in stressed, name == stressed.hero))

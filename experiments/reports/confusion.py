@@ -1,8 +1,6 @@
-"""Which classes a method mistakes for which, and the images of the mistakes, from the predictions of its runs."""
+"""Which classes a method mistakes for which, with images of the mistakes, from the predictions of its runs."""
 
-import base64
 import io
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,28 +13,30 @@ from PIL import Image
 from evaluation.predictions import PREDICTIONS_FILE, Prediction, read_predictions
 from evaluation.provenance import PROJECT_ROOT
 
-PAIRS = 8  # of classes, shown per task
-IMAGES = 5  # of mistakes, shown per pair
-THUMBNAIL = 72  # pixels, the longer side
-BUDGET = 2_500_000  # bytes of thumbnails in a report, as base64
+from ..pictures import data_url
+
+PAIRS = 8  # pairs of classes shown per task
+IMAGES = 5  # images shown per pair
+THUMBNAIL = 72  # pixels of the longer side
+BUDGET = 2_500_000  # bytes of all thumbnails of a report, in base64
 
 
 @dataclass
 class Confused:
-    """A pair of classes: how many images of `classname` are predicted as another, of how many, and which (with the
-    probability of the wrong class, the surest first)."""
+    """A pair of classes: `count` of the `of` images of `classname` are predicted as `predicted`. `images` holds the
+    paths with the probability of the wrong class, the surest first."""
 
     classname: str
     predicted: str
     count: int
     of: int
     images: list[tuple[str, float]]
-    thumbnails: list[tuple[str, float]] = field(default_factory=list)  # data: URLs, in place of paths
+    thumbnails: list[tuple[str, float]] = field(default_factory=list)  # (data: URL, probability)
 
 
 @dataclass
 class TaskConfusion:
-    """A task's counts (rows true classes, columns predicted ones, in one order) and its most confused pairs."""
+    """A task's counts (C, C), rows true and columns predicted classes in one order, and its most confused pairs."""
 
     task: str
     counts: pd.DataFrame
@@ -45,7 +45,7 @@ class TaskConfusion:
 
 @dataclass
 class MethodConfusion:
-    """A method's mistakes, added up over the runs (seeds) at one number of shots."""
+    """A method's mistakes at one number of shots, added up over the runs (seeds)."""
 
     method: str
     shots: int
@@ -55,33 +55,23 @@ class MethodConfusion:
 
 
 def of_rows(rows: Iterable[Prediction]) -> list[TaskConfusion]:
-    """The confusion of each task, in order of first appearance, of the predictions of one run or several."""
-    tasks: dict[str, list[Prediction]] = {}
-    for row in rows:
-        tasks.setdefault(row.task, []).append(row)
-    return [_of_task(task, own) for task, own in tasks.items()]
+    """The confusion of each task, in order of first appearance, from the predictions of one or more runs."""
+    frame = pd.DataFrame(rows, columns=Prediction._fields)
+    return [_of_task(task, own) for task, own in frame.groupby("task", sort=False)]
 
 
-def _of_task(task: str, rows: Sequence[Prediction]) -> TaskConfusion:
-    classes = list(dict.fromkeys([row.classname for row in rows] + [row.predicted for row in rows]))
-    place = {name: i for i, name in enumerate(classes)}
-    counts = np.zeros((len(classes), len(classes)), dtype=int)
-    wrong: dict[tuple[str, str], dict[str, float]] = {}
-    for row in rows:
-        counts[place[row.classname], place[row.predicted]] += 1
-        if row.classname != row.predicted:
-            images = wrong.setdefault((row.classname, row.predicted), {})
-            images[row.image] = max(row.probability, images.get(row.image, 0))
-    often = Counter({pair: int(counts[place[pair[0]], place[pair[1]]]) for pair in wrong})
-    pairs = [
-        Confused(*pair, count, int(counts[place[pair[0]]].sum()), _surest(wrong[pair]))
-        for pair, count in sorted(often.items(), key=lambda item: (-item[1], place[item[0][0]]))[:PAIRS]
-    ]
-    return TaskConfusion(task, pd.DataFrame(counts, index=classes, columns=classes), pairs)
-
-
-def _surest(images: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(images.items(), key=lambda item: (-item[1], item[0]))[:IMAGES]
+def _of_task(task: str, rows: pd.DataFrame) -> TaskConfusion:
+    classes = pd.concat([rows["classname"], rows["predicted"]]).unique()
+    counts = rows.groupby(["classname", "predicted"]).size().unstack(fill_value=0)
+    counts = counts.reindex(index=classes, columns=classes, fill_value=0)
+    mistakes = rows[rows["classname"] != rows["predicted"]]
+    pairs = []
+    for (true, predicted), own in mistakes.groupby(["classname", "predicted"], sort=False):
+        images = own.groupby("image")["probability"].max()
+        surest = sorted(images.items(), key=lambda item: (-item[1], item[0]))[:IMAGES]
+        pairs.append(Confused(true, predicted, len(own), int(counts.loc[true].sum()), surest))
+    pairs.sort(key=lambda pair: (-pair.count, counts.index.get_loc(pair.classname)))
+    return TaskConfusion(task, counts, pairs[:PAIRS])
 
 
 def of_method(
@@ -91,7 +81,7 @@ def of_method(
 
     Args:
         records: of one section, with their names in the key "method" and their files in "path".
-        data: where the images are; None for the DATASET.ROOT of the runs.
+        data: the folder of the images; None for the runs' DATASET.ROOT.
 
     Returns None if no run has predictions.
     """
@@ -116,7 +106,7 @@ def of_method(
 
 
 def _data_root(run: Path) -> Path | None:
-    """DATASET.ROOT of a run, or of the first of its tasks where it trained once per task."""
+    """DATASET.ROOT of a run; for a run trained once per task, that of its first task."""
     for path in (run / "config.yaml", *sorted(run.glob("tasks/*/config.yaml"))):
         if path.is_file():
             try:
@@ -128,8 +118,8 @@ def _data_root(run: Path) -> Path | None:
 
 
 def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, budget: int) -> bool:
-    """Give each pair the thumbnails of its images, the first of every pair before the second of any, as far as the
-    budget goes; whether there is one."""
+    """Add thumbnails to the pairs as far as the budget goes, the first of every pair before the second of any. Returns
+    whether there is any."""
     found = False
     for i in range(IMAGES):
         for confused in (pair for task in tasks for pair in task.pairs):
@@ -144,7 +134,7 @@ def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, budget: int) -> 
 
 
 def thumbnail(path: Path) -> str:
-    """A small JPEG of an image as a data: URL, "" where it cannot be read."""
+    """A small JPEG of an image as a data: URL; "" if it cannot be read."""
     try:
         with Image.open(path) as image:
             image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
@@ -154,11 +144,11 @@ def thumbnail(path: Path) -> str:
         small.save(buffer, format="JPEG", quality=72)
     except (OSError, ValueError, Image.DecompressionBombError):
         return ""
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_url(buffer.getvalue(), "jpeg")
 
 
 def matrix_picture(counts: pd.DataFrame, side: int = 360) -> bytes:
-    """The matrix as a PNG for tasks of many classes: the darker, the larger the share of the true class (row)."""
+    """The matrix as a PNG, for tasks with many classes: the larger the share of the true class (row), the darker."""
     values = counts.to_numpy(dtype=float)
     shares = values / np.maximum(values.sum(1, keepdims=True), 1)
     blue = np.array([0, 114, 178]) / 255

@@ -1,8 +1,8 @@
-"""The calls of train.py that a sweep makes, what is asked of them, and how each stands, as the run folders say."""
+"""The calls of train.py that a sweep makes: selecting them (--only), and the state of each as its run folder
+shows it."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections import Counter
@@ -15,8 +15,9 @@ from evaluation.predictions import merge_predictions
 from evaluation.records import FILE_NAME, merge_tasks, write_record
 from storage import RUN_FILES, describe, holder, write_atomically
 
-from .runs import TrainRun, failure_of, log_of
-from .sweeps import TASKS_FOLDER, Job, task_folders
+from .jobs import TASKS_FOLDER, Job
+from .methods import did_you_mean, task_folders
+from .train_run import TrainRun, failure_of, log_of
 
 STATES = ("done", "running", "queued", "cut off", "failed", "to do")
 KEYS = ("benchmark", "method", "shots", "seed", "half", "task")  # of --only
@@ -24,7 +25,7 @@ KEYS = ("benchmark", "method", "shots", "seed", "half", "task")  # of --only
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A call of train.py: a job, or its part on one task."""
+    """One call of train.py: a job, or its part on one task."""
 
     job: Job
     data: str
@@ -50,17 +51,17 @@ class Step:
 
     @property
     def loads(self) -> bool:
-        """Whether it evaluates what another step has trained."""
+        """Whether it evaluates what another step trains."""
         return self.job.trained != self.job
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is what it evaluates."""
+        """Whether the run that it evaluates is there."""
         return (self.job.trained.folder(self.out, self.task_folder) / FILE_NAME).is_file()
 
     @cached_property
     def values(self) -> dict[str, set[str]]:
-        """What --only may ask for: {key: texts that name this step}."""
+        """{key of --only: the values that select this step}."""
         method = self.job.method
         texts = {
             "benchmark": (self.job.benchmark,),
@@ -74,7 +75,7 @@ class Step:
 
     @property
     def job_note(self) -> Path:
-        """The file beside the run folder that names the SLURM job it was submitted as."""
+        """The file beside the run folder with the id of its SLURM job."""
         return self.folder.with_name(f"{self.folder.name}.job")
 
     def note_job(self, job_id: str) -> None:
@@ -85,7 +86,7 @@ class Step:
         return self.job_note.read_text(encoding="utf-8").strip() if self.job_note.is_file() else ""
 
     def clear(self) -> None:
-        """Remove what stands beside the run folder while the run is under way."""
+        """Remove the files that stand beside the run folder while the run goes on."""
         self.job_note.unlink(missing_ok=True)
         log_of(self.folder).unlink(missing_ok=True)
 
@@ -94,15 +95,17 @@ class Step:
 
 
 def steps_of(job: Job, data: str, out: str, tasks: Sequence[str]) -> list[Step]:
-    """The calls of train.py that a job needs, whether done or not; `tasks` are those of its benchmark."""
+    """All calls of train.py that a job needs; `tasks` are the tasks of its benchmark."""
     if not job.method.separate:
         return [Step(job, data, out)]
     return [Step(job, data, out, task, name) for task, name in task_folders(tasks).items()]
 
 
 def merge_folder(folder: Path, names: Sequence[str]) -> dict:
-    """Write a run's predictions and results.json from those of its tasks, and return the record. Raises
-    FileNotFoundError if one is missing."""
+    """Merge the results.json and predictions of a run's tasks into those of the run, and return the record.
+
+    Raises FileNotFoundError if one is missing.
+    """
     parts = [folder / TASKS_FOLDER / name for name in task_folders(names).values()]
     record = merge_tasks([json.loads((part / FILE_NAME).read_text(encoding="utf-8")) for part in parts])
     merge_predictions(folder, parts)
@@ -110,11 +113,11 @@ def merge_folder(folder: Path, names: Sequence[str]) -> dict:
     return record
 
 
-# -- what is asked of them -------------------------------------------------------------------------------------------
+# -- selecting them --------------------------------------------------------------------------------------------------
 
 
 def read_only(texts: Iterable[str]) -> dict[str, list[str]]:
-    """{key: values} of texts as "method=SoftCPT,shots=16"; of the values of a key that occurs twice either will do.
+    """{key: values} of texts like "method=SoftCPT,shots=16"; a key may occur twice, and then either value will do.
 
     Raises ValueError for an unknown key.
     """
@@ -122,23 +125,21 @@ def read_only(texts: Iterable[str]) -> dict[str, list[str]]:
     for part in (part for text in texts for part in re.split(r",(?=\w+=)", text)):
         key, equals, value = part.partition("=")
         if not equals or key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"--only {part}: use KEY=VALUE[,KEY=VALUE] with the keys {', '.join(KEYS)}{hint}")
+            use = f"use KEY=VALUE[,KEY=VALUE] with the keys {', '.join(KEYS)}"
+            raise ValueError(f"--only {part}: {use}{did_you_mean(key, KEYS)}")
         wanted.setdefault(key, []).append(value)
     return wanted
 
 
 def select(steps: Sequence[Step], wanted: Mapping[str, Sequence[str]]) -> list[Step]:
-    """The steps with these values. Raises ValueError, with the legal ones, for a value that none of them has."""
+    """The steps with these values. Raises ValueError, with the legal values, for one that no step has."""
     if not wanted:
         return list(steps)
     for key, values in wanted.items():
         known = {text for step in steps for text in step.values[key]}
         for value in values:
             if value not in known:
-                near = difflib.get_close_matches(value, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near and not value.isdigit() else ""
+                hint = "" if value.isdigit() else did_you_mean(value, known)
                 legal = ", ".join(sorted(known, key=lambda text: (len(text), text))) or "nothing in this sweep"
                 raise ValueError(f"--only {key}={value}: one of {legal}{hint}")
     chosen = [step for step in steps if all(step.values[key] & set(values) for key, values in wanted.items())]
@@ -152,15 +153,13 @@ def select(steps: Sequence[Step], wanted: Mapping[str, Sequence[str]]) -> list[S
 
 
 def state_of(step: Step, queue: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """One of STATES, and what else there is to say. `queue` has SLURM's jobs that have not ended, {id: state}."""
+    """The state of a step, one of STATES, and details or "". `queue` holds SLURM's unfinished jobs, {id: state}."""
     if step.done:
         return "done", ""
-    job = step.job_id()
-    if not step.folder.is_dir():
-        return ("queued", f"SLURM job {job}") if job in (queue or {}) else ("to do", "")
     owner = holder(step.folder)
     if owner:
         return "running", describe(owner)
+    job = step.job_id()
     if job in (queue or {}):
         return "queued", f"SLURM job {job}"
     what, lines = failure_of(step.folder, 1)
@@ -170,7 +169,7 @@ def state_of(step: Step, queue: Mapping[str, str] | None = None) -> tuple[str, s
 
 
 def status_report(steps: Sequence[Step], queue: Mapping[str, str] | None = None) -> str:
-    """A table of how many runs of each method stand how, and below it those that run, wait or have failed."""
+    """A table with the number of runs per method and state, and a list of the runs that are under way or failed."""
     from tabulate import tabulate
 
     states = {step: state_of(step, queue) for step in steps}
@@ -186,10 +185,8 @@ def status_report(steps: Sequence[Step], queue: Mapping[str, str] | None = None)
     for state in ("running", "queued", "cut off", "failed"):
         own = [(step, detail) for step, (of, detail) in states.items() if of == state]
         lines += [f"\n{state}:"] if own else []
-        lines += [f"  {_name(step, several)}" + (f": {detail}" if detail else "") for step, detail in own]
+        for step, detail in own:
+            name = f"{step.job.benchmark}, {step}" if several else str(step)
+            lines.append(f"  {name}" + (f": {detail}" if detail else ""))
         lines += ["  All output of a failed run is in failure.txt in its folder."] if own and state == "failed" else []
     return "\n".join(lines)
-
-
-def _name(step: Step, several: bool) -> str:
-    return f"{step.job.benchmark}, {step}" if several else str(step)

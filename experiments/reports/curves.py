@@ -1,4 +1,4 @@
-"""Curves of accuracy against shots: a few methods in strong colours with their names at the end of the line."""
+"""Curves of accuracy over shots: a few methods in strong colours, with their names at the lines' ends."""
 
 from collections.abc import Mapping
 
@@ -15,17 +15,17 @@ GAP = 0.045  # between labels, of the axes' height
 def draw_curves(
     axes: Axes, rows: pd.DataFrame, shown: Mapping[str, str], stressed: Highlights, labels: bool = False
 ) -> None:
-    """One line per method with error bars (sample standard deviation), level and dashed where nothing is trained.
+    """One line per method with error bars (sample standard deviation); a dashed level line for an untrained method.
 
     Args:
-        rows: of a section's summary, of one task or the average.
+        rows: the summary's rows of one task, or of the average.
         shown: {method: colour}, see `styles.colors`.
         labels: write the names of the coloured methods at the lines' ends.
     """
     rows = rows[rows["mean"].notna()]
     untrained = zero_shot_methods(rows)
     shots = sorted(rows["shots"][rows["shots"] > 0].unique()) or [1]
-    beyond = 2 * shots[-1]  # where runs on all images (-1 shots) are drawn
+    beyond = 2 * shots[-1]  # the place of runs on all images (-1 shots)
     ends = []
     for name in drawing_order(rows["method"].unique(), stressed):
         own = rows[rows["method"] == name]
@@ -48,16 +48,21 @@ def draw_curves(
     axes.set_xticks(ticks, [str(value) for value in shots] + [shots_name(-1)] * (len(ticks) - len(shots)))
     axes.set_xlim(ticks[0] / 1.35, ticks[-1] * 1.35)
     axes.minorticks_off()
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-    axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    light_grid(axes, "y", nbins=6)
     if labels:
         _name_ends(axes, ends, stressed)
 
 
+def light_grid(axes: Axes, along: str, nbins: int) -> None:
+    """Light lines at about `nbins` round values of the x or y axis, and no frame on top and at the right."""
+    getattr(axes, f"{along}axis").set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 5, 10]))
+    axes.grid(axis=along, color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def _name_ends(axes: Axes, ends: list[tuple[float, str, str]], stressed: Highlights) -> None:
-    """Names right of the axes at the height of the lines' ends, moved up where they would overlap."""
+    """Write names at the right, at the heights of the lines' ends, moved up where they would overlap."""
     low, high = axes.get_ylim()
     previous = float("-inf")
     for value, name, color in sorted(ends):

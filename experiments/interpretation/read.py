@@ -1,4 +1,5 @@
-"""What scripts/interpret.py found in runs, for a report: its pictures, and the words near a run's contexts."""
+"""What scripts/interpret.py wrote about runs, read again for a report: pictures, and the words near a run's
+contexts."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -6,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .html import png_url
-from .interpretation import FOLDER, SHOWN
+from ..pictures import data_url
+from .write import FOLDER, SHOWN
 
 MOST = 3  # folders that a report shows
 PICTURES = {
@@ -18,13 +19,13 @@ PICTURES = {
 
 
 def folders_below(out_dir: Path, runs: Iterable[Path]) -> list[Path]:
-    """The folders that scripts/interpret.py wrote: that of a report's own folder, then those of its runs."""
+    """The folders that scripts/interpret.py wrote in a report's own folder and in those of its runs."""
     places = [out_dir, *dict.fromkeys(runs)]
     return [place / FOLDER for place in places if (place / FOLDER / "interpret.json").is_file()]
 
 
 def insides(out_dir: Path, runs: Iterable[Path]) -> tuple[list[dict], list[str]]:
-    """What a page shows of each of the first MOST folders, and a note for each that cannot be read."""
+    """What a report shows of the first MOST folders, and a note for each that cannot be read."""
     shown, notes = [], []
     for folder in folders_below(out_dir, runs)[:MOST]:
         try:
@@ -39,7 +40,7 @@ def insides(out_dir: Path, runs: Iterable[Path]) -> tuple[list[dict], list[str]]
                 "folder": folder,
                 "title": found.get("title") or "Which tasks gain from which",
                 "run": f"{found['shots']} shots, seed {found['seed']}" if "shots" in found else "",
-                "pictures": [(_alt(path), png_url(path.read_bytes())) for path in sorted(folder.glob("*.png"))],
+                "pictures": [(_alt(path), data_url(path.read_bytes())) for path in sorted(folder.glob("*.png"))],
                 "distance": "" if distance is None else f"{distance:.2f}",
                 "words": words,
             }
