@@ -1,4 +1,4 @@
-"""Plants, fruit and mushrooms: data sets with one folder per class."""
+"""Data sets of plants, fruit and mushrooms, with one folder per class."""
 
 import os
 
@@ -15,10 +15,10 @@ class PlantFolders(ClassFolderDataset):
 
 
 class ShippedParts(PlantFolders):
-    """Published as train, validation and test folders that share pictures.
+    """Published as train, validation and test folders that share images.
 
-    The test folder is kept as the test part; from the others every copy of a test image, and every second copy, is
-    left out (files are compared byte by byte), and the rest is split 80/20 per class. Classes are those of all folders.
+    The test folder is the test part. In the other folders, copies of test images and further copies of the same image
+    are left out (files are compared byte by byte); the rest is split 80/20 per class. Classes are those of all folders.
     """
 
     files = tuple(f"images/{part}/*/*" for part in ("train", "validation", "test"))
@@ -95,7 +95,7 @@ class PlantSeedlingV1(PlantFolders):
 class PlantVillage(PlantFolders):
     """G. Geetharamani, J. A. Pandian, "Identification of plant leaf diseases", 2019; D. P. Hughes, M. Salathé, 2015.
 
-    Folders are named <plant>___<state>. The class name says plant and state in words, so the template adds neither.
+    Folders are named <plant>___<state>. The class name says both in words, so the template adds neither.
     """
 
     dataset_dir = "PlantVillage"

@@ -1,4 +1,4 @@
-"""The file of an exported classifier: safetensors, with all that is no tensor as JSON in its metadata."""
+"""The file of an exported classifier: tensors as safetensors, everything else as JSON in its metadata."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ HEAD_KEYS = ("scale", "normalised", "alpha", "beta")
 
 @dataclass(frozen=True)
 class Export:
-    """What an image classifier is beside its CLIP.
+    """An image classifier without its CLIP.
 
     Attributes:
-        tasks: the name, template, metric and class names of each.
-        heads: what makes each task's logits of image features.
-        preprocessing: how images are shown to the tower.
+        tasks: name, template, metric and class names of each.
+        heads: one per task, from image features to logits.
+        preprocessing: of images, before the tower.
         backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights as the run has them.
-        precision: of the run that it is from.
-        weights: what takes the place of the image tower's own, by their names in it.
-        prompts: (M, W) each, the tokens that layers of the image tower have beside its patches.
-        projection: (W, E) and bias (E,) or None in place of the tower's projection, computed in fp32; or None.
-        provenance: the run that it is from.
+        precision: of the run.
+        weights: tuned weights of the image tower, by their names in it.
+        prompts: (M, W) each, extra tokens of the image tower's layers.
+        projection: (W, E) and bias (E,) or None, in place of the tower's projection and computed in fp32; or None.
+        provenance: of the run.
     """
 
     tasks: Sequence[Mapping[str, Any]]
@@ -66,12 +66,12 @@ class Export:
 
     @property
     def tunes_images(self) -> bool:
-        """Whether image features are others than those of its CLIP."""
+        """Whether its image features differ from those of its CLIP."""
         return bool(self.weights or len(self.prompts) or self.projection is not None)
 
 
 def write_export(path: str | os.PathLike, export: Export) -> None:
-    """Write an export; the file appears complete or not at all."""
+    """Write an export, atomically."""
     tensors = {f"heads.{t}.{name}": value for t, head in enumerate(export.heads) for name, value in named(head)}
     tensors |= {f"weights.{name}": value for name, value in export.weights.items()}
     tensors |= {f"prompts.{i}": value for i, value in enumerate(export.prompts)}
@@ -97,7 +97,7 @@ def read_export(path: str | os.PathLike) -> Export:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no export, one that is truncated or damaged, or one of another schema.
+        ValueError: not an export, a damaged one, or one of another schema.
     """
     path = Path(path)
     if not path.is_file():
@@ -127,7 +127,7 @@ def read_export(path: str | os.PathLike) -> Export:
 
 
 def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """The metadata of an export; raises ValueError, naming the file and what is wrong."""
+    """The checked metadata of an export. Raises ValueError, with the file and what is wrong."""
     if not isinstance(facts, dict) or "schema" not in facts:
         raise ValueError(f"{path} is a safetensors file, but no exported classifier: write one with scripts/export.py")
     if facts["schema"] != SCHEMA:
@@ -173,7 +173,7 @@ def projection_of(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, without it."""
+    """The tensors whose names begin with `prefix`, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
@@ -182,7 +182,7 @@ def tupled(value: Any) -> Any:
 
 
 def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """A digest of all that an export holds."""
+    """A digest of everything in an export."""
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

@@ -1,4 +1,4 @@
-"""What lies on disk: atomic writes, JSON, YAML and configs read strictly, the folder of a run and its lock.
+"""Files on disk: atomic writes, strict readers of JSON, YAML and configs, the folder of a run and its lock.
 
 Imports nothing of the project.
 """
