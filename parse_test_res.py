@@ -16,7 +16,7 @@ import statistics
 import sys
 from pathlib import Path
 
-ENDS_OF_TRAINING = ("Finish training", "Finished training")  # Dassl's, and that of its older versions
+ENDS_OF_TRAINING = ("Finish training", "Finished training")  # in new and old versions of Dassl
 RESULT = "=> result"
 
 
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("directory", type=Path, help="folder with a folder per seed")
     parser.add_argument("--ci95", action="store_true", help="95%% confidence interval in place of the deviation")
     parser.add_argument("--test-log", action="store_true", help="parse logs of --eval-only")
-    parser.add_argument("--multi-exp", action="store_true", help="the folder holds several of such folders")
+    parser.add_argument("--multi-exp", action="store_true", help="the folder holds several such folders")
     parser.add_argument("--keyword", default="accuracy", help="accuracy, error or macro_f1 (default: accuracy)")
     args = parser.parse_args(argv)
     options = args.keyword, args.test_log, args.ci95

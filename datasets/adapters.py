@@ -183,5 +183,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this file's folder: its modules are no top-level ones
+    sys.path.pop(0)  # this file's folder, whose modules are not top-level ones
     sys.exit(main())

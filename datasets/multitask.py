@@ -80,7 +80,7 @@ class MultiTask(DatasetBase):
     """
 
     specs: tuple[TaskSpec, ...] = ()
-    n_classes = 0  # of all tasks, complete; 0: the sum over the tasks
+    n_classes = 0  # of all tasks; 0 for the sum over the tasks
 
     def __init__(self, cfg: CfgNode):
         check_subsample(cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
@@ -110,7 +110,7 @@ def join_tasks(tasks: Sequence[Task], lists: Sequence[Sequence[Items | None]]) -
     joined, n_classes = ([], [], []), 0
     for index, (task, parts) in enumerate(zip(tasks, lists)):
         for all_items, items in zip(joined, parts):
-            all_items.extend(relabel(items, n_classes, index))
+            all_items.extend(datum(i.impath, i.label + n_classes, i.classname, index) for i in items or ())
         n_classes += len(task.classnames)
     return joined
 
@@ -189,11 +189,6 @@ def task_of(dataset: DatasetBase, spec: TaskSpec | None = None) -> Task:
 def tasks_of(dataset: DatasetBase) -> tuple[Task, ...]:
     """The tasks of a data set in label order: its `tasks`, or the single task of an ordinary Dassl data set."""
     return tuple(dataset.tasks) if hasattr(dataset, "tasks") else (task_of(dataset),)
-
-
-def relabel(items: Items | None, offset: int, domain: int) -> Items:
-    """Copies of `items` in a domain, with `offset` added to the labels."""
-    return [datum(item.impath, item.label + offset, item.classname, domain) for item in items or ()]
 
 
 def words(name: str) -> str:

@@ -26,7 +26,7 @@ class ShippedParts(PlantFolders):
     def read_raw(self) -> tuple[Items, Items, Items]:
         parts = {part: self.items_of(os.path.join(self.image_dir, part)) for part in ("train", "validation", "test")}
         names = sorted({item.classname for items in parts.values() for item in items})
-        labels = {name: label for label, name in enumerate(names)}  # a folder may lack a class of another
+        labels = {name: label for label, name in enumerate(names)}  # a class may be missing from a folder
         trainval, test = (
             [datum(item.impath, labels[item.classname], item.classname) for item in items]
             for items in (parts["train"] + parts["validation"], parts["test"])

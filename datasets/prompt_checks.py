@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-ALIKE = 0.99999  # cosine of class features from which on no image can decide between two classes
+ALIKE = 0.99999  # cosine of two classes' features above which no image tells them apart
 COLOURS = (
     "black blue brown cyan gold gray green grey magenta orange pink purple red silver turquoise violet white yellow"
 )

@@ -13,7 +13,7 @@ from datasets.multitask import DEFAULT_TEMPLATE, Task
 from trainers import PromptTrainer
 from trainers.modules.templates import hand_made_features
 
-FEATURES = ("context", "zero-shot", "average")  # of the classes of a task that was not trained
+FEATURES = ("context", "zero-shot", "average")  # the heads of `new_task_heads`
 
 
 def new_task(name: str, classnames: Sequence[str], template: str = "") -> Task:

@@ -76,7 +76,7 @@ def upright(image: Image.Image) -> Image.Image:
     """An image turned as its EXIF entry says; unchanged if that entry is damaged."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # of a damaged entry Pillow raises a dozen types
+    except Exception:  # for a damaged entry, Pillow raises a dozen types
         return image
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .documents import read_yaml
 
-BASE_KEY = "_BASE_"  # of a config file: the file, or list of files, that it starts from, relative to its own folder
+BASE_KEY = "_BASE_"  # in a config file: one or more files to build on, relative to its own folder
 
 
 def read_config(path: str | os.PathLike, chain: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-MOST_DIGITS = 1000  # of a number in YAML; Python does not even print one of 4,300
+MOST_DIGITS = 1000  # limit of a number's digits in YAML; Python does not even print 4,300
 
 
 def read_json(path: str | os.PathLike) -> Any:
     """The content of a JSON file. Raises ValueError, with the file, for what `parse_json` refuses."""
     try:
         return parse_json(Path(path).read_bytes())
-    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are no text, and endless numbers
+    except (ValueError, RecursionError) as error:  # also for bytes that are not text, and endless numbers
         raise ValueError(f"{path}: not a JSON file ({error})") from error
 
 

@@ -21,8 +21,8 @@ from .run_folder import remove_temporaries
 
 FILE_NAME = "running.json"
 TOUCHED_EVERY = 60  # seconds
-STALE_AFTER = 10 * TOUCHED_EVERY  # for a lock of another host, whose clock may differ a little
-UNWRITTEN_FOR = 10  # seconds after which a lock without content is that of a process killed while it wrote it
+STALE_AFTER = 10 * TOUCHED_EVERY  # a lock of another host is stale then; its clock may differ a little
+UNWRITTEN_FOR = 10  # seconds after which a lock without content is stale: its process was killed before it wrote
 
 
 class LockedError(OSError):

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-FAILURE_FILE = "failure.json"  # of a training whose loss was not finite: the step, its images and its numbers
-# results.json comes last. Only runs on folders of one's own keep a split.csv.
+FAILURE_FILE = "failure.json"  # after a loss that was not finite: the step, its images and its numbers
+# results.json comes last. Only runs on users' own folders have a split.csv.
 RUN_FILES = (
     "config.yaml",
     "log.txt",

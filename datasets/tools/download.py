@@ -37,7 +37,7 @@ def fetch(url: str, path: str, md5: str = "") -> None:
             status = getattr(error, "code", None)
             if attempt == ATTEMPTS or (status is not None and 400 <= status < 500 and status != 416):
                 raise DownloadError(f"{url}: {error}") from error
-            if status == 416:  # what is there is not a beginning of the file
+            if status == 416:  # `part` is not the beginning of the file
                 os.remove(part)
             logger.info("%s: %s; attempt %d of %d follows", url, error, attempt + 1, ATTEMPTS)
             continue

@@ -60,7 +60,7 @@ def take(archive: Archive, folder: str, keep: bool) -> None:
 
 
 def check_json(path: str, url: str) -> None:
-    """Remove a file that is no JSON, with a ValueError that names its address."""
+    """Remove a file that is not JSON, and raise ValueError with its address."""
     try:
         with open(path, encoding="utf-8") as file:
             json.load(file)

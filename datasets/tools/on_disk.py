@@ -57,11 +57,6 @@ def is_own_tasks(name: str) -> bool:
     return issubclass(dataset_class(name), FolderTasks)
 
 
-def read_own(cfg: CfgNode) -> list[Contents]:
-    """The users' own tasks below `DATASET.ROOT`."""
-    return [_own(task) for task in read_tasks(cfg)]
-
-
 def readers_of(name: str, cfg: CfgNode) -> dict[str, Callable[[list[str]], Contents]]:
     """{task: function that reads it}, so that a task that cannot be read does not hide the others. The function's
     argument collects problems of a task that can be read."""
@@ -94,7 +89,7 @@ def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -
 def read_all(name: str, cfg: CfgNode) -> list[Contents]:
     """The tasks of a data set, complete."""
     if is_own_tasks(name):
-        return read_own(cfg)
+        return [_own(task) for task in read_tasks(cfg)]
     return [read_spec(spec, cfg) for spec in specs_of(name)]
 
 

@@ -48,7 +48,7 @@ def unpack(archive: str, target: str, prefix: str = "", inner: str = "") -> None
             written = _write_entries(archive, temporary, prefix)
         except UnsafeArchive:
             raise
-        except Exception as error:  # of a damaged archive, the readers raise a dozen types
+        except Exception as error:  # for a damaged archive, the readers raise a dozen types
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise  # of the disk, not of the archive
             raise ValueError(f"{archive}: not a complete zip or tar archive ({error})") from error
@@ -127,7 +127,7 @@ def _tar_entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
                 else:
                     raise UnsafeArchive(f"{archive}: {info.name!r} is a link or a special file")
             end = file.offset
-            while source.read(CHUNK):  # what follows has its part in the checksum of a compressed file
+            while source.read(CHUNK):  # the checksum of a compressed file covers the rest, too
                 pass
         # tarfile takes a damaged header, and the end of the file, for the archive's end, which is a block of zeros.
         if source.filled > end or source.position < end + tarfile.BLOCKSIZE:

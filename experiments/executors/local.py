@@ -32,9 +32,9 @@ def prepare(threads: int, preload: str = "train") -> BaseContext:
     fork of it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    # A process that has initialised CUDA cannot be forked: let PyTorch look for GPUs without it.
+    # A process that has initialised CUDA cannot be forked, so PyTorch must look for GPUs without it.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    # For the server of forks, to which not every Python passes on sys.path.
+    # For the server of forks, since not every Python passes sys.path on to it.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
@@ -62,7 +62,7 @@ class LocalExecutor(ThreadPoolExecutor):
         self._context, self._workers = context, workers
         self._running: set[BaseProcess] = set()
         self._stopped = False
-        # Start and end of processes are not safe to mix: multiprocessing polls all of them at each start.
+        # Starts and ends of processes must not overlap: multiprocessing polls all processes at each start.
         self._lock = threading.Lock()
         super().__init__(max_workers=workers, thread_name_prefix="worker", initializer=self._take_device)
         self._own = threading.local()
@@ -80,7 +80,7 @@ class LocalExecutor(ThreadPoolExecutor):
 
     def _call(self, function: Callable, args: tuple, kwargs: dict) -> Any:
         receiver, sender = self._context.Pipe(duplex=False)
-        env = {"LOCAL_WORLD_SIZE": str(self._workers)}  # as torchrun says it: the processors are shared by so many
+        env = {"LOCAL_WORLD_SIZE": str(self._workers)}  # torchrun's variable: so many processes share the cores
         env |= {} if self._own.device is None else {"CUDA_VISIBLE_DEVICES": self._own.device}
         process = self._context.Process(target=_answer, args=(sender, env, function, args, kwargs))
         with receiver:

@@ -14,11 +14,10 @@ from typing import Any
 
 from .local import ROOT, ProcessEndedError
 
-MOST_IN_ARRAY = 1000  # SLURM's MaxArraySize is 1001 unless a cluster says otherwise
-TIMEOUTS = 20  # times that a job may reach its time limit and go on in another
+MOST_IN_ARRAY = 1000  # SLURM's default MaxArraySize is 1001
+TIMEOUTS = 20  # at most so often a job may reach its time limit and continue in another
 SLOWEST_POLL = 15  # seconds
-# Options: the names that they have in submitit's SlurmExecutor, and what they say.
-SLURM_OPTIONS = {
+SLURM_OPTIONS = {  # {flag: (name of submitit's parameter, help)}
     "time": ("time", "minutes that a job may take; one that needs more goes back into the queue and resumes"),
     "memory": ("mem", "GB of memory of a job"),
     "gpus": ("gpus_per_node", "GPUs of a job"),
@@ -80,7 +79,7 @@ class SlurmExecutor(Executor):
             self._executor = submitit.LocalExecutor(folder, max_num_timeout=TIMEOUTS)
         self._cluster = cluster
         self._batch: list[tuple[JobFuture, Callable, tuple]] | None = None
-        self._waiting: dict[JobFuture, float] = {}  # and when each was first missing from the queue
+        self._waiting: dict[JobFuture, float] = {}  # {future: when it was first missing from the queue, or 0}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WITHOUT = re.compile(r"(^|_)without-.+$")  # ends the variant of a run with a task left out (configs/sweeps)
-SAME = ("trainer", "variant", "dataset", "shots", "backbone")  # what the runs of a matrix have in common
+WITHOUT = re.compile(r"(^|_)without-.+$")  # end of a run's variant where a task is left out (configs/sweeps)
+SAME = ("trainer", "variant", "dataset", "shots", "backbone")  # equal for all runs of a matrix
 
 
 @dataclass(frozen=True)

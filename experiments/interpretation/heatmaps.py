@@ -11,8 +11,8 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 CELL = 0.62  # inches
-WIDEST = 24  # characters of a line of a task's name
-NUMBERS = 25  # rows with numbers in their cells, at most
+WIDEST = 24  # characters per line of a task's name
+NUMBERS = 25  # a matrix with more rows has no numbers in its cells
 SIMILARITY, CHANGE = "viridis", "PuOr"  # both safe for colour-blind readers
 
 

@@ -14,8 +14,8 @@ from .heatmaps import change_figure, ordered, similarity_figure
 
 SCHEMA = 1
 FOLDER = "interpret"  # below the run folder
-SHOWN = 12  # contexts whose words interpret.md has; interpret.json has all
-LEAST = 2  # tasks whose similarities are worth a picture
+SHOWN = 12  # interpret.md has the words of so many contexts, interpret.json those of all
+LEAST = 2  # a picture of similarities needs so many tasks
 
 
 def token_rows(words: Sequence[Sequence[str]], distances: Sequence[Sequence[float]]) -> list[dict]:
@@ -61,7 +61,7 @@ def write_interpretation(folder: Path, found: Mapping, gains: Sequence[Gains]) -
     for name, value in {**pictures, **texts}.items():
         write_atomically(folder / name, value)
     for old in {path.name for path in folder.glob("*.png")} - pictures.keys():
-        (folder / old).unlink()  # of an earlier call on other results: interpret.md does not show it
+        (folder / old).unlink()  # from an earlier call, and not in interpret.md
     return [folder / name for name in (*pictures, *texts)]
 
 

@@ -3,6 +3,6 @@
 Imports `sweeps` for the names of methods, and `interpretation` for what it left beside the runs.
 """
 
-from .write import HALVES_FILES, REPORT_FILES, write_halves_report, write_report
+# ruff: noqa: F401
 
-__all__ = ["HALVES_FILES", "REPORT_FILES", "write_halves_report", "write_report"]
+from .write import HALVES_FILES, REPORT_FILES, write_halves_report, write_report

@@ -13,7 +13,7 @@ from .tables import MISSING, cell, duration, method_name, shots_name, shots_tabl
 
 SWEEPS = PROJECT_ROOT / "configs" / "sweeps"
 PAPER_TABLE = SWEEPS / "paper_table.csv"
-PAPER_SWEEP = SWEEPS / "table1.yaml"  # whose labels are the names of the paper's table
+PAPER_SWEEP = SWEEPS / "table1.yaml"  # its labels are the names in the paper's table
 # Parts of a run's variant that do not name a method: its budget of steps and its backbone.
 BESIDE = re.compile(r"(_|^)(MAX_STEPS|NAME)-[A-Za-z0-9.,=-]*")
 

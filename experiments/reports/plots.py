@@ -18,11 +18,11 @@ from .curves import draw_curves, light_grid
 from .styles import DARK_GREY, Highlights, colors, highlights
 from .tables import AVERAGE, at_shots, section_title, sections, shots_in, shots_name, zero_shot_methods
 
-MOST_SECTIONS = 4  # of a report that are drawn
-RANKING = (3.9, 0.235)  # inches: a panel's width, and the height of a method
+MOST_SECTIONS = 4  # sections beyond are not drawn
+RANKING = (3.9, 0.235)  # inches: width of a panel, and height of a method in it
 RANKINGS_IN_A_ROW = 3
-PANEL = (2.1, 1.9)  # inches, of a task
-COLUMNS = 4  # of tasks, at most
+PANEL = (2.1, 1.9)  # inches: width and height of a task
+COLUMNS = 4  # tasks side by side, at most
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .tables import (
 )
 
 BEST, SECOND = "best", "second"
-COST_ROWS = 2  # of a table of tasks: training and memory
+COST_ROWS = 2  # rows of a table of tasks: training and memory
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 Imports `executors`, and `reports` when a sweep is over. The names below are the sweep as data: nothing is started.
 """
 
+# ruff: noqa: F401
+
 from .jobs import TASKS_FOLDER, Job, default_config, plan, running_order, without_config
 from .methods import (
     HALVES,
@@ -18,24 +20,3 @@ from .methods import (
     task_folders,
     with_steps,
 )
-
-__all__ = [
-    "HALVES",
-    "MAX_STEPS",
-    "TASKS_FOLDER",
-    "Job",
-    "Method",
-    "default_config",
-    "for_halves",
-    "leaving_out",
-    "on_backbone",
-    "on_benchmark",
-    "plan",
-    "read_defaults",
-    "read_sweep",
-    "run_variant",
-    "running_order",
-    "task_folders",
-    "with_steps",
-    "without_config",
-]
