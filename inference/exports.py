@@ -72,7 +72,8 @@ class Export:
 
 def write_export(path: str | os.PathLike, export: Export) -> None:
     """Write an export, atomically."""
-    tensors = {f"heads.{t}.{name}": value for t, head in enumerate(export.heads) for name, value in named(head)}
+    heads = enumerate(export.heads)
+    tensors = {f"heads.{t}.{name}": value for t, head in heads for name, value in head.named_buffers()}
     tensors |= {f"weights.{name}": value for name, value in export.weights.items()}
     tensors |= {f"prompts.{i}": value for i, value in enumerate(export.prompts)}
     if export.projection is not None:
@@ -110,16 +111,21 @@ def read_export(path: str | os.PathLike) -> Export:
     except Exception as error:  # beside its own, safetensors raises those of PyTorch and of Python
         raise ValueError(f"{path} is no exported classifier, or it is truncated ({error})") from error
     facts = check_facts(facts, tensors, path)
+    projection = tensors.get("projection.weight")
+    shown = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["preprocessing"].items()}
     try:
         return Export(
             tasks=facts["tasks"],
-            heads=[head_of(t, values, tensors) for t, values in enumerate(facts["heads"])],
-            preprocessing=Preprocessing(**{key: tupled(value) for key, value in facts["preprocessing"].items()}),
+            heads=[
+                Head(**below(tensors, f"heads.{t}."), **{key: values[key] for key in HEAD_KEYS})
+                for t, values in enumerate(facts["heads"])
+            ],
+            preprocessing=Preprocessing(**shown),
             backbone=facts["backbone"],
             precision=facts["precision"],
             weights=below(tensors, "weights."),
             prompts=[tensors[f"prompts.{i}"] for i in range(len(below(tensors, "prompts.")))],
-            projection=projection_of(tensors),
+            projection=None if projection is None else (projection, tensors.get("projection.bias")),
             provenance=facts["provenance"],
         )
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -160,25 +166,9 @@ def wrong_task(task: Any) -> bool:
     return wrong or not all(isinstance(name, str) for name in task["classnames"])
 
 
-def named(head: Head) -> list[tuple[str, Tensor]]:
-    return [(name, value) for name, value in head.named_buffers() if value is not None]
-
-
-def head_of(t: int, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
-    return Head(**below(tensors, f"heads.{t}."), **{key: values[key] for key in HEAD_KEYS})
-
-
-def projection_of(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None] | None:
-    return (tensors["projection.weight"], tensors.get("projection.bias")) if "projection.weight" in tensors else None
-
-
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix`, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

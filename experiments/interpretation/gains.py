@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 WITHOUT = re.compile(r"(^|_)without-.+$")  # end of a run's variant where a task is left out (configs/sweeps)
 SAME = ("trainer", "variant", "dataset", "shots", "backbone")  # equal for all runs of a matrix
@@ -71,24 +72,21 @@ def _matrix(key: tuple, runs: Mapping[tuple, Mapping]) -> Gains | None:
     everything = max((names for names, _ in runs), key=len)
     full = {seed: run for (names, seed), run in runs.items() if names == everything}
     tasks = list(next(iter(full.values()))["values"])
-    changes: dict[tuple[int, int], list[float]] = defaultdict(list)
+    rows = []
     for (names, seed), run in sorted(runs.items(), key=lambda item: item[0][1]):
         left_out = everything - names
         if len(left_out) != 1 or seed not in full or len(tasks) < 2:
             continue
-        row = tasks.index(next(iter(left_out)))
-        for column, task in enumerate(tasks):
+        for task in tasks:
             values = run["values"].get(task), full[seed]["values"].get(task)
             if None not in values:
-                changes[row, column].append(values[0] - values[1])
-    if not changes:
+                rows.append((*left_out, task, values[0] - values[1]))
+    if not rows:
         return None
-    shape = (len(tasks), len(tasks))
-    change, deviation, n = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=int)
-    for cell, some in changes.items():
-        change[cell], n[cell] = np.mean(some), len(some)
-        deviation[cell] = np.std(some, ddof=1) if len(some) > 1 else np.nan
-    return Gains(*key, tasks, change, deviation, n)
+    cells = pd.DataFrame(rows, columns=["left out", "tested", "change"]).groupby(["left out", "tested"])["change"]
+    every = cells.agg(["mean", "std", "count"]).reindex(pd.MultiIndex.from_product([tasks, tasks]))
+    change, deviation, n = every.to_numpy().T.reshape(3, len(tasks), len(tasks))
+    return Gains(*key, tasks, change, deviation, np.nan_to_num(n).astype(int))
 
 
 def as_json(gains: Gains) -> dict:

@@ -27,6 +27,7 @@ from .tables import (
 )
 
 MEASURES = ("base", "new", "H")
+SETTING = ["dataset", "backbone", "split"]  # names a section
 
 
 def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataFrame:
@@ -41,7 +42,7 @@ def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataF
     if halves not in HALVES:
         raise ValueError(f"halves is {halves!r}, use one of {', '.join(HALVES)}")
     pattern = rf"-(base|new)-{halves}\b"
-    keys = ["dataset", "backbone", "split", "method", "shots", "seed", "task"]
+    keys = [*SETTING, "method", "shots", "seed", "task"]
     frame = results_frame(records)
     if frame.empty:
         return pd.DataFrame(columns=[*keys, *MEASURES, *COSTS])
@@ -59,7 +60,7 @@ def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataF
 def base_to_new_summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean, sd (sample) and n of each measure over the seeds, and costs as in `summarise`: one row per section, method,
     shots, task and measure."""
-    names = ["dataset", "backbone", "split", "method", "shots", "task"]
+    names = [*SETTING, "method", "shots", "task"]
     long = frame.melt([*names, "seed", *COSTS], list(MEASURES), "measure", "value")
     return over_seeds(long.groupby([*names, "measure"], sort=False))
 
@@ -77,8 +78,8 @@ def base_to_new_report(records: Iterable[Mapping], halves: str = "classes", shot
         raise ValueError(f"no run on base or new {halves}" + ("" if shots is None else f" with {shots} shots"))
     frame = frame.sort_values("shots", kind="stable")  # methods without training images first
     lines = []
-    for names, rows in base_to_new_summary(frame).groupby(["dataset", "backbone", "split"], sort=False):
-        lines += _section(dict(zip(("dataset", "backbone", "split"), names)), rows, halves)
+    for names, rows in base_to_new_summary(frame).groupby(SETTING, sort=False):
+        lines += _section(dict(zip(SETTING, names)), rows, halves)
     return "\n\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .base_to_new import SETTING
 from .curves import draw_curves, light_grid
 from .styles import DARK_GREY, Highlights, colors, highlights
 from .tables import AVERAGE, at_shots, section_title, sections, shots_in, shots_name, zero_shot_methods
@@ -61,15 +62,14 @@ def halves_figure(summary: pd.DataFrame, halves: str) -> Figure:
     """Base, new and H of each method, the best on top, from a `base_to_new_summary`: a row of panels per section and
     number of shots."""
     average = summary[(summary["task"] == AVERAGE) & summary["mean"].notna()]
-    keys = ["dataset", "backbone", "split"]
     titles = {"base": f"base {halves}", "new": f"new {halves}", "H": "harmonic mean H"}
     blocks = []
-    for names, rows in average.groupby(keys, sort=False):
+    for names, rows in average.groupby(SETTING, sort=False):
         untrained = zero_shot_methods(rows)
         for shots in shots_in(rows):
             shown = at_shots(rows, shots)
             panels = [Ranking(title, shown[shown["measure"] == key], untrained) for key, title in titles.items()]
-            title = f"{section_title(dict(zip(keys, names)))}: trained on base {halves}, {shots_name(shots)}"
+            title = f"{section_title(dict(zip(SETTING, names)))}: trained on base {halves}, {shots_name(shots)}"
             blocks.append((title, panels, shown[shown["measure"] == "H"]))
     blocks = blocks[:MOST_SECTIONS]
     figure, subfigures = _figure([_ranking_height(panels) for _, panels, _ in blocks], 3 * RANKING[0])
