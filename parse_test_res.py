@@ -1,12 +1,12 @@
-"""Results of runs from their logs, mean and deviation over seeds: CoOp's command and output.
+"""Mean and deviation over seeds of results in logs, with CoOp's command and output.
 
     python parse_test_res.py output/demo/SoftCPT/tiny_16shots/NATA                # a folder of seed1/, seed2/, ...
     python parse_test_res.py output/demo/SoftCPT/tiny_16shots --multi-exp         # a folder of such folders
     python parse_test_res.py evaluations/demo --test-log --keyword macro_f1
 
-Reads the logs of this project, of CoOp and of Dassl: of each folder log.txt, and what a resumed run has logged beside.
-Counted is the last result after the end of training, or with --test-log any. A run whose tasks were trained one by one
-has no log of its own; its results.json stands for it. Exit status 1 if nothing is found.
+Reads the logs of this project, of CoOp and of Dassl: log.txt of each folder, and the logs that a resumed run adds to
+it. The last result after the end of training counts; with --test-log, the last result of all. A run that is trained
+once per task has no log of its own: its results.json is read instead. Exit status 1 if nothing is found.
 """
 
 import argparse
@@ -16,12 +16,12 @@ import statistics
 import sys
 from pathlib import Path
 
-ENDS_OF_TRAINING = ("Finish training", "Finished training")  # Dassl's, and that of its older versions
+ENDS_OF_TRAINING = ("Finish training", "Finished training")  # in new and old versions of Dassl
 RESULT = "=> result"
 
 
 def last_value(log: str, keyword: str, test_log: bool = False) -> float | None:
-    """The last "* keyword: 12.34%" of a log after the end of training, or after any result; None without one."""
+    """The last "* keyword: 12.34%" of a log after the end of training, or after any result; None if there is none."""
     pattern = re.compile(rf"\* {re.escape(keyword)}: ([\d.eE+-]+)%")
     begun, value = False, None
     for line in map(str.strip, log.splitlines()):
@@ -32,7 +32,7 @@ def last_value(log: str, keyword: str, test_log: bool = False) -> float | None:
 
 
 def value_of(run: Path, keyword: str, test_log: bool) -> tuple[Path, float] | None:
-    """A run folder's value and the file that it stands in."""
+    """A run's value and the file that holds it; None if there is none."""
     logs = sorted(run.glob("log.txt*"))  # log.txt, then log.txt-<time> of each time that the run was resumed
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in logs]
     value = last_value("\n".join(texts), keyword, test_log)
@@ -45,7 +45,8 @@ def value_of(run: Path, keyword: str, test_log: bool) -> tuple[Path, float] | No
 
 
 def parse(directory: Path, keyword: str, test_log: bool, ci95: bool) -> float:
-    """Print the values of the runs in a folder and their summary; the mean. Raises ValueError if there are none."""
+    """Print the values of the runs in a folder and their summary, and return the mean. Raises ValueError without
+    values."""
     print(f"Parsing files in {directory}")
     values = []
     for run in folders(directory):
@@ -68,7 +69,7 @@ def parse(directory: Path, keyword: str, test_log: bool, ci95: bool) -> float:
 
 
 def folders(directory: Path) -> list[Path]:
-    """The folders in a folder but hidden ones, by name. Raises FileNotFoundError if there is no such folder."""
+    """The folders in a folder, sorted, without hidden ones. Raises FileNotFoundError if it does not exist."""
     if not directory.is_dir():
         raise FileNotFoundError(f"no folder {directory}")
     return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -79,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("directory", type=Path, help="folder with a folder per seed")
     parser.add_argument("--ci95", action="store_true", help="95%% confidence interval in place of the deviation")
     parser.add_argument("--test-log", action="store_true", help="parse logs of --eval-only")
-    parser.add_argument("--multi-exp", action="store_true", help="the folder holds several of such folders")
+    parser.add_argument("--multi-exp", action="store_true", help="the folder holds several such folders")
     parser.add_argument("--keyword", default="accuracy", help="accuracy, error or macro_f1 (default: accuracy)")
     args = parser.parse_args(argv)
     options = args.keyword, args.test_log, args.ci95

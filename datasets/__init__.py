@@ -1,6 +1,6 @@
-"""Data sets, registered in Dassl's DATASET_REGISTRY.
+"""Data sets, registered in Dassl's DATASET_REGISTRY; `tools` checks and fetches them. Imports `storage` alone.
 
-Every module of this folder is imported, so that a new data set is a new file and nothing else.
+Every module of this folder is imported, so adding a data set takes one new file.
 """
 
 import importlib

@@ -1,11 +1,11 @@
-"""Data sets of torchvision and Hugging Face as a task of `FolderTasks`: written, or linked, once into a folder.
+"""Data sets of torchvision and Hugging Face as a task of `FolderTasks`: exported once into a folder.
 
     python datasets/adapters.py torchvision CIFAR10 --root my_data --task small_object_recognition
     python datasets/adapters.py huggingface beans --root my_data --task bean_leaf_disease_recognition
 
-Pictures that lie on disk already are linked, encoded ones are written as they are, others as PNG; a folder that is
-there is left alone. This file imports nothing of this project: Hugging Face's package is called `datasets` too, and
-run as above Python finds theirs.
+Image files on disk are linked, encoded images are written unchanged, and others as PNG. An existing folder is left
+alone. This file imports nothing of the project: Hugging Face's package is called `datasets`, too, and Python finds it
+only if this file runs as above.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
 
 
 def export_task(parts: Mapping[str, Iterable] | Iterable, root: str, task: str) -> str:
-    """Make `<root>/<task>/[<part>/]<class>/*` of a data set, unless it is there, and return that folder.
+    """Export a data set to `<root>/<task>/[<part>/]<class>/*`, unless that folder exists, and return the folder.
 
-    The folder appears complete or not at all.
+    The folder appears only when it is complete.
 
     Args:
-        parts: {"train" | "val" | "test": data set}, or one data set that `FolderTasks` is to split. A data set is a
-            sequence of (image, label), or of dicts with an image and a label column. An image is a PIL image, a path,
-            or {"bytes", "path"}. Class names come from its `classes` or `features`, else labels are names.
-        task: name of the folder, and so of the task unless tasks.yaml renames it.
+        parts: {"train" | "val" | "test": data set}, or one data set for `FolderTasks` to split. A data set is a
+            sequence of (image, label) or of dicts with an image and a label column. An image is a PIL image, a path, or
+            {"bytes", "path"}. Class names come from its `classes` or `features`; without these, labels are names.
+        task: name of the folder, and of the task unless tasks.yaml renames it.
 
-    Raises ValueError for parts, items or labels of another form, and for a task that is no name of a folder in `root`.
+    Raises ValueError for parts, items or labels of another form, and for a task that is not a folder name.
     """
     if task in ("", ".", "..") or task.startswith(".") or {"/", "\\", "\0"} & set(task):
         raise ValueError(f"task {task!r} is no name of a folder in {root}")
@@ -61,7 +61,7 @@ def export_task(parts: Mapping[str, Iterable] | Iterable, root: str, task: str) 
 
 
 def name_parts(parts: Mapping[str, Iterable] | Iterable) -> dict[str, Iterable]:
-    """{"train", "val", "test": data set}, or {"": data set} for one that is not split."""
+    """{"train", "val", "test": data set}, or {"": data set} for one without parts."""
     if not isinstance(parts, Mapping):
         return {"": parts}
     unknown = [name for name in parts if name not in PARTS]
@@ -95,7 +95,7 @@ def pictures(data: Any) -> Iterator[tuple[Any, str]]:
 
 
 def items_of(data: Any) -> Iterator[tuple[Any, Any]]:
-    """(image, label) of each item; of torchvision's data sets of files, their paths instead of the decoded images."""
+    """(image, label) of each item; for torchvision's data sets of files, paths in place of decoded images."""
     if hasattr(data, "samples"):
         yield from ((path, label) for path, label in data.samples)
     elif hasattr(data, "_image_files") and hasattr(data, "_labels"):
@@ -113,7 +113,7 @@ def items_of(data: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def class_folders(names: Iterable[Any]) -> list[str]:
-    """Folder names for class names. Raises ValueError if two classes would share one."""
+    """Folder names for class names. Raises ValueError if two classes would share a folder."""
     folders = [str(name).strip().lstrip(".").replace("/", "-").replace("\\", "-") for name in names]
     for folder in folders:
         if not folder or folders.count(folder) > 1:
@@ -122,7 +122,7 @@ def class_folders(names: Iterable[Any]) -> list[str]:
 
 
 def store(image: Any, path: str) -> None:
-    """Link, write or encode an image as `path` with the suffix of its format."""
+    """Link, write or encode an image as `path` plus the suffix of its format."""
     if isinstance(image, Mapping):
         encoded, image = image.get("bytes"), image.get("path")
         if encoded:
@@ -183,5 +183,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this file's folder: its modules are no top-level ones
+    sys.path.pop(0)  # this file's folder, whose modules are not top-level ones
     sys.exit(main())

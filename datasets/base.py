@@ -1,13 +1,14 @@
-"""Few-shot data sets declared by class attributes.
+"""Base classes of data sets, which are declared by class attributes.
 
-A data set says where it lies and what it is called; reading its split file, the few-shot draw and the base/new classes
-are the same for all of them and done here, as CoOp does them. Constructors read and never write.
+A data set says where its files are and what its task is called. Reading split files, drawing shots and selecting base
+or new classes are the same for all, and follow CoOp. Constructors read files and never write.
 """
 
 import os
 import random
+import sys
 
-from dassl.data.datasets import DatasetBase
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
 from .paths import check_inside
@@ -27,31 +28,30 @@ MAX_VAL_SHOTS = 4
 
 
 class SplitDataset(DatasetBase):
-    """A data set with train, val and test lists from a split file, or from `read_raw` where there is no split file.
+    """A data set with train, val and test lists from a split file, or from `read_raw` if there is no split file.
 
     Subclasses set the class attributes below and, for a raw layout, override `read_raw`. Configuration read:
-    `DATASET.ROOT`, `DATASET.NUM_SHOTS` (images per class; below 1: all), `DATASET.SUBSAMPLE_CLASSES`, `SEED`.
+    `DATASET.ROOT`, `DATASET.NUM_SHOTS` (images per class; below 1 for all), `DATASET.SUBSAMPLE_CLASSES`, `SEED`.
 
     Raises:
-        FileNotFoundError: no root, no data-set folder, no split file and no raw files, or images that are missing.
-        ValueError: a split or annotation file of another form, a class without training images, two classes with one
-            name.
+        FileNotFoundError: no root, no folder of the data set, neither a split file nor raw files, or missing images.
+        ValueError: a malformed split or annotation file, a class without training images, two classes with one name.
     """
 
     dataset_dir = ""  # folder below DATASET.ROOT
-    image_dir = "images"  # folder below dataset_dir; the split file's paths are relative to it
-    split_file = ""  # below dataset_dir; empty: split_zhou_<Class>.json
-    files: tuple[str, ...] = ()  # patterns below dataset_dir that the raw layout must have
-    task_name = ""  # empty: the class's name as lower-case words
+    image_dir = "images"  # folder below dataset_dir; the paths in the split file start here
+    split_file = ""  # below dataset_dir; "" for split_zhou_<Class>.json
+    files: tuple[str, ...] = ()  # patterns of the raw layout's files, below dataset_dir
+    task_name = ""  # "" for the class's name as lower-case words
     template = "a photo of a {}."
     metric = "accuracy"  # or "mean_per_class"
-    n_classes = 0  # of the complete data set; 0: not known here
-    n_images: tuple[int, ...] = ()  # of the complete data set: train, val, test, or their sum alone
-    unique_names = True  # False: the published class list has names that occur twice
-    test_only = False  # True: one list of images, for evaluation; it also lends its class names to train_x
-    val_is_test = False  # True: CoOp validates on the test images
-    lists_files = False  # True: read_raw takes what lies in the folders, so that no image can be missing
-    how_to_get = ""  # ends the message about missing data
+    n_classes = 0  # of the complete data set; 0 if unknown
+    n_images: tuple[int, ...] = ()  # of the complete data set: train, val and test, or only their sum
+    unique_names = True  # False if the published class list has repeated names
+    test_only = False  # True if there are test images only; they are in train_x, too, for their class names
+    val_is_test = False  # True if CoOp validates on the test images
+    lists_files = False  # True if read_raw lists folders, so that no image can be missing
+    how_to_get = ""  # end of the message about missing data
 
     def __init__(self, cfg: CfgNode):
         tasks = cfg.DATASET.get("TASKS", "all")
@@ -63,7 +63,7 @@ class SplitDataset(DatasetBase):
         super().__init__(train_x=train, val=(test if self.val_is_test else val) or None, test=test)
 
     def set_paths(self, cfg: CfgNode) -> None:
-        """Make the folders absolute."""
+        """Set the absolute paths of the folders and the split file."""
         self.root = data_root(cfg)
         self.dataset_dir = os.path.join(self.root, self.dataset_dir)
         self.image_dir = os.path.join(self.dataset_dir, self.image_dir) if self.image_dir else self.dataset_dir
@@ -71,14 +71,14 @@ class SplitDataset(DatasetBase):
 
     @classmethod
     def unloaded(cls, cfg: CfgNode) -> "SplitDataset":
-        """The data set with its paths set and nothing read: for tools that look at the files themselves."""
+        """The data set with its paths but without data, for tools that look at the files themselves."""
         dataset = cls.__new__(cls)
         dataset.set_paths(cfg)
         return dataset
 
     def read(self, problems: list[str] | None = None) -> tuple[Items, Items, Items]:
-        """The checked train, val and test lists, before any draw. `problems` collects what else would be raised of
-        lists that can be read."""
+        """The checked train, val and test lists, before shots are drawn. A list `problems` collects what can be
+        reported without raising."""
         if not os.path.isdir(self.root):
             raise self.missing(f"DATASET.ROOT: no folder {self.root}")
         if not os.path.isdir(self.dataset_dir):
@@ -97,15 +97,16 @@ class SplitDataset(DatasetBase):
         return parts
 
     def missing_files(self) -> list[str]:
-        """The patterns of `files` of which there is no file."""
+        """The patterns of `files` that no file matches."""
         return [pattern for pattern in self.files if not found(self.dataset_dir, pattern)]
 
     def read_raw(self) -> tuple[Items, Items, Items]:
-        """Build train, val and test from the raw layout, in memory and deterministically. Optional in subclasses."""
+        """Build train, val and test lists from the raw layout, in memory and deterministically. Optional in
+        subclasses."""
         raise self.missing(f"no split file {self.split_path}, and no reader for this data set's raw files")
 
     def missing(self, what: str) -> FileNotFoundError:
-        """The error to raise when data are not there: what, the files to expect, and how to get them."""
+        """The error to raise for missing data: what is missing, the expected files, and how to get them."""
         name = type(self).__name__
         if not self.files:
             return FileNotFoundError(f"{name}: {what}. {self.how_to_get}".rstrip())
@@ -119,16 +120,27 @@ class SplitDataset(DatasetBase):
         return FileNotFoundError("\n".join(lines))
 
 
+def declare(base: type[SplitDataset], name: str, module: str, doc: str, **attributes: object) -> None:
+    """Register a row of a table as a data set: a subclass `name` of `base` with these class attributes.
+
+    The class becomes an attribute of `module`, the name of the module that holds the table.
+    """
+    dataset = type(name, (base,), {"__doc__": doc, "__module__": module, **attributes})
+    DATASET_REGISTRY.register(dataset)
+    setattr(sys.modules[module], name, dataset)
+
+
 class ClassFolderDataset(SplitDataset):
-    """One folder per class: labels in the order of the folders' names; 50/20/30 per class where there is no split file.
+    """One folder per class. Labels follow the order of the folders' names; without a split file each class is split
+    50/20/30.
 
     `renamed` maps folders to class names; subclasses override `class_name` for more.
     """
 
     lists_files = True
-    ignored: tuple[str, ...] = ()  # folders that are no classes
+    ignored: tuple[str, ...] = ()  # folders that are not classes
     renamed: dict[str, str] = {}
-    class_depth = 1  # 2: the classes' folders lie in folders of groups
+    class_depth = 1  # 2 if the classes' folders lie in folders of groups
 
     def class_name(self, folder: str) -> str:
         return self.renamed.get(folder, folder)
@@ -137,7 +149,7 @@ class ClassFolderDataset(SplitDataset):
         return split_train_val_test(self.items_of(self.image_dir))
 
     def items_of(self, image_dir: str) -> Items:
-        """All images below the class folders of `image_dir`."""
+        """All images in the class folders of `image_dir`."""
         folders = class_folders(image_dir, self.class_depth, self.ignored)
         if not folders:
             raise self.missing(f"no class folders in {image_dir}")
@@ -151,9 +163,10 @@ class ClassFolderDataset(SplitDataset):
 def select_items(
     parts: tuple[Items, Items, Items], cfg: CfgNode, name: str, draw: bool = True
 ) -> tuple[Items, Items, Items]:
-    """The images that a run uses: `DATASET.NUM_SHOTS` per class of train (val: at most 4), of base, new or all classes.
+    """The images of a run: `DATASET.NUM_SHOTS` per class of train, at most 4 per class of val, from base, new or all
+    classes.
 
-    One generator for both lists, before classes are sub-sampled: the order in which CoOp draws.
+    As in CoOp, one generator draws both lists before classes are sub-sampled.
     """
     train, val, test = parts
     if draw and cfg.DATASET.NUM_SHOTS >= 1:

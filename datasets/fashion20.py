@@ -1,16 +1,15 @@
-"""Fashion-20: twenty tasks about clothing (78 classes), collected by the SoftCPT paper's authors."""
+"""Fashion-20: twenty tasks about clothing with 78 classes, collected by the authors of the SoftCPT paper."""
 
 import os
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from .base import SplitDataset
+from .base import SplitDataset, declare
 from .multitask import MultiTask, TaskSpec
 from .raw import class_folders, folder_items, read_rows
 from .splits import Items, split_train_val_test
 
-# The tasks' folders are numbered in this order: name, the words of the task, the kind of garment in the prompt.
-TASKS = (
+TASKS = (  # name, the task in words, kind of garment in the prompt; folders are numbered in this order
     ("PantsType", "pants type recognition", "pants"),
     ("PantsLength", "pants length recognition", "pants"),
     ("WaistType", "pants waist type recognition", "pants"),
@@ -35,9 +34,9 @@ TASKS = (
 
 
 class FashionTask(SplitDataset):
-    """One task: images/<task>/<class>/*, both numbers; `task_info.csv`, with tabs, has the names of the classes.
+    """One task: images/<task>/<class>/*, both as numbers. The tab-separated `task_info.csv` names the classes.
 
-    Split 50/20/30 per class (the public code splits per task, so that rare classes may miss a part).
+    Each class is split 50/20/30. The public code splits each task as a whole, so that a part may lack a rare class.
     """
 
     dataset_dir = "fashion20"
@@ -63,23 +62,18 @@ class FashionTask(SplitDataset):
         return [name.strip() for name in rows[1 + self.index][1][3].split(",")]
 
 
-def _register(index: int, name: str, task_name: str, garment: str) -> None:
-    attributes = {
-        "__doc__": f"Task {index} of Fashion-20.",
-        "__module__": __name__,
-        "index": index,
-        "image_dir": f"images/{index}",
-        "files": (f"images/{index}/*/*", "task_info.csv"),
-        "task_name": task_name,
-        "template": f"a photo of {{}}, a type of {garment}.",
-    }
-    dataset = type(f"Fashion{name}", (FashionTask,), attributes)
-    DATASET_REGISTRY.register(dataset)
-    globals()[dataset.__name__] = dataset
-
-
-for _index, _task in enumerate(TASKS):
-    _register(_index, *_task)
+for _index, (_name, _task_name, _garment) in enumerate(TASKS):
+    declare(
+        FashionTask,
+        f"Fashion{_name}",
+        __name__,
+        f"Task {_index} of Fashion-20.",
+        index=_index,
+        image_dir=f"images/{_index}",
+        files=(f"images/{_index}/*/*", "task_info.csv"),
+        task_name=_task_name,
+        template=f"a photo of {{}}, a type of {_garment}.",
+    )
 
 
 @DATASET_REGISTRY.register()

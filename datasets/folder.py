@@ -1,8 +1,8 @@
-"""Users' own tasks without code: folders of pictures, or a CSV that lists them.
+"""Users' own tasks without code: folders of images, or a CSV that lists images.
 
 my_data/<task>/<class>/*.jpg                    each class is split 50/20/30
-my_data/<task>/{train,val,test}/<class>/*.jpg   val may be left out
-my_data/tasks.csv                               path,task,class,split (split may be left out)
+my_data/<task>/{train,val,test}/<class>/*.jpg   val is optional
+my_data/tasks.csv                               path,task,class,split (split is optional)
 my_data/tasks.yaml                              optional: names, templates, metrics, classes, order
 """
 
@@ -14,10 +14,12 @@ from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
 from .base import data_root, select_items
+from .messages import report, summary
 from .multitask import Task, TaskSpec, join_tasks, select_specs
+from .paths import relative
 from .raw import is_image, list_folder
 from .settings import SETTINGS_FILE, TaskSettings, read_settings
-from .splits import PARTS, Items, check_classes, check_subsample, datum, report, split_train_val_test, summary
+from .splits import PARTS, Items, check_classes, check_subsample, datum, split_train_val_test
 from .tables import Pictures, part_of, read_table
 
 TABLE_FILE = "tasks.csv"
@@ -27,8 +29,8 @@ LAYOUT = "expected <root>/<task>/<class>/* or <root>/<task>/{train,val,test}/<cl
 
 @dataclass(frozen=True)
 class UserTask:
-    """A task and its train, val and test items, labelled from 0; `folder` and `folders` are the names of the task and
-    of its classes on disk, or in the table."""
+    """A task with its train, val and test items, labelled from 0. `folder` and `folders` are the names of the task and
+    its classes on disk or in the table."""
 
     task: Task
     parts: tuple[Items, Items, Items]
@@ -36,9 +38,9 @@ class UserTask:
     folders: tuple[str, ...]
 
     def rows(self, root: str) -> list[tuple[str, str, str, str]]:
-        """(path, task, class, part) of all images, as in a table that lies in `root`."""
+        """(path, task, class, part) of all images, as in a table in the folder `root`."""
         return [
-            (os.path.relpath(item.impath, root).replace(os.sep, "/"), self.folder, self.folders[item.label], part)
+            (relative(item.impath, root), self.folder, self.folders[item.label], part)
             for part, items in zip(PARTS, self.parts)
             for item in items
         ]
@@ -46,12 +48,13 @@ class UserTask:
 
 @DATASET_REGISTRY.register()
 class FolderTasks(DatasetBase):
-    """The tasks below `DATASET.ROOT`, one domain each: `DATASET.CSV` or tasks.csv where there is one, else folders.
+    """The tasks below `DATASET.ROOT`, one domain each: from the table `DATASET.CSV` or tasks.csv if it exists, else
+    from folders.
 
-    Tasks and classes are in the order of their names unless tasks.yaml says otherwise. `DATASET.TASKS` takes the names
-    of tasks or folders. Shots and class halves as in every data set here.
+    Tasks and classes are sorted by name unless tasks.yaml gives an order. `DATASET.TASKS` takes names of tasks or
+    folders. Shots and class halves work as in every data set here.
 
-    Raises FileNotFoundError for missing files and ValueError for what cannot be read as tasks, with file and line.
+    Raises FileNotFoundError for missing files, and ValueError with file and line for what cannot be read as tasks.
     """
 
     def __init__(self, cfg: CfgNode):
@@ -73,12 +76,13 @@ class FolderTasks(DatasetBase):
 
 
 def read_tasks(cfg: CfgNode) -> list[UserTask]:
-    """The tasks that `DATASET.TASKS` selects, complete: nothing is drawn."""
+    """The tasks that `DATASET.TASKS` selects, with all images."""
     return [read() for read in task_readers(cfg).values()]
 
 
 def task_readers(cfg: CfgNode) -> dict[str, Callable[..., UserTask]]:
-    """{task's name: a function that reads it}; its argument `problems`, a list, collects what it would raise."""
+    """{name of a task: function that reads it}. The function's optional list `problems` collects what it would
+    raise."""
     root = data_root(cfg)
     if not os.path.isdir(root):
         raise FileNotFoundError(f"DATASET.ROOT: no folder {root}; {LAYOUT}")
@@ -107,7 +111,7 @@ def task_readers(cfg: CfgNode) -> dict[str, Callable[..., UserTask]]:
 
 
 def find_table(cfg: CfgNode) -> str:
-    """The path of the CSV to read, or "" where tasks are folders."""
+    """The path of the CSV, or "" if tasks are folders."""
     root, named = data_root(cfg), cfg.DATASET.get("CSV", "")
     path = os.path.join(root, named or TABLE_FILE)
     if named and not os.path.isfile(path):
@@ -116,7 +120,7 @@ def find_table(cfg: CfgNode) -> str:
 
 
 def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
-    """The pictures of one task by part ("" where it is not split) and class folder. `problems`: see `report`."""
+    """The images of one task by part ("" without parts) and class folder. `problems`: see `report`."""
     names = list_folder(folder)[0]
     parts = {name: part_of(name) for name in names}
     # A class may be called "train": it is a part only if it holds folders.
@@ -132,7 +136,7 @@ def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
 
 
 def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, list[str]]:
-    """{class folder: paths of its pictures}. Raises ValueError, or reports, for all else that lies there."""
+    """{class folder: paths of its images}. Raises ValueError, or reports, for any other file or folder."""
     classes, files = list_folder(folder)
     stray = [name for name in files if name.lower() not in JUNK]
     wrong = [f"{folder}: {name} lies in no class folder; {LAYOUT}" for name in stray]
@@ -155,10 +159,10 @@ def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, li
 def make_task(
     pictures: Pictures, settings: TaskSettings, source: str, lines: dict[str, int], problems: list[str] | None = None
 ) -> UserTask:
-    """Label the classes and, where the pictures have no parts, split them 50/20/30 per class.
+    """A task from its images: labels its classes and, if there are no parts, splits each class 50/20/30.
 
-    `source` and the `lines` of the classes (of a CSV) are for errors: a class without images in one of the parts, or
-    with too few to split, and two classes of one name.
+    `source` and `lines` (of the classes in a CSV) are for messages. Raises ValueError, or reports, for a class with no
+    images in a part or too few to split, and for two classes of one name.
     """
     classes = settings.order({name for part in pictures.values() for name in part})
     lists = {

@@ -6,14 +6,15 @@ import os
 from dassl.data.datasets import DATASET_REGISTRY
 
 from .base import SplitDataset
+from .messages import summary
 from .raw import folder_items, list_folder, read_rows
-from .splits import Items, summary
+from .splits import Items
 
 logger = logging.getLogger(__name__)
 
 
 class ImageNetLayout(SplitDataset):
-    """Folders named by WordNet ids; `classnames.txt` ('n01440764 tench') has their names and their order."""
+    """Folders named by WordNet ids; `classnames.txt` ("n01440764 tench") gives their names and their order."""
 
     task_name = "natural image recognition"
     lists_files = True
@@ -25,7 +26,7 @@ class ImageNetLayout(SplitDataset):
         return {folder: name for _, (folder, name) in read_rows(path, ("folder", "name"))}
 
     def read_folders(self, image_dir: str) -> Items:
-        """The images of every folder there, labelled from 0 in the order of the folders' names."""
+        """The images of all folders in `image_dir`, labelled from 0 in the order of the folders' names."""
         names = self.classnames_by_folder()
         folders = list_folder(image_dir)[0]
         unknown = [folder for folder in folders if folder not in names]
@@ -40,7 +41,7 @@ class ImageNetLayout(SplitDataset):
 
 @DATASET_REGISTRY.register()
 class ImageNet(ImageNetLayout):
-    """J. Deng et al., "ImageNet", 2009 (ILSVRC 2012). Evaluated, and validated as in CoOp, on the official val part."""
+    """J. Deng et al., "ImageNet", 2009 (ILSVRC 2012). As in CoOp, validated and tested on the official val part."""
 
     dataset_dir = "imagenet"
     files = ("images/train/*/*", "images/val/*/*", "classnames.txt")
@@ -57,7 +58,7 @@ class ImageNet(ImageNetLayout):
 
 
 class ImageNetTest(ImageNetLayout):
-    """Test images only: they are listed as training images too, which gives Dassl the class names."""
+    """Test images only. They are listed as training images, too, from which Dassl takes the class names."""
 
     test_only = True
 

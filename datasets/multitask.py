@@ -1,8 +1,8 @@
-"""Several data sets as one: a plain Dassl data set whose domains are tasks.
+"""Several data sets as one Dassl data set, whose domains are the tasks.
 
-`Datum.domain` is the task's index and `Datum.label` is global (the task's offset + the label within the task), so the
-classes of a task are one contiguous range and Dassl's DataManager and samplers work on it unchanged. Any registered
-Dassl data set can be a task: what its class does not declare, the benchmark's `TaskSpec` does.
+`Datum.domain` is the task's index and `Datum.label` is global (offset of the task + label within it). The classes of a
+task are one contiguous range, so Dassl's DataManager and samplers work unchanged. Any registered Dassl data set can be
+a task: the benchmark's `TaskSpec` declares what its class does not.
 """
 
 import contextlib
@@ -19,21 +19,24 @@ from yacs.config import CfgNode
 from storage import write_atomically
 
 from .base import data_root
-from .splits import Items, check_subsample, datum, missing_labels, nearest, summary
+from .messages import nearest, summary
+from .paths import relative
+from .splits import Items, check_subsample, datum, missing_labels
 from .tables import write_table
 
 METRICS = ("accuracy", "mean_per_class")
 DEFAULT_TEMPLATE = "a photo of a {}."
+TEMPLATE_RULE = "must have one {} for the class name, and no other braces"
 
 
 def is_template(text: str) -> bool:
-    """Whether it is a sentence with one place {} for a class name, and nothing else that `str.format` would act on."""
+    """Whether it has one placeholder {} for a class name, and nothing else that `str.format` would replace."""
     return text.count("{}") == text.count("{") == text.count("}") == 1
 
 
 @dataclass(frozen=True)
 class Task:
-    """One classification task: its name in words, its classes in label order, its metric and its hand-made prompt."""
+    """A classification task: its name in words, its classes in label order, its metric and its hand-made prompt."""
 
     name: str
     classnames: tuple[str, ...]
@@ -43,20 +46,16 @@ class Task:
     def __post_init__(self):
         object.__setattr__(self, "classnames", tuple(self.classnames))
         if self.metric not in METRICS:
-            raise ValueError(
-                f"task {self.name!r}: metric is {self.metric!r}, use one of {', '.join(METRICS)}"
-                f"{nearest(self.metric, METRICS)}"
-            )
+            use = f"use one of {', '.join(METRICS)}{nearest(self.metric, METRICS)}"
+            raise ValueError(f"task {self.name!r}: metric is {self.metric!r}, {use}")
         if not is_template(self.template):
-            raise ValueError(
-                f"task {self.name!r}: template {self.template!r} must have one {{}} for the class name, and no other "
-                "braces"
-            )
+            raise ValueError(f"task {self.name!r}: template {self.template!r} {TEMPLATE_RULE}")
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task of a benchmark: a registered data set's name, and what its class does not declare or has otherwise."""
+    """A task of a benchmark: a registered data set's name, and what its class does not declare or declares
+    otherwise."""
 
     dataset: str
     name: str | None = None
@@ -70,18 +69,18 @@ class TaskSpec:
 
 
 class MultiTask(DatasetBase):
-    """The data sets of `specs`, or those that `DATASET.TASKS` selects, as one data set with one domain per task.
+    """The data sets of `specs` that `DATASET.TASKS` selects, as one data set with a domain per task.
 
-    `DATASET.TASKS`: "all", "base" or "new" (first half of the tasks, rounded up, or the rest), or names of tasks or
-    data sets (comma-separated, or a list). Tasks keep the order of `specs`. Every data set is built with the same
-    configuration and, whatever its place, from the same random state: a task's images do not depend on the others.
+    `DATASET.TASKS` is "all", "base" or "new" (first half of the tasks, rounded up, or the rest), or names of tasks or
+    data sets, as a list or separated by commas. Tasks keep the order of `specs`. All data sets are built with the same
+    configuration and random state, so a task's images do not depend on the other tasks.
 
-    Raises ValueError for an unknown task or data set, two tasks of one name, or a task without training images, and
-    FileNotFoundError, once for all tasks, where data are missing.
+    Raises ValueError for an unknown task or data set, two tasks of one name, or a class without training images, and
+    one FileNotFoundError for the missing data of all tasks.
     """
 
     specs: tuple[TaskSpec, ...] = ()
-    n_classes = 0  # of all tasks, complete; 0: the sum over the tasks
+    n_classes = 0  # of all tasks; 0 for the sum over the tasks
 
     def __init__(self, cfg: CfgNode):
         check_subsample(cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
@@ -91,7 +90,7 @@ class MultiTask(DatasetBase):
         for spec in specs:
             try:
                 dataset = build_task(spec, cfg)
-            except FileNotFoundError as error:  # name all that is missing at once, not a task per attempt
+            except FileNotFoundError as error:  # one message names all missing data
                 missing.append(str(error))
                 continue
             tasks.append(task_of(dataset, spec))
@@ -107,20 +106,20 @@ class MultiTask(DatasetBase):
 
 
 def join_tasks(tasks: Sequence[Task], lists: Sequence[Sequence[Items | None]]) -> tuple[Items, Items, Items]:
-    """The train, val and test lists of several tasks as one each: domains number the tasks, labels are global."""
+    """The train, val and test lists of several tasks, joined: domains number the tasks, and labels are global."""
     joined, n_classes = ([], [], []), 0
     for index, (task, parts) in enumerate(zip(tasks, lists)):
         for all_items, items in zip(joined, parts):
-            all_items.extend(relabel(items, n_classes, index))
+            all_items.extend(datum(i.impath, i.label + n_classes, i.classname, index) for i in items or ())
         n_classes += len(task.classnames)
     return joined
 
 
 def task_names(cfg: CfgNode) -> list[str]:
-    """The names of the tasks of a config's data set, in order: a benchmark's are declared, others are read from disk.
+    """The task names of a config's data set, in order. A benchmark declares them; other data sets are read from disk.
 
-    Raises ValueError and FileNotFoundError as the data set does, and ValueError for a name that DATASET.TASKS cannot
-    take.
+    Raises ValueError and FileNotFoundError as the data set does, and ValueError for a name with a comma, which
+    DATASET.TASKS cannot hold.
     """
     cls = _registered(cfg.DATASET.NAME)
     specs = getattr(cls, "specs", ())
@@ -145,10 +144,8 @@ def select_specs(specs: Sequence[TaskSpec], which: str | Sequence[str]) -> tuple
         known = [*names, *(spec.dataset for spec in specs)]
         for name in wanted:
             if name not in known:
-                raise ValueError(
-                    f"DATASET.TASKS: no task {name!r}{nearest(name, known)}; use all, base, new or any of "
-                    f"{', '.join(names)}"
-                )
+                use = f"use all, base, new or any of {', '.join(names)}"
+                raise ValueError(f"DATASET.TASKS: no task {name!r}{nearest(name, known)}; {use}")
         selected = [spec for spec, name in zip(specs, names) if name in wanted or spec.dataset in wanted]
     if not selected:
         raise ValueError(f"DATASET.TASKS is {which!r}, which selects none of the {len(specs)} tasks")
@@ -156,7 +153,7 @@ def select_specs(specs: Sequence[TaskSpec], which: str | Sequence[str]) -> tuple
 
 
 def build_task(spec: TaskSpec, cfg: CfgNode) -> DatasetBase:
-    """The data set of one task. Raises ValueError if it is not registered or has tasks of its own."""
+    """The data set of one task. Raises ValueError if it is not registered or has several tasks itself."""
     own = cfg.clone()
     own.defrost()
     own.DATASET.NAME = spec.dataset
@@ -171,9 +168,9 @@ def build_task(spec: TaskSpec, cfg: CfgNode) -> DatasetBase:
 
 
 def task_of(dataset: DatasetBase, spec: TaskSpec | None = None) -> Task:
-    """The task that an ordinary data set is: what `spec` says, else the class's attributes, else the defaults.
+    """An ordinary data set as a task, from `spec`, else the class's attributes, else the defaults.
 
-    Raises ValueError if a class of the data set has no training image (Dassl takes the names from there).
+    Raises ValueError for a class without training images, since Dassl takes the class names from these.
     """
     spec = spec or TaskSpec(type(dataset).__name__)
     name = spec.name or getattr(dataset, "task_name", "") or words(spec.dataset)
@@ -190,17 +187,12 @@ def task_of(dataset: DatasetBase, spec: TaskSpec | None = None) -> Task:
 
 
 def tasks_of(dataset: DatasetBase) -> tuple[Task, ...]:
-    """The tasks of a data set, in label order: its `tasks`, or of an ordinary Dassl data set the one that it is."""
+    """The tasks of a data set in label order: its `tasks`, or the single task of an ordinary Dassl data set."""
     return tuple(dataset.tasks) if hasattr(dataset, "tasks") else (task_of(dataset),)
 
 
-def relabel(items: Items | None, offset: int, domain: int) -> Items:
-    """Copies of `items` with `offset` added to the label, in another domain."""
-    return [datum(item.impath, item.label + offset, item.classname, domain) for item in items or ()]
-
-
 def words(name: str) -> str:
-    """A class name as lower-case words: 'OxfordPets' is 'oxford pets', 'FGVCAircraft' is 'fgvc aircraft'."""
+    """A class name as lower-case words: "OxfordPets" becomes "oxford pets", "FGVCAircraft" becomes "fgvc aircraft"."""
     return " ".join(re.findall(r"[A-Z]+\d*(?![a-z])|[A-Z]?[a-z]+\d*|\d+", name)).lower()
 
 
@@ -213,7 +205,8 @@ def _registered(name: str) -> type[DatasetBase]:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Other projects' data sets draw from Python's global generator: give each a fresh run's state, then restore."""
+    """Other projects' data sets draw from Python's global generator: give it the state of a fresh run, and
+    restore it."""
     state = random.getstate()
     if seed >= 0:
         random.seed(seed)
@@ -224,10 +217,10 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, list[str]]]:
-    """{task name: {"train": [paths], "val": [paths]}}: the images that were drawn, in order.
+    """{task name: {"train": [paths], "val": [paths]}}: the drawn images, in order.
 
-    Paths have forward slashes and are relative to `root`, by default the data set's own `root`; the paths of a data set
-    that has none stay absolute.
+    Paths have forward slashes and are relative to `root`, by default the data set's own `root`; without any they stay
+    absolute.
     """
     root = os.path.abspath(os.path.expanduser(root)) if root else getattr(dataset, "root", "")
     tasks = tasks_of(dataset)
@@ -236,19 +229,21 @@ def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, lis
         for item in items or ():
             # The domains of an ordinary data set are not tasks.
             task = tasks[item.domain] if len(tasks) > 1 else tasks[0]
-            path = os.path.relpath(item.impath, root) if root else item.impath
-            shots[task.name][part].append(path.replace(os.sep, "/"))
+            shots[task.name][part].append(relative(item.impath, root))
     return shots
 
 
 def write_split_used(dataset: DatasetBase, path: str | os.PathLike) -> None:
-    """Write all images of a data set of users' own, before any draw, as a table path,task,class,split below its root:
-    folders are split anew by each run, and a picture more changes the split. Other data sets have none written."""
+    """Write all images of users' own tasks, before shots are drawn, as a table path,task,class,split relative to the
+    root.
+
+    Each run splits folders anew, and one more image changes the split. For other data sets nothing is written.
+    """
     rows = getattr(dataset, "split_rows", None)
     if rows is not None:
         write_table(path, rows)
 
 
 def write_shots(dataset: DatasetBase, path: str | os.PathLike, root: str = "") -> None:
-    """Write `drawn_shots` as JSON; the file appears complete or not at all."""
+    """Write `drawn_shots` as JSON, atomically."""
     write_atomically(path, json.dumps(drawn_shots(dataset, root), indent=1, ensure_ascii=False) + "\n")

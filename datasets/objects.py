@@ -1,4 +1,4 @@
-"""Objects, textures and dishes: data sets with one folder per class."""
+"""Data sets of objects, textures and dishes, with one folder per class."""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

@@ -1,9 +1,10 @@
 """Oxford Flowers 102."""
 
-import json
 import os
 
 from dassl.data.datasets import DATASET_REGISTRY
+
+from storage import read_json
 
 from .base import SplitDataset
 from .raw import read_mat
@@ -14,7 +15,7 @@ from .splits import Items, datum, split_train_val_test
 class OxfordFlowers(SplitDataset):
     """M.-E. Nilsback, A. Zisserman, "Automated flower classification over a large number of classes", 2008.
 
-    As in CoOp, the official parts (10 training images per class) are not used.
+    As in CoOp, the official split (10 training images per class) is not used.
     """
 
     dataset_dir = "oxford_flowers"
@@ -28,11 +29,7 @@ class OxfordFlowers(SplitDataset):
 
     def read_raw(self) -> tuple[Items, Items, Items]:
         path = os.path.join(self.dataset_dir, "cat_to_name.json")
-        try:
-            with open(path, encoding="utf-8") as file:
-                names = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path}: not a JSON file ({error})") from error
+        names = read_json(path)
         if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
             raise ValueError(f"{path}: expected an object of class numbers with their names")
         items = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-ALIKE = 0.99999  # cosine of class features from which on no image can decide between two classes
+ALIKE = 0.99999  # cosine of two classes' features above which no image tells them apart
 COLOURS = (
     "black blue brown cyan gold gray green grey magenta orange pink purple red silver turquoise violet white yellow"
 )
@@ -22,10 +22,11 @@ SHOWN = 3
 
 
 def odd_prompts(template: str, names: Sequence[str]) -> list[str]:
-    """What may be wrong with the sentences that `template` makes of class names; by rule of thumb, so a note each.
+    """Notes on odd sentences that `template` makes of class names, found by rules of thumb.
 
-    Adjectives and numbers make no noun phrase behind "a". They are told by a list of colours and numbers and by their
-    endings, and only where half of the names are such: an orange is a fruit, too, and a wedding is no adjective.
+    Adjectives and numbers do not make a noun phrase after "a". They are recognised by a list of colours and numbers and
+    by their endings, and reported only if half of the names are such: an orange is a fruit, too, and a wedding is not
+    an adjective.
     """
     found = []
     words = [name.replace("_", " ").strip() for name in names]
@@ -50,7 +51,7 @@ def _examples(template: str, words: Sequence[str]) -> str:
 
 
 def alike(features: Tensor, names: Sequence[str]) -> list[str]:
-    """The pairs of classes whose features (C, E) are equal, up to their length."""
+    """The pairs of classes whose features (C, E) are equal up to their length."""
     features = features.float() / features.float().norm(dim=1, keepdim=True)
     pairs = (features @ features.T > ALIKE).triu(1).nonzero().tolist()
     return [f"{names[i]!r} and {names[j]!r} have the same class features (cosine 1.00000)" for i, j in pairs]

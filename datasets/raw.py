@@ -1,4 +1,5 @@
-"""Reading raw layouts: folders of images, lists, MATLAB files. Listings are sorted; errors name file and line."""
+"""Readers of raw layouts: folders of images, lists, MATLAB files. Listings are sorted, and errors name file and
+line."""
 
 import glob
 import hashlib
@@ -6,25 +7,26 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from .splits import Items, datum, nearest
+from .messages import nearest
+from .splits import Items, datum
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
 
-MOST_DIGITS = 10  # of a class number
+MOST_DIGITS = 10  # limit of a class number's digits
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name ends as images do and is not hidden."""
+    """Whether a file name has the suffix of an image and is not hidden."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def found(folder: str, pattern: str) -> bool:
-    """Whether a file or folder below `folder` matches a glob pattern."""
+    """Whether a glob pattern matches a file or folder below `folder`."""
     return next(glob.iglob(os.path.join(glob.escape(folder), pattern)), None) is not None
 
 
 def list_folder(folder: str) -> tuple[list[str], list[str]]:
-    """The names of the sub-folders and of the files in a folder, both sorted, without hidden ones."""
+    """The names of the sub-folders and of the files in a folder, both sorted and without hidden ones."""
     folders, files = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -44,14 +46,14 @@ def class_folders(image_dir: str, depth: int = 1, ignored: Iterable[str] = ()) -
 
 
 def folder_items(folder: str, label: int, classname: str) -> Items:
-    """The images of a folder as items of one class. Other files are passed over: published folders have such."""
+    """The images of a folder as items of one class. Other files, which some published folders contain, are skipped."""
     return [datum(os.path.join(folder, name), label, classname) for name in list_folder(folder)[1] if is_image(name)]
 
 
 def read_rows(path: str, columns: tuple[str, ...], sep: str | None = " ", optional: int = 0) -> Iterator[tuple]:
-    """(line number, fields) of each line that is not empty; the last column takes the rest of the line.
+    """(line number, fields) of each line that is not empty. The last column takes the rest of the line.
 
-    The last `optional` columns may be absent. Raises ValueError naming the line that has too few fields.
+    The last `optional` columns may be missing. Raises ValueError, with the line, for too few fields.
     """
     with open(path, encoding="utf-8") as file:
         try:
@@ -68,21 +70,21 @@ def read_rows(path: str, columns: tuple[str, ...], sep: str | None = " ", option
 
 
 def label_of(name: str, labels: dict[str, int], path: str, line: int) -> int:
-    """The label of a class that a line of an annotation names; ValueError if there is no such class."""
+    """The label of a class named in a line of an annotation. Raises ValueError for an unknown class."""
     if name not in labels:
         raise ValueError(f"{path}, line {line}: unknown class {name!r}{nearest(name, labels)}")
     return labels[name]
 
 
 def number_of(text: str, path: str, line: int) -> int:
-    """The label (from 0) of a class that a line of an annotation numbers from 1."""
+    """The label, from 0, of a class that a line of an annotation numbers from 1."""
     if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS) or int(text) < 1:
         raise ValueError(f"{path}, line {line}: {text[:MOST_DIGITS]!r} is not a class number (1, 2, ...)")
     return int(text) - 1
 
 
 def read_mat(path: str, key: str):
-    """The array `key` of a MATLAB file (up to version 7.2). Raises ValueError if the file or the key is not one."""
+    """The array `key` of a MATLAB file (up to version 7.2). Raises ValueError for another file or a missing key."""
     import scipy.io
 
     try:
@@ -98,9 +100,9 @@ def read_mat(path: str, key: str):
 
 
 def drop_copies(items: Items, of: Items) -> Items:
-    """`items` without those whose file is the same, byte by byte, as one of `of` or as an earlier one of `items`.
+    """`items` without copies: those whose file equals, byte by byte, a file of `of` or of an earlier item.
 
-    Sizes are compared first, so that files are read (never decoded) only where two have the same size.
+    Only files of equal size are read, and none is decoded.
     """
     sizes: dict[int, int] = defaultdict(int)
     size = {item.impath: os.path.getsize(item.impath) for item in (*of, *items)}

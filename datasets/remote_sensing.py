@@ -1,4 +1,4 @@
-"""The Earth from above: data sets with one folder per class."""
+"""Remote-sensing data sets with one folder per class."""
 
 from dassl.data.datasets import DATASET_REGISTRY
 
@@ -30,7 +30,7 @@ class EuroSAT(ClassFolderDataset):
 
 
 class ScenesFromAbove(ClassFolderDataset):
-    """Class names are the folders' names as words: 'BareLand' and 'bare_land' are 'bare land'."""
+    """Class names are the folders' names as words: "BareLand" and "bare_land" become "bare land"."""
 
     template = "an aerial photo of {}."
 

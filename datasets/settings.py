@@ -1,4 +1,4 @@
-"""tasks.yaml: what users say about their own tasks.
+"""tasks.yaml, the settings of users' own tasks.
 
 flowers:                                  # the task's folder, or its name in the CSV; tasks are in this order
   name: flower species recognition        # the task in words; default: the folder's name
@@ -16,8 +16,8 @@ import yaml
 
 from storage import read_yaml
 
-from .multitask import DEFAULT_TEMPLATE, METRICS, is_template
-from .splits import nearest, summary
+from .messages import nearest, summary
+from .multitask import DEFAULT_TEMPLATE, METRICS, TEMPLATE_RULE, is_template
 
 SETTINGS_FILE = "tasks.yaml"
 KEYS = ("name", "template", "metric", "classes")
@@ -25,20 +25,21 @@ KEYS = ("name", "template", "metric", "classes")
 
 @dataclass
 class TaskSettings:
-    """One task: `classes` maps the folders, in label order, to class names; None: all folders, sorted."""
+    """The settings of one task. `classes` maps folders, in label order, to class names; None for all folders,
+    sorted."""
 
     folder: str
     name: str = ""
     template: str = DEFAULT_TEMPLATE
     metric: str = "accuracy"
     classes: dict[str, str] | None = None
-    where: str = ""  # file and line of the classes, for errors
+    where: str = ""  # file and line of the classes, for messages
 
     def __post_init__(self):
         self.name = self.name or self.folder.replace("_", " ")
 
     def order(self, found: Iterable[str]) -> dict[str, str]:
-        """{folder: class name} in label order. Raises ValueError unless `classes` are just the classes found."""
+        """{folder: class name} in label order. Raises ValueError unless `classes` are exactly the classes found."""
         found = sorted(found)
         if self.classes is None:
             return {name: name.replace("_", " ") for name in found}
@@ -56,9 +57,9 @@ class TaskSettings:
 
 
 def read_settings(path: str, tasks: Iterable[str]) -> dict[str, TaskSettings]:
-    """{task's folder: its settings} in the file's order; {} where there is no file.
+    """{folder of a task: its settings} in the file's order; {} without a file.
 
-    Raises ValueError, with the line, for what is not such a file, and for a task that is not one of `tasks`.
+    Raises ValueError, with the line, for a malformed file and for a task that is not one of `tasks`.
     """
     if not os.path.isfile(path):
         return {}
@@ -94,8 +95,7 @@ def _task_settings(folder: str, own: object, path: str, lines: dict[tuple, int])
             f"metric is {own['metric']!r}, use {' or '.join(METRICS)}{nearest(own['metric'], METRICS)}", "metric"
         )
     if not is_template(own.get("template", DEFAULT_TEMPLATE)):
-        what = "must have one {} for the class name, and no other braces"
-        raise wrong(f"template {own['template']!r} {what}", "template")
+        raise wrong(f"template {own['template']!r} {TEMPLATE_RULE}", "template")
     classes = own.get("classes")
     texts = [*classes, *classes.values()] if isinstance(classes, dict) else classes if isinstance(classes, list) else []
     nested = [text for text in texts if isinstance(text, list | dict | set)]
@@ -112,7 +112,7 @@ def _task_settings(folder: str, own: object, path: str, lines: dict[tuple, int])
 
 
 def _lines(node: yaml.Node | None, above: tuple = ()) -> dict[tuple, int]:
-    """{(task, key): line from 1} of the keys of a YAML mapping, two levels deep."""
+    """{(task, key): line number} of the keys of a YAML mapping, two levels deep."""
     lines = {}
     if isinstance(node, yaml.MappingNode) and len(above) < 2:
         for key, value in node.value:

@@ -1,10 +1,9 @@
 """Split files, few-shot draws and class halves, as functions of lists of images.
 
-Format, draws and halves are those of CoOp (Zhou et al., "Learning to Prompt for Vision-Language Models",
-arXiv 2109.01134), so the same split file and seed give the same images.
+Format, draws and halves follow CoOp (Zhou et al., "Learning to Prompt for Vision-Language Models", arXiv 2109.01134):
+the same split file and seed give the same images.
 """
 
-import difflib
 import json
 import logging
 import math
@@ -18,7 +17,8 @@ from dassl.data.datasets import Datum
 
 from storage import read_json, write_atomically
 
-from .paths import leaves
+from .messages import nearest, report, summary
+from .paths import Listings, leaves, relative
 
 logger = logging.getLogger(__name__)
 
@@ -28,33 +28,20 @@ SUBSAMPLES = ("all", "base", "new")
 
 
 def check_subsample(which: str) -> None:
-    """Raise ValueError unless `which` is a value of `DATASET.SUBSAMPLE_CLASSES`."""
+    """Raise ValueError unless `which` is a legal value of `DATASET.SUBSAMPLE_CLASSES`."""
     if which not in SUBSAMPLES:
         raise ValueError(
             f"DATASET.SUBSAMPLE_CLASSES is {which!r}: use one of {', '.join(SUBSAMPLES)}{nearest(which, SUBSAMPLES)}"
         )
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """' (did you mean ...?)' with the known name closest to `name`, or nothing."""
-    close = difflib.get_close_matches(str(name), list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def report(found: Sequence[str], problems: list[str] | None, error: type[Exception] = ValueError) -> None:
-    """Raise `error` with all that was found wrong, a line each; a check that collects `problems` gets it added."""
-    if problems is not None:
-        problems.extend(found)
-    elif found:
-        raise error("\n".join(found))
-
-
 def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> tuple[Items, Items, Items]:
-    """Read CoOp's split format: {"train" | "val" | "test": [[path relative to `image_dir`, label, class name], ...]}.
+    """Read a split file in CoOp's format, {"train" | "val" | "test": [[path relative to `image_dir`, label, class
+    name], ...]}.
 
     Raises:
-        ValueError: no JSON, JSON of another form (names the file and the place), or an image in two parts.
-        FileNotFoundError: images that do not exist (how many, and the first); collected in `problems` if given.
+        ValueError: a malformed file (with the place), or an image in two parts.
+        FileNotFoundError: missing images (their number and the first); `problems` collects them if given.
     """
     split = read_json(path)
     if not isinstance(split, dict):
@@ -81,16 +68,16 @@ def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> 
 
 
 def write_split(path: str, image_dir: str, parts: Sequence[Items]) -> None:
-    """Write train, val and test lists in the format that `read_split` reads; it appears complete or not at all."""
+    """Write train, val and test lists in the format that `read_split` reads, atomically."""
     split = {
-        part: [[os.path.relpath(i.impath, image_dir).replace(os.sep, "/"), i.label, i.classname] for i in items]
+        part: [[relative(item.impath, image_dir), item.label, item.classname] for item in items]
         for part, items in zip(PARTS, parts)
     }
     write_atomically(path, json.dumps(split, ensure_ascii=False))
 
 
 def datum(impath: str, label: int, classname: str, domain: int = 0) -> Datum:
-    """A Datum of an image whose existence is checked elsewhere: Dassl's constructor asks the file system every time."""
+    """A Datum without Dassl's constructor, which looks for the file each time. Images are checked elsewhere."""
     item = Datum.__new__(Datum)
     item._impath, item._label, item._domain, item._classname = impath, label, domain, classname
     return item
@@ -108,9 +95,9 @@ def _is_row(row: object) -> bool:
 
 
 def check_apart(paths: dict[str, list[str]], source: str, problems: list[str] | None = None) -> None:
-    """Raise ValueError, or `report`, where a training image is in another part, too.
+    """Raise ValueError, or `report`, if a training image is also in another part.
 
-    Validation images may be test images, as in data sets that have no others.
+    Validation images may be test images, since some data sets have no others.
     """
     train = {os.path.normpath(name) for name in paths["train"]}
     shared = [(name, part) for part in ("val", "test") for name in paths[part] if os.path.normpath(name) in train]
@@ -121,15 +108,9 @@ def check_apart(paths: dict[str, list[str]], source: str, problems: list[str] | 
 
 
 def check_images(paths: Iterable[str], source: str, problems: list[str] | None = None) -> None:
-    """Raise FileNotFoundError, or `report`, if images are missing. Lists each folder once: a stat per image is slow."""
-    folders: dict[str, frozenset[str]] = {}
-    missing = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in folders:
-            folders[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()
-        if name not in folders[folder]:
-            missing.append(path)
+    """Raise FileNotFoundError, or `report`, if images are missing."""
+    listings = Listings()
+    missing = [path for path in paths if not listings.has(path)]
     if missing:
         text = f"{source}: {len(missing):,} of its images are missing, the first is {missing[0]}"
         report([text], problems, FileNotFoundError)
@@ -140,18 +121,17 @@ def check_classes(
 ) -> None:
     """Raise ValueError unless labels are 0..C-1, each with one name and at least one training image.
 
-    With `unique_names` two labels must not have the same name. What can be wrong beside something else is reported
-    with it, or collected in `problems` if given.
+    With `unique_names`, two labels must not have the same name. Independent problems are reported together, or
+    collected in `problems` if given.
     """
     names: dict[int, str] = {}
-    found: dict[int, str] = {}
+    others: dict[int, str] = {}  # the first other name of a label
     for item in [*train, *val, *test]:
         if names.setdefault(item.label, item.classname) != item.classname:
-            text = f"{source}: label {item.label} is both {names[item.label]!r} and {item.classname!r}"
-            found.setdefault(item.label, text)
+            others.setdefault(item.label, item.classname)
     if not names:
         raise ValueError(f"{source}: no images")
-    wrong = list(found.values())
+    wrong = [f"{source}: label {label} is both {names[label]!r} and {other!r}" for label, other in others.items()]
     gaps = missing_labels(names)
     if gaps:
         raise ValueError(
@@ -169,23 +149,17 @@ def check_classes(
 
 
 def missing_labels(labels: Collection[int], limit: int = 5) -> list[int]:
-    """The first `limit` of the labels 0..C-1 that are not there, C - 1 being the largest that is.
+    """The first `limit` labels that are missing from 0..C-1, where C - 1 is the largest label.
 
-    Looks at no more numbers than there are labels, whatever their values: one of 10^9 takes neither time nor memory.
+    Time and memory depend on the number of labels only, not on their values, which may be as large as 10^9.
     """
     labels = set(labels)
     end = min(max(labels, default=-1), len(labels) + limit)
     return [label for label in range(end) if label not in labels][:limit]
 
 
-def summary(values: Sequence, limit: int = 5) -> str:
-    """The first `limit` values, and how many more there are."""
-    more = f" and {len(values) - limit:,} more" if len(values) > limit else ""
-    return ", ".join(repr(value) for value in values[:limit]) + more
-
-
 def group_by_label(items: Iterable[Datum]) -> dict[int, Items]:
-    """Items of each label, labels in order of first appearance."""
+    """The items of each label, labels in order of first appearance."""
     groups: dict[int, Items] = defaultdict(list)
     for item in items:
         groups[item.label].append(item)
@@ -193,7 +167,7 @@ def group_by_label(items: Iterable[Datum]) -> dict[int, Items]:
 
 
 def draw_shots(items: Items, shots: int, rng: random.Random, what: str = "") -> Items:
-    """`shots` items of each label, labels as they first appear; all items of a label that has fewer (logged)."""
+    """`shots` items per label, labels in order of first appearance; all items of a label that has fewer (logged)."""
     drawn, short = [], []
     for group in group_by_label(items).values():
         if len(group) < shots:
@@ -209,7 +183,8 @@ def draw_shots(items: Items, shots: int, rng: random.Random, what: str = "") -> 
 def subsample_classes(*parts: Items, which: str) -> tuple[Items, ...]:
     """Keep all classes, the first half ("base", rounded up) or the rest ("new"), with labels counted from 0 again.
 
-    Classes are those of all parts together: a class that one part lacks must not shift the halves of the others.
+    The classes are those of all parts together, so that a class missing from one part does not shift the others'
+    halves.
     """
     check_subsample(which)
     if which == "all":
@@ -221,19 +196,15 @@ def subsample_classes(*parts: Items, which: str) -> tuple[Items, ...]:
         raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is 'new', but there is only {len(labels)} class")
     new_label = {label: i for i, label in enumerate(kept)}
     return tuple(
-        [
-            datum(item.impath, new_label[item.label], item.classname, item.domain)
-            for item in part
-            if item.label in new_label
-        ]
+        [datum(i.impath, new_label[i.label], i.classname, i.domain) for i in part if i.label in new_label]
         for part in parts
     )
 
 
 def split_train_val(items: Items, p_val: float = 0.2, seed: int = 0) -> tuple[Items, Items]:
-    """Split each class at random into train and val; the same for the same files, seed and class.
+    """Split each class at random into train and val. Depends only on the class's files, its label and the seed.
 
-    At least one image goes to each side. Raises ValueError for a class with fewer than two images.
+    Each side has at least one image. Raises ValueError for a class with fewer than two.
     """
     train, val = [], []
     for group in _shuffled_classes(items, seed, least=2):
@@ -246,7 +217,7 @@ def split_train_val(items: Items, p_val: float = 0.2, seed: int = 0) -> tuple[It
 def split_train_val_test(
     items: Items, p_train: float = 0.5, p_val: float = 0.2, seed: int = 0
 ) -> tuple[Items, Items, Items]:
-    """As `split_train_val`, but into train, val and test (the rest), with three images or more."""
+    """As `split_train_val`, into train, val and test (the rest), for classes of three images or more."""
     train, val, test = [], [], []
     for group in _shuffled_classes(items, seed, least=3):
         n_train = _clamp(round(len(group) * p_train), 1, len(group) - 2)
@@ -262,7 +233,7 @@ def _shuffled_classes(items: Items, seed: int, least: int) -> Iterator[Items]:
         if len(group) < least:
             raise ValueError(f"class {group[0].classname!r} has {len(group)} images: {least} are needed to split it")
         group = sorted(group, key=lambda item: item.impath)
-        # A generator per class: neither the other classes nor the order of the listing changes the draw.
+        # With a generator per class, the draw depends on neither other classes nor the order of the listing.
         random.Random(f"{seed}/{label}").shuffle(group)
         yield group
 

@@ -1,4 +1,4 @@
-"""A CSV of pictures: `path,task,class,split`, a picture a line, paths relative to the file's folder."""
+"""CSV tables of images: `path,task,class,split`, one image per line, paths relative to the file's folder."""
 
 import csv
 import io
@@ -7,37 +7,39 @@ from collections.abc import Iterable, Sequence
 
 from storage import write_atomically
 
+from .messages import nearest
+from .paths import Listings
 from .raw import IMAGE_SUFFIXES, is_image
-from .splits import PARTS, nearest
+from .splits import PARTS
 
-# {part, or "" where there are none: {class: paths}} of one task
-Pictures = dict[str, dict[str, list[str]]]
+Pictures = dict[str, dict[str, list[str]]]  # {part of one task, or "" without parts: {class: paths}}
 
 COLUMNS = ("path", "task", "class")
 ALIASES = {"valid": "val", "validation": "val", **{part: part for part in PARTS}}
 
 
 def part_of(name: str) -> str | None:
-    """ "train", "val" or "test" for one of their usual names, else None."""
+    """The part (train, val or test) that a name stands for, else None."""
     return ALIASES.get(name)
 
 
 def read_table(
     path: str, root: str = "", absolute: bool = False
 ) -> tuple[dict[str, Pictures], dict[str, dict[str, int]]]:
-    """{task: its pictures} of a CSV, and {task: {class: the first line that names it}}, in the order of the lines.
-
-    Raises ValueError, with the line: a wrong header, an empty field, an unknown split, a path that is no image, that is
-    listed twice in one task, or that, as it is written, leads out of both `root` and the folder of the table. Raises
-    FileNotFoundError for a picture that does not exist.
+    """{task: its images} of a CSV, and {task: {class: line of its first image}}, in the order of the lines.
 
     `absolute` allows absolute paths, to anywhere.
+
+    Raises:
+        ValueError: with the line, for a wrong header, an empty field, an unknown split, or a path that is not an image,
+            occurs twice in a task, or leads out of both `root` and the table's folder.
+        FileNotFoundError: an image does not exist.
     """
     places = [os.path.join(os.path.abspath(folder), "") for folder in (os.path.dirname(path), root) if folder]
     tasks: dict[str, Pictures] = {}
     class_lines: dict[str, dict[str, int]] = {}
     lines: dict[tuple[str, str], int] = {}
-    folders: dict[str, frozenset[str]] = {}
+    listings = Listings()
     with open(path, encoding="utf-8-sig", newline="") as file:
         try:
             reader = csv.reader(file, strict=True)
@@ -51,7 +53,7 @@ def read_table(
                     raise ValueError(f"{where}: {len(row)} fields, but the header has {len(header)}")
                 image, task, name, part = _fields(where, dict(zip(header, map(str.strip, row))), os.path.dirname(path))
                 _check_place(where, image, row[header.index("path")].strip(), places, absolute)
-                _check_file(where, image, folders)
+                _check_file(where, image, listings)
                 first = lines.setdefault((task, image), reader.line_num)
                 if first != reader.line_num:
                     raise ValueError(f"{where}: {image} is already in line {first} of the same task")
@@ -65,7 +67,7 @@ def read_table(
 
 
 def write_table(path: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
-    """Write (path, task, class, split) rows; the file appears complete or not at all."""
+    """Write (path, task, class, split) rows, atomically."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow((*COLUMNS, "split"))
@@ -87,7 +89,7 @@ def _fields(where: str, row: dict[str, str], folder: str) -> tuple[str, str, str
         raise ValueError(f"{where}: no {empty[0]}")
     if "split" in row and part_of(row["split"]) is None:
         raise ValueError(f"{where}: split is {row['split']!r}, use {', '.join(PARTS)}{nearest(row['split'], PARTS)}")
-    part = part_of(row["split"]) or "" if "split" in row else ""
+    part = part_of(row.get("split", "")) or ""
     return os.path.normpath(os.path.join(folder, row["path"])), row["task"], row["class"], part
 
 
@@ -100,12 +102,8 @@ def _check_place(where: str, image: str, written: str, places: Sequence[str], ab
         raise ValueError(f"{where}: {written} leads out of {' and '.join(sorted(set(places)))}")
 
 
-def _check_file(where: str, image: str, folders: dict[str, frozenset[str]]) -> None:
-    """Lists each folder once: a stat per image is slow."""
-    folder, name = os.path.split(image)
-    if not is_image(name):
+def _check_file(where: str, image: str, listings: Listings) -> None:
+    if not is_image(os.path.basename(image)):
         raise ValueError(f"{where}: {image} is not an image file ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    if folder not in folders:
-        folders[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()
-    if name not in folders[folder]:
+    if not listings.has(image):
         raise FileNotFoundError(f"{where}: no file {image}")

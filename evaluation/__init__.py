@@ -1,15 +1,17 @@
-"""What a run measures and leaves behind: the multi-task evaluator and the files of the run: results.json, its record,
-and predictions.csv.gz.
+"""Evaluation of a run, and the files that the run leaves: the multi-task evaluator, results.json, predictions.csv.gz
+and classes.json.
 
-Imports Dassl, and of the project `storage` alone. Records need neither PyTorch nor Dassl, so importing this package
-imports neither; the evaluator registers itself when the configuration is extended.
+Imports `storage` alone. The evaluator needs PyTorch and Dassl and is registered by `extend_cfg`; records and
+predictions need neither.
 """
 
 from yacs.config import CfgNode
 
+METRICS = ("accuracy", "mean_per_class")
+
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Make the multi-task evaluator the default, and register it; TEST.PREDICTIONS is its key."""
+    """Register the multi-task evaluator, make it the default, and add the key TEST.PREDICTIONS."""
     from . import evaluator  # noqa: F401
 
     cfg.TEST.EVALUATOR = "MultiTaskClassification"

@@ -1,4 +1,4 @@
-"""The classes of a run: classes.json, written when it starts, and whether those of today are the same."""
+"""classes.json, the tasks and classes that a run was started with, and the check that they are still the same."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from storage import read_json, read_yaml, write_atomically
 FILE_NAME = "classes.json"
 SCHEMA = 1
 KEYS = {"name": str, "template": str, "metric": str, "classnames": list}
-SHOWN = 20  # names of a list in a message
-SELECTION = ("NAME", "TASKS", "SUBSAMPLE_CLASSES")  # keys of DATASET that say which tasks and classes a run has
+SHOWN = 20  # at most so many names of a list are in a message
+SELECTION = ("NAME", "TASKS", "SUBSAMPLE_CLASSES")  # keys of DATASET that select the tasks and classes of a run
 
 
 def classes_of(tasks: Sequence[Any]) -> list[dict]:
-    """[{"name", "template", "metric", "classnames"}] of tasks with these attributes."""
+    """The name, template, metric and classnames of tasks, as dicts."""
     return [
         {"name": t.name, "template": t.template, "metric": t.metric, "classnames": list(t.classnames)} for t in tasks
     ]
 
 
 def write_classes(path: str | os.PathLike, tasks: Sequence[Any]) -> None:
-    """Write the classes of tasks as JSON; the file appears complete or not at all."""
+    """Write the classes of tasks as JSON, atomically."""
     record = {"schema": SCHEMA, "tasks": classes_of(tasks)}
     write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_classes(path: str | os.PathLike) -> list[dict]:
-    """The tasks of a classes.json. Raises ValueError, naming the file and the key, for another form or schema."""
+    """The tasks of a classes.json. Raises ValueError, with the file and the key, for another form or schema."""
     record = read_json(path)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else record
@@ -48,7 +48,8 @@ def read_classes(path: str | os.PathLike) -> list[dict]:
 
 
 def classes_in(run: str | os.PathLike) -> list[dict] | None:
-    """The tasks that a run folder keeps, beside its checkpoint if not in itself; None in a run of an older version."""
+    """The tasks in a run folder, or else beside its checkpoint; None for a run of an older version, which keeps
+    none."""
     for path in (Path(run, FILE_NAME), Path(run, "prompt_learner", FILE_NAME)):
         if path.is_file():
             return read_classes(path)
@@ -58,14 +59,16 @@ def classes_in(run: str | os.PathLike) -> list[dict] | None:
 def check_same_classes(
     run: str | os.PathLike, tasks: Sequence[Any], selection: Mapping[str, Any] | None = None
 ) -> None:
-    """Raise ValueError, with both lists, where a run's tasks, class names, templates or metrics are not those of
-    `tasks`. A run of an older version, which keeps none, passes.
+    """Raise ValueError, with both lists, if a run's tasks, class names, templates or metrics differ from those of
+    `tasks`.
+
+    A run of an older version, which keeps no classes, passes.
 
     Args:
         run: its folder.
         tasks: objects with name, template, metric and classnames, or the dicts of a classes.json.
-        selection: NAME, TASKS and SUBSAMPLE_CLASSES of the data set that `tasks` are of. Where the run has others, what
-            both have is compared: tasks of one name, and of all classes the half. Without it all must be the same.
+        selection: NAME, TASKS and SUBSAMPLE_CLASSES of the data set of `tasks`. If the run has other values, only
+            common parts are compared: tasks of the same name, and the half of all classes. None compares everything.
     """
     there = classes_in(run)
     if there is None:
@@ -74,7 +77,7 @@ def check_same_classes(
     then = {} if selection is None else selection_in(run)
     now = {key: (selection or {}).get(key) for key in then}
     if then.get("NAME") != now.get("NAME"):
-        return  # a transfer to another data set
+        return  # the prompts are transferred to another data set
     names = [[task["name"] for task in part] for part in (there, here)]
     if then.get("TASKS") == now.get("TASKS") and names[0] != names[1]:
         raise different(run, "tasks", *names)
@@ -93,8 +96,8 @@ def check_same_classes(
 
 
 def check_classes(tasks: Sequence[Any], cfg: Any, model_dir: str = "") -> None:
-    """Raise ValueError where what a run goes on from, or evaluates (`model_dir`), was learned for other classes than
-    its data set has now."""
+    """Raise ValueError if the run to resume, or to evaluate (`model_dir`), learned other classes than the data set has
+    now."""
     if model_dir:
         check_same_classes(model_dir, tasks, cfg.DATASET)
     for run in {cfg.OUTPUT_DIR, cfg.RESUME or cfg.OUTPUT_DIR}:
@@ -103,7 +106,7 @@ def check_classes(tasks: Sequence[Any], cfg: Any, model_dir: str = "") -> None:
 
 
 def comparable(there: list[str], here: list[str], then: str, now: str) -> tuple[list[str], list[str]]:
-    """Of two lists of classes, of which one may be a half of the other (base or new, of all), what must be equal."""
+    """The parts of two lists of classes that must be equal, where one list may be a half (base or new) of the other."""
     if then == now:
         return there, here
     if then == "all":
@@ -114,13 +117,13 @@ def comparable(there: list[str], here: list[str], then: str, now: str) -> tuple[
 
 
 def half(names: list[str], which: str) -> list[str]:
-    """The base classes, the first half rounded up, or the new ones."""
+    """The base classes, which are the first half rounded up, or the new ones."""
     middle = (len(names) + 1) // 2
     return names[:middle] if which == "base" else names[middle:]
 
 
 def selection_in(run: str | os.PathLike) -> dict[str, Any]:
-    """What the config of a run says of the choice of its tasks and classes; {} without a config."""
+    """The keys SELECTION of a run's config; {} without a config."""
     path = Path(run, "config.yaml")
     config = read_yaml(path) if path.is_file() else {}
     own = config.get("DATASET") if isinstance(config, dict) else None

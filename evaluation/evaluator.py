@@ -13,13 +13,14 @@ from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
 
-logger = logging.getLogger(__name__)
+from . import METRICS
+from .metrics import best_constant, macro_f1, mean_recall
 
-METRICS = ("accuracy", "mean_per_class")
+logger = logging.getLogger(__name__)
 
 
 class AllClasses(NamedTuple):
-    """The one task of an ordinary data set."""
+    """The single task of an ordinary data set."""
 
     name: str
     classnames: tuple[str, ...]
@@ -30,19 +31,19 @@ class AllClasses(NamedTuple):
 class MultiTaskClassification(EvaluatorBase):
     """Accuracy or mean per-class recall of each task, and their unweighted mean.
 
-    A sample is predicted among the classes of its own task. Confusion counts are kept, one (C_t, C_t) table of int64
-    per task, rows the true classes; and with TEST.PREDICTIONS 12 bytes per sample, its prediction.
+    The prediction of a sample is one of its own task's classes. The evaluator keeps a confusion matrix per task, int64
+    (C_t, C_t) with rows the true classes, and with TEST.PREDICTIONS 12 bytes per sample.
 
     Args:
-        lab2cname: class name of each global label; used if there are no `tasks`.
-        tasks: objects with `name`, `classnames` and `metric` ("accuracy" or "mean_per_class") in label order; None: one
-            task of all classes.
+        lab2cname: class name of each global label; used without `tasks`.
+        tasks: objects with `name`, `classnames` and `metric` ("accuracy" or "mean_per_class"), in label order; None for
+            one task of all classes.
 
     Attributes:
         task_results: after `evaluate`, a dict per task with its name, metric, value in percent (None without samples)
             and number n of samples.
-        predictions: after `evaluate`, with TEST.PREDICTIONS: of each sample, in the order of the images, its label, the
-            predicted one, both global, and the softmax probability of the latter within the task, as tensors (N,).
+        predictions: after `evaluate` with TEST.PREDICTIONS, three tensors (N,) in the order of the images: global
+            label, predicted global label, and its softmax probability within the task.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class MultiTaskClassification(EvaluatorBase):
         self.set_tasks(tasks or ())
 
     def set_tasks(self, tasks: Sequence) -> None:
-        """Evaluate these tasks from now on; raises ValueError for an unknown metric."""
+        """Evaluate these tasks from now on. Raises ValueError for an unknown metric."""
         for task in tasks:
             if task.metric not in METRICS:
                 raise ValueError(f"task {task.name!r}: metric is {task.metric!r}, use one of {', '.join(METRICS)}")
@@ -80,7 +81,7 @@ class MultiTaskClassification(EvaluatorBase):
     def process(self, mo: Tensor, gt: Tensor) -> None:
         """Count a batch of logits `mo` (B, C) over all classes, with global labels `gt` (B,), on any device.
 
-        Raises ValueError if the shapes or labels do not fit the tasks, FloatingPointError if logits are not finite.
+        Raises ValueError if shapes or labels do not fit the tasks, FloatingPointError for logits that are not finite.
         """
         if not self.tasks:
             self.set_tasks([AllClasses("all classes", tuple(str(label) for label in range(mo.shape[1])))])
@@ -93,7 +94,7 @@ class MultiTaskClassification(EvaluatorBase):
 
         task = self._task_of_class[label]  # (B,)
         other = (task[:, None] != self._task_of_class).to(mo.device)  # (B, C)
-        # On ties argmax returns the first index, whatever the precision and device.
+        # On ties argmax returns the first index, for any precision and device.
         own = mo.masked_fill(other, -torch.inf)
         prediction = own.argmax(1).cpu()  # (B,)
         finite = mo.masked_fill(other, 0).isfinite().all(1).cpu()  # (B,)
@@ -111,7 +112,7 @@ class MultiTaskClassification(EvaluatorBase):
     def evaluate(self) -> OrderedDict[str, float]:
         """Percentages over the samples so far: accuracy (the mean of the tasks' metrics), error_rate, macro_f1.
 
-        Prints a line per task, then Dassl's `=> result` block. Raises ValueError if there are no samples.
+        Prints a line per task, then Dassl's `=> result` block. Raises ValueError without samples.
         """
         self._add_other_processes()
         total = sum(int(counts.sum()) for counts in self.confusion)
@@ -120,45 +121,36 @@ class MultiTaskClassification(EvaluatorBase):
         self.task_results = [self._task_result(t) for t in range(len(self.tasks))]
         values = [result["value"] for result in self.task_results if result["n"]]
         f1_scores = [macro_f1(counts) for counts in self.confusion if counts.sum()]
-        results = OrderedDict()
-        results["accuracy"] = sum(values) / len(values)  # first: what trainer.test() returns
-        results["error_rate"] = 100 - results["accuracy"]
-        results["macro_f1"] = sum(f1_scores) / len(f1_scores)
+        accuracy, f1 = sum(values) / len(values), sum(f1_scores) / len(f1_scores)
+        correct = sum(int(counts.trace()) for counts in self.confusion)
+        # The first is what trainer.test() returns.
+        results = OrderedDict(accuracy=accuracy, error_rate=100 - accuracy, macro_f1=f1)
         print(
-            "=> result\n"
-            f"* total: {total:,}\n"
-            f"* correct: {sum(int(counts.trace()) for counts in self.confusion):,}\n"
-            f"* accuracy: {results['accuracy']:.2f}%\n"
-            f"* error: {results['error_rate']:.2f}%\n"
-            f"* macro_f1: {results['macro_f1']:.2f}%"
+            f"=> result\n* total: {total:,}\n* correct: {correct:,}\n* accuracy: {accuracy:.2f}%\n"
+            f"* error: {100 - accuracy:.2f}%\n* macro_f1: {f1:.2f}%"
         )
-        self._print_labels(results["accuracy"])
+        # The next line must not have the block's form, which parsers go on to read.
+        metric = next(result["metric"] for result in self.task_results if result["n"])
+        if len(values) > 1 or metric != "accuracy":
+            what = f"the mean over {len(values)} tasks" if len(values) > 1 else f"{metric} of the task"
+            print(
+                f"{accuracy:.2f}% is {what}, the headline; of all images together {100 * correct / total:.2f}% are "
+                f"right ({correct:,} of {total:,})"
+            )
         if self.cfg.TEST.PER_CLASS_RESULT:
             results["perclass_accuracy"] = self._print_classes()
         if self.cfg.TEST.COMPUTE_CMAT:
             self._write_confusion()
         return results
 
-    def _print_labels(self, accuracy: float) -> None:
-        """What the numbers of the block are, where they are not the same. Not in the block's form: parsers read on."""
-        total = sum(int(counts.sum()) for counts in self.confusion)
-        correct = sum(int(counts.trace()) for counts in self.confusion)
-        tested = [result for result in self.task_results if result["n"]]
-        if len(tested) > 1 or tested[0]["metric"] != "accuracy":
-            what = f"the mean over {len(tested)} tasks" if len(tested) > 1 else f"{tested[0]['metric']} of the task"
-            print(
-                f"{accuracy:.2f}% is {what}, the headline; of all images together {100 * correct / total:.2f}% are "
-                f"right ({correct:,} of {total:,})"
-            )
-
     def task_values(self) -> list[float | None]:
-        """The metric of each task in percent over the samples so far, None without samples; prints nothing."""
+        """The metric of each task in percent over the samples so far, None without samples. Prints nothing."""
         self._add_other_processes()
         return [self._value(t) for t in range(len(self.tasks))]
 
     def weak_tasks(self, zero_shot: Sequence[float | None] | None = None) -> list[str]:
-        """After `evaluate`, a warning for the tasks that are below what always answering one class gives, and one for
-        those that are below `zero_shot`, the values of hand-made prompts."""
+        """After `evaluate`: a warning for tasks that are worse than a constant answer, and one for tasks that are worse
+        than `zero_shot`, the values of hand-made prompts."""
         constant = [100 * best_constant(counts, t.metric) for counts, t in zip(self.confusion, self.tasks)]
         baselines = {
             "below what always answering one class gives": constant,
@@ -176,7 +168,8 @@ class MultiTaskClassification(EvaluatorBase):
         return warnings
 
     def _add_other_processes(self) -> None:
-        """Under torchrun each process has a part of the images, in the order of the ranks: join the parts."""
+        """Join the parts of the processes, which under torchrun each see some of the images, in the order of the
+        ranks."""
         if dist.is_available() and dist.is_initialized():
             parts: list = [None] * dist.get_world_size()
             dist.all_gather_object(parts, (self.confusion, self._batches))
@@ -186,7 +179,7 @@ class MultiTaskClassification(EvaluatorBase):
             self.predictions = tuple(torch.cat(column) for column in zip(*self._batches))
 
     def _task_result(self, t: int) -> dict:
-        """The result of one task, printed and with the classes that have no samples logged."""
+        """The result of one task. Prints it, and logs the classes without samples."""
         task, counts = self.tasks[t], self.confusion[t]
         n, value = int(counts.sum()), self._value(t)
         if n:
@@ -220,7 +213,7 @@ class MultiTaskClassification(EvaluatorBase):
         return mean
 
     def _write_confusion(self) -> None:
-        """Write each task's counts to OUTPUT_DIR/cmat_<task>.csv: rows true classes, columns predicted classes."""
+        """Write each task's matrix to OUTPUT_DIR/cmat_<task>.csv: rows true classes, columns predicted classes."""
         import pandas as pd
 
         for task, counts in zip(self.tasks, self.confusion):
@@ -228,26 +221,3 @@ class MultiTaskClassification(EvaluatorBase):
             frame = pd.DataFrame(counts.numpy(), index=task.classnames, columns=task.classnames)
             frame.to_csv(path, index_label="true \\ predicted")
             print(f"Confusion matrix is saved to {path}")
-
-
-def mean_recall(counts: Tensor) -> float:
-    """Mean over the classes that occur of the share predicted right; `counts` (C, C), rows the true classes."""
-    n = counts.sum(1)
-    return float((counts.diag()[n > 0] / n[n > 0].double()).mean())
-
-
-def best_constant(counts: Tensor, metric: str) -> float:
-    """The best value of `metric` that one class for all samples gives, 0 to 1; `counts` (C, C), rows the true classes.
-
-    For accuracy it is the share of the most frequent class, for mean_per_class 1 / (classes that occur).
-    """
-    n = counts.sum(1)
-    if not n.sum():
-        return 0.0
-    return 1 / int((n > 0).sum()) if metric == "mean_per_class" else int(n.max()) / int(n.sum())
-
-
-def macro_f1(counts: Tensor) -> float:
-    """Percent; mean over the classes that occur of 2 true positives / (samples + predictions); `counts` (C, C)."""
-    n, predicted = counts.sum(1), counts.sum(0)
-    return float(100 * (2 * counts.diag() / (n + predicted).double())[n > 0].mean())

@@ -1,7 +1,8 @@
-"""The predictions of a run, predictions.csv.gz: what a report needs to show which classes and images are mistaken.
+"""predictions.csv.gz, the predictions of a run, from which a report shows confused classes and images.
 
-One row per tested image, in the test set's order: its task, its path relative to DATASET.ROOT with forward slashes, its
-class, the class predicted among those of the task, and the softmax probability within the task of the predicted class.
+There is one row per tested image, in the order of the test set: its task, its path relative to DATASET.ROOT with
+forward slashes, its class, the predicted class of the same task, and the softmax probability of that class within the
+task.
 """
 
 import csv
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from storage import write_atomically
 
 PREDICTIONS_FILE = "predictions.csv.gz"
-SMALL, MAX_RATIO = 1 << 20, 200  # bytes of text that any file may hold, and per byte of a larger one
+SMALL, MAX_RATIO = 1 << 20, 200  # limits: bytes of text in any file, or per byte of a larger file
 
 
 class Prediction(NamedTuple):
@@ -35,17 +36,22 @@ COLUMNS = ("task", "image", "class", "predicted", "probability")
 
 
 def prediction_rows(
-    items: Sequence, tasks: Sequence, labels: Sequence[int], predicted: Sequence[int], probability: Sequence[float],
+    items: Sequence,
+    tasks: Sequence,
+    labels: Sequence[int],
+    predicted: Sequence[int],
+    probability: Sequence[float],
     root: str = "",
-) -> Iterator[Prediction]:  # fmt: skip
-    """The rows of the images of the Datum `items`.
+) -> Iterator[Prediction]:
+    """The rows for the Datum `items`.
 
     Args:
         tasks: objects with `name` and `classnames`, in label order.
-        labels, predicted, probability: of each item: global labels, and the probability of the predicted one.
-        root: what image paths are relative to; "" leaves them as they are.
+        labels, predicted: global labels of the items, true and predicted.
+        probability: of the predicted label.
+        root: image paths are made relative to it; "" leaves them unchanged.
 
-    Raises ValueError where labels are not those of the items, in their order.
+    Raises ValueError if `labels` are not those of the items.
     """
     if list(labels) != [item.label for item in items]:
         raise ValueError(f"{len(labels)} predictions are not of the {len(items)} images in their order")
@@ -58,7 +64,7 @@ def prediction_rows(
 
 
 def write_predictions(path: str | os.PathLike, rows: Iterable[Prediction]) -> None:
-    """Write the rows; the file appears complete or not at all, and the same rows give the same bytes."""
+    """Write the rows atomically; equal rows give equal bytes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -67,8 +73,11 @@ def write_predictions(path: str | os.PathLike, rows: Iterable[Prediction]) -> No
 
 
 def read_predictions(path: str | os.PathLike) -> list[Prediction]:
-    """The rows of a file. Raises FileNotFoundError, and ValueError for one that is cut off, damaged or of other
-    columns, or that is no more than a small part of what comes out of it."""
+    """The rows of a file.
+
+    Raises FileNotFoundError, and ValueError for a file that is cut off, damaged, has other columns or unpacks to more
+    than the limits allow.
+    """
     limit = max(SMALL, MAX_RATIO * os.path.getsize(path))
     try:
         with gzip.open(path) as file:
@@ -97,7 +106,7 @@ def _prediction(row: Sequence[str], where: str) -> Prediction:
 
 
 def merge_predictions(folder: Path, parts: Iterable[Path]) -> None:
-    """Write a run's predictions from those of the run folders `parts`, where all of these have some."""
+    """Merge the predictions of the run folders `parts` into those of `folder`, if all parts have some."""
     paths = [Path(part, PREDICTIONS_FILE) for part in parts]
     if all(path.is_file() for path in paths):
         write_predictions(folder / PREDICTIONS_FILE, (row for path in paths for row in read_predictions(path)))

@@ -1,4 +1,4 @@
-"""What a run's numbers depend on beside its config: commit, versions of the software, and the command."""
+"""What a run's numbers depend on besides its config: commit, software versions and command."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of what the numbers depend on; "" for what is not installed."""
+    """Versions of Python and of the packages that the numbers depend on; "" for a package that is not installed."""
     clip = next((name for name in ("clip-anytorch", "openai-clip", "clip") if _installed(name)), "")
     return {
         "python": platform.python_version(),
@@ -34,7 +34,7 @@ def _installed(distribution: str) -> str:
 
 
 def _dassl() -> str:
-    """Which Dassl is loaded: the project's own, or an installed one."""
+    """The version of the loaded Dassl, and whether it is the project's own or an installed one."""
     module = sys.modules.get("dassl")
     if module is None:
         return ""
@@ -49,7 +49,7 @@ def _project_version() -> str:
 
 
 def git_commit(folder: str | os.PathLike = PROJECT_ROOT) -> str:
-    """The commit that is checked out at `folder`, with "+dirty" if tracked files differ; "" without git."""
+    """The commit checked out at `folder`, followed by "+dirty" if tracked files differ; "" without git."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -63,6 +63,6 @@ def git_commit(folder: str | os.PathLike = PROJECT_ROOT) -> str:
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """The call of train.py, in the project's root, that these arguments come from."""
+    """The call of train.py, in the project's root, with these arguments."""
     world = int(os.environ.get("WORLD_SIZE", 1))
     return shlex.join([*(["torchrun", f"--nproc_per_node={world}"] if world > 1 else ["python"]), "train.py", *argv])

@@ -1,19 +1,21 @@
-"""Published zero-shot accuracies, configs/published_zeroshot.csv, and whether measured ones are near them."""
+"""Published zero-shot accuracies (configs/published_zeroshot.csv), and whether measured ones agree with them."""
 
 import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 
-TABLE = Path(__file__).resolve().parents[1] / "configs" / "published_zeroshot.csv"
-METRICS = ("accuracy", "mean_per_class")
-TOLERANCE = 0.5  # points: half precision and versions of image decoders change a few images in a thousand
+from . import METRICS
+from .provenance import PROJECT_ROOT
+
+TABLE = PROJECT_ROOT / "configs" / "published_zeroshot.csv"
+TOLERANCE = 0.5  # points: half precision and image decoders change a few predictions in a thousand
 
 
 @dataclass(frozen=True)
 class Published:
-    """A line of the table: what a paper reports for a data set and a CLIP with one prompt, in percent."""
+    """A row of the table: the zero-shot accuracy that a paper reports for a data set, a CLIP and a prompt, in
+    percent."""
 
     dataset: str  # as it is registered
     backbone: str  # OpenAI's name
@@ -23,13 +25,12 @@ class Published:
     source: str  # paper, table, row
 
     def matches(self, measured: float) -> bool:
-        """Whether a measured value is the published one within the tolerance, both with two decimals."""
+        """Whether a measured value agrees with the published one, to two decimals and within the tolerance."""
         return round(abs(measured - self.accuracy), 2) <= TOLERANCE
 
 
 def read_published(path: str | os.PathLike = TABLE) -> list[Published]:
-    """The lines of a table. Raises ValueError, with the line, for a wrong header or value and for a line that is there
-    twice."""
+    """The rows of a table. Raises ValueError, with the line, for a wrong header or value and for two equal rows."""
     names = [column.name for column in fields(Published)]
     with open(path, encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, restkey="", restval="")
@@ -61,5 +62,5 @@ def _published(row: dict[str, str], where: str) -> Published:
 
 
 def published_of(rows: Sequence[Published], dataset: str, backbone: str) -> list[Published]:
-    """The lines of a data set and a CLIP."""
+    """The rows of a data set and a CLIP."""
     return [row for row in rows if (row.dataset, row.backbone) == (dataset, backbone)]

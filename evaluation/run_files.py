@@ -1,4 +1,4 @@
-"""The files that a tested run leaves: its predictions, then its record."""
+"""Writing the files of a tested run: its predictions, then its record."""
 
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,17 @@ from .records import FILE_NAME, record_in, run_record, write_record
 
 
 def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command: str, loaded_from: str) -> None:
-    """Write what the test that `trainer` has ended found: predictions.csv.gz, unless TEST.PREDICTIONS is False, and
-    last results.json; device, command and loaded_from as in `run_record`."""
+    """Write predictions.csv.gz, unless TEST.PREDICTIONS is False, and last results.json, after a test of `trainer`.
+
+    `device`, `command` and `loaded_from` are values of the record, see `records.KEYS`.
+    """
     data, found = trainer.dm.dataset, trainer.evaluator.predictions
     if found is not None:
         items = data.val if cfg.TEST.SPLIT == "val" and data.val else data.test
         columns = [column.tolist() for column in found]
         rows = prediction_rows(items, trainer.tasks, *columns, cfg.DATASET.ROOT or getattr(data, "root", ""))
         write_predictions(folder / PREDICTIONS_FILE, rows)
-    # Where a finished run is called once more, it keeps its time.
+    # A finished run that is called again keeps its time.
     seconds = record_in(folder).get("train_seconds") if trainer.train_seconds is None else trainer.train_seconds
     record = run_record(
         trainer=cfg.TRAINER.NAME,
@@ -46,7 +48,7 @@ def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command
 
 
 def split_of(cfg: CfgNode) -> str:
-    """The part of the data set that was evaluated: "test", or "test-base-classes", "test-new-tasks" and the like."""
+    """The evaluated part of the data set: "test", "test-base-classes", "test-new-tasks" and the like."""
     parts = [cfg.TEST.SPLIT]
     parts += [f"{cfg.DATASET.SUBSAMPLE_CLASSES}-classes"] if cfg.DATASET.SUBSAMPLE_CLASSES != "all" else []
     parts += [f"{cfg.DATASET.TASKS}-tasks"] if cfg.DATASET.TASKS != "all" else []

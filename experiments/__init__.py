@@ -1,4 +1,5 @@
-"""What is done with many runs: sweeps of them, and the tables, tests and pictures made from their records.
+"""Many runs: `sweeps` plans and starts them, `executors` runs them, `reports` compares their results, and
+`interpretation` writes down what prompts hold.
 
-Reads and writes files, and imports of the project `evaluation` alone: neither PyTorch nor Dassl is needed for a report.
+Imports `evaluation` and `storage` alone, and works on files: a report needs neither PyTorch nor Dassl.
 """

@@ -1,4 +1,6 @@
-"""A finished run, loaded again: for predictions on pictures of one's own, for exports, and for tasks that it has not
-seen. Uses `train` for the config, and the trainers; what needs neither is in `inference`."""
+"""Finished runs, loaded again: to predict on users' images, to export, and to apply them to new tasks.
+
+Imports `train` for the config, the trainers and `inference`, which holds what needs neither.
+"""
 
 import train  # noqa: F401  first: it provides Dassl

@@ -1,4 +1,4 @@
-"""What a run leaves for those who only predict: its heads, and what it changes in the image tower."""
+"""Exporting a run: its heads, and its changes to the image tower."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from trainers import PromptTrainer
 
 @torch.no_grad()
 def export_of(trainer: PromptTrainer, run: Path, heads: Sequence[Head] | None = None, **provenance: Any) -> Export:
-    """What a run's predictions are made of, apart from its method.
+    """The export of a run.
 
     Args:
-        heads: in place of the trainer's own, which go with the untouched image tower.
-        provenance: what to add to the run's.
+        heads: used with the unchanged image tower in place of the trainer's own.
+        provenance: added to that of the run.
 
-    Raises ValueError, with the reason, for a method or a setting that cannot be had so.
+    Raises ValueError, with the reason, for a method or setting that cannot be exported.
     """
     weights, prompts, projection = {}, [], None
     own = trainer.heads() if heads is None else list(heads)
@@ -73,7 +73,7 @@ def tuned_weights(trainer: PromptTrainer) -> tuple[dict[str, torch.Tensor], list
 
 
 def preprocessing_of(cfg: CfgNode) -> Preprocessing:
-    """How a run shows test images to its CLIP. Raises ValueError for what no mean and deviation describe."""
+    """The test preprocessing of a run. Raises ValueError if it is not a resize and a normalisation."""
     options = cfg.INPUT
     if options.NO_TRANSFORM or "instance_norm" in options.TRANSFORMS:
         key = "NO_TRANSFORM" if options.NO_TRANSFORM else "TRANSFORMS: instance_norm"
@@ -85,8 +85,10 @@ def preprocessing_of(cfg: CfgNode) -> Preprocessing:
 
 @torch.no_grad()
 def check_export(trainer: PromptTrainer, export: Export, heads: list[Head] | None, images: int = 4) -> float:
-    """The largest difference between the export's and the trainer's probabilities on random images; raises ValueError
-    where they are not the same: a method whose `head` is not what its `class_logits` does."""
+    """The largest difference between the export's and the trainer's probabilities on random images.
+
+    Raises ValueError if they differ: then the method's `head` does not do what its `class_logits` does.
+    """
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(images, 3, *export.preprocessing.size, generator=generator).to(trainer.device)
     visual = copy.deepcopy(trainer.clip.visual) if export.weights else trainer.clip.visual  # it is written to

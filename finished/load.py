@@ -1,7 +1,7 @@
-"""Trainers that are not to train: that of a finished run, and zero-shot CLIP on a data set. Nothing is written.
+"""Trainers that do not train: that of a finished run, and zero-shot CLIP on a data set. Nothing is written.
 
-The classes are those of the run's classes.json, so that no data set need be there; a run of an older version, which
-keeps none, takes them from its data set.
+The classes come from the run's classes.json, so its data set need not be there. A run of an older version, which has no
+such file, takes them from its data set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trainers.modules.checkpoints import OWNERS
 
 @DATASET_REGISTRY.register()
 class ClassesAlone(DatasetBase):
-    """The tasks of a classes.json, DATASET.ROOT, without images: a datum per class, whose file is never read."""
+    """The tasks of a classes.json (DATASET.ROOT) without images: one datum per class, whose file is never read."""
 
     def __init__(self, cfg: CfgNode) -> None:
         self.root = cfg.DATASET.ROOT
@@ -36,7 +36,7 @@ class ClassesAlone(DatasetBase):
 
 
 def check_run(run: Path) -> None:
-    """Raise FileNotFoundError for a folder that is no run's."""
+    """Raise FileNotFoundError for a folder that does not hold a run."""
     if not (run / "config.yaml").is_file():
         parts = ", ".join(sorted(str(path.parent) for path in (run / TASKS_FOLDER).glob("*/config.yaml")))
         hint = f"; it was trained once per task, so name the folder of one: {parts}" if parts else ""
@@ -44,12 +44,12 @@ def check_run(run: Path) -> None:
 
 
 def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path | None = None) -> CfgNode:
-    """A run's config, without what it has of other files: a folder to write to, first weights, cached features.
+    """A run's config without references to other files: output folder, initial weights, cached features.
 
     Args:
-        root: folder of the data sets, for a run that keeps no classes.
+        root: folder of the data sets, for a run without classes.json.
         opts: KEY VALUE pairs.
-        classes: a classes.json in place of the data set.
+        classes: a classes.json to use in place of the data set.
     """
     check_run(run)
     cfg = train.setup_cfg(train.parse_args(["--config-file", str(run / "config.yaml"), "--root", root, *opts]))
@@ -67,18 +67,18 @@ def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path
 
 
 def load_run(run: Path, root: str = "", opts: Sequence[str] = ()) -> PromptTrainer:
-    """The trainer of a run, with its classes and what it has learned, ready to predict.
+    """The trainer of a run, with its classes and learned prompts, ready to predict.
 
-    Raises FileNotFoundError where there is no run, checkpoint or CLIP; ValueError where they do not fit.
+    Raises FileNotFoundError without run, checkpoint or CLIP, ValueError if they do not fit together.
     """
     own = [path for path in (run / "classes.json", run / "prompt_learner/classes.json") if path.is_file()]
     return _load(config_of(run, root, opts, own[0] if own else None), run)
 
 
 def load_run_for(run: Path, task: Task, classes: Path, opts: Sequence[str] = ()) -> PromptTrainer:
-    """The trainer of a run with one task that it was not trained on; `classes` is a classes.json that holds it.
+    """The trainer of a run with one task that it was not trained on, which the classes.json `classes` holds.
 
-    Raises ValueError where the method has parameters for each class or task, which do not serve new ones.
+    Raises ValueError for a method with parameters for each class or task, which cannot serve new ones.
     """
     with contextlib.redirect_stdout(None):
         trainer = build_trainer(config_of(run, opts=opts, classes=classes))

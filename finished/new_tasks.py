@@ -1,4 +1,4 @@
-"""Tasks that a run was not trained on: what it makes of their names, beside hand-made prompts."""
+"""Tasks that a run was not trained on: classifiers from their names, and from hand-made prompts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from datasets.multitask import DEFAULT_TEMPLATE, Task
 from trainers import PromptTrainer
 from trainers.modules.templates import hand_made_features
 
-FEATURES = ("context", "zero-shot", "average")  # of the classes of a task that was not trained
+FEATURES = ("context", "zero-shot", "average")  # the heads of `new_task_heads`
 
 
 def new_task(name: str, classnames: Sequence[str], template: str = "") -> Task:
-    """A task of class names. Raises ValueError for none, for two equal ones, or for a template without a place."""
+    """A task from class names. Raises ValueError for no names, two equal ones, or a template without a placeholder."""
     twice = sorted({word for word in classnames if list(classnames).count(word) > 1})
     if not classnames or twice:
         raise ValueError(f"task {name!r}: " + (f"{twice[0]!r} occurs twice" if twice else "no class names"))
@@ -26,8 +26,8 @@ def new_task(name: str, classnames: Sequence[str], template: str = "") -> Task:
 
 @torch.no_grad()
 def new_task_heads(trainer: PromptTrainer) -> dict[str, Head]:
-    """Heads of a task that was not trained, all of the untouched image tower: that of the method's class features
-    (where it has such), of the hand-made prompts, and of the mean of both after normalisation."""
+    """Heads for a task that was not trained, on the unchanged image tower: "zero-shot" from hand-made prompts and, if
+    the method has class features, "context" from these and "average" from the mean of both after normalisation."""
     with trainer.autocast():
         handmade = hand_made_features(trainer.tasks, "", trainer.clip, trainer.text_encoder)
     heads = {"zero-shot": PromptTrainer.head(trainer, handmade, 0)}
@@ -43,7 +43,7 @@ def new_task_heads(trainer: PromptTrainer) -> dict[str, Head]:
 
 
 def read_names(path: Path) -> list[str]:
-    """Class names, one a line; empty lines are left out. Raises FileNotFoundError, ValueError."""
+    """Class names from a file, one per line; empty lines are skipped. Raises FileNotFoundError, ValueError."""
     if not path.is_file():
         raise FileNotFoundError(f"no file of class names {path}")
     try:

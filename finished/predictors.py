@@ -1,7 +1,8 @@
-"""What predicts on images, under one interface: a run, a run on a task that is new to it, an export.
+"""Predictors with one interface: a run, a run on a new task, an export.
 
-`tasks` (names), `classes_` ({task: class names}), `transform` (an RGB image to a tensor) and `scores`: probabilities
-(B, R) of images (B, 3, H, W) among the classes of a task, under the name of what says so, "" where that is plain.
+They have `tasks` (names), `classes_` ({task: class names}), `transform` (from an RGB image to a tensor) and `scores`,
+which returns probabilities (B, R) of images (B, 3, H, W) among the classes of a task, by the name of their source (""
+if there is only one).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class RunPredictor:
 
 
 class NewTaskPredictor(RunPredictor):
-    """A run on a task that it was not trained on, beside hand-made prompts and, where that is possible, their mean."""
+    """A run on a task that it was not trained on, beside hand-made prompts and, if possible, the mean of both."""
 
     def __init__(self, trainer: PromptTrainer) -> None:
         super().__init__(trainer)
@@ -61,7 +62,7 @@ class NewTaskPredictor(RunPredictor):
         return {name: values.float().softmax(1).cpu() for name, values in (result | logits).items()}
 
     def legend(self) -> str:
-        """What the columns are."""
+        """What the sources are."""
         template = self.trainer.tasks[0].template
         own = "the context that it makes of the task's name" if self.method == "SoftCPT" else "as it was trained"
         parts = [f'zero-shot: the hand-made prompt "{template}"']

@@ -1,11 +1,11 @@
-"""Classifiers apart from the methods that trained them.
+"""Exported classifiers, apart from the methods that trained them.
 
     from inference import load_classifier
     classifier = load_classifier("model.safetensors")
     classifier.predict(["a.jpg", "b.jpg"], task="bird species recognition")
 
-Needs the file of an export and the weights of its CLIP; of the project `backbones` and `storage`, and neither Dassl nor
-the trainers. See docs/inference.md.
+Needs the exported file and the weights of its CLIP. Imports `backbones` and `storage`; neither Dassl nor the trainers.
+See docs/inference.md.
 """
 
 from .classifier import Classifier, load_classifier

@@ -1,4 +1,4 @@
-"""An exported classifier, under scikit-learn's names."""
+"""An exported classifier with the methods of scikit-learn's classifiers."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def load_classifier(
     """The classifier of an export.
 
     Args:
-        path: a file that scripts/export.py wrote.
-        backbone: name or file of its CLIP, where that is not found by the name that the run had for it.
-        device: "cpu", "cuda"; by default a GPU if there is one.
+        path: a file written by scripts/export.py.
+        backbone: name or file of its CLIP, if the name in the export is not found.
+        device: "cpu" or "cuda"; by default a GPU if there is one.
         precision: "fp32", "amp", "fp16" or "bf16"; by default that of the run.
 
     Raises:
         FileNotFoundError: no such file, or no weights of its CLIP.
-        ValueError: no export, a truncated or damaged one, one of another schema, or another CLIP.
+        ValueError: not an export, a damaged one, one of another schema, or another CLIP.
     """
     path, device = Path(path), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     export = read_export(path)
@@ -51,14 +51,14 @@ def load_classifier(
 class Classifier:
     """Predicts the classes of images among those of a task.
 
-    Images are a list of paths and PIL images, one of them, or a tensor (B, 3, H, W) that `transform` made. `task` is a
-    task's name; where there is one task it may be left out.
+    `images` are paths or PIL images, a list or a single one, or a tensor (B, 3, H, W) made by `transform`. `task` is a
+    task's name and may be left out if there is only one.
 
     Attributes:
         tasks: the tasks' names.
-        classes_: {task: its class names, (R,)}, the order of the columns.
-        export: what it was made of: templates, metrics, preprocessing, provenance.
-        transform: what makes a tensor (3, H, W) of an RGB image.
+        classes_: {task: its class names (R,)}, in the order of the columns.
+        export: templates, metrics, preprocessing and provenance.
+        transform: makes a tensor (3, H, W) from an RGB image.
     """
 
     def __init__(self, export: Export, tower: TunedTower, precision: Precision) -> None:
@@ -70,7 +70,7 @@ class Classifier:
         self.transform: Callable[[Image.Image], Tensor] = transform_of(export.preprocessing)
 
     def predict(self, images: Images, task: str | None = None, batch_size: int = 64, workers: int = 0) -> np.ndarray:
-        """The likeliest class name of each image, (B,)."""
+        """The most likely class name of each image, (B,)."""
         best = self.decision_function(images, task, batch_size, workers).argmax(1)
         return self.classes_[self.task_named(task)][best]
 
@@ -90,10 +90,10 @@ class Classifier:
         return np.concatenate(parts)
 
     def zero_shot_weights(self, task: str | None = None) -> Tensor:
-        """Class features (E, C) with columns of length 1: what open_clip's zero-shot code multiplies normalised image
-        features with, before `logit_scale`.
+        """Class features (E, C) with columns of length 1. As in open_clip's zero-shot code, logits are `logit_scale`
+        times normalised image features times these weights.
 
-        Raises ValueError where the classifier is more than that.
+        Raises ValueError if the classifier is not of this form.
         """
         name = self.task_named(task)
         head = self.heads[name]
@@ -103,7 +103,7 @@ class Classifier:
         return torch.nn.functional.normalize(head.weight, dim=-1).T.cpu()
 
     def logit_scale(self, task: str | None = None) -> float:
-        """The factor on the products of a task."""
+        """The factor of a task's logits."""
         return self.heads[self.task_named(task)].scale
 
     @torch.no_grad()
@@ -114,11 +114,11 @@ class Classifier:
 
     @torch.no_grad()
     def logits(self, features: Tensor, task: str | None = None) -> Tensor:
-        """(B, R) of image features (B, E)."""
+        """Logits (B, R) of image features (B, E)."""
         return self.heads[self.task_named(task)](features)
 
     def task_named(self, task: str | None = None) -> str:
-        """`task`, or the one that there is; raises ValueError, with the names, for another."""
+        """`task`, or the only task for None. Raises ValueError, with the names, for an unknown one."""
         if task is not None and task in self.tasks:
             return task
         if task is None and len(self.tasks) == 1:
@@ -129,8 +129,8 @@ class Classifier:
         raise ValueError(f"task: {what}; name one of {', '.join(self.tasks)}")
 
     def batches(self, images: Images, batch_size: int = 64, workers: int = 0) -> Iterator[Tensor]:
-        """Images as tensors (B, 3, H, W). Raises OSError, naming the file, for one that cannot be read, and ValueError
-        for a tensor of another shape."""
+        """Images as tensors (B, 3, H, W). Raises OSError, with the file, for an image that cannot be read, and
+        ValueError for a tensor of another shape."""
         if isinstance(images, Tensor):
             shape = (3, *self.export.preprocessing.size)
             if images.dim() != 4 or tuple(images.shape[1:]) != shape:

@@ -1,4 +1,4 @@
-"""The file of an exported classifier: safetensors, with all that is no tensor as JSON in its metadata."""
+"""The file of an exported classifier: tensors as safetensors, everything else as JSON in its metadata."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ HEAD_KEYS = ("scale", "normalised", "alpha", "beta")
 
 @dataclass(frozen=True)
 class Export:
-    """What an image classifier is beside its CLIP.
+    """An image classifier without its CLIP.
 
     Attributes:
-        tasks: the name, template, metric and class names of each.
-        heads: what makes each task's logits of image features.
-        preprocessing: how images are shown to the tower.
+        tasks: name, template, metric and class names of each.
+        heads: one per task, from image features to logits.
+        preprocessing: of images, before the tower.
         backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights as the run has them.
-        precision: of the run that it is from.
-        weights: what takes the place of the image tower's own, by their names in it.
-        prompts: (M, W) each, the tokens that layers of the image tower have beside its patches.
-        projection: (W, E) and bias (E,) or None in place of the tower's projection, computed in fp32; or None.
-        provenance: the run that it is from.
+        precision: of the run.
+        weights: tuned weights of the image tower, by their names in it.
+        prompts: (M, W) each, extra tokens of the image tower's layers.
+        projection: (W, E) and bias (E,) or None, in place of the tower's projection and computed in fp32; or None.
+        provenance: of the run.
     """
 
     tasks: Sequence[Mapping[str, Any]]
@@ -66,13 +66,14 @@ class Export:
 
     @property
     def tunes_images(self) -> bool:
-        """Whether image features are others than those of its CLIP."""
+        """Whether its image features differ from those of its CLIP."""
         return bool(self.weights or len(self.prompts) or self.projection is not None)
 
 
 def write_export(path: str | os.PathLike, export: Export) -> None:
-    """Write an export; the file appears complete or not at all."""
-    tensors = {f"heads.{t}.{name}": value for t, head in enumerate(export.heads) for name, value in named(head)}
+    """Write an export, atomically."""
+    heads = enumerate(export.heads)
+    tensors = {f"heads.{t}.{name}": value for t, head in heads for name, value in head.named_buffers()}
     tensors |= {f"weights.{name}": value for name, value in export.weights.items()}
     tensors |= {f"prompts.{i}": value for i, value in enumerate(export.prompts)}
     if export.projection is not None:
@@ -97,7 +98,7 @@ def read_export(path: str | os.PathLike) -> Export:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no export, one that is truncated or damaged, or one of another schema.
+        ValueError: not an export, a damaged one, or one of another schema.
     """
     path = Path(path)
     if not path.is_file():
@@ -110,16 +111,21 @@ def read_export(path: str | os.PathLike) -> Export:
     except Exception as error:  # beside its own, safetensors raises those of PyTorch and of Python
         raise ValueError(f"{path} is no exported classifier, or it is truncated ({error})") from error
     facts = check_facts(facts, tensors, path)
+    projection = tensors.get("projection.weight")
+    shown = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["preprocessing"].items()}
     try:
         return Export(
             tasks=facts["tasks"],
-            heads=[head_of(t, values, tensors) for t, values in enumerate(facts["heads"])],
-            preprocessing=Preprocessing(**{key: tupled(value) for key, value in facts["preprocessing"].items()}),
+            heads=[
+                Head(**below(tensors, f"heads.{t}."), **{key: values[key] for key in HEAD_KEYS})
+                for t, values in enumerate(facts["heads"])
+            ],
+            preprocessing=Preprocessing(**shown),
             backbone=facts["backbone"],
             precision=facts["precision"],
             weights=below(tensors, "weights."),
             prompts=[tensors[f"prompts.{i}"] for i in range(len(below(tensors, "prompts.")))],
-            projection=projection_of(tensors),
+            projection=None if projection is None else (projection, tensors.get("projection.bias")),
             provenance=facts["provenance"],
         )
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -127,7 +133,7 @@ def read_export(path: str | os.PathLike) -> Export:
 
 
 def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """The metadata of an export; raises ValueError, naming the file and what is wrong."""
+    """The checked metadata of an export. Raises ValueError, with the file and what is wrong."""
     if not isinstance(facts, dict) or "schema" not in facts:
         raise ValueError(f"{path} is a safetensors file, but no exported classifier: write one with scripts/export.py")
     if facts["schema"] != SCHEMA:
@@ -160,29 +166,13 @@ def wrong_task(task: Any) -> bool:
     return wrong or not all(isinstance(name, str) for name in task["classnames"])
 
 
-def named(head: Head) -> list[tuple[str, Tensor]]:
-    return [(name, value) for name, value in head.named_buffers() if value is not None]
-
-
-def head_of(t: int, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
-    return Head(**below(tensors, f"heads.{t}."), **{key: values[key] for key in HEAD_KEYS})
-
-
-def projection_of(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None] | None:
-    return (tensors["projection.weight"], tensors.get("projection.bias")) if "projection.weight" in tensors else None
-
-
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, without it."""
+    """The tensors whose names begin with `prefix`, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """A digest of all that an export holds."""
+    """A digest of everything in an export."""
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

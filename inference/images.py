@@ -1,4 +1,4 @@
-"""Pictures of one's own: finding, reading and batching them, whatever their mode."""
+"""Users' own images: finding, reading and batching them, in any mode."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_RANGE = {"I": "32-bit integer", "F": "floating-point"}  # modes whose pixels 
 
 
 class Batch(NamedTuple):
-    """Some of the images that were asked for."""
+    """Some of the requested images."""
 
     positions: list[int]  # of those that could be read
     images: Tensor  # (B, 3, H, W)
@@ -34,7 +34,10 @@ class Batch(NamedTuple):
 
 
 def find_images(places: Sequence[Path]) -> list[Path]:
-    """The files among `places` and the images below its folders, but no hidden ones. Raises FileNotFoundError."""
+    """The files among `places` and the images in its folders, at any depth and without hidden ones.
+
+    Raises FileNotFoundError for a missing place, or if there are no images.
+    """
     images: list[Path] = []
     for place in places:
         if not place.exists():
@@ -51,9 +54,9 @@ def is_image(name: str) -> bool:
 
 
 def read_image(path: str | os.PathLike) -> Image.Image:
-    """An image file in RGB, upright: of an animation the first frame, turned as its EXIF entry says.
+    """An image file in RGB, turned as its EXIF entry says; of an animation, the first frame.
 
-    Raises OSError, naming the file, where it cannot be decoded or its pixels have no known range.
+    Raises OSError, with the file, if it cannot be decoded or its pixels have no known range.
     """
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
@@ -70,15 +73,15 @@ def read_image(path: str | os.PathLike) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """An image turned as its EXIF entry says; as it is where that entry is damaged."""
+    """An image turned as its EXIF entry says; unchanged if that entry is damaged."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # of a damaged entry Pillow raises a dozen types
+    except Exception:  # for a damaged entry, Pillow raises a dozen types
         return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode in RGB. Transparency is dropped, as it is where images are read for training.
+    """An image of any mode in RGB. Transparency is dropped, as in training.
 
     Raises ValueError for a mode whose pixels have no known range.
     """
@@ -94,7 +97,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def transform_of(preprocessing: Preprocessing) -> Callable[[Image.Image], Tensor]:
-    """What makes a (3, H, W) tensor of an RGB image."""
+    """The function that makes a tensor (3, H, W) from an RGB image."""
     size, mode = preprocessing.size, InterpolationMode(preprocessing.interpolation)
     if preprocessing.resize == "squash":
         steps: list[Callable] = [T.Resize(size, interpolation=mode)]
@@ -109,14 +112,14 @@ def image_batches(
     batch_size: int = 64,
     workers: int = 0,
 ) -> Iterator[Batch]:
-    """All images in batches, in their order, read by worker processes where there is more than a batch."""
+    """All images in batches, in their order. Worker processes read them if there is more than one batch."""
     workers = workers if len(images) > batch_size else 0
     collate = partial(_batch, transform)
     yield from DataLoader(list(enumerate(images)), batch_size, num_workers=workers, collate_fn=collate)
 
 
 def _batch(transform: Callable, items: Sequence[tuple[int, str | os.PathLike | Image.Image]]) -> Batch:
-    """Errors are values here: what a worker process raises arrives as its traceback."""
+    """Load some images. Errors are values here, because an exception from a worker process arrives as its traceback."""
     batch = Batch([], torch.empty(0), [])
     tensors = []
     for position, item in items:

@@ -42,14 +42,14 @@ class TowerWithHeads(nn.Module):
 
 
 def write_onnx(path: str | os.PathLike, classifier: Classifier) -> float:
-    """Write a classifier as ONNX, with a dynamic batch, an output of logits per task, and the tasks, their classes and
-    the preprocessing as JSON in the metadata entry "classifier". The file appears complete and checked or not at all.
+    """Write a classifier as ONNX, checked against PyTorch and atomically.
 
-    Returns the largest difference between the logits of onnxruntime and of PyTorch, both in fp32, on random images.
+    The batch is dynamic, and each task has an output of logits. The metadata entry "classifier" holds the tasks, their
+    classes and the preprocessing as JSON.
 
-    Raises:
-        ValueError: a package is missing, the logits differ by more than 1e-3 of the largest, or the tower has parts
-            that ONNX lacks.
+    Returns the largest difference between the logits of onnxruntime and PyTorch, both in fp32, on random images. Raises
+    ValueError if a package is missing, if the logits differ by more than 1e-3 of the largest, or if the tower has parts
+    that ONNX lacks.
     """
     path = Path(path)
     onnx = package("onnx")
@@ -88,7 +88,7 @@ def write_onnx(path: str | os.PathLike, classifier: Classifier) -> float:
 
 
 def check(file: Path, model: TowerWithHeads, classifier: Classifier) -> float:
-    """The largest difference of logits; raises ValueError where it is too large."""
+    """The largest difference of logits. Raises ValueError if it is too large."""
     runtime = package("onnxruntime")
     session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
     worst = largest = 0.0
@@ -128,7 +128,7 @@ def description(classifier: Classifier, names: Sequence[str]) -> dict[str, Any]:
 
 
 def output_names(tasks: Sequence[str]) -> list[str]:
-    """A name of letters, digits and underscores for each task: "bird species" is bird_species."""
+    """An output name of letters, digits and underscores per task: "bird species" becomes "bird_species"."""
     names: list[str] = []
     for task in tasks:
         name = re.sub(r"\W+", "_", task, flags=re.ASCII).strip("_").lower() or "logits"
@@ -138,7 +138,8 @@ def output_names(tasks: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def plain_activations(model: nn.Module) -> Iterator[None]:
-    """Within it QuickGELU is made of operations that the exporter knows: its own is written for the backward pass."""
+    """Within it, QuickGELU is made of operations that the exporter knows. The usual one is written for the backward
+    pass."""
     changed = [
         m for m in model.modules() if isinstance(m, layers.MLP) and m.activation is layers.ACTIVATIONS["quick_gelu"]
     ]
@@ -156,7 +157,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 def package(name: str) -> ModuleType:
-    """An optional package; ValueError says what to install."""
+    """An optional package. Raises ValueError, with the command to install it, if it is missing."""
     try:
         return __import__(name)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Predictions of many pictures: one after the other, as a line of text, and as tables."""
+"""Predictions for many images, as text, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .images import image_batches
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of one picture: the probabilities (R,) that each source says, or why it could not be read."""
+    """For one image: probabilities (R,) by the name of their source, or the reason why it could not be read."""
 
     path: Path
     scores: Mapping[str, Tensor] = field(default_factory=dict)
@@ -27,10 +27,10 @@ class Prediction:
 def predictions(
     predictor: Any, paths: Sequence[Path], task: str, batch_size: int, workers: int
 ) -> Iterator[Prediction]:
-    """Of each picture in turn, in the order of `paths`.
+    """One prediction per image, in the order of `paths`.
 
     Args:
-        predictor: has `transform` and `scores(images, task)`, probabilities (B, R) by the name of their source.
+        predictor: has `transform`, and `scores(images, task)` that returns {source: probabilities (B, R)}.
     """
     for batch in image_batches(paths, predictor.transform, batch_size, workers):
         found = {position: Prediction(paths[position], error=error) for position, error in batch.errors}
@@ -42,13 +42,13 @@ def predictions(
 
 
 def best(p: Tensor, names: Sequence[str], top: int) -> list[tuple[str, float]]:
-    """The `top` likeliest classes of probabilities (R,), and these."""
+    """The `top` most likely classes with their probabilities, from probabilities (R,)."""
     values, columns = p.topk(min(top, len(p)))
     return [(names[c], value) for c, value in zip(columns.tolist(), values.tolist())]
 
 
 def text_of(prediction: Prediction, names: Sequence[str], top: int) -> str:
-    """A line; where several sources say something, one for each below the path."""
+    """One line per image; with several sources, the path and a line per source."""
     lines = []
     for source, p in prediction.scores.items():
         found = ", ".join(f"{name} {100 * value:.1f} %" for name, value in best(p, names, top))
@@ -57,8 +57,8 @@ def text_of(prediction: Prediction, names: Sequence[str], top: int) -> str:
 
 
 def csv_of(made: Sequence[Prediction], task: str, names: Sequence[str], top: int) -> str:
-    """path,task,rank,class,probability of the `top` classes; where several sources say something, path,task,class and
-    a column of probabilities for each, of all classes."""
+    """Rows path,task,rank,class,probability of the `top` classes. With several sources, rows path,task,class and a
+    column of probabilities per source, for all classes."""
     made = [prediction for prediction in made if not prediction.error]
     sources = list(made[0].scores) if made else [""]
     file = io.StringIO()

@@ -1,4 +1,4 @@
-"""The image tower of a CLIP as a method left it."""
+"""CLIP's image tower with the changes that a method learned."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ logger = logging.getLogger(__name__)
 
 
 class TunedTower(nn.Module):
-    """Images (B, 3, H, W) to features (B, E), not normalised: CLIP's image tower with an export's changes to it.
+    """Images (B, 3, H, W) to features (B, E), not normalised: CLIP's image tower with an export's changes.
 
     Args:
-        visual: the tower, whose weights are changed where the export has others.
-        export: its `weights`, `prompts` and `projection`.
+        visual: the tower. Weights that the export has are overwritten in place.
+        export: its `weights`, `prompts` and `projection` are used.
     """
 
     def __init__(self, visual: nn.Module, export: Export) -> None:
@@ -48,9 +48,9 @@ class TunedTower(nn.Module):
 
 
 def load_tower(export: Export, path: Path, backbone: str | None, precision: Precision) -> TunedTower:
-    """The tower of an export's CLIP with its changes, in `precision`; `backbone` names the CLIP, or is its file.
+    """The image tower of an export's CLIP with its changes, in `precision`. `backbone` is the CLIP's name or file.
 
-    Raises ValueError for a CLIP that is not the one of the export, FileNotFoundError where there is none.
+    Raises ValueError for a CLIP other than the export's, FileNotFoundError if there is none.
     """
     own, name = export.backbone, backbone or export.backbone["name"]
     try:
@@ -69,8 +69,11 @@ def load_tower(export: Export, path: Path, backbone: str | None, precision: Prec
 
 
 def same_tower(clip: CLIP, name: str, export: Export, precision: Precision) -> bool:
-    """Whether a CLIP's image tower is the one of an export: by its weights and activation, whatever file they are in;
-    in another precision than the run's, of which no digest is known, by the file and how it is read."""
+    """Whether a CLIP's image tower is that of an export.
+
+    Weights and activation are compared, whatever file they come from. In another precision than the run's, for which no
+    digest is known, the files and the way they are read are compared.
+    """
     half = Precision(export.precision, precision.device).stored
     if half == precision.stored:
         return clip.image_digest == export.backbone["image_digest"]

@@ -1,7 +1,7 @@
 # Shared by scripts/<method>/main.sh: `run_method METHOD DATASET SHOTS [CFG] [KEY VALUE ...]` trains one run per seed.
 # Environment: DATA (folder of the data sets), OUT (results), SEEDS, VARIANT (of a method that has some), PYTHON, and
 # SEPARATE=1: train once per task and merge the tasks' results into one record, as the paper's baselines are trained.
-# experiments/sweeps.py has the same run folders and calls of train.py; a test compares them.
+# experiments/sweeps/jobs.py has the same run folders and calls of train.py; a test compares them.
 
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from evaluation.records import read_records
-from experiments.base2new import HALVES, base_to_new_report
+from experiments.reports.base_to_new import HALVES, base_to_new_report
 
 
 def main(argv: list[str] | None = None) -> int:

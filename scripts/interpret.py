@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from evaluation.classes import selection_in
 from evaluation.records import read_records
-from experiments.gains import Gains, gains_of
-from experiments.interpretation import FOLDER, similarity_entry, token_rows, write_interpretation
+from experiments.interpretation.gains import Gains, gains_of
+from experiments.interpretation.write import FOLDER, similarity_entry, token_rows, write_interpretation
 
 FIRST = "Of the first layer alone: the prompts of the others take the place of hidden states, near which are no words."
 NOTES = {

@@ -26,7 +26,7 @@ import train  # first: it provides Dassl
 # isort: split
 from tqdm import tqdm
 
-from datasets.splits import nearest
+from datasets.messages import nearest
 from evaluation.classes import write_classes
 from finished.load import check_run, load_run, load_run_for
 from finished.new_tasks import new_task, read_names

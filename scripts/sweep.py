@@ -25,11 +25,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.arguments import parse_args
-from experiments.engine import Sweep
 from experiments.executors import LocalExecutor, SlurmExecutor, prepare
-from experiments.runs import device_names
-from experiments.steps import status_report
+from experiments.sweeps.arguments import parse_args
+from experiments.sweeps.calls import status_report
+from experiments.sweeps.sweep import Sweep
+from experiments.sweeps.train_run import device_names
 
 MOST_JOBS = 8  # runs at a time on a CPU, unless --jobs says otherwise
 

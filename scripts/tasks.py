@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.runs import benchmark_tasks
-from experiments.steps import merge_folder
 from experiments.sweeps import task_folders
+from experiments.sweeps.calls import merge_folder
+from experiments.sweeps.train_run import benchmark_tasks
 
 
 def result_lines(record: dict) -> str:

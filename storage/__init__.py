@@ -1,26 +1,12 @@
-"""What lies on disk: atomic writes, JSON, YAML and configs read strictly, the folder of a run and its lock.
+"""Files on disk: atomic writes, strict readers of JSON, YAML and configs, the folder of a run and its lock.
 
 Imports nothing of the project.
 """
+
+# ruff: noqa: F401
 
 from .atomic import write_atomically
 from .configs import BASE_KEY, read_config
 from .documents import parse_json, read_json, read_yaml
 from .lock import describe, holder, locked
 from .run_folder import FAILURE_FILE, RUN_FILES, make_run_folder, remove_run
-
-__all__ = [
-    "BASE_KEY",
-    "FAILURE_FILE",
-    "RUN_FILES",
-    "describe",
-    "holder",
-    "locked",
-    "make_run_folder",
-    "parse_json",
-    "read_config",
-    "read_json",
-    "read_yaml",
-    "remove_run",
-    "write_atomically",
-]

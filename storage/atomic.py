@@ -1,13 +1,13 @@
-"""Writing that leaves a whole file or none."""
+"""Writing a file completely or not at all."""
 
 import os
 from pathlib import Path
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
-    """Write a file, text in UTF-8, through a temporary one beside it, of which a failure leaves nothing behind.
+    """Write a file (text in UTF-8) through a temporary file beside it, so that a failure leaves nothing half-written.
 
-    Raises OSError, naming the file and the space that it needs, where it cannot be written; what was there stays.
+    Raises OSError, with the file and its size, if it cannot be written; an existing file is then unchanged.
     """
     path = Path(path)
     content = content.encode() if isinstance(content, str) else content

@@ -1,4 +1,4 @@
-"""Config files that start from others, by _BASE_."""
+"""Config files that build on others, by the key _BASE_."""
 
 import os
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Any
 
 from .documents import read_yaml
 
-BASE_KEY = "_BASE_"  # of a config file: the file, or list of files, that it starts from, relative to its own folder
+BASE_KEY = "_BASE_"  # in a config file: one or more files to build on, relative to its own folder
 
 
 def read_config(path: str | os.PathLike, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The content of a YAML config file, merged into that of its bases; of several, later ones win.
+    """The content of a YAML config file, merged into that of its bases. Later bases win over earlier ones.
 
     Raises:
-        FileNotFoundError: no such file, with those beside it.
-        ValueError: no YAML of keys and values, or a file that is its own base, with the way that leads back.
+        FileNotFoundError: no such file; the message lists the files beside it.
+        ValueError: not YAML of keys and values, or a file that is its own base; the message shows the chain.
     """
     path = Path(path)
     if not path.is_file():
@@ -38,7 +38,7 @@ def read_config(path: str | os.PathLike, chain: tuple[Path, ...] = ()) -> dict[s
 
 
 def _merged(first: dict, second: dict) -> dict:
-    """A nested dictionary with the values of both, those of the second where both have one."""
+    """A nested dictionary with the values of both, and of the second where both have one."""
     both = {key: _merged(first[key], second[key]) for key in first.keys() & second.keys()
             if isinstance(first[key], dict) and isinstance(second[key], dict)}  # fmt: skip
     return {**first, **second, **both}

@@ -1,4 +1,4 @@
-"""JSON and YAML, read strictly."""
+"""Strict readers of JSON and YAML."""
 
 import json
 import math
@@ -7,20 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-MOST_DIGITS = 1000  # of a number in YAML; Python does not even print one of 4,300
+MOST_DIGITS = 1000  # limit of a number's digits in YAML; Python does not even print 4,300
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """The content of a JSON file; ValueError, naming it, for what `parse_json` refuses."""
+    """The content of a JSON file. Raises ValueError, with the file, for what `parse_json` refuses."""
     try:
         return parse_json(Path(path).read_bytes())
-    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are no text, and endless numbers
+    except (ValueError, RecursionError) as error:  # also for bytes that are not text, and endless numbers
         raise ValueError(f"{path}: not a JSON file ({error})") from error
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError also where an object has a key twice, of which Python would keep the
-    last, and for numbers that are not finite and halves of characters, which no JSON file can hold; RecursionError."""
+    """The value of a JSON text.
+
+    Raises RecursionError, and ValueError also for what Python would accept: an object with a repeated key, numbers that
+    are not finite, and lone surrogates, which cannot be written again.
+    """
     text = text.decode() if isinstance(text, bytes) else text
     value = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
     if "\\u" in text:
@@ -43,10 +46,10 @@ def _finite(text: str) -> float:
 
 
 def read_yaml(path: str | os.PathLike) -> Any:
-    """The content of a YAML file of plain values; None of an empty one.
+    """The content of a YAML file of plain values; None for an empty file.
 
-    Raises ValueError, naming the file, for no YAML, a key that a mapping has twice, and references (*name) that repeat
-    parts so often, or within themselves, that they would take all memory.
+    Raises ValueError, with the file, for invalid YAML, a repeated key of a mapping, and references (*name) that expand
+    to so many nodes, or to themselves, that they would fill the memory.
     """
     import yaml  # here: not every command needs it
 
@@ -64,8 +67,8 @@ def read_yaml(path: str | os.PathLike) -> Any:
 
 
 def _size(node: Any, sizes: dict[int, int]) -> int:
-    """The nodes that a YAML node stands for, references written out. Raises ValueError for a key that a mapping has
-    twice, and for halves of characters."""
+    """The number of nodes that a YAML node stands for with references expanded. Raises ValueError for a repeated key of
+    a mapping, and for lone surrogates."""
     if id(node) not in sizes:
         if isinstance(node.value, str):
             node.value.encode()  # UnicodeEncodeError is a ValueError

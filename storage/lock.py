@@ -1,11 +1,11 @@
 """The lock of a run folder: one process at a time trains or evaluates there.
 
-`running.json` names the process's host, id and start. It is created exclusively (O_EXCL, which network file systems
-keep, too) and touched every minute, so that what a killed process left is told from what is held:
+`running.json` names the process's host, id and start. It is created exclusively (O_EXCL, which works on network file
+systems, too) and touched every minute. So a lock that a killed process left is recognised:
 
-- on this host, by whether that process lives (its start time tells it from a later one of the same id);
-- from another host, by the time since it was last touched;
-- in a SLURM job that was put back in the queue, by the job's own id.
+- on the same host, because no such process lives (its start time tells it from a later process with its id);
+- from another host, because it has not been touched for some time;
+- by a SLURM job that was put back in the queue, because it holds the job's own id.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from .run_folder import remove_temporaries
 
 FILE_NAME = "running.json"
 TOUCHED_EVERY = 60  # seconds
-STALE_AFTER = 10 * TOUCHED_EVERY  # for a lock of another host, whose clock may differ a little
-UNWRITTEN_FOR = 10  # seconds after which a lock without content is that of a process killed while it wrote it
+STALE_AFTER = 10 * TOUCHED_EVERY  # a lock of another host is stale then; its clock may differ a little
+UNWRITTEN_FOR = 10  # seconds after which a lock without content is stale: its process was killed before it wrote
 
 
 class LockedError(OSError):
@@ -30,13 +30,13 @@ class LockedError(OSError):
 
 
 def describe(owner: Mapping) -> str:
-    """Who holds a run folder, in words."""
+    """The holder of a run folder, in words."""
     job = f", SLURM job {owner['job']}" if owner.get("job") else ""
     return f"process {owner['pid']} on {owner['host']}{job}, since {owner['since']}"
 
 
 def this_process() -> dict[str, object]:
-    """What the lock of this process says."""
+    """The content of this process's lock."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -47,14 +47,15 @@ def this_process() -> dict[str, object]:
 
 
 def slurm_job() -> str:
-    """The SLURM job of this process, "12" or of an array "12_3", the same when it starts again; "" outside of SLURM."""
+    """The SLURM job of this process, "12", or "12_3" in an array. It is the same after a restart, and "" outside of
+    SLURM."""
     array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
 def start_time(pid: int) -> str:
-    """When a process of this host was started, in ticks since boot; "" where the system does not say, "ended" for one
-    that has ended, but whose parent has not taken notice."""
+    """The start of a process of this host, in ticks since boot; "" if the system does not tell, "ended" for a process
+    that has ended and waits for its parent."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -64,7 +65,7 @@ def start_time(pid: int) -> str:
 
 
 def holder(folder: str | os.PathLike) -> dict | None:
-    """Who holds a run folder: a process that lives, or cannot be told from one. None for nobody."""
+    """The process that holds a run folder: one that lives, or that may live. None if there is none."""
     path = Path(folder, FILE_NAME)
     try:
         age = time.time() - path.stat().st_mtime
@@ -79,7 +80,7 @@ def holder(folder: str | os.PathLike) -> dict | None:
 
 
 def _read(path: Path) -> dict:
-    """A lock's content; {} where it is not written yet, or not a lock's. Raises FileNotFoundError."""
+    """A lock's content; {} if it is not yet written, or is not a lock's. Raises FileNotFoundError."""
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -88,7 +89,7 @@ def _read(path: Path) -> dict:
 
 
 def _same_job(owner: Mapping) -> bool:
-    """Whether the lock is of an earlier start of the SLURM job that this process is."""
+    """Whether the lock is of an earlier start of this process's SLURM job."""
     return bool(owner.get("job")) and owner["job"] == slurm_job()
 
 
@@ -105,9 +106,9 @@ def _alive(owner: Mapping) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Hold a run folder, which is made if there is none; what a killed process left half-written there is removed.
+    """Hold a run folder, which is created if needed. What a killed process left half-written there is removed.
 
-    Raises LockedError, naming host and process, if it is held.
+    Raises LockedError, with host and process, if another process holds it.
     """
     path = Path(folder, FILE_NAME)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +146,7 @@ def _take(path: Path) -> None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a stale lock, but not the new one that another process may just have put in its place."""
+    """Remove a stale lock, but not a new one that another process may just have put in its place."""
     aside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)  # of several processes one succeeds
@@ -157,7 +158,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _remove_asides(path: Path) -> None:
-    """Remove the stale locks that killed processes of this host had moved aside."""
+    """Remove the stale locks that killed processes of this host moved aside."""
     start = f"{path.name}.{socket.gethostname()}."
     for aside in path.parent.glob(f"{path.name}.*"):
         pid = aside.name.removeprefix(start)

@@ -1,4 +1,4 @@
-"""The folder of a run: its files, and how it is made and cleared."""
+"""The folder of a run: the names of its files, creating and clearing it."""
 
 import contextlib
 import os
@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-FAILURE_FILE = "failure.json"  # of a training whose loss was not finite: the step, its images and its numbers
-# results.json comes last. Only runs on folders of one's own keep a split.csv.
+FAILURE_FILE = "failure.json"  # after a loss that was not finite: the step, its images and its numbers
+# results.json comes last. Only runs on users' own folders have a split.csv.
 RUN_FILES = (
     "config.yaml",
     "log.txt",
@@ -22,7 +22,7 @@ RUN_FILES = (
 
 
 def make_run_folder(folder: Path) -> list[Path]:
-    """Make a run's folder, and return the folders that are new, innermost first. Raises OSError, naming the flag."""
+    """Create a run's folder, and return the folders that are new, innermost first. Raises OSError, with the flag."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,8 +34,7 @@ def make_run_folder(folder: Path) -> list[Path]:
 
 
 def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
-    """Remove what a failed run that has nothing to resume left: its files, and the folders made for it, innermost
-    first, as long as nothing of others is in them."""
+    """Remove the files of a failed run that has nothing to resume, and its new folders as far as they are empty."""
     for name in RUN_FILES:
         path = folder / name
         if path.is_dir():
@@ -48,7 +47,8 @@ def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what killed processes left half-written in a run's folder, which no other process may be at work in."""
+    """Remove the files that killed processes left half-written in a run's folder. No other process may be at work in
+    it."""
     for name in ("*.tmp", ".*.tmp-*"):
         for path in (*folder.glob(name), *folder.glob(f"prompt_learner/{name}")):
             path.unlink(missing_ok=True)

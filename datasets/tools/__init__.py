@@ -1,1 +1,1 @@
-"""What scripts/data.py is made of: sources, downloads, checks, pictures. No data set needs any of it."""
+"""Behind scripts/data.py: fetching data sets, checking them and showing them. Imports `datasets` and `storage`."""

@@ -1,4 +1,4 @@
-"""Is a data set on disk what it should be? Files, counts, images, copies, names."""
+"""Checks of a data set on disk: files, counts, images, copies, names and prompts."""
 
 import hashlib
 import io
@@ -14,18 +14,19 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from ..messages import summary
 from ..prompt_checks import alike, odd_prompts
-from ..splits import PARTS, summary
+from ..splits import PARTS
 from .on_disk import Contents
 
-CONTEXT_LENGTH = 77  # of CLIP's text encoder
+CONTEXT_LENGTH = 77  # tokens of CLIP's text encoder
 IN_A_BATCH = 32  # images per message between processes
-SHOWN = 5  # findings of one kind
+SHOWN = 5  # at most so many findings of one kind are named
 
 
 @dataclass
 class Report:
-    """Lines to read; `problems` are what is wrong, `notes` what may be."""
+    """Lines to print; `problems` are wrong, `notes` may be."""
 
     name: str
     lines: list[str] = field(default_factory=list)
@@ -40,8 +41,14 @@ def check_contents(
     images: bool = True,
     encode: Callable[[Sequence[str]], Any] | None = None,
 ) -> Report:
-    """All checks of one task. `workers`: processes that read images (None: one per core); `images` False: none is.
-    `encode`: sentences to features (R, E) of a CLIP, in which the classes must differ."""
+    """All checks of one task.
+
+    Args:
+        n_context: number of context tokens, beside which class names must fit.
+        workers: processes that read images; None for one per core.
+        images: whether to read the images.
+        encode: from sentences to features (R, E) of a CLIP, to find classes with equal features.
+    """
     report = Report(contents.name)
     report.lines.append(describe(contents))
     check_counts(contents, report)
@@ -54,7 +61,7 @@ def check_contents(
 
 
 def describe(contents: Contents) -> str:
-    """'37 classes; train 2944 (79-80 per class), ...'."""
+    """E.g. "37 classes; train 2944 (79-80 per class), ..."."""
     parts = []
     for part, items in zip(PARTS, contents.parts):
         counts = Counter(item.label for item in items)
@@ -71,7 +78,7 @@ def per_class(contents: Contents) -> list[tuple[str, int, int, int]]:
 
 
 def check_counts(contents: Contents, report: Report) -> None:
-    """Classes that a part lacks, and numbers other than the published ones."""
+    """Classes without images in a part, and numbers that differ from the published ones."""
     rows = per_class(contents)
     for index, part in enumerate(PARTS, start=1):
         absent = [row[0] for row in rows if not row[index]]
@@ -107,7 +114,7 @@ def check_paths(contents: Contents, report: Report) -> None:
 
 
 def check_names(contents: Contents, report: Report, n_context: int) -> None:
-    """Class names that a model cannot tell apart, or that do not fit beside the learnable context."""
+    """Class names that are equal for a model, or too long beside the learned context."""
     names = contents.task.classnames
     groups = defaultdict(list)
     for name in names:
@@ -126,7 +133,7 @@ def check_names(contents: Contents, report: Report, n_context: int) -> None:
 
 
 def check_prompts(contents: Contents, report: Report, encode: Callable[[Sequence[str]], Any] | None) -> None:
-    """Sentences that name no thing, and classes that a CLIP cannot tell apart."""
+    """Odd sentences, and classes that a CLIP cannot tell apart."""
     template, names = contents.task.template, contents.task.classnames
     odd = odd_prompts(template, names)
     if odd:
@@ -145,7 +152,7 @@ def token_counts(names: Sequence[str]) -> list[int]:
 
 
 def check_images(contents: Contents, report: Report, workers: int | None) -> None:
-    """Files that are no images or are cut off, and copies of one image in two parts."""
+    """Files that cannot be decoded, and copies of one image in two parts."""
     part_of = {item.impath: part for part, items in zip(PARTS, contents.parts) for item in items}
     unreadable, copies = [], defaultdict(list)
     for path, digest, error in examine_all(list(part_of), workers, contents.name):
@@ -181,7 +188,8 @@ def _map(paths: Sequence[str], workers: int) -> Iterable[tuple[str, bytes, str]]
 
 
 def examine(path: str) -> tuple[str, bytes, str]:
-    """(path, digest of its bytes, why it is no image or ""). The whole file is decoded: it may be cut off."""
+    """(path, digest of its bytes, why it is not an image or ""). The file is decoded to its end, since it may be cut
+    off."""
     try:
         with open(path, "rb") as file:
             content = file.read()

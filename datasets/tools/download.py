@@ -1,4 +1,4 @@
-"""Fetching files: resumed after a break, compared with their sums, with a progress bar."""
+"""Downloads that resume after a break, are compared with their MD5 sums and show a progress bar."""
 
 import hashlib
 import logging
@@ -17,14 +17,14 @@ TIMEOUT = 60  # seconds without a byte
 
 
 class DownloadError(OSError):
-    """A file that could not be fetched, or is not the one that was published."""
+    """A file that could not be fetched, or differs from the published one."""
 
 
 def fetch(url: str, path: str, md5: str = "") -> None:
-    """Fetch `url` into `path`, which exists only once it is complete and, where `md5` is given, right.
+    """Download `url` to `path`. The file appears when it is complete and, if `md5` is given, has that sum.
 
-    What a broken download leaves (`path`.part) is continued by the next attempt and the next call, where the server
-    can (HTTP ranges). Raises DownloadError.
+    A broken download leaves `path`.part, which the next attempt or call continues if the server allows (HTTP ranges).
+    Raises DownloadError.
     """
     if os.path.isfile(path) and (not md5 or md5_of(path) == md5):
         return
@@ -37,7 +37,7 @@ def fetch(url: str, path: str, md5: str = "") -> None:
             status = getattr(error, "code", None)
             if attempt == ATTEMPTS or (status is not None and 400 <= status < 500 and status != 416):
                 raise DownloadError(f"{url}: {error}") from error
-            if status == 416:  # what is there is not a beginning of the file
+            if status == 416:  # `part` is not the beginning of the file
                 os.remove(part)
             logger.info("%s: %s; attempt %d of %d follows", url, error, attempt + 1, ATTEMPTS)
             continue
@@ -54,7 +54,7 @@ def fetch(url: str, path: str, md5: str = "") -> None:
 
 
 def _receive(url: str, part: str) -> None:
-    """Append to `part` what it lacks, or write it anew where the server sends everything."""
+    """Download the missing rest of `part`, or everything if the server does not send ranges."""
     have = os.path.getsize(part) if os.path.isfile(part) else 0
     headers = {"User-Agent": "Mozilla/5.0 (softcpt data.py)", "Accept-Encoding": "identity"}
     if have:

@@ -1,4 +1,4 @@
-"""Fetching what is public of a data set and arranging it in CoOp's layout."""
+"""Downloading the public files of a data set and arranging them in CoOp's layout."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from .unpack import unpack
 
 
 def obtain(dataset: type, cfg: CfgNode, keep: bool = False) -> tuple[str, bool]:
-    """Fetch what a data set lacks; a message about it, and whether it is complete now.
+    """Download the missing files of a data set. Returns a message, and whether the data set is now complete.
 
-    Archives are unpacked and removed, unless `keep`. What is there already is not fetched again. Errors of the network
-    and of archives become part of the message.
+    Archives are removed after unpacking unless `keep`. Errors of the network and of archives become part of the
+    message.
     """
     if not issubclass(dataset, SplitDataset):
         return "there is nothing to download", False
@@ -39,7 +39,7 @@ def obtain(dataset: type, cfg: CfgNode, keep: bool = False) -> tuple[str, bool]:
 
 
 def take(archive: Archive, folder: str, keep: bool) -> None:
-    """Fetch one archive or file into a data set's folder. Raises DownloadError and ValueError."""
+    """Download one archive or file into a data set's folder. Raises DownloadError and ValueError."""
     os.makedirs(folder, exist_ok=True)
     if archive.file:
         path = os.path.join(folder, archive.file)
@@ -60,7 +60,7 @@ def take(archive: Archive, folder: str, keep: bool) -> None:
 
 
 def check_json(path: str, url: str) -> None:
-    """Remove a file that is no JSON, with a ValueError that names its address."""
+    """Remove a file that is not JSON, and raise ValueError with its address."""
     try:
         with open(path, encoding="utf-8") as file:
             json.load(file)

@@ -1,4 +1,4 @@
-"""Data sets as they are on disk, for the tools: registered data sets, their tasks and their complete lists."""
+"""Registered data sets with their complete lists as they are on disk, for the tools."""
 
 import os
 from collections.abc import Callable
@@ -9,15 +9,16 @@ from yacs.config import CfgNode
 
 from ..base import SplitDataset
 from ..folder import FolderTasks, UserTask, read_tasks, task_readers
+from ..messages import nearest
 from ..multitask import MultiTask, Task, TaskSpec, build_task, task_of
-from ..splits import Items, nearest
+from ..splits import Items
 
 OWN_TASKS = "FolderTasks"
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A task with all of its images, labelled from 0; `dataset` is its class, None for users' own folders."""
+    """A task with all its images, labelled from 0. `dataset` is its class; None for users' own folders."""
 
     name: str
     task: Task
@@ -31,12 +32,12 @@ class Contents:
 
 
 def dataset_class(name: str) -> type[DatasetBase]:
-    """The registered class. Raises ValueError, with the nearest name, if there is none."""
+    """The registered class. Raises ValueError, with the nearest name, for an unknown one."""
     return DATASET_REGISTRY.get(registered_name(name))
 
 
 def registered_name(name: str) -> str:
-    """The name of a registered data set as it is written, for one in any case. Raises as `dataset_class`."""
+    """The registered spelling of a data set's name, given in any case. Raises as `dataset_class`."""
     known = DATASET_REGISTRY.registered_names()
     alike = [other for other in known if other.lower() == name.lower()]
     if name not in known and len(alike) != 1:
@@ -46,24 +47,19 @@ def registered_name(name: str) -> str:
 
 
 def specs_of(name: str) -> tuple[TaskSpec, ...]:
-    """The tasks of a benchmark; of a single data set, itself."""
+    """The tasks of a benchmark; for a single data set, itself."""
     dataset = dataset_class(name)
     return dataset.specs if issubclass(dataset, MultiTask) else (TaskSpec(name),)
 
 
 def is_own_tasks(name: str) -> bool:
-    """Whether it stands for users' own folders."""
+    """Whether it is the data set of users' own folders."""
     return issubclass(dataset_class(name), FolderTasks)
 
 
-def read_own(cfg: CfgNode) -> list[Contents]:
-    """The users' own tasks below `DATASET.ROOT`."""
-    return [_own(task) for task in read_tasks(cfg)]
-
-
 def readers_of(name: str, cfg: CfgNode) -> dict[str, Callable[[list[str]], Contents]]:
-    """{task: a function that reads it}: one that cannot be read does not hide the others. What is wrong with one that
-    can be read is added to the function's argument."""
+    """{task: function that reads it}, so that a task that cannot be read does not hide the others. The function's
+    argument collects problems of a task that can be read."""
     if is_own_tasks(name):
         return {task: lambda problems, read=read: _own(read(problems)) for task, read in task_readers(cfg).items()}
     return {spec.dataset: lambda problems, spec=spec: read_spec(spec, cfg, problems) for spec in specs_of(name)}
@@ -74,7 +70,7 @@ def _own(task: UserTask) -> Contents:
 
 
 def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -> Contents:
-    """One data set, complete. Raises what its constructor raises; `problems`: see `SplitDataset.read`."""
+    """One data set, complete. Raises as its constructor does; `problems`: see `SplitDataset.read`."""
     dataset = dataset_class(spec.dataset)
     if not issubclass(dataset, SplitDataset):
         built = build_task(spec, cfg)
@@ -93,12 +89,12 @@ def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -
 def read_all(name: str, cfg: CfgNode) -> list[Contents]:
     """The tasks of a data set, complete."""
     if is_own_tasks(name):
-        return read_own(cfg)
+        return [_own(task) for task in read_tasks(cfg)]
     return [read_spec(spec, cfg) for spec in specs_of(name)]
 
 
 def state_on_disk(name: str, cfg: CfgNode) -> str:
-    """What there is of a data set, in a few words; no image is listed or read."""
+    """How much of a data set is on disk, in a few words. No image is listed or read."""
     dataset = dataset_class(name)
     if is_own_tasks(name):
         return "your folders: --root"
@@ -117,7 +113,7 @@ def state_on_disk(name: str, cfg: CfgNode) -> str:
 
 
 def count_classes(name: str, cfg: CfgNode) -> int:
-    """The number of classes, read from disk where the class does not declare it; 0 if it is not known."""
+    """The number of classes, read from disk if the class does not declare it; 0 if it is unknown."""
     dataset = dataset_class(name)
     declared = getattr(dataset, "n_classes", 0)
     if declared or is_own_tasks(name):

@@ -1,4 +1,4 @@
-"""Pictures of a data set: how many images each class has, and samples with their prompts."""
+"""Pictures of a data set: the number of images per class, and sample images with their prompts."""
 
 import math
 import textwrap
@@ -18,7 +18,7 @@ MAX_NAMES = 40  # more classes are not labelled
 
 
 def counts_figure(contents: Sequence[Contents]) -> Figure:
-    """Images per class and part, stacked, a panel per task."""
+    """Images per class and part as stacked bars, one panel per task."""
     columns = min(2, len(contents))
     rows = math.ceil(len(contents) / columns)
     figure = Figure(figsize=(7 * columns, 2.8 * rows + 0.6), layout="constrained")
@@ -43,7 +43,7 @@ def counts_figure(contents: Sequence[Contents]) -> Figure:
 
 
 def samples_figure(contents: Sequence[Contents]) -> Figure:
-    """A row per task: test images of classes spread over its labels, each above the hand-made prompt of its class."""
+    """One row per task: test images of classes spread over the labels, with the hand-made prompts of their classes."""
     figure = Figure(figsize=(2.1 * SAMPLES, 2.9 * len(contents)), layout="constrained")
     panels = figure.subfigures(len(contents), 1, squeeze=False)[:, 0]
     for panel, task in zip(panels, contents):
@@ -63,7 +63,7 @@ def samples_figure(contents: Sequence[Contents]) -> Figure:
 
 
 def sample(task: Contents) -> list:
-    """One image of each of up to `SAMPLES` classes: of the test part, or of another where there is none."""
+    """One image for each of up to `SAMPLES` classes, from the test part or another if that is empty."""
     items = next(part for part in reversed(task.parts) if part)
     first = {}
     for item in items:

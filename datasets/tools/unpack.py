@@ -1,4 +1,4 @@
-"""Unpacking archives that are not trusted: nothing is written outside the target, no links, no bombs, no half."""
+"""Unpacking untrusted archives: no files outside the target, no links, no decompression bombs, no partial results."""
 
 import bz2
 import errno
@@ -27,20 +27,20 @@ NO_PLACE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 class UnsafeArchive(ValueError):
-    """An archive that is refused."""
+    """An archive is refused."""
 
 
 def unpack(archive: str, target: str, prefix: str = "", inner: str = "") -> None:
-    """Unpack a zip or tar file into the folder `target`; what is there already is kept or replaced file by file.
+    """Unpack a zip or tar file into the folder `target`. Existing files stay, or are replaced one by one.
+
+    Everything is first written beside the target, and moved when it is complete.
 
     Args:
-        prefix: the folder in the archive whose contents are wanted; everything else is passed over.
-        inner: an archive below `prefix` that is unpacked in its place; then nothing else is kept.
+        prefix: the folder in the archive to unpack; other entries are skipped.
+        inner: an archive below `prefix` to unpack in its place; then other entries are skipped, too.
 
-    Everything is written beside the target first and moved when it is complete.
-
-    Raises UnsafeArchive for an entry outside the target, a link or another special file, and when more than
-    `MAX_RATIO` times the archive's size comes out of it; ValueError for no archive, or nothing below `prefix`.
+    Raises UnsafeArchive for an entry outside the target, a link or another special file, and if more than `MAX_RATIO`
+    times the archive's size comes out of it; ValueError if it is not an archive, or has nothing below `prefix`.
     """
     temporary = f"{target.rstrip(os.sep)}.{os.getpid()}.tmp"
     try:
@@ -48,7 +48,7 @@ def unpack(archive: str, target: str, prefix: str = "", inner: str = "") -> None
             written = _write_entries(archive, temporary, prefix)
         except UnsafeArchive:
             raise
-        except Exception as error:  # of a damaged archive, the readers raise a dozen types
+        except Exception as error:  # for a damaged archive, the readers raise a dozen types
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise  # of the disk, not of the archive
             raise ValueError(f"{archive}: not a complete zip or tar archive ({error})") from error
@@ -95,7 +95,7 @@ def _new_file(path: str, archive: str) -> BinaryIO:
 
 
 def entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
-    """(name, content) of the files of a zip or tar archive, in its order."""
+    """(name, content) of the files in a zip or tar archive, in its order."""
     return _zip_entries(archive) if zipfile.is_zipfile(archive) else _tar_entries(archive)
 
 
@@ -127,7 +127,7 @@ def _tar_entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
                 else:
                     raise UnsafeArchive(f"{archive}: {info.name!r} is a link or a special file")
             end = file.offset
-            while source.read(CHUNK):  # what follows has its part in the checksum of a compressed file
+            while source.read(CHUNK):  # the checksum of a compressed file covers the rest, too
                 pass
         # tarfile takes a damaged header, and the end of the file, for the archive's end, which is a block of zeros.
         if source.filled > end or source.position < end + tarfile.BLOCKSIZE:
@@ -135,11 +135,12 @@ def _tar_entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
 
 
 class _Limited:
-    """A stream of which no more is read than `MAX_RATIO` times the archive's size: an entry without content, too, takes
-    half a kilobyte of a tar, and a file.
+    """A stream that ends with an error after `MAX_RATIO` times the archive's size. Even an entry without content takes
+    half a kilobyte of a tar, and a file on disk.
 
     Attributes:
-        position, filled: bytes read, and those up to the last that is not zero.
+        position: bytes read.
+        filled: bytes read up to the last one that is not zero.
     """
 
     def __init__(self, source: BinaryIO, archive: str) -> None:
@@ -158,7 +159,7 @@ class _Limited:
 
 
 class _Entry(tarfile.TarInfo):
-    """An entry whose name is not read into memory whatever its size."""
+    """A tar entry that refuses to read a name of any size into memory."""
 
     def _proc_member(self, file: tarfile.TarFile) -> tarfile.TarInfo:
         if self.size < 0 or (self.type in HEADERS and self.size > MOST_HEADER):
@@ -167,7 +168,7 @@ class _Entry(tarfile.TarInfo):
 
 
 def safe_path(archive: str, name: str, prefix: str) -> str | None:
-    """The path of an entry below `prefix`, None if it lies elsewhere. Raises UnsafeArchive if it leaves the archive."""
+    """The path of an entry below `prefix`, None if it is elsewhere. Raises UnsafeArchive if it leaves the archive."""
     parts = [part for part in name.replace("\\", "/").split("/") if part != "."]
     if name.startswith(("/", "\\")) or ".." in parts or ":" in (parts or [""])[0] or "\0" in name:
         raise UnsafeArchive(f"{archive}: {name!r} points outside the folder")
@@ -179,7 +180,7 @@ def safe_path(archive: str, name: str, prefix: str) -> str | None:
 
 
 def merge(source: str, target: str) -> None:
-    """Move the contents of a folder into another, folder by folder where they are new."""
+    """Move the contents of a folder into another, whole sub-folders where they are new."""
     os.makedirs(target, exist_ok=True)
     for name in sorted(os.listdir(source)):
         new, old = os.path.join(source, name), os.path.join(target, name)

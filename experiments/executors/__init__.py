@@ -1,8 +1,8 @@
-"""Where runs are executed: executors with the semantics of `concurrent.futures`.
+"""Where runs are executed: on this machine or on a SLURM cluster, behind the interface of `concurrent.futures`.
 
-`submit(function, *args)` gives a Future, `as_completed` and `cancel` work as ever, and `shutdown` waits. Each call is a
-process of its own, so a run's state (random generators, loggers, memory) is that of a fresh process. The state of a
-sweep is on disk, in the run folders, so executors of different kinds and machines can share one.
+`submit(function, *args)` returns a Future for `as_completed`, and `shutdown` waits. Each call has a process of its own,
+so every run starts with fresh random generators, loggers and memory. The state of a sweep is in the run folders, so
+executors of different kinds and machines can share one sweep. Imports nothing of the project.
 """
 
 from .local import LocalExecutor, ProcessEndedError, prepare

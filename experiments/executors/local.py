@@ -1,4 +1,4 @@
-"""Calls in processes of this machine, several side by side."""
+"""Calls as processes of this machine, each with a device of its own."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ PATIENCE = 10  # seconds that a process has to end when it is asked to
 
 
 class ProcessEndedError(RuntimeError):
-    """A process ended without an answer: it was killed, or left by itself."""
+    """A process ended without an answer: it was killed, or exited."""
 
 
 def prepare(threads: int, preload: str = "train") -> BaseContext:
-    """What starts processes, each with `threads` threads; to be called once, before any of them.
+    """A multiprocessing context whose processes have `threads` threads each; call it once, before any process starts.
 
-    Where forks are safe, the module `preload` is imported once, with PyTorch; each process is a fork of that one, which
-    itself runs nothing.
+    On Linux the module `preload` (and with it PyTorch) is imported once, in a server process, and each call runs in a
+    fork of it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    # A process that has initialised CUDA cannot be forked: let PyTorch look for GPUs without it.
+    # A process that has initialised CUDA cannot be forked, so PyTorch must look for GPUs without it.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    # For the server of forks, to which not every Python passes on sys.path.
+    # For the server of forks, since not every Python passes sys.path on to it.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
@@ -43,15 +43,15 @@ def prepare(threads: int, preload: str = "train") -> BaseContext:
 
 
 class LocalExecutor(ThreadPoolExecutor):
-    """A pool whose workers each have a device, and start a fresh process for every call.
+    """A pool of workers, each with a device, that starts a fresh process for every call.
 
-    The standard library's process pool gives up all calls when one of its processes is killed, and before Python 3.11
-    it uses processes more than once. So a worker here is a thread that waits for one process at a time; a killed one
-    is the ProcessEndedError of its own Future. Processes end when this one does, whatever ends it.
+    The standard library's process pool drops all calls when one process is killed, and before Python 3.11 it reuses
+    processes. Here a worker is a thread that waits for one process at a time. A killed process gives its own Future a
+    ProcessEndedError, and no process outlives this one.
 
     Args:
-        workers: calls at a time.
-        devices: of the workers in turn, as CUDA_VISIBLE_DEVICES names them; none leaves that variable alone.
+        workers: number of calls at a time.
+        devices: values of CUDA_VISIBLE_DEVICES, given to the workers in turn; [] leaves the variable alone.
         context: from `prepare`.
     """
 
@@ -62,7 +62,7 @@ class LocalExecutor(ThreadPoolExecutor):
         self._context, self._workers = context, workers
         self._running: set[BaseProcess] = set()
         self._stopped = False
-        # Start and end of processes are not safe to mix: multiprocessing polls all of them at each start.
+        # Starts and ends of processes must not overlap: multiprocessing polls all processes at each start.
         self._lock = threading.Lock()
         super().__init__(max_workers=workers, thread_name_prefix="worker", initializer=self._take_device)
         self._own = threading.local()
@@ -72,7 +72,7 @@ class LocalExecutor(ThreadPoolExecutor):
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
-        """What is submitted within may go together; here it makes no difference."""
+        """Calls submitted within may be grouped; here they are not."""
         yield
 
     def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
@@ -80,7 +80,7 @@ class LocalExecutor(ThreadPoolExecutor):
 
     def _call(self, function: Callable, args: tuple, kwargs: dict) -> Any:
         receiver, sender = self._context.Pipe(duplex=False)
-        env = {"LOCAL_WORLD_SIZE": str(self._workers)}  # as torchrun says it: the processors are shared by so many
+        env = {"LOCAL_WORLD_SIZE": str(self._workers)}  # torchrun's variable: so many processes share the cores
         env |= {} if self._own.device is None else {"CUDA_VISIBLE_DEVICES": self._own.device}
         process = self._context.Process(target=_answer, args=(sender, env, function, args, kwargs))
         with receiver:
@@ -104,7 +104,7 @@ class LocalExecutor(ThreadPoolExecutor):
         return value
 
     def terminate_workers(self) -> None:
-        """End the processes that run, and start no more of the calls that wait."""
+        """End the running processes and drop the waiting calls."""
         with self._lock:
             self._stopped = True
             running = list(self._running)
@@ -128,7 +128,7 @@ def _end(status: int | None) -> str:
 
 
 def _answer(sender: Connection, env: dict[str, str], function: Callable, args: tuple, kwargs: dict) -> None:
-    """The whole of a call's process: sends ("value", value) or ("error", exception)."""
+    """The body of a call's process: sends ("value", value) or ("error", exception)."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= env
     try:
@@ -142,7 +142,7 @@ def _answer(sender: Connection, env: dict[str, str], function: Callable, args: t
 
 
 def _end_with_parent() -> None:
-    """End this process where the one that asked for it has ended, even by a kill."""
+    """End this process when its parent ends, even by a kill."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -14,11 +14,10 @@ from typing import Any
 
 from .local import ROOT, ProcessEndedError
 
-MOST_IN_ARRAY = 1000  # SLURM's MaxArraySize is 1001 unless a cluster says otherwise
-TIMEOUTS = 20  # times that a job may reach its time limit and go on in another
+MOST_IN_ARRAY = 1000  # SLURM's default MaxArraySize is 1001
+TIMEOUTS = 20  # at most so often a job may reach its time limit and continue in another
 SLOWEST_POLL = 15  # seconds
-# Options: the names that they have in submitit's SlurmExecutor, and what they say.
-SLURM_OPTIONS = {
+SLURM_OPTIONS = {  # {flag: (name of submitit's parameter, help)}
     "time": ("time", "minutes that a job may take; one that needs more goes back into the queue and resumes"),
     "memory": ("mem", "GB of memory of a job"),
     "gpus": ("gpus_per_node", "GPUs of a job"),
@@ -28,7 +27,7 @@ SLURM_OPTIONS = {
 
 
 class JobFuture(Future):
-    """The Future of a job; `cancel` takes it from the queue."""
+    """The Future of a job; `cancel` removes the job from the queue."""
 
     job: Any = None  # submitit's; None until it is submitted
 
@@ -46,16 +45,16 @@ class JobFuture(Future):
 class SlurmExecutor(Executor):
     """Submits calls as SLURM jobs, those of a `batch` as a job array, and waits for their results on disk.
 
-    A function with a method `checkpoint`, as TrainRun has, goes back into the queue when its job is pre-empted or
+    A function with a method `checkpoint`, such as TrainRun, goes back into the queue when its job is pre-empted or
     reaches its time limit. Jobs are not children of this process: they go on when it ends.
 
     Args:
-        folder: for submitit's files, which all nodes must see.
-        options: see SLURM_OPTIONS; others are those of sbatch, by their long names.
+        folder: for submitit's files, visible to all nodes.
+        options: see SLURM_OPTIONS; other keys are long options of sbatch.
         at_a_time: jobs of an array that run at the same time, None for all.
         cluster: "local" executes jobs on this machine, without SLURM, for tests.
 
-    Raises ImportError where submitit is missing, OSError where SLURM is.
+    Raises ImportError without submitit, OSError without SLURM.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class SlurmExecutor(Executor):
             self._executor = submitit.LocalExecutor(folder, max_num_timeout=TIMEOUTS)
         self._cluster = cluster
         self._batch: list[tuple[JobFuture, Callable, tuple]] | None = None
-        self._waiting: dict[JobFuture, float] = {}  # and when each was first missing from the queue
+        self._waiting: dict[JobFuture, float] = {}  # {future: when it was first missing from the queue, or 0}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -95,7 +94,7 @@ class SlurmExecutor(Executor):
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
-        """What is submitted within becomes one job array (several where there are more calls than an array takes)."""
+        """Calls submitted within become one job array, or several if there are more than an array takes."""
         self._batch, calls = [], []
         try:
             yield
@@ -118,7 +117,7 @@ class SlurmExecutor(Executor):
             self._watch(future)
 
     def attach(self, job_id: str) -> JobFuture:
-        """The Future of a job that was submitted before, with the same folder."""
+        """The Future of a job that was submitted earlier with the same folder."""
         future = JobFuture()
         future.job = self._executor.job_class(self._executor.folder, job_id)
         self._watch(future)
@@ -146,7 +145,7 @@ class SlurmExecutor(Executor):
             pause = min(1.3 * pause, SLOWEST_POLL) if len(left) == len(waiting) else 0.5
 
     def _unfinished(self, waiting: list[JobFuture]) -> set[JobFuture]:
-        """Those of the Futures that stay open; the others get what their jobs left."""
+        """The Futures that stay open; the others receive the results of their jobs."""
         present = self._in_queue(waiting)
         left = set()
         for future in waiting:
@@ -168,14 +167,14 @@ class SlurmExecutor(Executor):
         return left
 
     def _in_queue(self, waiting: list[JobFuture]) -> set[str] | None:
-        """The ids of the jobs that have not ended; None where it cannot be said."""
+        """The ids of the unfinished jobs; None if SLURM does not answer."""
         if self._cluster == "local":
             return {future.job_id for future in waiting if not future.job.done()}
         states = job_states()
         return None if states is None else set(states)
 
     def terminate_workers(self) -> None:
-        """Wait no more; the jobs go on."""
+        """Stop waiting; the jobs go on."""
         self.shutdown(wait=False)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -189,7 +188,7 @@ class SlurmExecutor(Executor):
 
 
 def _settle(future: JobFuture) -> None:
-    """Give a Future what its job left."""
+    """Give a Future the result of its job."""
     if not future.set_running_or_notify_cancel():
         return
     try:
@@ -199,7 +198,7 @@ def _settle(future: JobFuture) -> None:
 
 
 def job_states() -> dict[str, str] | None:
-    """{id: state} of this user's SLURM jobs that have not ended, an array's one by one; None without an answer."""
+    """{id: state} of this user's unfinished SLURM jobs, arrays job by job; None if SLURM does not answer."""
     command = ["squeue", "--noheader", "--array", "--me", "--format=%i|%T"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

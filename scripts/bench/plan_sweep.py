@@ -11,9 +11,9 @@ from pathlib import Path
 
 import _common
 
-from experiments.arguments import parse_args
-from experiments.engine import Sweep
-from experiments.steps import status_report
+from experiments.sweeps.arguments import parse_args
+from experiments.sweeps.calls import status_report
+from experiments.sweeps.sweep import Sweep
 
 
 def seconds_of(function) -> float:

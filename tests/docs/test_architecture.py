@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "trainers": {"backbones", "datasets", "evaluation", "storage"},
     "finished": {"backbones", "datasets", "evaluation", "experiments", "storage", "inference", "train", "trainers"},
 }
-CALLS_TRAINING = {"experiments/runs.py": {"datasets", "train"}}  # in processes of its own
+CALLS_TRAINING = {"experiments/sweeps/train_run.py": {"datasets", "train"}}  # in processes of its own
 ROOMS = {*MAY_IMPORT, "train", "scripts", "compat"}
 
 
@@ -40,7 +40,23 @@ def test_imports_go_one_way(room):
     assert {path: names for path, names in found.items() if names - CALLS_TRAINING.get(path, set())} == {}
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
+WITHIN_EXPERIMENTS = {
+    "executors": set(),
+    "interpretation": {"pictures"},
+    "sweeps": {"executors"},
+    "reports": {"interpretation", "pictures", "sweeps"},
+}
+
+
+@pytest.mark.parametrize("room", WITHIN_EXPERIMENTS)
+def test_imports_within_experiments_go_one_way(room):
+    """At the top of modules: a sweep imports its report when it is over."""
+    for path in (ROOT / "experiments" / room).glob("*.py"):
+        nodes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
+        assert {node.module.partition(".")[0] for node in nodes if node.level == 2} <= WITHIN_EXPERIMENTS[room], path
+
+
+@pytest.mark.parametrize("room", [*MAY_IMPORT, *(f"experiments/{room}" for room in WITHIN_EXPERIMENTS)])
 def test_each_room_says_what_lives_there(room):
     assert ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")))
 

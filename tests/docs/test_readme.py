@@ -67,7 +67,7 @@ def test_every_script_of_a_command_exists_and_knows_the_variables_and_flags():
         script = next(word for word in words if word.endswith((".sh", ".py")))
         assert (ROOT / script).is_file(), script
         text = (ROOT / script).read_text() + (ROOT / shared[script[-3:]]).read_text()
-        text += (ROOT / "experiments/arguments.py").read_text() if script == "scripts/sweep.py" else ""
+        text += (ROOT / "experiments/sweeps/arguments.py").read_text() if script == "scripts/sweep.py" else ""
         for name in variables:
             assert name == "OMP_NUM_THREADS" or re.search(rf"\$\{{?{name}\b", text), f"{name}: {script}"
         for flag in words[words.index(script) :]:

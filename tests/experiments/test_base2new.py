@@ -9,9 +9,9 @@ from test_scripts import call  # noqa: F401
 
 import train
 from evaluation.records import read_records
-from experiments.base2new import base_to_new, base_to_new_report
+from experiments.reports.base_to_new import base_to_new, base_to_new_report
+from experiments.reports.tables import AVERAGE
 from experiments.sweeps import plan, read_sweep
-from experiments.tables import AVERAGE
 
 ROOT = train.PROJECT_ROOT
 

@@ -11,8 +11,8 @@ from concurrent.futures import CancelledError, as_completed
 import pytest
 
 from experiments.executors import LocalExecutor, ProcessEndedError
-from experiments.methods import read_sweep, task_folders
-from experiments.runs import BUSY, FAILURE, ROOT, TrainRun, failure_of, log_of, note_failure
+from experiments.sweeps import read_sweep, task_folders
+from experiments.sweeps.train_run import BUSY, FAILURE, ROOT, TrainRun, failure_of, log_of, note_failure
 from storage import locked
 
 CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")

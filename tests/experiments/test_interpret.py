@@ -18,9 +18,9 @@ from PIL import Image
 import train
 from backbones import load_clip
 from evaluation.records import run_record, write_record
-from experiments.gains import as_json, gains_of, markdown
-from experiments.heatmaps import change_figure, ordered, similarity_figure
-from experiments.plots import png
+from experiments.interpretation.gains import as_json, gains_of, markdown
+from experiments.interpretation.heatmaps import change_figure, ordered, similarity_figure
+from experiments.pictures import png
 from trainers.base import PromptTrainer
 from trainers.modules.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
 

@@ -13,12 +13,12 @@ from PIL import Image
 
 from evaluation.provenance import git_commit, software_versions
 from evaluation.records import merge_tasks, read_records, run_record, write_record
-from experiments.base2new import base_to_new, base_to_new_summary
-from experiments.collect import readable_records, told_apart
-from experiments.plots import MOST_SECTIONS, accuracy_figure, halves_figure, tasks_figure
 from experiments.reports import REPORT_FILES
-from experiments.styles import GREY, color_of, colors, highlights
-from experiments.tables import (
+from experiments.reports.base_to_new import base_to_new, base_to_new_summary
+from experiments.reports.plots import MOST_SECTIONS, accuracy_figure, halves_figure, tasks_figure
+from experiments.reports.runs import readable_records, told_apart
+from experiments.reports.styles import GREY, color_of, colors, highlights
+from experiments.reports.tables import (
     AVERAGE,
     backbone_title,
     cost_note,

@@ -13,12 +13,12 @@ from test_report import record
 
 from evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
 from evaluation.records import write_record
-from experiments.confusion import BUDGET, of_method, of_rows, thumbnail
-from experiments.contents import BEST, SECOND, best_two
-from experiments.html import command_of, html, shade
-from experiments.inside import insides
-from experiments.latex import escape
+from experiments.interpretation.read import insides
 from experiments.reports import write_report
+from experiments.reports.confusion import BUDGET, of_method, of_rows, thumbnail
+from experiments.reports.html import command_of, html, shade
+from experiments.reports.latex import escape
+from experiments.reports.sections import BEST, SECOND, best_two
 
 BROWSER = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 HOSTILE = "<b>owl</b> & \"jay\"<script>document.title='broken'</script>"

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from test_report import record
 
-from experiments.joint import joint_table, pairs
-from experiments.statistics import (
+from experiments.reports.joint_training import joint_table, pairs
+from experiments.reports.statistics import (
     against_all,
     at_each_shots,
     compare,
@@ -18,7 +18,7 @@ from experiments.statistics import (
     holm,
     values_of,
 )
-from experiments.tables import AVERAGE, results_frame
+from experiments.reports.tables import AVERAGE, results_frame
 
 
 def values(first, second, n_tasks=None):

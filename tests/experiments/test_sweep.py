@@ -19,9 +19,10 @@ from PIL import Image
 
 import train
 from evaluation.records import read_records, write_record
-from experiments.paper import paper_names, paper_table
-from experiments.reports import HALVES_FILES, REPORT_FILES, named_records, write_report
-from experiments.steps import merge_folder, read_only, select, state_of, status_report, steps_of
+from experiments.reports import HALVES_FILES, REPORT_FILES, write_report
+from experiments.reports.paper import paper_names, paper_table
+from experiments.reports.runs import named_records
+from experiments.reports.tables import results_frame, sections, summarise
 from experiments.sweeps import (
     Method,
     leaving_out,
@@ -33,7 +34,7 @@ from experiments.sweeps import (
     task_folders,
     without_config,
 )
-from experiments.tables import results_frame, sections, summarise
+from experiments.sweeps.calls import merge_folder, read_only, select, state_of, status_report, steps_of
 from storage import locked
 
 ROOT = train.PROJECT_ROOT

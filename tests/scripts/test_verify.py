@@ -15,7 +15,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import read_image
 
 from backbones.openai import published_name
-from datasets.general10 import General10
+from datasets.benchmarks import General10
 from evaluation.published import TABLE, Published, published_of, read_published
 from finished import load
 from trainers.modules.zero_shot import percentages

@@ -19,8 +19,8 @@ from PIL import Image
 
 import train
 from experiments.executors import ProcessEndedError, SlurmExecutor
-from experiments.runs import ROOT
 from experiments.sweeps import plan, read_sweep
+from experiments.sweeps.train_run import ROOT
 
 HERE = Path(__file__).resolve().parent
 pytest.importorskip("submitit")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation.evaluator import mean_recall
+from evaluation.metrics import mean_recall
 from evaluation.published import Published
 
 from ..base import PromptTrainer

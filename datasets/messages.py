@@ -1,0 +1,24 @@
+"""Parts of messages about data: similar names, long lists, and raising or collecting problems."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """' (did you mean ...?)' with the known name closest to `name`, or ''."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def summary(values: Sequence, limit: int = 5) -> str:
+    """The first `limit` values, and the number of the others."""
+    more = f" and {len(values) - limit:,} more" if len(values) > limit else ""
+    return ", ".join(repr(value) for value in values[:limit]) + more
+
+
+def report(found: Sequence[str], problems: list[str] | None, error: type[Exception] = ValueError) -> None:
+    """Raise `error` with all messages, one per line; with a list `problems`, extend it instead."""
+    if problems is not None:
+        problems.extend(found)
+    elif found:
+        raise error("\n".join(found))

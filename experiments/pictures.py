@@ -1,0 +1,18 @@
+"""Pictures as the bytes of a PNG file, and as URLs that a page holds in itself."""
+
+import base64
+import io
+
+from matplotlib.figure import Figure
+
+
+def png(figure: Figure, dpi: int = 130) -> bytes:
+    """A figure as a PNG file's content; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def data_url(content: bytes, kind: str = "png") -> str:
+    """The content of a PNG or JPEG file as a data: URL."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()

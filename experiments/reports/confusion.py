@@ -1,0 +1,160 @@
+"""Which classes a method mistakes for which, with images of the mistakes, from the predictions of its runs."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from PIL import Image
+
+from evaluation.predictions import PREDICTIONS_FILE, Prediction, read_predictions
+from evaluation.provenance import PROJECT_ROOT
+
+from ..pictures import data_url
+
+PAIRS = 8  # pairs of classes shown per task
+IMAGES = 5  # images shown per pair
+THUMBNAIL = 72  # pixels of the longer side
+BUDGET = 2_500_000  # bytes of all thumbnails of a report, in base64
+
+
+@dataclass
+class Confused:
+    """A pair of classes: `count` of the `of` images of `classname` are predicted as `predicted`. `images` holds the
+    paths with the probability of the wrong class, the surest first."""
+
+    classname: str
+    predicted: str
+    count: int
+    of: int
+    images: list[tuple[str, float]]
+    thumbnails: list[tuple[str, float]] = field(default_factory=list)  # (data: URL, probability)
+
+
+@dataclass
+class TaskConfusion:
+    """A task's counts (C, C), rows true and columns predicted classes in one order, and its most confused pairs."""
+
+    task: str
+    counts: pd.DataFrame
+    pairs: list[Confused]
+
+
+@dataclass
+class MethodConfusion:
+    """A method's mistakes at one number of shots, added up over the runs (seeds)."""
+
+    method: str
+    shots: int
+    seeds: list[int]
+    tasks: list[TaskConfusion]
+    note: str = ""
+
+
+def of_rows(rows: Iterable[Prediction]) -> list[TaskConfusion]:
+    """The confusion of each task, in order of first appearance, from the predictions of one or more runs."""
+    frame = pd.DataFrame(rows, columns=Prediction._fields)
+    return [_of_task(task, own) for task, own in frame.groupby("task", sort=False)]
+
+
+def _of_task(task: str, rows: pd.DataFrame) -> TaskConfusion:
+    classes = pd.concat([rows["classname"], rows["predicted"]]).unique()
+    counts = rows.groupby(["classname", "predicted"]).size().unstack(fill_value=0)
+    counts = counts.reindex(index=classes, columns=classes, fill_value=0)
+    mistakes = rows[rows["classname"] != rows["predicted"]]
+    pairs = []
+    for (true, predicted), own in mistakes.groupby(["classname", "predicted"], sort=False):
+        images = own.groupby("image")["probability"].max()
+        surest = sorted(images.items(), key=lambda item: (-item[1], item[0]))[:IMAGES]
+        pairs.append(Confused(true, predicted, len(own), int(counts.loc[true].sum()), surest))
+    pairs.sort(key=lambda pair: (-pair.count, counts.index.get_loc(pair.classname)))
+    return TaskConfusion(task, counts, pairs[:PAIRS])
+
+
+def of_method(
+    records: Sequence[dict], method: str, shots: int, data: str | Path | None = None, budget: int = BUDGET
+) -> MethodConfusion | None:
+    """The confusion of a method's runs at one number of shots, with thumbnails of at most `budget` bytes.
+
+    Args:
+        records: of one section, with their names in the key "method" and their files in "path".
+        data: the folder of the images; None for the runs' DATASET.ROOT.
+
+    Returns None if no run has predictions.
+    """
+    rows, seeds, notes, folders = [], [], [], []
+    for record in records:
+        path = Path(record["path"]).with_name(PREDICTIONS_FILE)
+        if (record["method"], record["shots"]) == (method, shots) and path.is_file():
+            try:
+                rows += read_predictions(path)
+            except ValueError as error:
+                notes.append(f"Left out: {error}.")
+                continue
+            seeds.append(record["seed"])
+            folders.append(path.parent)
+    if not seeds:
+        return None
+    tasks = of_rows(rows)
+    root = Path(data) if data else _data_root(folders[0])
+    if root is None or not _add_thumbnails(tasks, root, budget):
+        notes.append(f"No images of the mistakes: they are not below {root or 'a known folder'} (--data names it).")
+    return MethodConfusion(method, shots, seeds, tasks, " ".join(notes))
+
+
+def _data_root(run: Path) -> Path | None:
+    """DATASET.ROOT of a run; for a run trained once per task, that of its first task."""
+    for path in (run / "config.yaml", *sorted(run.glob("tasks/*/config.yaml"))):
+        if path.is_file():
+            try:
+                root = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]["ROOT"]
+            except (yaml.YAMLError, KeyError, TypeError):
+                return None
+            return PROJECT_ROOT / Path(root).expanduser() if root else None
+    return None
+
+
+def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, budget: int) -> bool:
+    """Add thumbnails to the pairs as far as the budget goes, the first of every pair before the second of any. Returns
+    whether there is any."""
+    found = False
+    for i in range(IMAGES):
+        for confused in (pair for task in tasks for pair in task.pairs):
+            if i < len(confused.images):
+                path, probability = confused.images[i]
+                text = thumbnail(root / path)
+                if text and len(text) <= budget:
+                    confused.thumbnails.append((text, probability))
+                    budget -= len(text)
+                    found = True
+    return found
+
+
+def thumbnail(path: Path) -> str:
+    """A small JPEG of an image as a data: URL; "" if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
+            small = image.convert("RGBA").convert("RGB") if image.mode in ("P", "LA", "PA") else image.convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        buffer = io.BytesIO()
+        small.save(buffer, format="JPEG", quality=72)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return ""
+    return data_url(buffer.getvalue(), "jpeg")
+
+
+def matrix_picture(counts: pd.DataFrame, side: int = 360) -> bytes:
+    """The matrix as a PNG, for tasks with many classes: the larger the share of the true class (row), the darker."""
+    values = counts.to_numpy(dtype=float)
+    shares = values / np.maximum(values.sum(1, keepdims=True), 1)
+    blue = np.array([0, 114, 178]) / 255
+    pixels = (255 * (1 - shares[..., None] * (1 - blue))).astype(np.uint8)
+    scale = max(1, side // len(values))
+    image = Image.fromarray(pixels).resize((scale * len(values),) * 2, Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

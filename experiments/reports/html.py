@@ -1,0 +1,164 @@
+"""report.html: one page that holds its pictures, style and script, and loads nothing from a network."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from ..pictures import data_url
+from .confusion import BUDGET, MethodConfusion, TaskConfusion, matrix_picture, of_method
+from .sections import Section, gains, signed
+from .styles import highlights
+from .tables import SECTION, method_name, shots_name, shots_order, tested
+
+PAGE = Path(__file__).parent / "page"
+NAMED_CLASSES = 25  # the confusion matrix of a task with more classes is a picture without names and numbers
+MOST_CONFUSIONS = 4  # at most so many methods, of all sections, have their mistakes shown
+MOST_GAINS = 4  # at most so many sections have a table of gains
+COMMANDS_BYTES = 600_000  # commands beyond are left out
+
+
+def html(
+    sections: Sequence[Section],
+    records: Sequence[Mapping],
+    pictures: Mapping[str, bytes],
+    notes: Sequence[str] = (),
+    data: Path | None = None,
+    inside: Sequence[Mapping] = (),
+    title: str = "Results",
+) -> str:
+    """The page of a report.
+
+    Args:
+        records: with their names in the key "method"; predictions are read from the files beside theirs.
+        pictures: {description: PNG}.
+        notes: on runs that are left out or kept apart.
+        data: the folder of the test images; None for the runs' own DATASET.ROOT.
+        inside: from `interpretation.read.insides`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    commands, left_out = commands_of(records)
+    return environment.get_template("report.html").render(
+        title=title,
+        css=(PAGE / "style.css").read_text(encoding="utf-8"),
+        script=(PAGE / "sort.js").read_text(encoding="utf-8"),
+        sections=sections,
+        pictures=[{"alt": alt, "url": data_url(content)} for alt, content in pictures.items()],
+        gains=[[_shaded(*gain) for gain in gains(section)] for section in sections[:MOST_GAINS]]
+        + [[] for _ in sections[MOST_GAINS:]],
+        confusions=confusions(sections, records, data),
+        commands=commands,
+        commands_left_out=left_out,
+        environment=environment_table(records),
+        inside=inside,
+        notes=notes,
+    )
+
+
+def _shaded(heading: str, values: pd.DataFrame) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """Gains as texts, and the background of each: blue above zero, red below."""
+    most = max(5.0, float(values.abs().max().max()))
+    table = values.map(signed).reset_index(names="method")
+    return heading, table, values.map(lambda value: shade(value / most))
+
+
+def shade(share: float) -> str:
+    """A CSS colour with an opacity of up to 0.6: blue for positive shares, red for negative ones."""
+    if not abs(share) > 0.01:  # also NaN
+        return ""
+    color = "0, 114, 178" if share > 0 else "213, 94, 0"
+    return f"rgba({color}, {0.6 * min(1, abs(share)):.2f})"
+
+
+def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Path | None) -> list[list[dict]]:
+    """For each section the mistakes of SoftCPT and its best rival at their most shots; at most MOST_CONFUSIONS
+    in all."""
+    wanted, runs = [], {}
+    for record in records:
+        runs.setdefault(section_key(record), []).append(record)
+    for i, section in enumerate(sections):
+        stressed = highlights(section.summary)
+        own = runs[tuple(section.name[key] for key in SECTION)]
+        for method in filter(None, (stressed.hero, stressed.rival)):
+            shots = [record["shots"] for record in own if record["method"] == method]
+            wanted.append((i, own, method, max(shots, key=shots_order)))
+    shown: list[list[dict]] = [[] for _ in sections]
+    for i, own, method, shots in wanted[:MOST_CONFUSIONS]:
+        found = of_method(own, method, shots, data, BUDGET // min(len(wanted), MOST_CONFUSIONS))
+        if found is not None:
+            shown[i].append(_confusion(found))
+    return shown
+
+
+def section_key(record: Mapping) -> tuple[str, ...]:
+    """The section that a record belongs to."""
+    return record["dataset"], record["backbone"], record["split"], tested(record["tasks"])
+
+
+def _confusion(found: MethodConfusion) -> dict:
+    runs = f"{len(found.seeds)} runs (seeds {', '.join(map(str, sorted(found.seeds)))})"
+    return {
+        "method": found.method,
+        "shots": shots_name(found.shots),
+        "runs": runs if len(found.seeds) > 1 else "one run",
+        "note": found.note,
+        "tasks": [_task(task) for task in found.tasks],
+    }
+
+
+def _task(task: TaskConfusion) -> dict:
+    counts = task.counts.to_numpy()
+    large = len(counts) > NAMED_CLASSES
+    rows = [
+        [(int(n), shade(n / max(1, row.sum()) * (1 if r == c else -1))) for c, n in enumerate(row)]
+        for r, row in enumerate(counts)
+    ]
+    return {
+        "name": task.task,
+        "right": f"{counts.trace():,}",
+        "total": f"{counts.sum():,}",
+        "classes": list(task.counts.index),
+        "picture": data_url(matrix_picture(task.counts)) if large else "",
+        "rows": [] if large else rows,
+        "pairs": task.pairs,
+    }
+
+
+def commands_of(records: Sequence[Mapping]) -> tuple[list[tuple[str, list[str]]], int]:
+    """Each method's commands, in order, and the number of commands that did not fit."""
+    grouped: dict[str, list[str]] = {}
+    size, left_out = 0, 0
+    for record in records:
+        text = command_of(record)
+        size += len(text)
+        if size > COMMANDS_BYTES:
+            left_out += 1
+        else:
+            grouped.setdefault(method_name(record), []).append(text)
+    return list(grouped.items()), left_out
+
+
+def command_of(record: Mapping) -> str:
+    """The command of a run; where it was not recorded, the command that its config.yaml makes."""
+    if record.get("command"):
+        return record["command"]
+    path = Path(record.get("path", "results.json")).absolute()
+    config = path.with_name("config.yaml")
+    if not config.is_file():
+        return f"not recorded: {path}"
+    return f"python train.py --config-file {config} --output-dir NEW_FOLDER"
+
+
+def environment_table(records: Sequence[Mapping]) -> pd.DataFrame:
+    """Commits, devices, backbones and versions, one row per value, with the number of runs."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        values = {key: record[key] for key in ("commit", "device", "backbone")}
+        counts.update({**values, **record["versions"]}.items())
+    order = list(dict.fromkeys(what for what, _ in counts))
+    rows = [(what, value, f"{count:,}") for (what, value), count in counts.items() if value]
+    return pd.DataFrame(sorted(rows, key=lambda row: order.index(row[0])), columns=["what", "value", "runs"])

@@ -1,0 +1,208 @@
+"""The pictures of a report: the ranking of all methods at each number of shots, and the curves of every task.
+
+Bars and intervals always show the mean and sample standard deviation over seeds.
+"""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .base_to_new import SETTING
+from .curves import draw_curves, light_grid
+from .styles import DARK_GREY, Highlights, colors, highlights
+from .tables import AVERAGE, at_shots, section_title, sections, shots_in, shots_name, zero_shot_methods
+
+MOST_SECTIONS = 4  # sections beyond are not drawn
+RANKING = (3.9, 0.235)  # inches: width of a panel, and height of a method in it
+RANKINGS_IN_A_ROW = 3
+PANEL = (2.1, 1.9)  # inches: width and height of a task
+COLUMNS = 4  # tasks side by side, at most
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A panel: methods (rows with method, mean and sd) sorted by their mean, as dots or bars. Dots of untrained methods
+    are hollow."""
+
+    title: str
+    rows: pd.DataFrame
+    untrained: Sequence[str]
+    bars: bool = False
+
+
+def accuracy_figure(summary: pd.DataFrame) -> Figure:
+    """The main picture: all methods of each section, the best on top, in a panel per number of shots; bars if there is
+    one number. At most MOST_SECTIONS sections are drawn."""
+    parts = sections(summary)[:MOST_SECTIONS]
+    blocks = [rankings(section) for _, section in parts]
+    figure, subfigures = _figure([_ranking_height(block) for block in blocks], RANKING[0] * _widest(blocks))
+    for subfigure, (name, section), block in zip(subfigures, parts, blocks):
+        subfigure.suptitle(section_title(name), fontsize=11, fontweight="bold")
+        draw_rankings(subfigure, block, section, highlights(section), axis_title(section))
+    return figure
+
+
+def rankings(section: pd.DataFrame) -> list[Ranking]:
+    """A section's panels, one per number of shots. Untrained methods are in each."""
+    average = section[section["task"] == AVERAGE].dropna(subset="mean")
+    untrained, shots = zero_shot_methods(section), shots_in(average)
+    if len(shots) == 1:
+        return [Ranking(f"{AVERAGE}, {shots_name(shots[0])}", at_shots(average, shots[0]), untrained, bars=True)]
+    return [Ranking(shots_name(value), at_shots(average, value), untrained) for value in shots]
+
+
+def halves_figure(summary: pd.DataFrame, halves: str) -> Figure:
+    """Base, new and H of each method, the best on top, from a `base_to_new_summary`: a row of panels per section and
+    number of shots."""
+    average = summary[(summary["task"] == AVERAGE) & summary["mean"].notna()]
+    titles = {"base": f"base {halves}", "new": f"new {halves}", "H": "harmonic mean H"}
+    blocks = []
+    for names, rows in average.groupby(SETTING, sort=False):
+        untrained = zero_shot_methods(rows)
+        for shots in shots_in(rows):
+            shown = at_shots(rows, shots)
+            panels = [Ranking(title, shown[shown["measure"] == key], untrained) for key, title in titles.items()]
+            title = f"{section_title(dict(zip(SETTING, names)))}: trained on base {halves}, {shots_name(shots)}"
+            blocks.append((title, panels, shown[shown["measure"] == "H"]))
+    blocks = blocks[:MOST_SECTIONS]
+    figure, subfigures = _figure([_ranking_height(panels) for _, panels, _ in blocks], 3 * RANKING[0])
+    for subfigure, (title, panels, rows) in zip(subfigures, blocks):
+        subfigure.suptitle(title, fontsize=11, fontweight="bold")
+        draw_rankings(subfigure, panels, rows, highlights(rows), "accuracy (%)")
+    return figure
+
+
+def tasks_figure(summary: pd.DataFrame) -> Figure:
+    """The average over tasks, large, beside every task, small, for each section: curves over shots, or bars if there is
+    one number of shots."""
+    parts = sections(summary)[:MOST_SECTIONS]
+    plans = [_task_grid(section) for _, section in parts]
+    figure, subfigures = _figure([height for *_, height in plans], PANEL[0] * (COLUMNS + 3))
+    for subfigure, (name, section), (rows, columns, _) in zip(subfigures, parts, plans):
+        subfigure.suptitle(section_title(name), fontsize=11, fontweight="bold")
+        stressed = highlights(section)
+        shown = colors(section, stressed)
+        tasks = [task for task in section["task"].unique() if task != AVERAGE]
+        several = len(rankings(section)) > 1
+        section = section if several else at_shots(section, section["shots"].max())
+        order = list(section[section["task"] == AVERAGE].sort_values("mean", kind="stable")["method"])
+        single = len(tasks) == 1
+        grid = subfigure.add_gridspec(rows, 3 + columns)
+        for i, task in enumerate([AVERAGE] if single else [AVERAGE, *tasks]):
+            place = grid[:, : 3 + columns * single] if not i else grid[(i - 1) // columns, 3 + (i - 1) % columns]
+            axes = subfigure.add_subplot(place)
+            own = section[section["task"] == task]
+            if several:
+                draw_curves(axes, own, shown, stressed, labels=not i)
+            else:
+                draw_bars(axes, own.set_index("method").reindex(order).reset_index(), shown, named=not i)
+            axes.set_title(tasks[0] if single else textwrap.fill(task, 26), fontsize=9 if i else 10)
+            axes.tick_params(labelsize=9 if not i else 8)
+            if not i:
+                axes.set_ylabel(axis_title(section) if several else "")
+                axes.set_xlabel("training images per class" if several else axis_title(section))
+    return figure
+
+
+def _task_grid(section: pd.DataFrame) -> tuple[int, int, float]:
+    """Rows and columns of small panels, and the height of the section in inches."""
+    tasks = section["task"].nunique() - 1
+    rows = max(2, math.ceil(tasks / COLUMNS))
+    bars = len(rankings(section)) == 1
+    height = max(PANEL[1], 0.16 * section["method"].nunique() + 0.5) if bars else PANEL[1]
+    return rows, max(1, math.ceil(tasks / rows)), height * rows + 0.4
+
+
+def draw_rankings(
+    subfigure: Figure, panels: Sequence[Ranking], section: pd.DataFrame, stressed: Highlights, title: str
+) -> None:
+    shown = colors(section, stressed)
+    columns = min(len(panels), RANKINGS_IN_A_ROW)
+    grid = subfigure.add_gridspec(math.ceil(len(panels) / columns), columns)
+    low, high = min(_reach(panel)[0] for panel in panels), max(_reach(panel)[1] for panel in panels)
+    for i, panel in enumerate(panels):
+        axes = subfigure.add_subplot(grid[i // columns, i % columns])
+        draw_ranking(axes, panel, shown, stressed)
+        margin = 0.06 * (high - low or 1)
+        axes.set_xlim(0 if panel.bars else max(0, low - margin), min(100, high + margin) + 0.14 * (high - low or 1))
+        axes.set_title(panel.title, fontsize=10)
+        axes.set_xlabel(title + ", ± s.d. over seeds", fontsize=8)
+    if stressed.why:
+        subfigure.supxlabel(stressed.why, fontsize=8, color=DARK_GREY)
+
+
+def _reach(panel: Ranking) -> tuple[float, float]:
+    sd = panel.rows["sd"].fillna(0)
+    return float((panel.rows["mean"] - sd).min()), float((panel.rows["mean"] + sd).max())
+
+
+def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed: Highlights) -> None:
+    """Methods from the best down, with intervals and the mean as a number. A dashed line marks zero-shot."""
+    rows = panel.rows.sort_values("mean", kind="stable")
+    names, mean, sd = list(rows["method"]), rows["mean"].to_numpy(), rows["sd"].fillna(0).to_numpy()
+    places = np.arange(len(rows))
+    shades = [shown.get(name, DARK_GREY) for name in names]
+    for value in rows.loc[rows["method"].isin(panel.untrained[:1]), "mean"]:
+        axes.axvline(value, color=DARK_GREY, linestyle=(0, (4, 3)), linewidth=0.8, zorder=0)
+    if panel.bars:
+        axes.barh(places, mean, color=shades, height=0.7)
+        axes.errorbar(mean, places, xerr=sd, fmt="none", ecolor="#333333", elinewidth=0.9, capsize=2)
+    else:
+        axes.hlines(places, mean - sd, mean + sd, colors=shades, linewidth=2.2)
+        fills = ["white" if name in panel.untrained else shade for name, shade in zip(names, shades)]
+        axes.scatter(mean, places, s=30, color=fills, edgecolors=shades, zorder=3)
+    for place, value, spread in zip(places, mean, sd):
+        text = axes.annotate(f"{value:.1f}", (value + spread, place), (5, 0), textcoords="offset points", va="center")
+        text.set(fontsize=7.5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6}, zorder=2.5)
+    axes.set_yticks(places, names, fontsize=8)
+    for label, name, shade in zip(axes.get_yticklabels(), names, shades):
+        if name in stressed:
+            label.set(color=shade, fontweight="bold")
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    _plain(axes)
+
+
+def draw_bars(axes: Axes, rows: pd.DataFrame, shown: Mapping[str, str], named: bool) -> None:
+    """A bar per method, from below in the order of the rows."""
+    places = np.arange(len(rows))
+    axes.barh(places, rows["mean"].fillna(0), color=[shown[name] for name in rows["method"]], height=0.72)
+    axes.errorbar(rows["mean"], places, xerr=rows["sd"].fillna(0), fmt="none", ecolor="#333333", elinewidth=0.8)
+    axes.set_yticks(places, list(rows["method"]) if named else [""] * len(rows))
+    axes.set_xlim(0, 100)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    light_grid(axes, "x", nbins=5)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def axis_title(section: pd.DataFrame) -> str:
+    plain = (section["metric"] != "mean_per_class").all() if "metric" in section else True
+    return "accuracy (%)" if plain else "accuracy or mean recall (%)"
+
+
+def _ranking_height(panels: Sequence[Ranking]) -> float:
+    rows = math.ceil(len(panels) / RANKINGS_IN_A_ROW)
+    return rows * (RANKING[1] * max(len(panel.rows) for panel in panels) + 0.85) + 0.55
+
+
+def _widest(blocks: Sequence[Sequence[Ranking]]) -> int:
+    return max(2, *(min(len(block), RANKINGS_IN_A_ROW) for block in blocks), 0)
+
+
+def _figure(heights: Sequence[float], width: float) -> tuple[Figure, list]:
+    """A figure with a subfigure per block, below one another; heights and width in inches."""
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])

@@ -1,0 +1,157 @@
+"""The runs that a report shows: which records it reads, what they are called, and which of them are kept apart."""
+
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from evaluation.records import FILE_NAME, is_of_one_task, read_record
+
+from ..sweeps import HALVES, Method, for_halves, on_benchmark, with_steps
+from .tables import method_name, tested
+
+EVALUATION = " (evaluation)"  # suffix of a method's name where its runs evaluate prompts that other runs learned
+NOT_RUNS = {"prompt_learner", "tensorboard", "features"}  # folders without runs below them
+NAMED = 5  # at most so many unfinished runs are named
+
+
+def runs_below(
+    folder: Path,
+    methods: Sequence[Method] = (),
+    steps: Mapping[int, int] | None = None,
+    halves: str = "",
+    folders: Collection[Path] | None = None,
+    shots: Sequence[int] = (),
+) -> tuple[list[dict], list[str]]:
+    """The records of a report, each with its method's name in the key "method", and notes on the other runs.
+
+    Args:
+        methods: the methods of a sweep, to select their runs and to name them; () selects all runs.
+        steps, halves: see `named_records`.
+        folders: read only the runs in these folders; None reads all.
+        shots: keep only runs at these numbers of shots, and those without training images; () keeps all.
+
+    Raises ValueError if no run is left, with the reasons.
+    """
+    records, left_out = readable_records(folder, folders)
+    if methods:
+        records = named_records(records, methods, steps, halves)
+    records = [record for record in records if not shots or record["shots"] in (0, *shots)]
+    if not records:
+        of = (" of this sweep" if methods else "") + (f" on halves of the {halves}" if halves else "")
+        why = "".join(f"; {text}" for text in left_out)
+        raise ValueError(f"{folder}: no results.json below this folder, so no finished run{of} to report{why}")
+    if halves:  # their tables have the order of the records
+        place = {method.label: i for i, method in enumerate(methods)}
+        records.sort(key=lambda record: place[record["method"]])
+    records, twice = told_apart(records)
+    return records, [*left_out, *twice]
+
+
+def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = None) -> tuple[list[dict], list[str]]:
+    """The records below `folder`, sorted by path, and notes on what cannot be read.
+
+    There is one note for each file that is not a record of this schema, for instance because it is cut off, and one
+    for all runs without a record. `runs` limits the search to these run folders.
+
+    Raises FileNotFoundError if the folder does not exist.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}")
+    paths, unfinished = [], []
+    for where, folders, files in os.walk(folder):
+        path = Path(where, FILE_NAME)
+        folders[:] = [name for name in folders if name not in NOT_RUNS]
+        if (runs is not None and path.parent not in runs) or is_of_one_task(path, folder):
+            continue
+        if FILE_NAME in files:
+            paths.append(path)
+        elif "config.yaml" in files:
+            unfinished.append(where)
+    records, left_out = [], []
+    for path in sorted(paths):
+        try:
+            records.append(read_record(path))
+        except ValueError as error:
+            left_out.append(str(error))
+    if unfinished:
+        names = ", ".join(sorted(unfinished)[:NAMED]) + (", ..." if len(unfinished) > NAMED else "")
+        left_out.append(f"without a {FILE_NAME}, so unfinished: {len(unfinished)} ({names})")
+    return records, left_out
+
+
+def named_records(
+    records: Iterable[Mapping], methods: Sequence[Method], steps: Mapping[int, int] | None = None, halves: str = ""
+) -> list[dict]:
+    """The records whose run folders belong to `methods`, each with the method's label in the key "method".
+
+    With `steps` ({shots: steps}) only runs with that budget are kept; with `halves` only runs on halves of the
+    "classes" or "tasks", and without it none of them.
+    """
+    found = []
+    labels: dict[tuple[str, int], dict[tuple[str, str], str]] = {}  # {(benchmark, shots): {(trainer, variant): label}}
+    for record in records:
+        benchmark, trainer, variant, half = _run_of(Path(record["path"]))
+        shots = record["shots"]
+        if half.partition("-")[2] != halves or (steps and shots and shots not in steps):
+            continue
+        if (benchmark, shots) not in labels:
+            own = [
+                with_steps(method, (steps or {}).get(shots, 0))
+                for method in for_halves(on_benchmark(methods, benchmark), halves)
+            ]
+            labels[benchmark, shots] = {(run.trainer, run.run_label or "default"): run.label for run in own}
+        if (trainer, variant) in labels[benchmark, shots]:
+            found.append({**record, "method": labels[benchmark, shots][trainer, variant]})
+    return found
+
+
+def _run_of(path: Path) -> tuple[str, str, str, str]:
+    """Benchmark, trainer, variant and half ("" for none) of a record's file,
+    <benchmark>/<trainer>/<config>_<shots>shots/<variant>[/<half>]/seed<n>/results.json."""
+    parts = ["", *path.absolute().parts[:-2]]
+    half = parts.pop() if re.fullmatch(f"(base|new)-({'|'.join(HALVES)})", parts[-1]) else ""
+    benchmark, trainer, _, variant = [*[""] * 3, *parts][-4:]
+    return benchmark, trainer, variant, half
+
+
+def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:
+    """The records with names, in the key "method", under which no run occurs twice; and a note for each new name.
+
+    A run that evaluates the prompts of another run is called "<name> (evaluation)", except on new classes or tasks,
+    where every run is an evaluation. Where two folders hold the same run, the second, by path, is called
+    "<name> [<the part of the path that differs>]". No mean then contains the same run twice.
+    """
+    copies = [dict(record) for record in records]
+    first: dict[tuple, dict] = {}
+    twins: dict[str, list[tuple[dict, dict]]] = {}
+    for record in sorted(copies, key=lambda record: (bool(record["loaded_from"]), record.get("path", ""))):
+        name = method_name(record)
+        if record["loaded_from"] and not re.search(rf"-(base|new)-({'|'.join(HALVES)})\b", record["split"]):
+            name += EVALUATION
+        twin = first.setdefault((*_run(record), name), record)
+        if twin is not record:
+            same, name = name, f"{name} [{_difference(twin['path'], record['path'])}]"
+            if first.setdefault((*_run(record), name), record) is not record:
+                name = f"{same} [{Path(record['path']).parent}]"
+                first[(*_run(record), name)] = record
+            twins.setdefault(name, []).append((twin, record))
+        record["method"] = name
+    notes = [
+        f"{name}: {len(pairs)} runs that are there twice, as {pairs[0][1]['path']} beside {pairs[0][0]['path']}; "
+        "they are kept apart (TRAINER.LABEL names a run)"
+        for name, pairs in twins.items()
+    ]
+    return copies, notes
+
+
+def _run(record: Mapping) -> tuple:
+    """Two records of one method with equal values are the same run."""
+    return (*(record[key] for key in ("dataset", "backbone", "split", "shots", "seed")), tested(record["tasks"]))
+
+
+def _difference(path: str, other: str) -> str:
+    """The first part of `other` that differs from the same part of `path`."""
+    parts = zip(Path(path).parts, Path(other).parts)
+    return next((theirs for ours, theirs in parts if ours != theirs), str(Path(other).parent))

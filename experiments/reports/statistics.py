@@ -1,0 +1,179 @@
+"""Does A beat B? Paired tests over tasks with effect sizes, and Holm's correction for several comparisons.
+
+The unit is the task. Seeds of one task share its test images and classes, so they are not independent observations, and
+a test over (task, seed) pairs would find differences too easily. As Demsar does ("Statistical Comparisons of
+Classifiers over Multiple Data Sets", JMLR 7, 2006), we average a task's values and put the tasks' differences into
+Wilcoxon's signed-rank test. The average is over pairs of runs with equal shots and seed, and so with the same training
+images. With few tasks the test cannot give a small p, however clear the differences; `smallest_p` says how small.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata, wilcoxon
+
+from .tables import AVERAGE, MISSING, shots_name, shots_order
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired test of two methods.
+
+    Attributes:
+        shots: number of shots; None for the average over the numbers that both methods have.
+        n: number of tasks.
+        difference: mean of a - b over the tasks, in points.
+        wins, ties, losses: numbers of tasks where a is ahead, level or behind.
+        effect: matched-pairs rank-biserial correlation, from -1 (b ahead everywhere) to 1 (a ahead everywhere); 0
+            without differences.
+        p: two-sided p of Wilcoxon's signed-rank test; 1 without differences.
+        smallest_p: the smallest p that the test can give with as many differing tasks.
+    """
+
+    a: str
+    b: str
+    shots: int | None
+    n: int
+    difference: float
+    wins: int
+    ties: int
+    losses: int
+    effect: float
+    p: float
+    smallest_p: float
+
+
+def values_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Values of one section's rows of `results_frame`, tasks x (method, shots, seed): the input of the tests."""
+    frame = frame[frame["task"] != AVERAGE]
+    return frame.pivot(index="task", columns=["method", "shots", "seed"], values="value").reindex(
+        frame["task"].unique()
+    )
+
+
+def differences(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> pd.Series:
+    """a - b in points per task, over the shots and seeds that both have: the mean over seeds, then over shots.
+
+    Args:
+        values: see `values_of`. A method without training images has one value for all shots and seeds.
+        shots: one number of shots; None for all.
+
+    Raises ValueError, with the known names, for an unknown method.
+    """
+    there = list(dict.fromkeys(values.columns.get_level_values("method")))
+    for name in (a, b):
+        if name not in there:
+            raise ValueError(f"no method {name!r} to compare; there are: {', '.join(there)}")
+    first, second = (_runs(values[name], shots) for name in (a, b))
+    if isinstance(first, pd.DataFrame) and isinstance(second, pd.DataFrame):
+        common = first.columns.intersection(second.columns)
+        first, second = first[common], second[common]
+    runs = second.rsub(first, axis=0) if isinstance(second, pd.DataFrame) else first.sub(second, axis=0)
+    if isinstance(runs, pd.DataFrame):
+        runs = runs.T.groupby(level="shots").mean().mean()  # over the seeds, then over the shots
+    return runs.dropna()
+
+
+def _runs(values: pd.DataFrame, shots: int | None) -> pd.DataFrame | pd.Series:
+    """A method's values, tasks x (shots, seed), at some shots; of an untrained method one value per task."""
+    given = values.columns.get_level_values("shots")
+    if (given == 0).all():
+        return values.mean(axis=1)
+    return values.loc[:, (given == shots) if shots is not None else (given != 0)]
+
+
+def compare(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> Comparison | None:
+    """The test of a against b, see `differences`; None if they have no run in common."""
+    found = differences(values, a, b, shots).to_numpy()
+    if not len(found):
+        return None
+    found = np.where(np.abs(found) < 1e-9, 0.0, found.round(9))  # equal but for rounding
+    differing = found[found != 0]
+    p, effect = 1.0, 0.0
+    if len(differing):
+        ranks = rankdata(np.abs(differing))
+        effect = float((ranks * np.sign(differing)).sum() / ranks.sum())
+        # SciPy's p is exact up to 50 tasks, with ties up to 13; beyond, it is the normal approximation.
+        p = float(wilcoxon(differing).pvalue)
+    return Comparison(
+        a,
+        b,
+        shots,
+        n=len(found),
+        difference=float(found.mean()),
+        wins=int((found > 0).sum()),
+        ties=int((found == 0).sum()),
+        losses=int((found < 0).sum()),
+        effect=effect,
+        p=p,
+        smallest_p=min(1.0, 2.0 ** (1 - len(differing))),
+    )
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p values after Holm's correction (1979): of m values, the i-th smallest times m - i + 1, kept in order."""
+    adjusted, running = [0.0] * len(p), 0.0
+    for i, place in enumerate(np.argsort(p, kind="stable")):
+        running = max(running, min(1.0, p[place] * (len(p) - i)))
+        adjusted[place] = running
+    return adjusted
+
+
+def against_all(values: pd.DataFrame, reference: str) -> list[Comparison]:
+    """One method against every other of a section, over all shots that the two have in common."""
+    others = [name for name in dict.fromkeys(values.columns.get_level_values("method")) if name != reference]
+    return [found for name in others if (found := compare(values, reference, name)) is not None]
+
+
+def at_each_shots(values: pd.DataFrame, a: str, b: str) -> list[Comparison]:
+    """Two methods at each number of shots that both have, and then over all of them."""
+    shots = sorted(set(values.columns.get_level_values("shots")) - {0}, key=shots_order)
+    found = [one for value in shots if (one := compare(values, a, b, value)) is not None]
+    whole = compare(values, a, b)
+    return found + ([whole] if whole is not None and len(found) != 1 else [])
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """A row of texts per comparison, with p as it is and after Holm's correction."""
+    adjusted = holm([one.p for one in comparisons])
+    rows = [
+        {
+            "A": one.a,
+            "B": one.b,
+            "shots": "all" if one.shots is None else shots_name(one.shots),
+            "tasks": str(one.n),
+            "A - B": f"{one.difference:+.1f}",
+            "won / level / lost": f"{one.wins} / {one.ties} / {one.losses}",
+            "effect": f"{one.effect:+.2f}",
+            "p": p_text(one.p),
+            "p (Holm)": p_text(p) if len(comparisons) > 1 else MISSING,
+        }
+        for one, p in zip(comparisons, adjusted)
+    ]
+    return pd.DataFrame(rows)
+
+
+def p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def comparison_note(comparisons: Iterable[Comparison]) -> str:
+    """What a table of comparisons means, and what so few tasks allow it to say."""
+    comparisons = list(comparisons)
+    n, smallest = max(one.n for one in comparisons), min(one.smallest_p for one in comparisons)
+    corrected = min(1.0, smallest * len(comparisons))
+    note = (
+        "Two-sided Wilcoxon signed-rank test over tasks, whose values are averaged over the runs of equal shots and "
+        "seed (seeds of a task are no independent observations). A - B is the mean difference in points, effect the "
+        "matched-pairs rank-biserial correlation: 1 where A is ahead on every task. "
+        f"With {n} task{'s' if n > 1 else ''} the smallest p that the test can give is {p_text(smallest)}"
+    )
+    if len(comparisons) > 1:
+        note += f", and {p_text(corrected)} for the first of {len(comparisons)} comparisons after Holm's correction"
+    if corrected >= LEVEL:
+        note += f": no difference here can be significant at {LEVEL}, however large it is; read the effects"
+    return note + "."

@@ -1,0 +1,240 @@
+"""Tables of results, as pure functions of the records of runs.
+
+A section holds results that can be compared: one data set, backbone, split and list of tested tasks. Within it, a
+method is a trainer with its variant, and a cell is the mean and sample standard deviation over the seeds.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+
+import pandas as pd
+
+AVERAGE = "average over tasks"  # unweighted; a row beside those of the tasks
+SECTION = ["dataset", "backbone", "split", "tested"]
+MISSING = "–"
+COSTS = {  # {column: key of a record}
+    "parameters": "n_params",
+    "steps": "steps",
+    "train_seconds": "train_seconds",
+    "peak_memory_bytes": "peak_memory_bytes",
+    "device": "device",
+}
+
+
+def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
+    """One row per run and task, and one per run with the task AVERAGE. Values in percent, times in seconds.
+
+    Columns: dataset, backbone, split, tested (tasks with their numbers of images), method, shots, seed, task, metric,
+    value, parameters, steps, train_seconds, peak_memory_bytes, device.
+
+    Raises ValueError, with both files, if two records are of the same run.
+    """
+    rows, seen = [], {}
+    for record in records:
+        run = {
+            **{key: record[key] for key in ("dataset", "backbone", "split")},
+            "tested": tested(record["tasks"]),
+            "method": method_name(record),
+            "shots": record["shots"],
+            "seed": record["seed"],
+        }
+        twin = seen.setdefault(tuple(run.values()), record)
+        if twin is not record:
+            raise ValueError(
+                f"the same run twice ({run['method']}, {run['dataset']}, {run['shots']} shots, seed {run['seed']}): "
+                f"{twin.get('path', '?')} and {record.get('path', '?')}; "
+                "report a folder with one of them, or name one in tables by TRAINER.LABEL"
+            )
+        cost = {key: record.get(name) for key, name in COSTS.items()}
+        average = {"name": AVERAGE, "metric": "mean over tasks", "value": record["metric"]}
+        for task in [average, *record["tasks"]]:
+            rows.append({**run, "task": task["name"], "metric": task["metric"], "value": task["value"], **cost})
+    frame = pd.DataFrame(rows)
+    numbers = ("value", "steps", "train_seconds", "peak_memory_bytes")
+    return frame.astype(dict.fromkeys(numbers, float)).fillna({"device": ""}) if rows else frame
+
+
+def method_name(record: Mapping) -> str:
+    """A record's name in tables: its key "method", else its trainer and variant."""
+    return record.get("method") or f"{record['trainer']} {record['variant']}".strip()
+
+
+def tested(tasks: Sequence[Mapping]) -> str:
+    """The tasks of a record with their numbers of images, and with metrics other than accuracy."""
+    metrics = ["" if task["metric"] == "accuracy" else f", {task['metric'].replace('_', ' ')}" for task in tasks]
+    return ", ".join(f"{task['name']} ({task['n']:,}{metric})" for task, metric in zip(tasks, metrics))
+
+
+def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:
+    """The means `over_seeds`: one row per section, method, shots and task. Methods without training images come first,
+    then the others in the order of `methods`, then by name."""
+    summary = over_seeds(frame.groupby([*SECTION, "method", "shots", "task", "metric"], sort=False))
+    order = {
+        **{key: summary[key] for key in SECTION},
+        "trained": ~summary["method"].isin(zero_shot_methods(summary)),
+        "place": summary["method"].map({name: i for i, name in enumerate(methods)}).fillna(len(methods)),
+        "name": summary["method"].str.casefold(),
+        "shots": summary["shots"].map(shots_order),
+        "task": summary["task"].map({task: i for i, task in enumerate(summary["task"].unique())}),
+    }
+    return summary.loc[pd.DataFrame(order).sort_values(list(order), kind="stable").index].reset_index(drop=True)
+
+
+def over_seeds(groups: pd.core.groupby.DataFrameGroupBy) -> pd.DataFrame:
+    """Each group's mean, sd (sample; NaN for one run) and n of the values, with the mean of train_seconds, the largest
+    parameters, steps and peak_memory_bytes, and all devices."""
+    return groups.agg(
+        mean=("value", "mean"),
+        sd=("value", "std"),
+        n=("value", "count"),
+        parameters=("parameters", "max"),
+        steps=("steps", "max"),
+        train_seconds=("train_seconds", "mean"),
+        peak_memory_bytes=("peak_memory_bytes", "max"),
+        device=("device", lambda names: ", ".join(sorted(set(filter(None, names))))),
+    ).reset_index()
+
+
+def zero_shot_methods(summary: pd.DataFrame) -> list[str]:
+    """The methods that only ran without training images."""
+    untrained = (summary["shots"] == 0).groupby(summary["method"], sort=False).all()
+    return list(untrained[untrained].index)
+
+
+def shots_in(rows: pd.DataFrame) -> list[int]:
+    """The numbers of shots, in order, at which methods were trained; [0] if none was."""
+    return sorted(set(rows["shots"]) - {0}, key=shots_order) or [0]
+
+
+def at_shots(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
+    """The rows at one number of shots, and those of methods without training images."""
+    return rows[(rows["shots"] == shots) | rows["method"].isin(zero_shot_methods(rows))]
+
+
+def sections(summary: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
+    """The sections of a summary: {key of SECTION: value}, and the rows."""
+    groups = summary.groupby(SECTION, sort=False)
+    return [(dict(zip(SECTION, names)), rows.reset_index(drop=True)) for names, rows in groups]
+
+
+def shots_table(section: pd.DataFrame, task: str = AVERAGE) -> pd.DataFrame:
+    """Methods x shots for one task or the average, as texts "mean ± sd", followed by the methods' costs."""
+    rows = section[section["task"] == task]
+    usual = pd.Series(usual_n(section), index=rows["method"].unique())
+    shots = sorted(rows["shots"].unique(), key=shots_order)
+    table = _pivot(rows, "method", "shots", usual).reindex(columns=shots)
+    table.columns = [shots_name(value) for value in shots]
+    longest = rows.drop_duplicates("method", keep="last").set_index("method").loc[table.index]
+    return table.join(cost_columns(longest)).rename_axis("method").reset_index()
+
+
+def task_table(section: pd.DataFrame, shots: int) -> pd.DataFrame:
+    """Tasks x methods at one number of shots, as texts "mean ± sd", followed by the methods' costs. Methods without
+    training images are always included."""
+    rows = at_shots(section, shots)
+    tasks = [task for task in rows["task"].unique() if task != AVERAGE]
+    # A number of seeds shared by a whole column goes into its title.
+    usual = rows.groupby("method")["n"].agg(lambda n: n.mode().max())
+    table = _pivot(rows, "task", "method", usual).reindex(index=[*tasks, AVERAGE])
+    costs = cost_columns(rows[rows["task"] == AVERAGE].set_index("method").loc[table.columns])
+    table = pd.concat([table, costs[["training", "memory"]].T])
+    others = {method: f"{method} (n={n})" for method, n in usual.items() if n != usual_n(section)}
+    return table.rename(columns=others).rename_axis("task").reset_index()
+
+
+def usual_n(section: pd.DataFrame) -> int:
+    """The most frequent number of seeds, and of several the greatest."""
+    return int(section["n"].mode().max())
+
+
+def _pivot(rows: pd.DataFrame, index: str, columns: str, usual: pd.Series) -> pd.DataFrame:
+    """A table of texts; `usual` holds each method's number of seeds that goes without saying."""
+    cells = rows.assign(cell=[cell(row.mean, row.sd, row.n, usual[row.method]) for row in rows.itertuples(index=False)])
+    table = cells.pivot(index=index, columns=columns, values="cell").fillna(MISSING)
+    return table.reindex(index=rows[index].unique(), columns=rows[columns].unique())
+
+
+def cell(mean: float, sd: float, n: int, usual: int) -> str:
+    """ "45.6 ± 1.5", with the number of seeds if it is not the usual one."""
+    if n == 0:
+        return MISSING
+    return f"{mean:.1f}" + (f" ± {sd:.1f}" if n > 1 else "") + (f" (n={n})" if n != usual else "")
+
+
+def shots_name(shots: int) -> str:
+    """A number of shots in words."""
+    return {0: "zero-shot", 1: "1 shot", -1: "all images"}.get(shots, f"{shots} shots")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that reads best."""
+    if not seconds > 0:  # also NaN, the unknown time of a resumed run
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def cost_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    """Parameters, steps, training and memory of the rows' methods, as texts."""
+    texts = {
+        "parameters": ["0" if value == 0 else count(value) for value in rows["parameters"]],
+        "steps": [count(value) for value in rows["steps"]],
+        "training": [duration(value) for value in rows["train_seconds"]],
+        "memory": [memory_size(value) for value in rows["peak_memory_bytes"]],
+    }
+    return pd.DataFrame(texts, index=rows.index)
+
+
+def count(number: float) -> str:
+    """A number of steps or parameters; a dash for 0 and NaN."""
+    return f"{number:,.0f}" if number > 0 else MISSING
+
+
+def memory_size(size: float) -> str:
+    """Bytes in GB (10^9)."""
+    return f"{size / 1e9:.2f} GB" if size > 0 else MISSING
+
+
+def cost_note(devices: Iterable[str]) -> str:
+    """What the columns of costs mean, for runs on `devices`."""
+    devices = sorted({name for text in devices for name in text.split(", ") if name})
+    kinds = ["resident on a CPU (with PyTorch itself)"] if "cpu" in devices or not devices else []
+    kinds += ["allocated on a GPU"] if devices != ["cpu"] else []
+    measured = f" Measured on: {', '.join(devices)}." if devices else ""
+    return (
+        "Parameters are those that are trained, steps are batches. Training is the time without the test and without "
+        f"the filling of feature caches; memory is the peak of a run's process, {' and '.join(kinds)}. Where a method "
+        f"trains once per task, parameters, steps and times are summed, and memory is the largest.{measured}"
+    )
+
+
+def shots_order(shots: int) -> float:
+    """A sort key: -1, all images, comes last."""
+    return float("inf") if shots < 0 else shots
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown that also reads well in a terminal."""
+    return table.to_markdown(index=False, disable_numparse=True, colalign=["left"] + ["right"] * (table.shape[1] - 1))
+
+
+def csv(summary: pd.DataFrame) -> str:
+    """The summary as CSV, with the long column last."""
+    return summary[[*summary.columns.drop("tested"), "tested"]].to_csv(index=False, lineterminator="\n")
+
+
+def section_title(name: Mapping[str, str]) -> str:
+    """Data set, backbone and split."""
+    return f"{name['dataset']}, {backbone_title(name['backbone'])}, {name['split']} set"
+
+
+def backbone_title(name: str) -> str:
+    """A backbone's name without the folders of its file: "models/tiny.npz@gelu" becomes "tiny", "open_clip:RN50
+    models/a.pt" becomes "open_clip:RN50 a", and "hf-hub:owner/model" stays."""
+    head, gap, file = name.partition(" ") if name.startswith("open_clip:") else ("", "", name)
+    path = PurePath(re.sub("@(quick)?gelu$", "", file))
+    if path.suffix in (".pt", ".pth", ".bin", ".npz", ".safetensors"):
+        return head + gap + path.stem
+    return head + gap + (path.name if path.is_absolute() or file.startswith((".", "~")) else file)

@@ -1,0 +1,195 @@
+"""The methods of a sweep, as its yaml file in configs/sweeps/ lists them."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HALVES = ("classes", "tasks")  # may be divided into base and new
+MAX_STEPS = "OPTIM.MAX_STEPS"
+TASKS = "DATASET.TASKS"
+DEFAULTS = {"benchmarks": str, "shots": int, "seeds": int}  # keys beside `methods`, each a list: the command's defaults
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table: a trainer and its settings."""
+
+    label: str  # its name in tables
+    trainer: str
+    variant: str = ""  # its name in the method's script
+    settings: Mapping = field(default_factory=dict)  # {config key: value} that the variant stands for
+    opts: Mapping = field(default_factory=dict)  # other {config key: value}, which the run folder names
+    separate: bool = False  # train once per task
+    leave_out: bool = False  # one run for each task, which is left out of training and test
+    shots: bool = True  # False: uses no training images, so there is one run
+    steps: bool = True  # False: makes no optimiser steps, so a budget of steps does not apply
+    new: str = ""  # works untrained on new "classes", or on new "tasks" and so on new classes, too
+    benchmarks: Mapping = field(default_factory=dict)  # {benchmark: the keys that differ there}
+    without: str = field(default="", metadata={"internal": True})  # folder name of the task left out
+
+    @property
+    def run_label(self) -> str:
+        """The name of its run folder and of TRAINER.LABEL, unlike those of the trainer's other runs; "" for the plain
+        trainer."""
+        parts = [run_variant(self.variant, self.separate)]
+        parts += [f"{key.split('.')[-1]}-{re.sub('[^A-Za-z0-9.,=-]', '-', str(v))}" for key, v in self.opts.items()]
+        parts += [f"without-{self.without or '*'}"] if self.leave_out else []
+        return "_".join(part for part in parts if part)
+
+
+def run_variant(variant: str, separate: bool) -> str:
+    """A variant's name, with "separate" in front for runs that are trained once per task."""
+    return "-".join(part for part in ("separate" if separate else "", variant) if part)
+
+
+# -- the yaml --------------------------------------------------------------------------------------------------------
+
+
+def read_sweep(path: str | os.PathLike) -> list[Method]:
+    """The methods of a sweep's yaml file.
+
+    Raises FileNotFoundError, and ValueError with the file and what is wrong in it.
+    """
+    rows = _content(Path(path))["methods"]
+    methods = [_method(row, f"{path}: methods[{i}]") for i, row in enumerate(rows)]
+    for halves in ("", *HALVES):
+        some = for_halves(methods, halves)
+        for what, keys in (("label", [m.label for m in some]), ("runs", [(m.trainer, m.run_label) for m in some])):
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                where = f" on halves of the {halves}" if halves else ""
+                raise ValueError(f"{path}: two methods have the same {what}{where}: {twice}")
+    return methods
+
+
+def read_defaults(path: str | os.PathLike) -> dict[str, list]:
+    """{"benchmarks", "shots" or "seeds": values}, those keys that the sweep's yaml file has. Raises as `read_sweep`."""
+    content = _content(Path(path))
+    found = {key: content[key] for key in DEFAULTS if key in content}
+    for key, values in found.items():
+        kind = DEFAULTS[key]
+        if not isinstance(values, list) or not values or any(type(value) is not kind for value in values):
+            raise ValueError(f"{path}: {key} must be a list of {kind.__name__}, found {values!r}")
+    return found
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        there = ", ".join(sorted(file.name for file in path.parent.glob("*.yaml"))) or "no sweep"
+        raise FileNotFoundError(f"no sweep {path}; in {path.parent}: {there}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not a YAML file ({error})") from error
+    rows = content.get("methods") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise ValueError(f"{path}: expected the key 'methods' with a list")
+    _check_known(content, ("methods", *DEFAULTS), str(path))
+    return content
+
+
+def _check_known(mapping: Mapping, known: Sequence[str], where: str) -> None:
+    for key in mapping:
+        if key not in known:
+            raise ValueError(f"{where}: unknown key {key!r}, use {', '.join(known)}{did_you_mean(key, known)}")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: "; did you mean X?", or "" where no known name is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _method(row: object, where: str) -> Method:
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: expected a mapping, found {row!r}")
+    types = {item.name: item.type for item in fields(Method) if not item.metadata.get("internal")}
+    legal = {str: str, bool: bool, Mapping: dict}
+    _check_known(row, list(types), where)
+    for key, value in row.items():
+        if not isinstance(value, legal[types[key]]):
+            raise ValueError(f"{where}: {key} must be a {legal[types[key]].__name__}, found {value!r}")
+    missing = [key for key in ("label", "trainer") if not row.get(key)]
+    if missing:
+        raise ValueError(f"{where}: missing {', '.join(missing)}")
+    if row.get("new") and row["new"] not in HALVES:
+        raise ValueError(f"{where}: new is {row['new']!r}, use one of {', '.join(HALVES)}")
+    if row.get("leave_out"):
+        given = {TASKS} & {*row.get("settings", {}), *row.get("opts", {})}
+        other = [key for key in ("separate", "new") if row.get(key)] + sorted(given)
+        if other:
+            raise ValueError(f"{where}: leave_out and {other[0]} do not go together")
+    for benchmark, own in row.get("benchmarks", {}).items():
+        _method({**row, "benchmarks": {}, **(own if isinstance(own, dict) else {"": own})}, f"{where} on {benchmark}")
+    return Method(**row)
+
+
+# -- changing them ---------------------------------------------------------------------------------------------------
+
+
+def on_benchmark(methods: Iterable[Method], benchmark: str) -> list[Method]:
+    """The methods with the settings that differ on a benchmark."""
+    return [replace(method, **{"benchmarks": {}, **method.benchmarks.get(benchmark, {})}) for method in methods]
+
+
+def for_halves(methods: Iterable[Method], halves: str) -> list[Method]:
+    """The methods that work on new `halves`, "classes" or "tasks"; all methods for "".
+
+    On halves of the tasks each method is trained on all base tasks at once, since what it learns on one task alone
+    serves no other.
+    """
+    if not halves:
+        return list(methods)
+    if halves == "classes":
+        return [method for method in methods if method.new]
+    return [replace(method, separate=False) for method in methods if method.new == "tasks"]
+
+
+def with_steps(method: Method, steps: int) -> Method:
+    """The method with a budget of `steps`, if this is not 0; unchanged if the method makes no steps or the sweep sets
+    its budget."""
+    if not steps or not method.steps or not method.shots or MAX_STEPS in method.opts:
+        return method
+    return replace(method, opts={**method.opts, MAX_STEPS: steps})
+
+
+def on_backbone(methods: Iterable[Method], backbone: str) -> list[Method]:
+    """The methods on the CLIP `backbone` (MODEL.BACKBONE.NAME); "" keeps those of their configs."""
+    own = {"MODEL.BACKBONE.NAME": backbone} if backbone else {}
+    return [replace(method, opts={**method.opts, **own}) for method in methods]
+
+
+def leaving_out(methods: Iterable[Method], tasks: Sequence[str]) -> list[Method]:
+    """The methods, where each with `leave_out` is replaced by one method per task.
+
+    "SoftCPT" becomes "SoftCPT without air", and so on. It is trained and tested on the other tasks, in the folder
+    `<variant>_without-air`. Raises ValueError for fewer than two tasks.
+    """
+    found = []
+    for method in methods:
+        if not method.leave_out:
+            found.append(method)
+            continue
+        if len(tasks) < 2:
+            raise ValueError(f"{method.label}: leave_out needs two tasks or more, found {len(tasks)}")
+        for task, folder in task_folders(tasks).items():
+            others = {TASKS: ",".join(name for name in tasks if name != task)}
+            own = {"label": f"{method.label} without {task}", "settings": {**method.settings, **others}}
+            found.append(replace(method, without=folder, **own))
+    return found
+
+
+def task_folders(names: Sequence[str]) -> dict[str, str]:
+    """{task: folder name}: lower-case words joined by dashes, numbered where two would be equal."""
+    folders: dict[str, str] = {}
+    for name in names:
+        slug = re.sub(r"\W+", "-", name.lower()).strip("-") or "task"
+        candidates = [slug, *(f"{slug}-{i}" for i in range(2, len(names) + 2))]
+        folders[name] = next(folder for folder in candidates if folder not in folders.values())
+    return folders

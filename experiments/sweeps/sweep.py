@@ -1,0 +1,205 @@
+"""A sweep from its arguments to its report: plan the runs, start those that are left, merge tasks, write the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from functools import cached_property
+from typing import Any
+
+from tqdm import tqdm
+
+from evaluation.records import FILE_NAME
+from storage import describe, holder
+
+from ..executors import SlurmExecutor
+from ..executors.slurm import job_states
+from .calls import Step, merge_folder, select, state_of, steps_of
+from .jobs import Job, default_config, plan, running_order, without_config
+from .methods import Method, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
+from .train_run import BUSY, benchmark_tasks, failure_of, note_failure
+
+
+class Sweep:
+    """The runs of one call of scripts/sweep.py.
+
+    Args:
+        args: from `parse_args`.
+        elsewhere: calls a function in another process, so that this one need not import PyTorch.
+    """
+
+    def __init__(self, args: argparse.Namespace, elsewhere: Callable[..., Any]) -> None:
+        self.args, self.elsewhere = args, elsewhere
+        self.tasks: dict[str, list[str]] = {}  # {benchmark: its tasks}, read where runs of single tasks need them
+        self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
+        jobs = sorted((job for name in args.benchmarks for job in self._jobs_on(name)), key=running_order)
+        self.steps = select(self._steps(jobs), args.only)
+
+    # -- planning ----------------------------------------------------------------------------------------------------
+
+    def _methods_on(self, benchmark: str) -> list[Method]:
+        methods = on_backbone(on_benchmark(read_sweep(self.args.sweep), benchmark), self.args.backbone)
+        config = self.args.config or default_config(benchmark)
+        for label, configs in without_config(methods, config).items():
+            print(f"{label} is left out: it has no config {config}, but {', '.join(configs)}", file=sys.stderr)
+        if any(method.leave_out for method in methods):
+            methods = leaving_out(methods, self._tasks_of(benchmark))
+        able = [method.label for method in for_halves(methods, self.args.halves)]
+        for method in methods:
+            if method.label not in able:
+                print(f"{method.label} is left out: it does not serve new {self.args.halves}", file=sys.stderr)
+        return methods
+
+    def _tasks_of(self, benchmark: str) -> list[str]:
+        if benchmark not in self.tasks:
+            self.tasks[benchmark] = self.elsewhere(benchmark_tasks, benchmark, self.args.data)
+        return self.tasks[benchmark]
+
+    def _jobs_on(self, benchmark: str) -> list[Job]:
+        args = self.args
+        config = args.config or default_config(benchmark)
+        return plan(self.methods[benchmark], benchmark, args.shots, args.seeds, config, args.steps, args.halves)
+
+    def _steps(self, jobs: Sequence[Job]) -> list[Step]:
+        steps = []
+        for job in jobs:
+            whole = Step(job, self.args.data, self.args.out)
+            # The list of tasks may have to be read from the data: a merged run does without.
+            if not job.method.separate or (whole.done and "task" not in self.args.only):
+                steps.append(whole)
+            else:
+                steps += self._steps_of(job)
+        return steps
+
+    def _steps_of(self, job: Job) -> list[Step]:
+        """One step per task."""
+        return steps_of(job, self.args.data, self.args.out, self._tasks_of(job.benchmark))
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def queue(self) -> dict[str, str]:
+        """SLURM's unfinished jobs, {id: state}; {} without asking if no run was submitted."""
+        return (job_states() or {}) if any(step.job_id() for step in self.steps if not step.done) else {}
+
+    def to_do(self) -> list[Step]:
+        """The steps to run, earlier failures last; with --retry only these. Prints the steps that other
+        processes hold."""
+        todo, failed = [], []
+        for step in self.steps:
+            if step.done:
+                continue
+            state, detail = state_of(step, self.queue)
+            elsewhere = state == "running" and step.job_id() not in self.queue
+            if elsewhere or (state == "queued" and self.args.on != "slurm"):
+                print(f"{step} is left to {detail}", file=sys.stderr)
+            elif state == "failed":
+                failed.append(step)
+            else:
+                todo.append(step)
+        return failed if self.args.retry else todo + failed
+
+    def run(self, steps: Sequence[Step], executor: Executor) -> list[str]:
+        """Run the steps that train, then those that evaluate on a new half. Returns a line for each failure."""
+        failed = self._run_together([step for step in steps if not step.loads], executor)
+        loading = [step for step in steps if step.loads]
+        failed += [f"{step}: it was not trained" for step in loading if not step.is_trained]
+        failed += self._run_together([step for step in loading if step.is_trained], executor)
+        executor.shutdown()
+        return failed
+
+    def _run_together(self, steps: Sequence[Step], executor: Executor) -> list[str]:
+        failed, futures = [], {}
+        bar = tqdm(total=len(steps), unit="run", disable=not steps, dynamic_ncols=True)
+        try:
+            futures = self._submit(steps, executor)
+            for future in as_completed(futures):
+                step = futures[future]
+                what, lines = self._conclude(step, future)
+                if what:
+                    failed.append(f"{step}: {what}" + (f": {lines[-1]}" if lines else ""))
+                    tqdm.write("\n    ".join([f"failed: {step}: {what}", *lines]), file=sys.stderr)
+                bar.set_postfix_str(str(step), refresh=False)
+                bar.update()
+        except BaseException:
+            executor.terminate_workers()
+            if isinstance(executor, SlurmExecutor):
+                jobs = sorted({future.job_id.split("_")[0] for future in futures if not future.done()})
+                print(f"\nSLURM's jobs go on; to end them: scancel {' '.join(jobs)}", file=sys.stderr)
+            else:
+                for future, step in futures.items():
+                    if not future.done() or future.cancelled() or future.exception():
+                        step.clear()
+            raise
+        finally:
+            bar.close()
+        return failed
+
+    def _submit(self, steps: Sequence[Step], executor: Executor) -> dict[Future, Step]:
+        """Submit the steps, and wait for those that are already in SLURM's queue."""
+        futures = {}
+        with executor.batch():
+            for step in steps:
+                waits = isinstance(executor, SlurmExecutor) and step.job_id() in self.queue
+                futures[executor.attach(step.job_id()) if waits else executor.submit(step.call)] = step
+        for future, step in futures.items():
+            if isinstance(executor, SlurmExecutor):
+                step.note_job(future.job_id)
+        return futures
+
+    def _conclude(self, step: Step, future: Future) -> tuple[str, list[str]]:
+        """Why a step failed and the last lines of its output; ("", []) if it succeeded."""
+        try:
+            status = future.result()
+        except Exception as error:  # ProcessEndedError, CancelledError, or submitit's with the job's traceback
+            note_failure(step.folder, str(error))
+        else:
+            if status == BUSY:
+                owner = holder(step.folder)
+                return f"left to {describe(owner)}" if owner else "left to a process that has ended since", []
+            if status == 0 and not step.done:
+                note_failure(step.folder, "it left no results")
+        step.clear()
+        if not step.done:
+            return failure_of(step.folder)
+        try:
+            self.merge(step)
+        except (ValueError, OSError) as error:
+            return str(error), []
+        return "", []
+
+    # -- merging and the report --------------------------------------------------------------------------------------
+
+    def merge(self, step: Step) -> None:
+        """Write the record of a run that is trained once per task, after the last of its tasks."""
+        folder = step.job.folder(self.args.out)
+        if step.task and not (folder / FILE_NAME).is_file() and all(part.done for part in self._steps_of(step.job)):
+            merge_folder(folder, self._tasks_of(step.job.benchmark))
+
+    def merge_all(self) -> None:
+        """Merge the runs whose last task was done before the sweep was stopped."""
+        for step in self.steps:
+            if step.task and step.done:
+                self.merge(step)
+
+    def report(self) -> None:
+        """Write and print the report of this sweep's runs."""
+        from .. import reports  # here, because the processes of runs need no pandas
+
+        args = self.args
+        folders = {step.job.folder(args.out) for step in self.steps}
+        methods = [method for own in self.methods.values() for method in own]
+        if len(args.benchmarks) > 1:  # the report itself looks up what differs on each benchmark
+            rows = on_backbone(read_sweep(args.sweep), args.backbone)
+            methods = [row for row in rows if not row.leave_out] + [method for method in methods if method.leave_out]
+        methods = list({method.label: method for method in methods}.values())
+        common = {"steps": args.steps, "folders": folders}
+        if args.halves:
+            files = reports.HALVES_FILES
+            text = reports.write_halves_report(args.runs, args.to, methods, args.halves, **common)
+        else:
+            files = reports.REPORT_FILES
+            text = reports.write_report(args.runs, args.to, methods, args.paper, **common)
+        print(f"{text}\nWritten to {args.to}: {', '.join(files)}")

@@ -1,0 +1,148 @@
+"""What runs in the processes of a sweep: one call of train.py, and questions that need PyTorch or the data.
+
+Only these functions import train.py, and only when they are called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from evaluation.provenance import PROJECT_ROOT as ROOT
+from evaluation.records import FILE_NAME as RESULTS
+from storage import holder, write_atomically
+
+FAILURE = "failure.txt"  # in the folder of a failed run: the reason in the first line, then its output
+BUSY = 75  # status of a call whose run folder another process holds
+LINES = 20  # lines of a failed run's output to show
+MOST_OUTPUT = 200_000  # characters of it to keep
+
+
+class TrainRun:
+    """A call of train.py that can be sent to another process or machine.
+
+    Args:
+        arguments: of train.py.
+        folder: run folder. The output goes to <folder>.log beside it, and after a failure to failure.txt in it.
+    """
+
+    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+        self.arguments, self.folder = list(arguments), folder
+
+    def __call__(self) -> int:
+        """Make the whole run in this process; returns its exit status, or BUSY."""
+        if (self.folder / RESULTS).is_file():
+            return 0  # another process made it while this call waited
+        if holder(self.folder):
+            return BUSY
+        log = log_of(self.folder)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / FAILURE).unlink(missing_ok=True)
+        with output_in(log):
+            os.chdir(ROOT)
+            status = self._train()
+        if status:
+            note_failure(self.folder, f"exit status {status}")
+        log.unlink(missing_ok=True)
+        return status
+
+    def _train(self) -> int:
+        train = _import_train()
+        try:
+            return train.main(self.arguments)
+        except SystemExit as error:  # from argparse, or from a job that goes back into the queue
+            if not isinstance(error.code, int) or error.code not in (0, 1, 2):
+                raise
+            return error.code
+        except Exception:
+            import traceback
+
+            traceback.print_exc()
+            return 1
+
+    def checkpoint(self) -> Any:
+        """SLURM runs this after a pre-emption: the same call, which resumes from the run's own checkpoint."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def _import_train() -> ModuleType:
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    import train
+
+    return train
+
+
+def log_of(folder: Path) -> Path:
+    """The file beside a run folder that takes its output while it runs."""
+    return folder.with_name(f"{folder.name}.log")
+
+
+@contextlib.contextmanager
+def output_in(log: Path):
+    """Send the output of this process and its children to a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = os.dup(1), os.dup(2)
+    try:
+        with open(log, "wb") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, saved in enumerate(before, 1):
+            os.dup2(saved, number)
+            os.close(saved)
+
+
+def note_failure(folder: Path, what: str) -> None:
+    """Write a failed run's reason and output to failure.txt in its folder, unless it is there; its log is removed."""
+    log, note = log_of(folder), folder / FAILURE
+    if log.is_file() or not note.is_file():
+        output = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, f"{what}\n{output[-MOST_OUTPUT:]}")
+        log.unlink(missing_ok=True)
+
+
+def failure_of(folder: Path, lines: int = LINES) -> tuple[str, list[str]]:
+    """Why a run failed, and the last lines of its output; ("", []) if it did not fail."""
+    note = folder / FAILURE
+    if not note.is_file():
+        return "", []
+    what, *output = note.read_text(encoding="utf-8", errors="replace").splitlines()
+    return what, [line for line in output if line.strip()][-lines:]
+
+
+def device_names() -> list[str]:
+    """The GPUs that runs may use, as names for CUDA_VISIBLE_DEVICES."""
+    import torch
+
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    count = torch.cuda.device_count()
+    return named[:count] or [str(i) for i in range(count)]
+
+
+def benchmark_tasks(benchmark: str, root: str = "") -> list[str]:
+    """The task names of configs/datasets/<benchmark>.yaml, in order. Tasks that are folders are read below `root`.
+
+    Raises ValueError and FileNotFoundError as `task_names` does.
+    """
+    train = _import_train()
+    from datasets.multitask import task_names
+
+    file = str(ROOT / "configs" / "datasets" / f"{benchmark}.yaml")
+    cfg = train.setup_cfg(train.parse_args(["--dataset-config-file", file, "--root", root]))
+    try:
+        return task_names(cfg)
+    except ValueError as error:
+        raise ValueError(f"{benchmark}: {error}") from error
