@@ -47,10 +47,11 @@ from storage import (  # noqa: E402
     remove_run,
     write_atomically,
 )
-from trainers.modules import distributed, preprocessing  # noqa: E402
-from trainers.modules.lost import message_of  # noqa: E402
-from trainers.modules.memory import device_name  # noqa: E402
-from trainers.modules.settings import flatten, merge_file, merge_list, unread_keys  # noqa: E402
+from trainers.modules import distributed  # noqa: E402
+from trainers.modules.engine.errors import message_of  # noqa: E402
+from trainers.modules.engine.memory import device_name  # noqa: E402
+from trainers.modules.engine.settings import flatten, merge_file, merge_list, unread_keys  # noqa: E402
+from trainers.modules.images import preprocessing  # noqa: E402
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from .base import PromptTrainer
-from .modules import budget, preprocessing
+from .modules.engine import budget
+from .modules.images import preprocessing
 
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
     importlib.import_module(f"{__name__}.{_module}")

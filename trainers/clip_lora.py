@@ -15,11 +15,11 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.budget import steps_of
-from .modules.low_rank import low_rank_updates
-from .modules.prompts import check_choice
-from .modules.templates import check_template, class_sentences, encode_sentences
-from .modules.tuning import check_tunable
+from .modules.checks import check_choice, check_template
+from .modules.engine.budget import steps_of
+from .modules.method_parts.low_rank import low_rank_updates
+from .modules.prompts.deep import check_tunable
+from .modules.prompts.hand_made import class_sentences, encode_sentences
 
 TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
 

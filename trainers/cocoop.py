@@ -15,7 +15,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.prompts import Context, PromptTemplate
+from .modules.prompts.learned import Context, PromptTemplate
 
 
 class ConditionalContext(Context):

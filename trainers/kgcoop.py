@@ -13,9 +13,10 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .coop import CoOp
+from .modules.checks import check_template
 from .modules.losses import knowledge_distance
-from .modules.prompts import Context
-from .modules.templates import check_template, class_sentences, encode_sentences
+from .modules.prompts.hand_made import class_sentences, encode_sentences
+from .modules.prompts.learned import Context
 
 
 @TRAINER_REGISTRY.register()

@@ -18,7 +18,7 @@ from backbones import CLIP, Head
 from datasets.multitask import Task
 
 from .fitted import Classifier, FittedTrainer
-from .modules.validation import check_validation, metric_of, split_by_task
+from .modules.method_parts.validation import check_validation, metric_of, split_by_task
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from backbones import CLIP, Head
 from datasets.multitask import Task
 
 from .fitted import Classifier, FittedTrainer
-from .modules.prompts import check_choice
-from .modules.templates import check_template, hand_made_features
-from .modules.validation import split_by_task
+from .modules.checks import check_choice, check_template
+from .modules.method_parts.validation import split_by_task
+from .modules.prompts.hand_made import hand_made_features
 
 
 @TRAINER_REGISTRY.register()

@@ -13,8 +13,8 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.prompts import Context, PromptTemplate
-from .modules.tuning import check_tunable, limited_depth, random_prompts, split_words
+from .modules.prompts.deep import check_tunable, limited_depth, random_prompts, split_words
+from .modules.prompts.learned import Context, PromptTemplate
 
 
 class MultiModalPrompts(nn.Module):

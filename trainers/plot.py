@@ -15,7 +15,7 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .modules.losses import sinkhorn
-from .modules.prompts import Context, PromptTemplate
+from .modules.prompts.learned import Context, PromptTemplate
 
 
 @TRAINER_REGISTRY.register()

@@ -13,10 +13,11 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .coop import CoOp
+from .modules.checks import check_template
 from .modules.distributed import sum_over_ranks
 from .modules.losses import distillation_loss, project_conflicting, within_task
-from .modules.prompts import Context
-from .modules.templates import check_template, class_sentences, encode_sentences
+from .modules.prompts.hand_made import class_sentences, encode_sentences
+from .modules.prompts.learned import Context
 
 
 @TRAINER_REGISTRY.register()

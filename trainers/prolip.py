@@ -13,7 +13,8 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.templates import check_template, hand_made_features
+from .modules.checks import check_template
+from .modules.prompts.hand_made import hand_made_features
 
 
 class Projection(nn.Module):

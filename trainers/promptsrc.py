@@ -14,11 +14,11 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.averaging import RunningAverage, gaussian_weights
 from .modules.losses import agreement_divergence, within_task
-from .modules.prompts import Context, PromptTemplate
-from .modules.templates import IMAGENET, encode_classes
-from .modules.tuning import check_tunable, limited_depth, random_prompts, split_words
+from .modules.method_parts.averaging import RunningAverage, gaussian_weights
+from .modules.prompts.deep import check_tunable, limited_depth, random_prompts, split_words
+from .modules.prompts.hand_made import IMAGENET, encode_classes
+from .modules.prompts.learned import Context, PromptTemplate
 
 
 class IndependentPrompts(nn.Module):

@@ -14,13 +14,14 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .modules import distributed
-from .modules.blend import TRUSTS, Trust, blend, task_losses
 from .modules.checkpoints import register_owners
+from .modules.checks import check_choice
 from .modules.losses import knowledge_distance, sample_classes
-from .modules.prompts import Context, PromptTemplate, check_choice
-from .modules.templates import hand_made_features
-from .modules.text_encoder import TextEncoder
-from .modules.validation import refuse_test_images
+from .modules.method_parts.blend import TRUSTS, Trust, blend, task_losses
+from .modules.method_parts.validation import refuse_test_images
+from .modules.prompts.encoder import TextEncoder
+from .modules.prompts.hand_made import hand_made_features
+from .modules.prompts.learned import Context, PromptTemplate
 
 VARIANTS = ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")
 META_NETS = ("lin", "linmean", "lincls", "lowrank")

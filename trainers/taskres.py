@@ -14,7 +14,8 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .modules.checkpoints import register_owners
-from .modules.templates import check_template, hand_made_features
+from .modules.checks import check_template
+from .modules.prompts.hand_made import hand_made_features
 
 
 class TaskResiduals(nn.Module):

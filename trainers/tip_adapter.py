@@ -16,9 +16,10 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .fitted import FittedTrainer
-from .modules.cache import Cache, cache_logits, search_grid
-from .modules.templates import check_template, hand_made_features
-from .modules.validation import check_validation, shares_of_metric, split_by_task
+from .modules.checks import check_template
+from .modules.method_parts.shot_cache import Cache, cache_logits, search_grid
+from .modules.method_parts.validation import check_validation, shares_of_metric, split_by_task
+from .modules.prompts.hand_made import hand_made_features
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.templates import ENSEMBLE, class_sentences, encode_sentences
+from .modules.prompts.hand_made import ENSEMBLE, class_sentences, encode_sentences
 
 
 @TRAINER_REGISTRY.register()

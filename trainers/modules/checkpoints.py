@@ -84,12 +84,6 @@ def read_prompts(
     return state
 
 
-def check_count(key: str, count: object) -> None:
-    """Raise ValueError unless the value of a config's `key` is a number of checkpoints, or 0 for all."""
-    if type(count) is not int or count < 0:
-        raise ValueError(f"{key}: {count} is no number of checkpoints, of which 0 keeps all")
-
-
 def keep_newest(folder: Path, epoch: int, count: int) -> None:
     """Remove all checkpoints but the `count` newest up to `epoch` (0: all of these), and those of later epochs.
 

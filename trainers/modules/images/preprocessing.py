@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 
 from backbones.config import Preprocessing
 
-from .prompts import check_choice
+from ..checks import check_choice
 
 OPENAI = Preprocessing((224, 224))
 KEYS = {"INTERPOLATION": "interpolation", "PIXEL_MEAN": "mean", "PIXEL_STD": "std", "RESIZE": "resize"}

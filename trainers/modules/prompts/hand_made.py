@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from backbones import CLIP, UNTUNED, Tuning
-from datasets.multitask import Task, is_template
+from datasets.multitask import Task
 
-from .prompts import PromptTemplate, clean
-from .text_encoder import TextEncoder
+from .encoder import TextEncoder
+from .learned import PromptTemplate, clean
 
 # The subset of the ImageNet templates that CLIP's authors found to do best (Radford et al., notebook of the code).
 ENSEMBLE = (
@@ -120,9 +120,3 @@ def hand_made_features(tasks: Sequence[Task], template: str, model: CLIP, encode
 def encode_classes(tasks: Sequence[Task], templates: Sequence[str], model: CLIP, encoder: TextEncoder) -> Tensor:
     """The mean (C, E) of these features over several templates."""
     return sum(hand_made_features(tasks, template, model, encoder) for template in templates) / len(templates)
-
-
-def check_template(key: str, template: str) -> None:
-    """Raise ValueError unless a config's template is empty or has one place for the class name."""
-    if template and not is_template(template):
-        raise ValueError(f"{key}: {template!r} must have one {{}} for the class name and no other braces, or be empty")

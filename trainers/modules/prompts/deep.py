@@ -10,7 +10,7 @@ from torch import nn
 from backbones import CLIP
 from backbones.tokenizers import Tokenizer
 
-from .prompts import clean
+from .learned import clean
 
 logger = logging.getLogger(__name__)
 

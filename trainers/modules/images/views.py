@@ -14,8 +14,8 @@ from dassl.utils import read_image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .distributed import gather_parts, part_of
-from .features import Encode, FeatureCache, image_list, progress_bar
+from ..distributed import gather_parts, part_of
+from .feature_cache import Encode, FeatureCache, image_list, progress_bar
 
 ENCODED_AT_ONCE = 256  # images, at most: a training batch of features may be larger
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from backbones import CLIP
 
-from ..base import PromptTrainer
-from ..softcpt import SoftContextSharing
-from .checkpoints import digest_of_names
+from ...base import PromptTrainer
+from ...softcpt import SoftContextSharing
+from ..checkpoints import digest_of_names
 
 AT_A_TIME = 512  # context tokens that are compared with the whole vocabulary together
 SAMPLED = 128  # words whose distance to the nearest other one tells what is near

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import register_owners
+from ..checkpoints import register_owners
 
 
 class Cache(nn.Module):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from backbones import CLIP
 
-from .checkpoints import register_owners
+from ..checkpoints import register_owners
+from ..checks import check_choice
 
 POSITIONS = ("end", "middle", "front")
 
@@ -148,9 +149,3 @@ class Context(nn.Module):
 def clean(name: str) -> str:
     """A name as it stands in a prompt: underscores are spaces."""
     return name.replace("_", " ").strip()
-
-
-def check_choice(key: str, value: object, legal: Sequence[object]) -> None:
-    """Raise ValueError naming the config key, its value and what is legal."""
-    if value not in legal:
-        raise ValueError(f"{key}: {value!r} is not legal; one of {', '.join(map(str, legal))}")

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .losses import within_task
+from ..losses import within_task
 
 TRUSTS = torch.linspace(1, 0, 9)  # what a task can choose; on a tie the first
 MOST_TASKS = 256

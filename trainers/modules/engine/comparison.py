@@ -13,8 +13,9 @@ from backbones import CLIP
 from datasets.multitask import Task
 from datasets.prompt_checks import alike
 
-from .templates import hand_made_features
-from .text_encoder import TextEncoder
+from ..distributed import rank
+from ..prompts.encoder import TextEncoder
+from ..prompts.hand_made import hand_made_features
 
 
 class ZeroShot:
@@ -43,3 +44,12 @@ class ZeroShot:
         for task, features in zip(self.tasks, self.features.split([len(task.classnames) for task in self.tasks])):
             found += [f"task {task.name}: {pair}" for pair in alike(features, task.classnames)]
         return found
+
+
+def warnings_after_test(evaluator: Any, zero_shot: ZeroShot | None) -> list[str]:
+    """What to warn of after the last test, on the first rank; all ranks call it, since results are gathered."""
+    values = zero_shot.evaluator.task_values() if zero_shot else None
+    if rank() != 0:
+        return []
+    found = zero_shot.warnings() if zero_shot else []
+    return found + list(evaluator.weak_tasks(values) if hasattr(evaluator, "weak_tasks") else ())

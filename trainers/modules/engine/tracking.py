@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from dassl.engine import TrainerX
 from yacs.config import CfgNode
 
-from . import distributed
 from .settings import flatten
 
 
@@ -45,27 +43,3 @@ class WandbRun:
 
     def close(self) -> None:
         self.run.finish()
-
-
-class Curves(TrainerX):
-    """Dassl's trainer, whose scalars are written once where several processes train."""
-
-    def __init__(self, cfg: CfgNode) -> None:
-        self._tracker: WandbRun | None = None
-        super().__init__(cfg)
-
-    def init_writer(self, log_dir: str) -> None:
-        if distributed.rank() == 0:
-            super().init_writer(log_dir)
-            self._tracker = WandbRun(self.cfg) if self.cfg.TRAIN.WANDB else None
-
-    def write_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> None:
-        super().write_scalar(tag, scalar_value, global_step)
-        if self._tracker is not None:
-            self._tracker.add_scalar(tag, scalar_value, global_step)
-
-    def close_writer(self) -> None:
-        super().close_writer()
-        if self._tracker is not None:
-            self._tracker.close()
-            self._tracker = None

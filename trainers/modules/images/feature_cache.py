@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from .distributed import from_first_rank, gather_parts, part_of, rank, share
+from ..distributed import from_first_rank, gather_parts, part_of, rank, share
 
 logger = logging.getLogger(__name__)
 

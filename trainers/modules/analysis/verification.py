@@ -12,8 +12,8 @@ from tqdm import tqdm
 from evaluation.evaluator import mean_recall
 from evaluation.published import Published
 
-from ..base import PromptTrainer
-from .templates import class_sentences, encode_sentences
+from ...base import PromptTrainer
+from ..prompts.hand_made import class_sentences, encode_sentences
 
 AT_A_TIME = 4096  # images whose logits are computed together
 
