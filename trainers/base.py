@@ -17,7 +17,7 @@ from backbones.precision import PRECISIONS
 from datasets.multitask import Task
 
 from .modules import distributed
-from .modules.checks import check_choice, check_count
+from .modules.checks import Range, check_count, check_options
 from .modules.engine import budget, tracking
 from .modules.engine.trainer import Engine
 from .modules.images.feature_cache import FeatureLoader
@@ -38,6 +38,7 @@ class PromptTrainer(Engine):
     """
 
     defaults: ClassVar[dict[str, Any]] = {}  # config keys under TRAINER.<NAME>, with their default values
+    legal: ClassVar[dict[str, Range | Sequence[str]]] = {}  # which values of these keys are legal
     uses_shots = True  # False for a method that needs no training image
     learns_by_gradient = True  # False for a method without an optimiser
     conditional = False  # True if the class features depend on the image: override `class_logits`
@@ -49,9 +50,9 @@ class PromptTrainer(Engine):
     # -- what a method overrides -------------------------------------------------------------------------------------
 
     def check_cfg(self, cfg: Any) -> None:
-        """Raise ValueError for a value that makes no sense, before anything is read. Call super() first."""
+        """Raise ValueError for a value that is not `legal`, before anything is read. Call super() first."""
         name = type(self).__name__.upper()
-        check_choice(f"TRAINER.{name}.PREC", cfg.TRAINER[name].PREC, PRECISIONS)
+        check_options(f"TRAINER.{name}", cfg.TRAINER[name], {"PREC": PRECISIONS, **self.legal})
         budget.check_budget(cfg)
         tracking.check_tracking(cfg)
         check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS)
@@ -156,6 +157,17 @@ class PromptTrainer(Engine):
         gradients."""
         with self.autocast():
             return hand_made_features(self.tasks, template, self.clip, self.text_encoder)
+
+    def encode_classes(self, contexts: Tensor, rows: Tensor | None, group: Tensor | None = None) -> Tensor:
+        """Features (R, E) of the classes `rows` (R,), None for all, by the prompts of `self.template`.
+
+        Args:
+            contexts: (G, M, D), of G groups of classes.
+            group: (R,) the group of each class; None where all share the first context.
+        """
+        rows = self.all_classes() if rows is None else rows
+        group = torch.zeros_like(rows) if group is None else group
+        return self.text_encoder(*self.template(contexts, group, rows), group, self.text_tuning())
 
     def class_features(self, rows: Tensor | None = None) -> Tensor:
         """`text_features`, of which each process encodes a part. During a test they are computed once."""

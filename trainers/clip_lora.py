@@ -15,7 +15,7 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.checks import check_choice, check_template
+from .modules.checks import AT_LEAST_1, Range
 from .modules.engine.budget import steps_of
 from .modules.method_parts.low_rank import low_rank_updates
 from .modules.prompts.deep import check_tunable
@@ -55,16 +55,11 @@ class CLIPLoRA(PromptTrainer):
         "LAST_LR": 1e-6,  # where the cosine ends
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
+    legal = {"TOWERS": tuple(TOWERS), "RANK": AT_LEAST_1, "DROPOUT": Range(lambda x: 0 <= x < 1, "in [0, 1)")}
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)
         options = cfg.TRAINER.CLIPLORA
-        check_choice("TRAINER.CLIPLORA.TOWERS", options.TOWERS, tuple(TOWERS))
-        check_template("TRAINER.CLIPLORA.TEMPLATE", options.TEMPLATE)
-        if options.RANK < 1:
-            raise ValueError(f"TRAINER.CLIPLORA.RANK: {options.RANK} is not at least 1")
-        if not 0 <= options.DROPOUT < 1:
-            raise ValueError(f"TRAINER.CLIPLORA.DROPOUT: {options.DROPOUT} is not in [0, 1)")
         if options.STEPS_PER_SHOT and not cfg.OPTIM.MAX_STEPS and cfg.DATASET.NUM_SHOTS < 1:
             raise ValueError(
                 f"TRAINER.CLIPLORA.STEPS_PER_SHOT: {options.STEPS_PER_SHOT}, but DATASET.NUM_SHOTS is "
@@ -84,8 +79,7 @@ class CLIPLoRA(PromptTrainer):
         self.sentences = class_sentences(tasks, (options.TEMPLATE,), model)
         self.fixed_text = None
         if "text" not in TOWERS[options.TOWERS]:
-            with torch.no_grad(), self.autocast():
-                self.fixed_text = encode_sentences(self.sentences, self.text_encoder).float()  # (C, E)
+            self.fixed_text = self.hand_made_features(options.TEMPLATE)  # (C, E)
         scale = options.ALPHA / math.sqrt(options.RANK)  # gamma
         return nn.ModuleDict(
             {

@@ -87,6 +87,5 @@ class CoCoOp(PromptTrainer):
     def pair_logits(self, x: Tensor, context: Tensor, image: Tensor, label: Tensor) -> Tensor:
         """Logits (P,) of pairs of an image and a class: image (P,) counts in x (B, E) and context (B, M, D)."""
         images, group = image.unique(return_inverse=True)
-        prefix, suffix, lengths = self.template(context[images], group, label)
-        features = self.text_encoder(prefix, suffix, lengths, group).float()  # (P, E)
+        features = self.encode_classes(context[images], label, group).float()  # (P, E)
         return self.clip.with_bias(self.clip.logit_scale.exp() * F.cosine_similarity(x[image], features, dim=-1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
@@ -56,14 +55,10 @@ class CoOp(PromptTrainer):
         return context
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
+        contexts = self.prompts()  # (1, T or C, M, D)
+        if not (self.options.CSC or self.options.TSC):
+            return self.encode_classes(contexts, rows)
         rows = self.all_classes() if rows is None else rows
-        context = self.prompts()  # (1, T or C, M, D)
-        if self.options.CSC:
-            context, group = context[rows], torch.arange(len(rows), device=self.device)
-        elif self.options.TSC:
-            present, group = self.class_task[rows].unique(return_inverse=True)
-            context = context[present]
-        else:
-            group = torch.zeros_like(rows)
-        prefix, suffix, lengths = self.template(context, group, rows)
-        return self.text_encoder(prefix, suffix, lengths, group)
+        owner = rows if self.options.CSC else self.class_task[rows]
+        used, group = owner.unique(return_inverse=True)
+        return self.encode_classes(contexts[used], rows, group)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
@@ -13,9 +11,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .coop import CoOp
-from .modules.checks import check_template
 from .modules.losses import knowledge_distance
-from .modules.prompts.hand_made import class_sentences, encode_sentences
 from .modules.prompts.learned import Context
 
 
@@ -40,14 +36,8 @@ class KgCoOp(CoOp):
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        check_template("TRAINER.KGCOOP.TEACHER_TEMPLATE", cfg.TRAINER.KGCOOP.TEACHER_TEMPLATE)
-
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
-        sentences = class_sentences(tasks, (self.options.TEACHER_TEMPLATE,), model)
-        with torch.no_grad(), self.autocast():
-            self.teacher = encode_sentences(sentences, self.text_encoder).float()  # (C, E), w_clip
+        self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E), w_clip
         return super().build_prompts(model, tasks)
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:

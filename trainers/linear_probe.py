@@ -12,12 +12,11 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
 
-from backbones import CLIP, Head
 from datasets.multitask import Task
 
-from .fitted import Classifier, FittedTrainer
+from .fitted import LinearClassifierTrainer
+from .modules.checks import AT_LEAST_0
 from .modules.method_parts.validation import check_validation, metric_of, split_by_task
 
 logger = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ GRID = (6.0, 4.0, 2.0, 0.0, -2.0, -4.0, -6.0)  # log10 C
 
 
 @TRAINER_REGISTRY.register()
-class LinearProbe(FittedTrainer):
+class LinearProbe(LinearClassifierTrainer):
     """Linear probe (LP-CLIP): Radford et al. Learning Transferable Visual Models From Natural Language Supervision.
     ICML 2021, arXiv 2103.00020; the few-shot protocol is CoOp's (arXiv 2109.01134).
 
@@ -35,32 +34,15 @@ class LinearProbe(FittedTrainer):
     of ten, then eight halvings of the interval around the best.
     """
 
+    normalises = False
+
     defaults = {
         "C": 0.0,  # inverse strength of the regularisation; 0: searched on the validation shots
         "STEPS": 8,  # halvings of the search
         "MAX_ITER": 1000,  # of L-BFGS
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        if cfg.TRAINER.LINEARPROBE.C < 0:
-            raise ValueError(f"TRAINER.LINEARPROBE.C: {cfg.TRAINER.LINEARPROBE.C} is negative; 0 searches it")
-
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
-        weight = torch.zeros(len(self.classnames), model.embed_dim + 1)  # (C, E + 1), the bias last
-        return Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
-
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        """(R, E + 1): in place of text features the classes' weights, and their biases."""
-        return self.prompts.weight if rows is None else self.prompts.weight[rows]
-
-    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, enabled=False):
-            return image_features.float() @ text_features[:, :-1].T + text_features[:, -1]
-
-    def head(self, text_features: Tensor, task: int) -> Head:
-        return Head(text_features[:, :-1], text_features[:, -1], normalised=False)
+    legal = {"C": AT_LEAST_0}
 
     def fit(self) -> None:
         train, val = self.task_features(self.dm.dataset.train_x), None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
@@ -13,8 +11,9 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.prompts.deep import check_tunable, limited_depth, random_prompts, split_words
-from .modules.prompts.learned import Context, PromptTemplate
+from .modules.checks import AT_LEAST_1
+from .modules.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
+from .modules.prompts.learned import Context
 
 
 class MultiModalPrompts(nn.Module):
@@ -56,13 +55,7 @@ class MaPLe(PromptTrainer):
         "DEPTH": 9,  # number of layers J with prompts of their own, where the towers have as many; 1: the first alone
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.MAPLE
-        for key in ("N_CTX", "DEPTH"):
-            if options[key] < 1:
-                raise ValueError(f"TRAINER.MAPLE.{key}: {options[key]} is not at least 1")
+    legal = {"N_CTX": AT_LEAST_1, "DEPTH": AT_LEAST_1}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
         options = self.options
@@ -70,10 +63,8 @@ class MaPLe(PromptTrainer):
         check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         layers = min(len(model.text.blocks), model.visual.depth)
         depth = limited_depth("TRAINER.MAPLE.DEPTH", options.DEPTH, layers)
-        learned, frozen = split_words(options.CTX_INIT, options.N_CTX, model.tokenizer, "TRAINER.MAPLE.N_CTX")
-        context = Context(options.N_CTX, model, words=learned)
-        names = [f"{frozen} {name}".strip() for name in self.classnames]
-        self.template = PromptTemplate(names, options.N_CTX, model)
+        key, words, count = "TRAINER.MAPLE.N_CTX", options.CTX_INIT, options.N_CTX
+        context, self.template = context_of_words(words, count, self.classnames, model, key)
         return MultiModalPrompts(context, depth, model.visual.width)
 
     def text_tuning(self) -> Tuning:
@@ -85,7 +76,4 @@ class MaPLe(PromptTrainer):
         return Tuning(self.prompts.image_prompts())
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        rows = self.all_classes() if rows is None else rows
-        group = torch.zeros_like(rows)
-        prefix, suffix, lengths = self.template(self.prompts.ctx.unsqueeze(0), group, rows)
-        return self.text_encoder(prefix, suffix, lengths, group, self.text_tuning())
+        return self.encode_classes(self.prompts.ctx.unsqueeze(0), rows)

@@ -14,6 +14,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
+from .modules.checks import AT_LEAST_1
 from .modules.losses import sinkhorn
 from .modules.prompts.learned import Context, PromptTemplate
 
@@ -44,6 +45,7 @@ class PLOT(PromptTrainer):
         "MAX_ITER": 100,  # their largest number
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
+    legal = {"N": AT_LEAST_1, "MAX_ITER": AT_LEAST_1}
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)
@@ -53,9 +55,6 @@ class PLOT(PromptTrainer):
                 "TRAINER.PLOT.CSC: PLOT's N prompts are shared by all classes; CoOp, KgCoOp and ProGrad have contexts "
                 "per class"
             )
-        for key in ("N", "MAX_ITER"):
-            if options[key] < 1:
-                raise ValueError(f"TRAINER.PLOT.{key}: {options[key]} is not at least 1")
         if options.EPS < 0.025:
             raise ValueError(f"TRAINER.PLOT.EPS: {options.EPS} is below 0.025, where exp(-2 / EPS) underflows in fp32")
 
@@ -84,8 +83,7 @@ class PLOT(PromptTrainer):
         rows = self.all_classes() if rows is None else rows
         n = self.options.N
         group = torch.arange(n, device=self.device).repeat(len(rows))
-        prefix, suffix, lengths = self.template(self.prompts(), group, rows.repeat_interleave(n))
-        return self.text_encoder(prefix, suffix, lengths, group).unflatten(0, (-1, n))
+        return self.encode_classes(self.prompts(), rows.repeat_interleave(n), group).unflatten(0, (-1, n))
 
     def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
         if task is None or len(self.tasks) == 1:

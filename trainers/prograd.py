@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
@@ -13,10 +12,9 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .coop import CoOp
-from .modules.checks import check_template
+from .modules.checks import ABOVE_0
 from .modules.distributed import sum_over_ranks
 from .modules.losses import distillation_loss, project_conflicting, within_task
-from .modules.prompts.hand_made import class_sentences, encode_sentences
 from .modules.prompts.learned import Context
 
 
@@ -45,18 +43,10 @@ class ProGrad(CoOp):
         "TEACHER_TEMPLATE": "",  # of the zero-shot classifier, for all tasks; empty: each task's own
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.PROGRAD
-        check_template("TRAINER.PROGRAD.TEACHER_TEMPLATE", options.TEACHER_TEMPLATE)
-        if options.T <= 0:
-            raise ValueError(f"TRAINER.PROGRAD.T: {options.T} is not above 0")
+    legal = {"T": ABOVE_0}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
-        sentences = class_sentences(tasks, (self.options.TEACHER_TEMPLATE,), model)
-        with torch.no_grad(), self.autocast():
-            self.teacher = encode_sentences(sentences, self.text_encoder).float()  # (C, E)
+        self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E)
         return super().build_prompts(model, tasks)
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
@@ -13,8 +12,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.checks import check_template
-from .modules.prompts.hand_made import hand_made_features
+from .modules.checks import AT_LEAST_0
 
 
 class Projection(nn.Module):
@@ -46,14 +44,7 @@ class ProLIP(PromptTrainer):
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.PROLIP
-        check_template("TRAINER.PROLIP.TEMPLATE", options.TEMPLATE)
-        for key in ("LAMBDA", "POWER"):
-            if options[key] < 0:
-                raise ValueError(f"TRAINER.PROLIP.{key}: {options[key]} is negative")
+    legal = {"LAMBDA": AT_LEAST_0, "POWER": AT_LEAST_0}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Projection:
         if model.visual.no_projection:
@@ -62,8 +53,7 @@ class ProLIP(PromptTrainer):
                 f"{self.cfg.MODEL.BACKBONE.NAME} has none: {model.visual.no_projection}; use a ResNet or a ViT of "
                 "OpenAI's or of transformers' CLIP, or another method"
             )
-        with self.autocast():
-            self.base = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)  # (C, E)
+        self.base = self.hand_made_features(self.options.TEMPLATE)  # (C, E)
         weight, self.bias = model.visual.projection_weights()
         self.initial = weight.detach().float().clone()  # W_0
         shots = self.cfg.DATASET.NUM_SHOTS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +13,12 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
+from .modules.checks import ABOVE_0, AT_LEAST_0, AT_LEAST_1
 from .modules.losses import agreement_divergence, within_task
 from .modules.method_parts.averaging import RunningAverage, gaussian_weights
-from .modules.prompts.deep import check_tunable, limited_depth, random_prompts, split_words
-from .modules.prompts.hand_made import IMAGENET, encode_classes
-from .modules.prompts.learned import Context, PromptTemplate
+from .modules.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
+from .modules.prompts.hand_made import IMAGENET, averaged_features
+from .modules.prompts.learned import Context
 
 
 class IndependentPrompts(nn.Module):
@@ -62,32 +62,24 @@ class PromptSRC(PromptTrainer):
         "GPA_STD": 1.0,  # standard deviation of the weights, in epochs
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.PROMPTSRC
-        limits = {"N_CTX_TEXT": 1, "N_CTX_VISION": 1, "PROMPT_DEPTH_TEXT": 1, "PROMPT_DEPTH_VISION": 0}
-        for key, least in limits.items():
-            if options[key] < least:
-                raise ValueError(f"TRAINER.PROMPTSRC.{key}: {options[key]} is not at least {least}")
-        if options.GPA_STD <= 0:
-            raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD: {options.GPA_STD} is not above 0")
+    legal = {
+        **dict.fromkeys(("N_CTX_TEXT", "N_CTX_VISION", "PROMPT_DEPTH_TEXT"), AT_LEAST_1),
+        "PROMPT_DEPTH_VISION": AT_LEAST_0,
+        "GPA_STD": ABOVE_0,
+    }
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> IndependentPrompts:
         options, key = self.options, "TRAINER.PROMPTSRC"
         if options.PROMPT_DEPTH_VISION:
             what, instead = "PromptSRC's image prompts are tokens of a ViT", f"{key}.PROMPT_DEPTH_VISION 0"
             check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
-        with torch.no_grad(), self.autocast():
-            self.teacher = encode_classes(tasks, IMAGENET, model, self.text_encoder)  # (C, E)
-        count = options.N_CTX_TEXT
-        learned, frozen = split_words(options.CTX_INIT, count, model.tokenizer, f"{key}.N_CTX_TEXT")
-        names = [f"{frozen} {name}".strip() for name in self.classnames]
-        self.template = PromptTemplate(names, count, model)
+        self.teacher = averaged_features(tasks, IMAGENET, model, self.text_encoder)  # (C, E)
+        words, count = options.CTX_INIT, options.N_CTX_TEXT
+        context, self.template = context_of_words(words, count, self.classnames, model, f"{key}.N_CTX_TEXT")
         text_depth = limited_depth(f"{key}.PROMPT_DEPTH_TEXT", options.PROMPT_DEPTH_TEXT, len(model.text.blocks))
         image_depth = limited_depth(f"{key}.PROMPT_DEPTH_VISION", options.PROMPT_DEPTH_VISION, model.visual.depth)
         return IndependentPrompts(
-            Context(count, model, words=learned),
+            context,
             random_prompts(text_depth - 1, count, model.text.width),
             random_prompts(image_depth, options.N_CTX_VISION, model.visual.width),
         )
@@ -99,10 +91,7 @@ class PromptSRC(PromptTrainer):
         return Tuning(self.prompts.image)
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        rows = self.all_classes() if rows is None else rows
-        group = torch.zeros_like(rows)
-        prefix, suffix, lengths = self.template(self.prompts.ctx.unsqueeze(0), group, rows)
-        return self.text_encoder(prefix, suffix, lengths, group, self.text_tuning())
+        return self.encode_classes(self.prompts.ctx.unsqueeze(0), rows)
 
     def training_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
         rows, options = self.candidates(label), self.options

@@ -45,10 +45,6 @@ class ProtoNet(FittedTrainer):
             prompts.register_buffer("log_scale", log_scale)
         return prompts
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        """(R, E): in place of text features the class means."""
-        return self.prompts.weight if rows is None else self.prompts.weight[rows]
-
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
             x, means = F.normalize(image_features.float(), dim=-1), F.normalize(text_features, dim=-1)

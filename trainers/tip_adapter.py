@@ -16,10 +16,9 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .fitted import FittedTrainer
-from .modules.checks import check_template
+from .modules.checks import ABOVE_0
 from .modules.method_parts.shot_cache import Cache, cache_logits, search_grid
 from .modules.method_parts.validation import check_validation, shares_of_metric, split_by_task
-from .modules.prompts.hand_made import hand_made_features
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +31,7 @@ class CacheTrainer(PromptTrainer):
     """
 
     conditional = True  # the cache answers to each image
+    legal = {"VIEWS": ABOVE_0, "ALPHA": ABOVE_0, "BETA": ABOVE_0}
 
     @property
     def keys(self) -> Tensor:
@@ -42,10 +42,6 @@ class CacheTrainer(PromptTrainer):
         super().check_cfg(cfg)
         name = type(self).__name__.upper()
         options = cfg.TRAINER[name]
-        check_template(f"TRAINER.{name}.TEMPLATE", options.TEMPLATE)
-        for key in ("VIEWS", "ALPHA", "BETA"):
-            if options[key] <= 0:
-                raise ValueError(f"TRAINER.{name}.{key}: {options[key]} is not above 0")
         if min(options.SEARCH_STEPS) < 1 or min(options.SEARCH_SCALE) <= 0.1:
             raise ValueError(
                 f"TRAINER.{name}.SEARCH_SCALE, SEARCH_STEPS: {options.SEARCH_SCALE}, {options.SEARCH_STEPS} are no "
@@ -53,8 +49,7 @@ class CacheTrainer(PromptTrainer):
             )
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Cache:
-        with self.autocast():  # t (C, E), not normalised
-            self.base = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)
+        self.base = self.hand_made_features(self.options.TEMPLATE)  # t (C, E), not normalised
         labels = torch.tensor([item.label for item in self.dm.dataset.train_x])
         options = self.options
         return Cache(self.keys, labels, self.classnames, len(tasks), options.ALPHA, options.BETA)

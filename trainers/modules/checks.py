@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from datasets.multitask import is_template
 
 
+class Range(NamedTuple):
+    """The numbers for which `holds` is true, in words: `text`."""
+
+    holds: Callable[[float], bool]
+    text: str
+
+
+AT_LEAST_0 = Range(lambda x: x >= 0, "at least 0")
+AT_LEAST_1 = Range(lambda x: x >= 1, "at least 1")
+ABOVE_0 = Range(lambda x: x > 0, "above 0")
+
+
+def check_options(node: str, options: Mapping[str, Any], legal: Mapping[str, Range | Sequence[str]]) -> None:
+    """The values of a method's config node, named `node`, by its `legal`; templates of class names always."""
+    for key, value in options.items():
+        rule = legal.get(key)
+        if isinstance(rule, Range):
+            if not rule.holds(value):
+                raise ValueError(f"{node}.{key}: {value} is not {rule.text}")
+        elif rule is not None:
+            check_choice(f"{node}.{key}", value, rule)
+        if key.endswith("TEMPLATE") and value and not is_template(value):
+            raise ValueError(
+                f"{node}.{key}: {value!r} must have one {{}} for the class name and no other braces, or be empty"
+            )
+
+
 def check_choice(key: str, value: object, legal: Sequence[object]) -> None:
-    """`value` is one of `legal`."""
     if value not in legal:
         raise ValueError(f"{key}: {value!r} is not legal; one of {', '.join(map(str, legal))}")
 
 
-def check_at_least(node: Any, prefix: str, least: int, *keys: str) -> None:
-    """Each of `keys` in the config node `prefix` is at least `least`."""
-    for key in keys:
-        if node[key] < least:
-            raise ValueError(f"{prefix}.{key}: {node[key]} is not at least {least}")
-
-
-def check_positive(node: Any, prefix: str, *keys: str) -> None:
-    """Each of `keys` in the config node `prefix` is above 0."""
-    for key in keys:
-        if node[key] <= 0:
-            raise ValueError(f"{prefix}.{key}: {node[key]} is not above 0")
-
-
-def check_template(key: str, template: str) -> None:
-    """`template` is empty, or has one place for the class name."""
-    if template and not is_template(template):
-        raise ValueError(f"{key}: {template!r} must have one {{}} for the class name and no other braces, or be empty")
-
-
 def check_count(key: str, count: object) -> None:
-    """`count` is a number of checkpoints, or 0 for all of them."""
+    """A number of checkpoints, or 0 for all of them."""
     if type(count) is not int or count < 0:
         raise ValueError(f"{key}: {count} is no number of checkpoints, of which 0 keeps all")

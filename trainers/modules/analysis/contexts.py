@@ -86,13 +86,9 @@ def task_features_of(trainer: PromptTrainer) -> Tensor | None:
     prompts = trainer.prompts
     if not isinstance(prompts, SoftContextSharing):
         return None
-    if hasattr(prompts, "task_features"):
-        return prompts.task_features.float().cpu()
-    if not prompts.task_branch:
-        return None
     with trainer.autocast():
-        rows = torch.arange(len(trainer.tasks), device=trainer.device)
-        return prompts.encode_names(prompts.task_template, prompts.task_context, rows).float().cpu()
+        features = prompts.task_features_of(torch.arange(len(trainer.tasks), device=trainer.device))
+    return None if features is None else features.float().cpu()
 
 
 def task_contexts(contexts: Sequence[Context], n_tasks: int) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 from backbones import CLIP
 from backbones.tokenizers import Tokenizer
 
-from .learned import clean
+from .learned import Context, PromptTemplate, clean
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,15 @@ def limited_depth(key: str, depth: int, layers: int) -> int:
 def random_prompts(layers: int, count: int, width: int) -> nn.ParameterList:
     """A prompt of `count` tokens (M, W) ~ N(0, 0.02^2) for each of some layers."""
     return nn.ParameterList(0.02 * torch.randn(count, width) for _ in range(layers))
+
+
+def context_of_words(
+    words: str, count: int, names: Sequence[str], model: CLIP, key: str
+) -> tuple[Context, PromptTemplate]:
+    """A context that begins as the first `count` tokens of `words`, and the prompts of `names` behind the others."""
+    learned, frozen = split_words(words, count, model.tokenizer, key)
+    context = Context(count, model, words=learned)
+    return context, PromptTemplate([f"{frozen} {name}".strip() for name in names], count, model)
 
 
 def split_words(words: str, count: int, tokenizer: Tokenizer, key: str) -> tuple[str, str]:

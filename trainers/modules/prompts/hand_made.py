@@ -117,6 +117,6 @@ def hand_made_features(tasks: Sequence[Task], template: str, model: CLIP, encode
     return encode_sentences(class_sentences(tasks, (template,), model), encoder).float()
 
 
-def encode_classes(tasks: Sequence[Task], templates: Sequence[str], model: CLIP, encoder: TextEncoder) -> Tensor:
-    """The mean (C, E) of these features over several templates."""
+def averaged_features(tasks: Sequence[Task], templates: Sequence[str], model: CLIP, encoder: TextEncoder) -> Tensor:
+    """The mean (C, E) of `hand_made_features` over several templates."""
     return sum(hand_made_features(tasks, template, model, encoder) for template in templates) / len(templates)
