@@ -153,10 +153,8 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, W) of patches x (B, L, W)."""
-        width, heads = x.shape[-1], self.attn.heads
-        w_q, w_kv = self.attn.in_proj_weight.split([width, 2 * width])
-        b_q, b_kv = self.attn.in_proj_bias.split([width, 2 * width])
-        q = F.linear(self.probe, w_q, b_q).unflatten(-1, (heads, -1)).transpose(1, 2).expand(x.shape[0], -1, -1, -1)
-        k, v = F.linear(x, w_kv, b_kv).unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+        heads = self.attn.heads
+        q = self.attn.project(self.probe, "q").unflatten(-1, (heads, -1)).transpose(1, 2).expand(len(x), -1, -1, -1)
+        k, v = self.attn.project(x, "kv").unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
         x = self.attn.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # (B, 1, W)
         return (x + self.mlp(self.norm(x))).squeeze(1)

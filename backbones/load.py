@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import json
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from clip import clip
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import open_clip_files, open_clip_models, openai, transformers_models
 from .config import ClipConfig
 from .model import CLIP, digest_of, store_in_half
-from .weights import KEY, SUFFIXES, find_path, first_line, licence_of, missing, sha256_of
+from .weights import KEY, SUFFIXES, find_path, first_line, licence_of, missing, sha256_of, weights_in, write_safetensors
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +103,7 @@ def find_source(name: str) -> Source:
             raise missing(plain or name)
         raise ValueError(_unknown(name, near))
     if path.is_dir() and (path / open_clip_files.CONFIG).is_file():
-        return Source("open_clip", name, open_clip_files.weights_in(path), licence=licence_of(path))
+        return Source("open_clip", name, weights_in(path, open_clip_files.WEIGHTS), licence=licence_of(path))
     if transformers_models.is_model(path):
         weights = transformers_models.weights_of(path)
         return Source("transformers", name, weights, licence=licence_of(weights.parent))
@@ -206,15 +204,10 @@ def _read_copy(path: Path) -> CLIP | None:
 
 def _write_copy(path: Path, model: CLIP) -> None:
     facts = {"config": model.config.to_dict(), "source": model.source, "digests": _digests(model)}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = {key: value.contiguous() for key, value in model.state_dict().items()}
-        save_file(state, temporary, metadata={key: json.dumps(value) for key, value in facts.items()})
-        os.replace(temporary, path)
+        write_safetensors(path, state, {key: json.dumps(value) for key, value in facts.items()})
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         logger.warning("the weights are not shared: %s cannot be written (%s)", path, error)
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from . import openai
-from .weights import KEY, find_path, missing
+from .weights import KEY, find_path, missing, weights_in
 
 PREFIX, HUB, FOLDER = "open_clip:", "hf-hub:", "local-dir:"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -43,10 +43,10 @@ def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
     open_clip = library()
     if name.startswith(HUB):
         folder = cached_folder(name.removeprefix(HUB))
-        return FOLDER + str(folder), weights_in(folder), {}
+        return FOLDER + str(folder), weights_in(folder, WEIGHTS), {}
     folder = find_path(name)
     if folder is not None and (folder / CONFIG).is_file():
-        return FOLDER + str(folder), weights_in(folder), {}
+        return FOLDER + str(folder), weights_in(folder, WEIGHTS), {}
     architecture, _, file = name.partition(" ")
     if not file:
         architecture, _, tag = name.rpartition("/") if name not in open_clip.list_models() else (name, "", "")
@@ -108,10 +108,3 @@ def cached_folder(repo: str) -> Path:
             f"it first: hf download {repo}"
         )
     return Path(path).parent
-
-
-def weights_in(folder: Path) -> Path:
-    files = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-    if not files:
-        raise FileNotFoundError(f"{KEY}: {folder} has no weights: none of {', '.join(WEIGHTS)}")
-    return files[0]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .config import OPENAI_MEAN, OPENAI_STD, ClipConfig, Preprocessing, Text, Transformer, ViT
 from .tokenizers import Tokenizer, clip_vocabulary, probe
-from .weights import KEY, read_state_dict
+from .weights import KEY, first_line, read_state_dict, weights_in
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -52,12 +52,7 @@ def is_model(path: Path) -> bool:
 
 def weights_of(path: Path) -> Path:
     """The file of the weights. Raises FileNotFoundError."""
-    if path.is_file():
-        return path
-    files = [path / name for name in WEIGHTS if (path / name).is_file()]
-    if not files:
-        raise FileNotFoundError(f"{KEY}: {path} has no weights: none of {', '.join(WEIGHTS)}")
-    return files[0]
+    return path if path.is_file() else weights_in(path, WEIGHTS)
 
 
 def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
@@ -226,8 +221,8 @@ def load_tokenizer(folder: str, context_length: int) -> Tokenizer:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of many kinds
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise FileNotFoundError(f"{KEY}: {folder} has no tokenizer that transformers can read ({first[0]})") from error
+        reason = first_line(error)
+        raise FileNotFoundError(f"{KEY}: {folder} has no tokenizer that transformers can read ({reason})") from error
 
     def encode(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False).input_ids

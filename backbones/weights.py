@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +30,14 @@ def find_path(name: str) -> Path | None:
         if path.exists():
             return path
     return None
+
+
+def weights_in(folder: Path, names: Sequence[str]) -> Path:
+    """The first file of `names` in a folder. Raises FileNotFoundError."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{KEY}: {folder} has no weights: none of {', '.join(names)}")
 
 
 def missing(name: str) -> FileNotFoundError:
@@ -61,8 +74,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: torch.from_numpy(arrays[key]) for key in arrays.files if arrays[key].dtype.kind in "fiu"}
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
         return load_file(path)
     check_sums(path)
     archive = open_archive(path)
@@ -74,6 +85,19 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if isinstance(value, Tensor) and value.untyped_storage().nbytes() < value.nbytes:
             raise ValueError(f"{key} says that it has {value.numel():,} values, which the file does not hold")
     return state_dict
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
+    """Write a safetensors file with metadata, whole or not at all. Raises OSError or SafetensorError."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata=facts)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError):
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def check_sums(path: Path) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
+
+from backbones.weights import write_safetensors
 
 from ..distributed import from_first_rank, gather_parts, part_of, rank, share
 
@@ -87,15 +88,10 @@ class FeatureCache:
         return None
 
     def _write(self, path: Path, tensor: Tensor, digest: str) -> None:
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        facts = {"digest": digest, "payload": digest_of_tensor(tensor)}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            facts = {"digest": digest, "payload": digest_of_tensor(tensor)}
-            save_file({"features": tensor}, temporary, metadata=facts)
-            os.replace(temporary, path)
+            write_safetensors(path, {"features": tensor}, facts)
         except (OSError, SafetensorError) as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             self.folder = None
             logger.warning("the feature cache is off: %s cannot be written (%s)", path.parent, error)
 
