@@ -29,29 +29,28 @@ class CLIPLoRA(PromptTrainer):
     """CLIP-LoRA: Zanella, Ben Ayed. Low-Rank Few-Shot Adaptation of Vision-Language Models. CVPR Workshops 2024,
     arXiv 2405.18541.
 
-    The weights W of queries, keys and values in all layers of both towers become W + gamma B A, of rank r; A and B are
-    trained by cross-entropy against the class names in their task's template. Over several tasks the updates are shared
-    by all of them. gamma is alpha / sqrt(r), as in the authors' code.
+    The weights W of queries, keys and values in all layers of both towers become W + gamma B A, of rank r. A and B are
+    trained by cross-entropy, with the class names in their task's template. Several tasks share the updates. gamma is
+    alpha / sqrt(r), as in the authors' code.
 
-    An image tower without such layers, a ResNet or one that open_clip builds, is refused, as nothing says what the
-    method would be there; `TOWERS` "text" updates the text tower alone, and image features then come from the cache.
+    A ResNet, or an image tower that open_clip builds, is refused: the method is not defined there. With `TOWERS` "text"
+    only the text tower is updated, and image features come from the cache.
 
-    Dropout is drawn for each token, layer and matrix, as in the authors' code; but what prompts share is encoded once,
-    so that [SOS], and it alone, has one mask for all classes of a step, where each class draws its own there.
-    Without dropout the two compute the same. The learning rate falls with every step, as a cosine down to `LAST_LR`;
-    OPTIM.LR_SCHEDULER and the warm-up do not count.
+    Dropout is drawn for each token, layer and matrix, as in the authors' code, but for [SOS]: all classes of a step
+    share its mask, because it is encoded once, whereas there each class has its own. Without dropout the two are equal.
+    The learning rate falls at every step, as a cosine down to `LAST_LR`; OPTIM.LR_SCHEDULER and warm-up are ignored.
     """
 
     schedule_unit = "batch"
 
     defaults = {
-        "TOWERS": "both",  # whose layers are updated: both, image or text
+        "TOWERS": "both",  # the updated towers: both, image or text
         "RANK": 2,  # r
         "ALPHA": 1.0,  # gamma = ALPHA / sqrt(RANK)
         "DROPOUT": 0.25,  # of the entries of the updates' inputs
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-        "STEPS_PER_SHOT": 0,  # steps of a run per shot (the paper has 500), where OPTIM.MAX_STEPS is 0; 0:
-        # OPTIM.MAX_EPOCH counts
+        "STEPS_PER_SHOT": 0,  # steps of a run per shot (500 in the paper), if OPTIM.MAX_STEPS is 0; 0: the run has
+        # OPTIM.MAX_EPOCH epochs
         "LAST_LR": 1e-6,  # where the cosine ends
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
@@ -101,7 +100,7 @@ class CLIPLoRA(PromptTrainer):
         return encode_sentences(self.sentences, self.text_encoder, rows, self.text_tuning())
 
     def build_data_loader(self) -> None:
-        """The steps of the run come first: the loader turns them into epochs."""
+        """Set OPTIM.MAX_STEPS, which then gives the number of epochs."""
         if self.options.STEPS_PER_SHOT and not self.cfg.OPTIM.MAX_STEPS:
             self.cfg = self.cfg.clone()
             self.cfg.defrost()

@@ -19,7 +19,7 @@ from .modules.prompts.learned import Context, PromptTemplate
 
 
 class ConditionalContext(Context):
-    """ctx + h(x): a shared context, shifted by what the meta network h makes of the normalised image feature."""
+    """ctx + h(x): a shared context, shifted by the meta network h of the normalised image feature x."""
 
     def __init__(self, n_context: int, model: CLIP, words: str) -> None:
         super().__init__(n_context, model, words=words)
@@ -42,18 +42,19 @@ class CoCoOp(PromptTrainer):
     """Conditional context optimisation: Zhou, Yang, Loy, Liu. Conditional Prompt Learning for Vision-Language Models.
     CVPR 2022, arXiv 2203.05557.
 
-    A meta network adds one vector, made of the image feature, to all context tokens; so every image has class features
-    of its own, and the loss is cross-entropy. A step encodes one prompt per image and class of the image's task, with
-    the prefix [SOS][ctx(x)] once per image. Over several tasks context and meta network are shared by all of them.
+    A meta network h maps the image feature x to one vector that is added to every context token, v_m(x) = v_m + h(x).
+    So each image has class features of its own. The loss is cross-entropy. A step encodes one prompt per image and
+    class of the image's task, but the prefix [SOS][ctx(x)] once per image. Several tasks share context and meta
+    network.
     """
 
     conditional = True
-    no_heads = "its class features depend on the image, and its text tower makes them anew for each"
+    no_heads = "its class features depend on the image, so every prediction needs the text tower"
 
     defaults = {
         "N_CTX": 4,  # number of context tokens M, where CTX_INIT is empty
-        "CTX_INIT": "a photo of a",  # initial words; their number takes the place of N_CTX
-        "CSC": False,  # per-class contexts: CoCoOp has none
+        "CTX_INIT": "a photo of a",  # initial words; their number of tokens then replaces N_CTX
+        "CSC": False,  # one context per class: not with CoCoOp
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
@@ -61,8 +62,8 @@ class CoCoOp(PromptTrainer):
         super().check_cfg(cfg)
         if cfg.TRAINER.COCOOP.CSC:
             raise ValueError(
-                "TRAINER.COCOOP.CSC: CoCoOp's context is one for all classes, so that it serves new ones; "
-                "CoOp, KgCoOp and ProGrad have one per class"
+                "TRAINER.COCOOP.CSC: CoCoOp has one context for all classes, so that it also fits new ones; "
+                "CoOp, KgCoOp and ProGrad can have one per class"
             )
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> ConditionalContext:
@@ -78,7 +79,7 @@ class CoCoOp(PromptTrainer):
         if task is not None:
             wanted = self.class_task[rows] == task.unsqueeze(1)  # (B, R)
         image, column = wanted.nonzero(as_tuple=True)
-        # In training one call, whose chunks the encoder recomputes in the backward pass; else few pairs at a time.
+        # In training one call, since the encoder recomputes its chunks in the backward pass; else few pairs at a time.
         size = len(image) if torch.is_grad_enabled() else self.text_encoder.chunk
         logits = [self.pair_logits(x, context, i, rows[c]) for i, c in zip(image.split(size), column.split(size))]
         foreign = torch.full(wanted.shape, -torch.inf, device=self.device)

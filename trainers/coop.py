@@ -19,18 +19,18 @@ class CoOp(PromptTrainer):
     """Context optimisation: Zhou, Yang, Loy, Liu. Learning to Prompt for Vision-Language Models. IJCV 2022,
     arXiv 2109.01134.
 
-    The context words of a class prompt are free vectors, trained by cross-entropy. Over several tasks they are shared
-    by all of them (SoftCPT's CoOp-MT), or there is one context per task (`TSC`) or per class (`CSC`, CoOp-CS), trained
-    jointly with the multi-task loss.
+    The context of the class prompt [SOS][v_1 ... v_M][class name][.][EOS] is M free vectors, trained by cross-entropy.
+    Several tasks share one context (CoOp-MT in SoftCPT's paper), or each task (`TSC`) or class (`CSC`, CoOp-CS) has its
+    own; all are trained together by the multi-task loss.
     """
 
-    pads_init = False  # True: CTX_INIT takes the last of the N_CTX tokens, zeros the others
+    pads_init = False  # True: CTX_INIT fills the last of the N_CTX tokens, zeros the others
 
     defaults = {
         "N_CTX": 16,  # number of context tokens M
         "CSC": False,  # one context per class
         "TSC": False,  # one context per task
-        "CTX_INIT": "",  # initial words; their number takes the place of N_CTX
+        "CTX_INIT": "",  # initial words; their number of tokens then replaces N_CTX
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }

@@ -17,7 +17,7 @@ from .modules.checkpoints import register_owners
 
 
 class Classifier(nn.Module):
-    """What a method fits: `weight` (C, ...), a row per class.
+    """`weight` (C, ...), a row per class.
 
     Args:
         weight: a parameter if its entries are learned, or a tensor.
@@ -42,7 +42,7 @@ class FittedTrainer(PromptTrainer):
 
     def build_model(self) -> None:
         super().build_model()
-        self.max_epoch = 0  # for the record: there are no epochs
+        self.max_epoch = 0  # for the record of the run
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         """(R, ...): in place of text features what was fitted for each class."""

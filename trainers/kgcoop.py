@@ -20,16 +20,15 @@ class KgCoOp(CoOp):
     """Knowledge-guided CoOp: Yao, Zhang, Xu. Visual-Language Prompt Tuning with Knowledge-guided Context Optimization.
     CVPR 2023, arXiv 2303.13283.
 
-    CoOp's context, with the distance between each class's learned feature and its feature in the hand-made template
-    as a second loss. Over several tasks the context is shared by all of them, and a class's hand-made template is its
-    task's.
+    CoOp with a second loss: the distance between each class's learned feature w and its feature w_clip in the hand-made
+    template, L = L_ce + W L_kg. Several tasks share the context, and each class has its task's template.
     """
 
     defaults = {
         "N_CTX": 4,  # number of context tokens M, where CTX_INIT is empty
         "CSC": False,  # one context per class
         "TSC": False,  # one context per task
-        "CTX_INIT": "a photo of a",  # initial words; their number takes the place of N_CTX
+        "CTX_INIT": "a photo of a",  # initial words; their number of tokens then replaces N_CTX
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
         "W": 8.0,  # weight of the distance to the hand-made features
         "TEACHER_TEMPLATE": "",  # of the hand-made features, for all tasks; empty: each task's own

@@ -30,8 +30,8 @@ class LinearProbe(LinearClassifierTrainer):
     ICML 2021, arXiv 2103.00020; the few-shot protocol is CoOp's (arXiv 2109.01134).
 
     L2-regularised logistic regression on the image features of the shots, not normalised and not augmented, for each
-    task by itself. The weight C of the data is searched on the validation shots, with the task's metric: seven powers
-    of ten, then eight halvings of the interval around the best.
+    task by itself. C, the inverse strength of the regularisation, is searched on the validation shots by the task's
+    metric: seven powers of ten, then eight halvings of the interval around the best one.
     """
 
     normalises = False
@@ -58,7 +58,7 @@ class LinearProbe(LinearClassifierTrainer):
         for t, task in enumerate(self.tasks):
             x, y = train[t]
             if len(task.classnames) == 1:
-                continue  # nothing to tell apart: the zero row it has
+                continue  # a single class: its row stays zero
             log_c = np.log10(self.options.C) if self.options.C else self.search(task, x, y, *val[t])
             logger.info("%s: C = %.3g", task.name, 10**log_c)
             row = torch.from_numpy(self.regress(x, y, log_c)).to(self.prompts.weight)
@@ -91,8 +91,8 @@ class LinearProbe(LinearClassifierTrainer):
 
 
 def search_c(score: Callable[[float], float], steps: int) -> float:
-    """log10 C by CoOp's protocol: the best of GRID, then the interval of one decade to each side of it is halved
-    `steps` times towards the end with the better score, on ties the lower one."""
+    """log10 C by CoOp's protocol: the best of GRID, then `steps` halvings of the interval from one decade below to one
+    decade above it, each towards the end with the better score, on a tie the lower one."""
     known: dict[float, float] = {}
 
     def cached(log_c: float) -> float:

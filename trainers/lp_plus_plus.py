@@ -22,11 +22,13 @@ class LPPlusPlus(LinearClassifierTrainer):
     """Huang, Shakeri, Dolz, Boudiaf, Bahig, Ben Ayed. LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP.
     CVPR 2024, arXiv 2404.02285.
 
-    The logit of class k is f (w_k + alpha_k t_k) + b_k, for the normalised features f of an augmented view of each shot
-    and t_k of the class name, fitted for each task by itself by gradient steps on all of its shots at once. Starting
-    points and step sizes come from the task's shots, and no validation shot is used. The public code never clears
-    alpha's gradient, which `released` reproduces and under which alpha wanders far; it takes the step that is best on
-    validation shots, here it is the last; its biases start at random, here at zero.
+    The logit of class k is f (w_k + alpha_k t_k) + b_k, with normalised features f of an image and t_k of the class
+    name. It is fitted to an augmented view of each shot, for each task by itself, by gradient steps on all shots at
+    once. Starting points and step sizes are computed from the shots; validation shots are not used.
+
+    Three differences to the public code: it never clears alpha's gradient, so that alpha wanders far (`SCHEDULE`
+    "released" does the same); it keeps the step that is best on validation shots, this one the last; its biases start
+    at random, these at zero.
     """
 
     defaults = {

@@ -1,4 +1,4 @@
-"""MaPLe: prompts in the first layers of both towers, those of the image tower made of those of the text tower."""
+"""MaPLe: prompts in the first layers of both towers, the image tower's computed from the text tower's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .modules.prompts.learned import Context
 
 
 class MultiModalPrompts(nn.Module):
-    """Text prompts P_0 ... P_{J-1} of M tokens each, and the coupling functions F_k that make image prompts of them.
+    """Text prompts P_0 ... P_{J-1} of M tokens each, and the coupling functions F_k that map them to image prompts.
 
-    `ctx` (M, D) is P_0, the context of the class prompts; `deep`, J - 1 times (M, D), are the others, ~ N(0, 0.02^2).
+    `ctx` (M, D) is P_0, the context of the class prompts; `deep` holds the other J - 1, (M, D) each, ~ N(0, 0.02^2).
     """
 
     def __init__(self, context: Context, depth: int, width: int) -> None:
@@ -42,17 +42,16 @@ class MaPLe(PromptTrainer):
     """Multi-modal prompt learning: Khattak, Rasheed, Maaz, Khan, Khan. MaPLe: Multi-modal Prompt Learning. CVPR 2023,
     arXiv 2210.03117.
 
-    In each of the first J layers of the text tower the context tokens are replaced by new ones; a linear function of
-    each makes the tokens that the same layer of the image tower, a ViT, has beside its patches. So the features of
-    images change with the prompts: they are not cached, and gradients run through both towers. Over several tasks all
-    prompts are shared.
+    Each of the first J layers of the text tower has context tokens of its own. A linear function maps them to the
+    prompt tokens that the same layer of the image tower, a ViT, has beside its patches. So image features change with
+    the prompts: they are not cached, and gradients run through both towers. Several tasks share all prompts.
     """
 
     defaults = {
         "N_CTX": 2,  # number of prompt tokens M of a layer
-        "CTX_INIT": "a photo of a",  # words before the class name: the first M are learned, the others stay; empty:
-        # M learned tokens alone, ~ N(0, 0.02^2)
-        "DEPTH": 9,  # number of layers J with prompts of their own, where the towers have as many; 1: the first alone
+        "CTX_INIT": "a photo of a",  # words before the class name: the first M are learned, the others fixed; empty:
+        # M learned tokens, ~ N(0, 0.02^2)
+        "DEPTH": 9,  # number of layers J with prompts of their own, at most the towers' depth; 1: the first layer only
         "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {"N_CTX": AT_LEAST_1, "DEPTH": AT_LEAST_1}

@@ -23,10 +23,9 @@ class ProGrad(CoOp):
     """Prompt-aligned gradient: Zhu, Niu, Han, Wu, Zhang. Prompt-aligned Gradient for Prompt Tuning. ICCV 2023,
     arXiv 2205.14865.
 
-    The cross-entropy's gradient on CoOp's context loses its component against the gradient of the distance to
-    zero-shot CLIP's predictions; a batch makes one optimiser step from the two. Over several tasks the context is
-    shared by all of them, both losses compare the classes of a sample's own task, and a class's hand-made template is
-    its task's.
+    CoOp, but the gradient of the cross-entropy, G_d, loses its component against G_g, the gradient of the distance to
+    zero-shot CLIP's predictions, if the two conflict. Several tasks share the context, both losses compare the classes
+    of a sample's own task, and each class has its task's template.
     """
 
     pads_init = True
@@ -35,10 +34,10 @@ class ProGrad(CoOp):
         "N_CTX": 16,  # number of context tokens M
         "CSC": False,  # one context per class
         "TSC": False,  # one context per task
-        "CTX_INIT": "a photo of a",  # initial words, the last of the N_CTX tokens after zeros; empty: N(0, 0.02^2)
+        "CTX_INIT": "a photo of a",  # initial words of the last of the N_CTX tokens, behind zeros; empty: N(0, 0.02^2)
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
-        "LAMBDA": 1.0,  # share of the conflicting component that is taken off; published with 0.8 for 8 and 16 shots
-        # of Flowers, DTD and EuroSAT
+        "LAMBDA": 1.0,  # share of the conflicting component that is removed; published with 0.8 for Flowers, DTD and
+        # EuroSAT at 8 and 16 shots
         "T": 1.0,  # temperature of the distance to zero-shot CLIP
         "TEACHER_TEMPLATE": "",  # of the zero-shot classifier, for all tasks; empty: each task's own
         "PREC": "amp",  # fp32, amp, fp16 or bf16

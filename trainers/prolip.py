@@ -16,7 +16,7 @@ from .modules.checks import AT_LEAST_0
 
 
 class Projection(nn.Module):
-    """weight (W, E): it is learned, and starts as the tower's."""
+    """weight (W, E), learned from the tower's own."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -28,11 +28,10 @@ class ProLIP(PromptTrainer):
     """Fahes, Vu, Bursuc, Perez, de Charette. CLIP's Visual Embedding Projector is a Few-shot Cornucopia. 2024, arXiv
     2410.05270.
 
-    The last linear map of the image tower, W_0 (without its bias), is trained by the cross-entropy of the shots
-    against the hand-made class features plus lambda ||W - W_0||^2, with lambda 1/N for N shots per class, so that no
-    validation shot is needed. It was chosen here before CLAP (arXiv 2312.12730), as free of validation, since all
-    tasks share the one map, which therefore serves classes and tasks that it was not trained on. The features below
-    the map are frozen and cached; the public code draws 300 views of each image, and a run here FEATURES.TRAIN_VIEWS.
+    The last linear map of the image tower, W_0 (without its bias), is trained by the cross-entropy with the hand-made
+    class features plus lambda ||W - W_0||^2. lambda is 1/N for N shots per class, so no validation shots are needed.
+    All tasks share the map, so it also serves classes and tasks that it was not trained on. The features below the map
+    are frozen and cached. The public code draws 300 views of each image, a run here FEATURES.TRAIN_VIEWS.
     """
 
     feature_kind = "unprojected"
@@ -68,7 +67,7 @@ class ProLIP(PromptTrainer):
         return optim
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """(B, W) in place of image features: what the projection takes."""
+        """(B, W): the features below the projection."""
         return self.clip.visual.unprojected(image)
 
     def image_projection(self) -> tuple[Tensor, Tensor | None]:

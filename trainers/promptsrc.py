@@ -1,4 +1,4 @@
-"""PromptSRC: independent prompts in both towers, kept near what the untouched CLIP says."""
+"""PromptSRC: independent prompts in both towers, with losses that keep them near the pretrained CLIP."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .modules.prompts.learned import Context
 class IndependentPrompts(nn.Module):
     """Prompts of the layers of both towers, and their average over the epochs.
 
-    `ctx` (M, D) is the context of the class prompts, `text` and `image` are those of the text tower's further layers,
-    (M, D) each, and of the image tower's, (M_v, W) each.
+    `ctx` (M, D) is the context of the class prompts; `text` holds the prompts (M, D) of the text tower's further
+    layers, and `image` those of the image tower's layers, (M_v, W) each.
     """
 
     def __init__(self, context: Context, text: nn.ParameterList, image: nn.ParameterList) -> None:
@@ -39,22 +39,21 @@ class PromptSRC(PromptTrainer):
     """Prompting with self-regulating constraints: Khattak, Wasim, Naseer, Khan, Yang, Khan. Self-regulating Prompts:
     Foundational Model Adaptation without Forgetting. ICCV 2023, arXiv 2307.06948.
 
-    The first layers of both towers have prompts of their own. Beside the cross-entropy stand the distances of the
-    prompted class features, image features and logits to those of the untouched CLIP, whose class features are means
-    over 60 templates, the first 60 of the 80 that CLIP's authors published for ImageNet. What is tested in the end is
-    the average of the prompts over the epochs, with weights of a Gaussian.
+    The first layers of both towers have prompts of their own. Three losses besides the cross-entropy are the distances
+    of class features, image features and logits to those of the pretrained CLIP, whose class features are means over
+    the first 60 of the 80 templates that CLIP's authors published for ImageNet (Eq. 3, 4). The prompts that are tested
+    are their average over the epochs, weighted by a Gaussian (Eq. 6).
 
-    Over several tasks the prompts are shared by all, the logits of a sample are compared within its own task, and the
-    templates are the same for all tasks. `PROMPT_DEPTH_VISION` 0 leaves the image tower untouched, which need not be a
-    ViT then.
+    Several tasks share the prompts and the 60 templates; logits are compared within a sample's own task. With
+    `PROMPT_DEPTH_VISION` 0 the image tower has no prompts, and need not be a ViT.
     """
 
     defaults = {
         "N_CTX_TEXT": 4,  # number of prompt tokens M of a layer of the text tower
         "N_CTX_VISION": 4,  # the same of the image tower, M_v
-        "CTX_INIT": "a photo of a",  # words before the class name: the first M are learned, the others stay; empty:
-        # M learned tokens alone, ~ N(0, 0.02^2)
-        "PROMPT_DEPTH_TEXT": 9,  # number of layers with prompts of their own, where the tower has as many
+        "CTX_INIT": "a photo of a",  # words before the class name: the first M are learned, the others fixed; empty:
+        # M learned tokens, ~ N(0, 0.02^2)
+        "PROMPT_DEPTH_TEXT": 9,  # number of layers with prompts of their own, at most the tower's depth
         "PROMPT_DEPTH_VISION": 9,  # the same of the image tower; 0: none
         "TEXT_LOSS_WEIGHT": 25.0,  # of the distance of class features, lambda_1
         "IMAGE_LOSS_WEIGHT": 10.0,  # of the distance of image features, lambda_2
@@ -115,7 +114,7 @@ class PromptSRC(PromptTrainer):
         super().after_epoch()
 
     def average_prompts(self) -> None:
-        """Add an epoch's prompts to the average (Eq. 6), which takes their place after the last one."""
+        """Add an epoch's prompts to the average (Eq. 6), which replaces them after the last epoch."""
         weights = gaussian_weights(self.max_epoch, self.options.GPA_MEAN, self.options.GPA_STD)
         prompts = self.prompts
         prompts.average.add(prompts, weights[self.epoch].item())

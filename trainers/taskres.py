@@ -31,8 +31,8 @@ class TaskRes(PromptTrainer):
     arXiv 2211.10277.
 
     The classifier is CLIP's own, the text features t of the class names in their task's template, plus a scaled
-    residual: t' = t + alpha x. No text is encoded in training. Every class of every task has a row of its own, so the
-    tasks share nothing, and the residual serves no other classes.
+    residual: t' = t + alpha x. Training encodes no text. Each class has a row x of its own, so the tasks share nothing,
+    and there is none for a class that was not trained on.
     """
 
     defaults = {

@@ -21,8 +21,8 @@ class ZeroshotCLIP(PromptTrainer):
     """Radford et al. Learning Transferable Visual Models From Natural Language Supervision. ICML 2021,
     arXiv 2103.00020.
 
-    A class is its name in its task's template ("a photo of a {}, a type of pet."), or with `ENSEMBLE` the mean of its
-    normalised features in seven generic templates and the task's own; all tasks are evaluated in one run.
+    The class feature is that of the class name in its task's template ("a photo of a {}, a type of pet."), or with
+    `ENSEMBLE` the mean of the normalised features in seven generic templates and the task's own.
     """
 
     uses_shots = False
@@ -51,5 +51,5 @@ class ZeroshotCLIP(PromptTrainer):
         return F.normalize(F.normalize(features, dim=-1).unflatten(0, (-1, n)).mean(1), dim=-1)
 
     def train(self) -> None:
-        """Nothing is learned: the test alone."""
+        """Test; there is nothing to learn."""
         self.test()

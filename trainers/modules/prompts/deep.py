@@ -1,4 +1,4 @@
-"""What the methods share that tune the layers of CLIP's towers."""
+"""Prompts in the layers of CLIP's towers, for MaPLe and PromptSRC, and which towers take a tuning."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 def check_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
-    """Raise ValueError for a CLIP whose image tower takes no tuning: why it does not, and what is possible instead.
+    """Raise ValueError, with the reason and an alternative, for a CLIP whose image tower takes no tuning.
 
     Args:
         name: the value of MODEL.BACKBONE.NAME.
-        what: what the method has of the tower.
+        what: what the method needs of the tower, for the message.
+        instead: what the user can choose.
     """
     if model.visual.not_tunable:
         raise ValueError(
@@ -31,14 +32,14 @@ def check_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
 
 
 def limited_depth(key: str, depth: int, layers: int) -> int:
-    """`depth`, the value of a config's `key`, or the number of layers where they are fewer (logged)."""
+    """The smaller of `depth`, the value of a config's `key`, and the number of layers (logged)."""
     if depth > layers:
         logger.warning("%s is %d, but this CLIP has towers of %d layers", key, depth, layers)
     return min(depth, layers)
 
 
 def random_prompts(layers: int, count: int, width: int) -> nn.ParameterList:
-    """A prompt of `count` tokens (M, W) ~ N(0, 0.02^2) for each of some layers."""
+    """A prompt (count, width) ~ N(0, 0.02^2) for each of `layers` layers."""
     return nn.ParameterList(0.02 * torch.randn(count, width) for _ in range(layers))
 
 
@@ -52,7 +53,7 @@ def context_of_words(
 
 
 def split_words(words: str, count: int, tokenizer: Tokenizer, key: str) -> tuple[str, str]:
-    """The first `count` tokens of `words`, and the rest. Raises ValueError, naming `key`, where there are fewer."""
+    """The first `count` tokens of `words`, and the rest. Raises ValueError, naming `key`, if there are fewer."""
     tokens = tokenizer.encode(clean(words))
     if words and len(tokens) < count:
         raise ValueError(
