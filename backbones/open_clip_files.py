@@ -1,7 +1,4 @@
-"""Where open_clip's models are: in files, folders, and the caches of open_clip and huggingface_hub.
-
-Nothing is downloaded.
-"""
+"""Finds open_clip's models in files, folders, and the caches of open_clip and huggingface_hub; downloads nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ CONFIG = "open_clip_config.json"
 
 
 def library() -> ModuleType:
-    """The package open_clip. Raises ValueError saying how to install it."""
+    """The package open_clip. Raises ValueError with the command that installs it."""
     try:
         import open_clip
     except ImportError as error:
@@ -31,7 +28,7 @@ def library() -> ModuleType:
 
 
 def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
-    """What open_clip calls a model, the file of its weights, and what its tag says of preprocessing and activation.
+    """A model's name in open_clip, the file of its weights, and the facts of its tag: preprocessing and activation.
 
     Args:
         name: what follows "open_clip:": ARCHITECTURE/TAG, ARCHITECTURE FILE, FOLDER, or hf-hub:OWNER/MODEL.
@@ -76,7 +73,8 @@ def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
 
 
 def cached_weights(architecture: str, tag: str, facts: dict[str, Any]) -> Path:
-    """The file of a tag in the caches of open_clip and huggingface_hub. FileNotFoundError says how to get it."""
+    """The file of a tag in the caches of open_clip and huggingface_hub. Raises FileNotFoundError with the command that
+    downloads it."""
     if facts.get("hf_hub"):
         from huggingface_hub import try_to_load_from_cache
 

@@ -1,5 +1,5 @@
-"""transformers' CLIPModel and SiglipModel, read by the names of their weights: the package itself is not needed, unless
-for a tokenizer that is not CLIP's."""
+"""transformers' CLIPModel and SiglipModel, read from their files. The package itself is needed only for a tokenizer
+that is not CLIP's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .weights import KEY, first_line, read_state_dict, weights_in
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
-# The sizes that a config leaves out, as transformers has them.
+# transformers' defaults of what a config leaves out.
 DEFAULTS = {
     "clip": {
         "text_config": dict(
@@ -41,7 +41,7 @@ DEFAULTS = {
         ),
     },
 }  # fmt: skip
-RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # of Pillow, as the preprocessor's config numbers them
+RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def is_model(path: Path) -> bool:
@@ -158,7 +158,7 @@ RENAMED = (
 
 
 def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under this project's names, in fp32; queries, keys and values side by side."""
+    """Weights under this project's names, in fp32; queries, keys and values are packed."""
     result: dict[str, Tensor] = {}
     for key, value in state.items():
         if key.endswith("position_ids"):
@@ -179,7 +179,7 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preprocessing:
-    """What preprocessor_config.json says, or what the family has."""
+    """The preprocessing in preprocessor_config.json, else the family's default."""
     path = folder / "preprocessor_config.json"
     facts = read_json(path) if path.is_file() else {}
     default = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
@@ -197,7 +197,7 @@ def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preproce
 
 
 def tokenizer_of(folder: Path, text: Text) -> dict[str, Any]:
-    """CLIP's own tokenizer, where the folder's has its vocabulary or there is none; else that of the folder."""
+    """CLIP's tokenizer if the folder's has the same vocabulary or there is none, else the folder's."""
     vocabulary = None
     if (folder / "vocab.json").is_file():
         vocabulary = read_json(folder / "vocab.json")

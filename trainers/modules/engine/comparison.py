@@ -1,4 +1,4 @@
-"""Zero-shot CLIP beside a method, on the image features that its test computes anyway."""
+"""Zero-shot CLIP beside a method, on the image features that the method's test computes anyway."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from ..prompts.hand_made import hand_made_features
 
 
 class ZeroShot:
-    """The hand-made prompts of the tasks, judged by an evaluator of their own.
-
-    Nothing is chosen by them: they show after the test which tasks did not gain from training.
+    """The hand-made prompts of the tasks, with an evaluator of their own. They show after the test which tasks did not
+    gain from training; nothing is chosen by them.
 
     Attributes:
         features: (C, E), fp32, not normalised.
-        evaluator: has the logits of these features, as the method's has the method's.
+        evaluator: counts the predictions of these features.
     """
 
     def __init__(self, tasks: Sequence[Task], model: CLIP, encoder: TextEncoder, evaluator: Any) -> None:
@@ -33,13 +32,13 @@ class ZeroShot:
         self.features = hand_made_features(tasks, "", model, encoder)
 
     def judge(self, image_features: Tensor, label: Tensor) -> None:
-        """Count a batch: image_features (B, E), label (B,) global. The scale of the cosines changes no prediction."""
+        """Count a batch: image_features (B, E), label (B,) global. Unscaled cosines make the same predictions."""
         with torch.autocast(image_features.device.type, enabled=False):
             cosine = F.normalize(image_features.float(), dim=-1) @ F.normalize(self.features, dim=-1).T
         self.evaluator.process(cosine, label)
 
     def warnings(self) -> list[str]:
-        """Classes that no prompt of this CLIP can tell apart by their names."""
+        """Pairs of classes whose names this CLIP cannot tell apart."""
         found = []
         for task, features in zip(self.tasks, self.features.split([len(task.classnames) for task in self.tasks])):
             found += [f"task {task.name}: {pair}" for pair in alike(features, task.classnames)]

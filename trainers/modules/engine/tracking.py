@@ -1,4 +1,4 @@
-"""Where the curves of a run go: tensorboard, and Weights & Biases if TRAIN.WANDB names a project."""
+"""Curves of a run in Weights & Biases, if TRAIN.WANDB names a project."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .settings import flatten
 
 
 def check_tracking(cfg: CfgNode) -> None:
-    """Raise ValueError where TRAIN.WANDB names a project and the package wandb is not installed."""
+    """Raise ValueError if TRAIN.WANDB names a project and the package wandb is not installed."""
     try:
         missing = importlib.util.find_spec("wandb") is None
-    except ValueError:  # a module that is imported, without a specification
+    except ValueError:  # an imported module without a specification
         missing = False
     if cfg.TRAIN.WANDB and missing:
         raise ValueError(
@@ -24,9 +24,9 @@ def check_tracking(cfg: CfgNode) -> None:
 
 
 class WandbRun:
-    """A run in a project of Weights & Biases, with the run's config.
+    """A run in a project of Weights & Biases, with its config.
 
-    A step is a batch of training: what is measured between two batches, as the accuracy of a test, has the last one's.
+    Its step is the training step; what is measured in between, as the accuracy of a test, has the last step's number.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
