@@ -33,4 +33,4 @@ def extend_cfg(cfg: CfgNode) -> None:
     for name in TRAINER_REGISTRY.registered_names():
         method = TRAINER_REGISTRY.get(name)
         if issubclass(method, PromptTrainer):
-            cfg.TRAINER[name.upper()] = CfgNode(method.defaults)
+            cfg.TRAINER[name.upper()] = CfgNode({"PREC": "amp", **method.defaults})  # fp32, amp, fp16 or bf16

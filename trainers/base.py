@@ -37,7 +37,7 @@ class PromptTrainer(Engine):
     Shapes: B images of a batch, C classes of all T tasks together, R of these, E the width of the features.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {}  # config keys under TRAINER.<NAME>, with their default values
+    defaults: ClassVar[dict[str, Any]] = {}  # keys under TRAINER.<NAME> beside PREC, with their default values
     legal: ClassVar[dict[str, Range | Sequence[str]]] = {}  # which values of these keys are legal
     uses_shots = True  # False for a method that needs no training image
     learns_by_gradient = True  # False for a method without an optimiser

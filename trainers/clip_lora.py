@@ -52,7 +52,6 @@ class CLIPLoRA(PromptTrainer):
         "STEPS_PER_SHOT": 0,  # steps of a run per shot (500 in the paper), if OPTIM.MAX_STEPS is 0; 0: the run has
         # OPTIM.MAX_EPOCH epochs
         "LAST_LR": 1e-6,  # where the cosine ends
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {"TOWERS": tuple(TOWERS), "RANK": AT_LEAST_1, "DROPOUT": Range(lambda x: 0 <= x < 1, "in [0, 1)")}
 

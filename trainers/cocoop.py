@@ -55,7 +55,6 @@ class CoCoOp(PromptTrainer):
         "N_CTX": 4,  # number of context tokens M, where CTX_INIT is empty
         "CTX_INIT": "a photo of a",  # initial words; their number of tokens then replaces N_CTX
         "CSC": False,  # one context per class: not with CoCoOp
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
     def check_cfg(self, cfg: Any) -> None:

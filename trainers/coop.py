@@ -32,7 +32,6 @@ class CoOp(PromptTrainer):
         "TSC": False,  # one context per task
         "CTX_INIT": "",  # initial words; their number of tokens then replaces N_CTX
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
     def check_cfg(self, cfg) -> None:

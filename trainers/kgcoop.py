@@ -32,7 +32,6 @@ class KgCoOp(CoOp):
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
         "W": 8.0,  # weight of the distance to the hand-made features
         "TEACHER_TEMPLATE": "",  # of the hand-made features, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -40,7 +41,6 @@ class LinearProbe(LinearClassifierTrainer):
         "C": 0.0,  # inverse strength of the regularisation; 0: searched on the validation shots
         "STEPS": 8,  # halvings of the search
         "MAX_ITER": 1000,  # of L-BFGS
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {"C": AT_LEAST_0}
 
@@ -93,18 +93,12 @@ class LinearProbe(LinearClassifierTrainer):
 def search_c(score: Callable[[float], float], steps: int) -> float:
     """log10 C by CoOp's protocol: the best of GRID, then `steps` halvings of the interval from one decade below to one
     decade above it, each towards the end with the better score, on a tie the lower one."""
-    known: dict[float, float] = {}
-
-    def cached(log_c: float) -> float:
-        if log_c not in known:
-            known[log_c] = score(log_c)
-        return known[log_c]
-
-    peak = max(GRID, key=cached)
+    score = functools.cache(score)
+    peak = max(GRID, key=score)
     low, high, best = peak - 1, peak + 1, peak
     for _ in range(steps):
         middle = (low + high) / 2
-        if cached(low) < cached(high):
+        if score(low) < score(high):
             best, low = high, middle
         else:
             best, high = low, middle

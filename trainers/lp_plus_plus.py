@@ -36,7 +36,6 @@ class LPPlusPlus(LinearClassifierTrainer):
         "ALPHA_EVERY": 10,  # steps of w and b for one of alpha
         "SCHEDULE": "standard",  # standard: alpha steps along its gradient; released: along the sum of all so far
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {"STEPS": AT_LEAST_1, "ALPHA_EVERY": AT_LEAST_1, "SCHEDULE": ("standard", "released")}
 

@@ -52,7 +52,6 @@ class MaPLe(PromptTrainer):
         "CTX_INIT": "a photo of a",  # words before the class name: the first M are learned, the others fixed; empty:
         # M learned tokens, ~ N(0, 0.02^2)
         "DEPTH": 9,  # number of layers J with prompts of their own, at most the towers' depth; 1: the first layer only
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {"N_CTX": AT_LEAST_1, "DEPTH": AT_LEAST_1}
 

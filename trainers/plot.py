@@ -42,7 +42,6 @@ class PLOT(PromptTrainer):
         "EPS": 0.1,  # weight of the transport plan's entropy
         "THRESH": 1e-2,  # Sinkhorn's iterations stop when the mean change of the scalings is below it
         "MAX_ITER": 100,  # or after so many iterations
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {"N": AT_LEAST_1, "MAX_ITER": AT_LEAST_1}
 

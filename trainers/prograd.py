@@ -40,7 +40,6 @@ class ProGrad(CoOp):
         # EuroSAT at 8 and 16 shots
         "T": 1.0,  # temperature of the distance to zero-shot CLIP
         "TEACHER_TEMPLATE": "",  # of the zero-shot classifier, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {"T": ABOVE_0}
 

@@ -41,7 +41,6 @@ class ProLIP(PromptTrainer):
         "POWER": 1.0,  # 1: lambda is LAMBDA / N for N shots per class; the paper has 2, too, and 0: a constant lambda
         "EPS": 1e-4,  # of Adam
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {"LAMBDA": AT_LEAST_0, "POWER": AT_LEAST_0}
 

@@ -59,7 +59,6 @@ class PromptSRC(PromptTrainer):
         "IMAGE_LOSS_WEIGHT": 10.0,  # of the distance of image features, lambda_2
         "GPA_MEAN": 15.0,  # epoch, counted from 1, with the largest weight in the average
         "GPA_STD": 1.0,  # standard deviation of the weights, in epochs
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {
         **dict.fromkeys(("N_CTX_TEXT", "N_CTX_VISION", "PROMPT_DEPTH_TEXT"), AT_LEAST_1),

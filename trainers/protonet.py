@@ -29,7 +29,6 @@ class ProtoNet(FittedTrainer):
 
     defaults = {
         "FINE_TUNED": False,  # learn the scale (the inverse temperature) of the logits
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
     @property

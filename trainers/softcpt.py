@@ -156,7 +156,6 @@ class SoftCPT(PromptTrainer):
         # Not in the paper:
         "KNOWLEDGE_WEIGHT": 0.0,  # w: w / (images per class) times the distance to the hand-made class features
         "BLEND": False,  # test with a mix of generated and hand-made features, chosen on each task's validation shots
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {
         "VARIANT": ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS"),

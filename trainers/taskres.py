@@ -38,7 +38,6 @@ class TaskRes(PromptTrainer):
     defaults = {
         "ALPHA": 0.5,  # scale of the residual; the paper has 1 for Flowers102
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
     legal = {"ALPHA": ABOVE_0}
 

@@ -107,7 +107,6 @@ CACHE_DEFAULTS = {
     "ALPHA": 1.17,  # weight of the cache before the search; published for ImageNet, others have 1.17 to 10
     "BETA": 1.0,  # sharpness of the cache before the search
     "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-    "PREC": "amp",  # fp32, amp, fp16 or bf16
 }
 
 

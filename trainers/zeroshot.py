@@ -29,7 +29,6 @@ class ZeroshotCLIP(PromptTrainer):
     learns_by_gradient = False
     defaults = {
         "ENSEMBLE": False,  # average over seven generic templates and the task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
     @property
