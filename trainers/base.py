@@ -27,12 +27,13 @@ from .modules.prompts.hand_made import hand_made_features
 
 
 class PromptTrainer(Engine):
-    """Base of all methods, over one task or several. This file is all that a method may override; `Engine` is the rest:
-    data, CLIP, optimiser steps, several processes, checkpoints and the test.
+    """Base of all methods, for one task or several: what a method may override. The rest is in `Engine`: data, CLIP,
+    optimiser steps, several processes, checkpoints and the test.
 
-    Every method has `defaults` and overrides `build_prompts`, the module of its learnable parameters, and most
-    override `text_features`, the class features that these make. The other members are in order of how often methods
-    override them. Below them stands what a method may use.
+    A method has `defaults`, and overrides `build_prompts`, the module of its learned parameters, and `text_features`,
+    the class features that follow from them. If it differs in more, it overrides others of the first part of this
+    class; the second part is for use. It may also add to `build_data_loader`, `before_train`, `after_epoch` or
+    `update_lr`, or replace `train`, the verbs of Dassl's loop; the others stay as they are.
 
     Shapes: B images of a batch, C classes of all T tasks together, R of these, E the width of the features.
     """

@@ -40,10 +40,6 @@ class FittedTrainer(PromptTrainer):
 
     learns_by_gradient = False
 
-    def build_model(self) -> None:
-        super().build_model()
-        self.max_epoch = 0  # for the record of the run
-
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         """(R, ...): in place of text features what was fitted for each class."""
         return self.prompts.weight if rows is None else self.prompts.weight[rows]
@@ -54,6 +50,7 @@ class FittedTrainer(PromptTrainer):
 
     def train(self) -> None:
         self.time_start, self._train_start = time.time(), time.perf_counter()
+        self.max_epoch = 0  # for the record of the run
         self.fit()
         self.save_model(self.epoch, self.output_dir)
         self.after_train()

@@ -2,16 +2,16 @@
 
 The parts of the paper, with their symbols here, and where they are computed:
 
-    u       task context                                  SoftContextSharing.__init__, `task_context`
-    f_t     task feature, of [SOS][u][task name][.][EOS]    SoftContextSharing.task_features_of
-    v       class context                                 SoftContextSharing.__init__, `class_context`
-    g_c     class feature, of [SOS][v][class name][.][EOS]  SoftContextSharing.forward
-    W       meta network: ctx = reshape(x W)              MetaNet.forward
-    w_c     classifier, of [SOS][ctx][class name][.][EOS]   SoftCPT.generated_features
-    p(c|x)  softmax over the classes of a task            modules/losses.py, within_task
-    Eq. 8   loss of all tasks together                    modules/losses.py, multitask_cross_entropy
-            class sampling                                modules/losses.py, sample_classes
-            variants NATA ... CSTS                        SoftContextSharing.__init__
+    u       task context                                        SoftContextSharing.__init__, `task_context`
+    f_t     task feature, of [SOS][u][task name][.][EOS]        SoftContextSharing.task_features_of
+    v       class context                                       SoftContextSharing.__init__, `class_context`
+    g_c     class feature, of [SOS][v][class name][.][EOS]      SoftContextSharing.forward
+    W       meta network: ctx = reshape(x W)                    MetaNet.forward
+    w_c     classifier, of [SOS][ctx][class name][.][EOS]       SoftCPT.generated_features
+    p(c|x)  softmax over the classes of a task                  modules/losses.py, within_task
+    Eq. 8   loss of all tasks together                          modules/losses.py, multitask_cross_entropy
+            class sampling                                      modules/losses.py, sample_classes
+            variants NATA ... CSTS                              SoftContextSharing.__init__
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class SoftCPT(PromptTrainer):
         return blend(features, self.handmade[rows], trust.unsqueeze(1))
 
     def new_class_features(self) -> Tensor:
-        """Without BLEND, whose trust in a new task is 0."""
+        """Without BLEND, which would take a new task's hand-made features alone."""
         return self.generated_features(self.all_classes())
 
     def generated_features(self, rows: Tensor) -> Tensor:

@@ -1,13 +1,16 @@
 """Which room may import which, and the way from the command line to the loss: docs/architecture.md."""
 
 import ast
+import inspect
 import re
 import traceback
 
 import pytest
 import toy
+from dassl.engine import TRAINER_REGISTRY
 
 import train
+from trainers.base import PromptTrainer
 from trainers.modules import losses
 from trainers.softcpt import SoftCPT
 
@@ -88,6 +91,22 @@ def test_parts_of_trainers_import_one_way_and_say_what_they_hold(part):
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
     found = {path.name: parts_imported(path) - PARTS[part] for path in folder.glob("*.py")}
     assert {name: parts for name, parts in found.items() if parts} == {}
+
+
+def test_methods_override_what_trainers_base_says():
+    text = (ROOT / "trainers/base.py").read_text(encoding="utf-8")
+    start, end = text.index("what a method overrides"), text.index("what a method uses")
+    legal = {
+        "__init__",
+        *re.findall(r"def (\w+)", text[start:end]),
+        *re.findall(r"`(\w+)`", inspect.getdoc(PromptTrainer)),
+    }
+    inherited = {name for cls in PromptTrainer.__mro__ for name in vars(cls) if not name.startswith("__")}
+    methods = [TRAINER_REGISTRY.get(name) for name in TRAINER_REGISTRY.registered_names()]
+    classes = {cls for method in methods for cls in method.__mro__ if issubclass(cls, PromptTrainer)} - {PromptTrainer}
+    for cls in classes:
+        found = {name for name, value in vars(cls).items() if callable(value) and name in inherited}
+        assert found - legal == set(), cls
 
 
 def test_training_takes_the_way_from_the_command_line_to_the_loss(toy_root, tmp_path, monkeypatch):
