@@ -62,7 +62,7 @@ class CoCoOp(PromptTrainer):
         if cfg.TRAINER.COCOOP.CSC:
             raise ValueError(
                 "TRAINER.COCOOP.CSC: CoCoOp has one context for all classes, so that it also fits new ones; "
-                "CoOp, KgCoOp and ProGrad can have one per class"
+                "CoOp, KgCoOp and ProGrad have one per class"
             )
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> ConditionalContext:

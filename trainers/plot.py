@@ -50,8 +50,7 @@ class PLOT(PromptTrainer):
         options = cfg.TRAINER.PLOT
         if options.CSC:
             raise ValueError(
-                "TRAINER.PLOT.CSC: all classes share PLOT's N prompts; CoOp, KgCoOp and ProGrad can have one context "
-                "per class"
+                "TRAINER.PLOT.CSC: all classes share PLOT's N prompts; CoOp, KgCoOp and ProGrad have contexts per class"
             )
         if options.EPS < 0.025:
             raise ValueError(f"TRAINER.PLOT.EPS: {options.EPS} is below 0.025, where exp(-2 / EPS) underflows in fp32")
