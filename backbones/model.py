@@ -55,7 +55,7 @@ class CLIP(nn.Module):
         return self.text(ids, self.tokenizer.eos)
 
     def with_bias(self, logits: Tensor) -> Tensor:
-        """Logits of scaled similarities: a model trained with the sigmoid loss adds a bias, which no softmax changes."""
+        """Logits of scaled similarities, with the bias of a model that was trained with the sigmoid loss."""
         return logits if self.logit_bias is None else logits + self.logit_bias
 
     @functools.cached_property

@@ -47,7 +47,7 @@ def digests(names: Sequence[str]) -> Tensor:
 
 
 def blend(generated: Tensor, handmade: Tensor, trust: Tensor | float) -> Tensor:
-    """trust x generated + (1 - trust) x hand-made features, both (R, E) and normalised first; trust (R, 1) or a number."""
+    """trust x generated + (1 - trust) x hand-made features, both (R, E) and normalised first; trust (R, 1) or one."""
     return trust * F.normalize(generated.float(), dim=-1) + (1 - trust) * F.normalize(handmade.float(), dim=-1)
 
 
