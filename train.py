@@ -40,10 +40,10 @@ from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
 from storage import FAILURE_FILE, locked, make_run_folder, read_yaml, remove_run, write_atomically  # noqa: E402
 from trainers.modules import distributed  # noqa: E402
-from trainers.modules.lost import message_of  # noqa: E402
-from trainers.modules.memory import device_name  # noqa: E402
-from trainers.modules.same_config import CHECKPOINT, check_same_config  # noqa: E402
-from trainers.modules.settings import merge_file, merge_list, unread_keys  # noqa: E402
+from trainers.modules.engine.errors import message_of  # noqa: E402
+from trainers.modules.engine.memory import device_name  # noqa: E402
+from trainers.modules.engine.same_config import CHECKPOINT, check_same_config  # noqa: E402
+from trainers.modules.engine.settings import merge_file, merge_list, unread_keys  # noqa: E402
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
-"""CLIPs of all families as one: `load_clip`, the `CLIP` that it returns, a `Tuning` of its towers,
-and the `Head` that makes logits of their features.
+"""CLIPs of all families behind one interface: `load_clip` returns a `CLIP`, whose towers take a `Tuning`; a `Head`
+turns their features into logits.
 
 Imports nothing else of this project.
 """

@@ -1,4 +1,4 @@
-"""What describes a CLIP beside its weights. The families fill these in; all else reads them."""
+"""The description of a CLIP besides its weights, which each family's reader fills in."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Text:
     """A text tower.
 
     Attributes:
-        mask: "causal", or "full" where every token attends to every other, padding included.
-        pooling: the token whose feature counts: "eos" the first [EOS], "last" the last of the context, "first".
+        mask: "causal", or "full" if every token attends to every other, padding included.
+        pooling: the token at which the feature is read: "eos" the first [EOS], "last" the last of the context, "first".
         projection: "linear", "bias" (linear with a bias), or "none".
     """
 
@@ -49,7 +49,7 @@ class ViT:
         pool: "token" reads the class token, "mean" the mean of the patches, "attention" a learned query over the
             patches (SigLIP's head).
         norm_first: the last layer norm comes before pooling, not after it.
-        projection: a matrix to the embedding; False where the pooled feature is the embedding.
+        projection: a matrix to the embedding; False if the pooled feature is the embedding.
     """
 
     transformer: Transformer
@@ -79,7 +79,7 @@ class ResNet:
 
 @dataclass(frozen=True)
 class OpenClipTower:
-    """An image tower that open_clip builds, most of them timm's: its `vision_cfg` and what else it is built from."""
+    """An image tower that open_clip builds, often timm's, from `vision_cfg` and the other attributes."""
 
     vision_cfg: dict[str, Any]
     quick_gelu: bool
@@ -90,7 +90,7 @@ class OpenClipTower:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images were shown to a CLIP in its training.
+    """The preprocessing of images in a CLIP's training.
 
     Attributes:
         size: height and width in pixels.
@@ -108,12 +108,12 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """A CLIP but for its weights.
+    """A CLIP without its weights.
 
     Attributes:
         family: "OpenAI", "open_clip" or "transformers".
-        tokenizer: what `model.build_tokenizer` makes the tokenizer of.
-        bias: the logits have a learned bias, as those of models trained by the sigmoid loss.
+        tokenizer: the arguments of `model.build_tokenizer`.
+        bias: the logits have a learned bias, as in models trained with the sigmoid loss.
     """
 
     family: str

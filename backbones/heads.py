@@ -1,4 +1,4 @@
-"""What makes a task's logits of image features."""
+"""The classifier of one task, from image features to logits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class Head(nn.Module):
     """Logits (B, R) = scale x W^T + bias; with keys K of labels L also alpha exp(beta (x K^T - 1)) one_hot(L).
 
-    x (B, E) are image features, normalised or as they are. A cosine classifier has normalised features and rows of W; a
-    linear probe has neither, scale 1 and a bias per class; the keys are Tip-Adapter's cache.
+    x (B, E) are image features. In a cosine classifier they and the rows of W are normalised; in a linear probe neither
+    is, the scale is 1 and each class has a bias. The keys are Tip-Adapter's cache.
 
     Args:
         weight: (R, E).
@@ -41,7 +41,7 @@ class Head(nn.Module):
 
     @property
     def not_cosine(self) -> str:
-        """Why the logits are no scaled cosine similarities with the rows of W, "" if they are."""
+        """The reason if the logits are not scaled cosine similarities with the rows of W, else ""."""
         if self.keys is not None:
             return "a cache of training images adds to its logits"
         if not self.normalised:

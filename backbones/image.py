@@ -1,4 +1,4 @@
-"""Image towers: one interface over OpenAI's ResNet, vision transformers, and whatever open_clip builds."""
+"""Image towers behind one interface: OpenAI's ResNet, vision transformers, and those that open_clip builds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class ImageTower(nn.Module):
     """Images (B, 3, H, W) to features.
 
     Attributes:
-        width, depth: W and the number of the layers that `forward` takes a tuning for.
-        not_tunable: why it takes none, "" if it does.
-        no_local_features: why it has none, "" if it has.
-        no_projection: why its features are no linear map of others, "" if they are.
+        width, depth: W, and the number of layers that a tuning may change.
+        not_tunable: the reason if it takes no tuning, else "".
+        no_local_features: the reason if it has none, else "".
+        no_projection: the reason if its last step is not a linear map, else "".
     """
 
     width = depth = 0
@@ -33,11 +33,11 @@ class ImageTower(nn.Module):
         raise NotImplementedError
 
     def unprojected(self, image: Tensor) -> Tensor:
-        """(B, W): what the projection makes the features of."""
+        """(B, W): the features before the projection."""
         raise NotImplementedError
 
     def projection_weights(self) -> tuple[Tensor, Tensor | None]:
-        """The projection (W, E) and its bias (E,), None without one."""
+        """The projection (W, E) and its bias (E,), or None for no bias."""
         raise NotImplementedError
 
 
@@ -75,11 +75,11 @@ class VisionTransformer(ImageTower):
         return self.projection, None
 
     def local_features(self, image: Tensor) -> Tensor:
-        """The patches, projected as the class token is."""
+        """The patches, projected like the class token."""
         return self._project(self.ln_post(self._tokens(image)[:, 1:]))
 
     def _tokens(self, image: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
-        """(B, 1 + L, W), the class token first where there is one; prompts are left out."""
+        """(B, 1 + L, W), the class token first if there is one; without prompts."""
         x = self.conv1(image.type(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, L, W)
         if self.options.class_token:
             x = torch.cat([self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1)
@@ -97,7 +97,7 @@ class VisionTransformer(ImageTower):
         """(B, W)"""
         if self.options.pool == "attention":
             return self.pool(self.ln_post(x))
-        if self.options.pool == "token":  # the norm of one token is the same before and after it is taken
+        if self.options.pool == "token":  # only this token need be normalised
             return self.ln_post(x[:, 0])
         x = self.ln_post(x) if self.options.norm_first else x
         x = x[:, self.options.class_token :].mean(1)
@@ -119,7 +119,7 @@ class ResNet(ModifiedResNet, ImageTower):
         return super().forward(image)
 
     def local_features(self, image: Tensor) -> Tensor:
-        """Every cell queries the attention pool, as the mean does for the global feature (PLOT)."""
+        """Each cell queries the attention pool, as the mean does for the global feature (PLOT)."""
         return self.attnpool.c_proj(attend(self.attnpool, self._grid(image)))[:, 1:]
 
     def unprojected(self, image: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class ResNet(ModifiedResNet, ImageTower):
         return self.attnpool.c_proj.weight.T, self.attnpool.c_proj.bias
 
     def _grid(self, image: Tensor) -> Tensor:
-        """(B, W, h, w): what the attention pool takes."""
+        """(B, W, h, w): the input of the attention pool."""
         taken = []
         hook = self.attnpool.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
         try:
@@ -140,8 +140,8 @@ class ResNet(ModifiedResNet, ImageTower):
 
 
 def attend(pool: nn.Module, grid: Tensor, queries: int | None = None) -> Tensor:
-    """(B, 1 + L, W): CLIP's attention pool over grid (B, W, h, w) before its projection, with every token as a query,
-    the mean token first; or (B, queries, W) with the first of them."""
+    """CLIP's attention pool over grid (B, W, h, w), before its projection: (B, 1 + L, W), with each token as a query
+    and the mean token first, or (B, queries, W) of the first `queries` tokens."""
     x = grid.flatten(2).transpose(1, 2)  # (B, L, W)
     x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)
     x = x + pool.positional_embedding.to(x.dtype)
@@ -153,8 +153,8 @@ def attend(pool: nn.Module, grid: Tensor, queries: int | None = None) -> Tensor:
 
 
 class OpenClipTower(ImageTower):
-    """An image tower of open_clip's, called as it is. Of timm's transformers that read the class token (EVA and others)
-    the patches' features go through the same head."""
+    """An image tower of open_clip, called as a whole. In timm's transformers that read the class token (EVA and
+    others), local features are the patches put through the same head."""
 
     def __init__(self, options: config.OpenClipTower, tower: nn.Module) -> None:
         super().__init__()
@@ -185,5 +185,5 @@ def build_image_tower(options: config.ViT | config.ResNet | config.OpenClipTower
         return ResNet(options)
     from .open_clip_models import build_tower
 
-    with torch.device("cpu"):  # it may have tables beside its weights
+    with torch.device("cpu"):  # it may have tables besides its weights
         return OpenClipTower(options, build_tower(options))

@@ -15,7 +15,7 @@ from .config import Transformer
 
 
 class QuickGELU(torch.autograd.Function):
-    """x sigmoid(1.702 x), which keeps x alone for the backward pass instead of x and its sigmoid."""
+    """x sigmoid(1.702 x), which saves only x for the backward pass, not its sigmoid."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -40,19 +40,19 @@ class LayerNorm(nn.LayerNorm):
         return super().forward(x.float()).type(x.dtype)
 
 
-Update = Callable[["Attention", Tensor, str], Tensor]  # what takes the place of `Attention.project`
+Update = Callable[["Attention", Tensor, str], Tensor]  # replaces `Attention.project`
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What training adds to the layers of a tower, whose weights stay as they are: nothing, in most methods.
+    """What training adds to the layers of a tower, whose weights never change; in most methods nothing.
 
-    It is an argument of the towers. So the untouched tower is there at any time: it is the one without this argument.
+    It is an argument of the towers, so a call without it is the pretrained tower.
 
     Attributes:
-        prompts: (M, W) each. The i-th takes, in layer i, the place of the prompt tokens that the layer before put out;
-            the first stands behind the patches of images, and in texts already, as the context.
-        updates: for each layer, what its queries, keys and values are instead.
+        prompts: (M, W) each. In layer i the i-th replaces the prompt tokens that the layer before returned. The first
+            follows the patches of an image; in a text it is already there, as the context.
+        updates: for each layer, the function that computes its queries, keys and values.
     """
 
     prompts: Sequence[Tensor] = ()
@@ -88,12 +88,12 @@ class Attention(nn.Module):
         return F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
 
     def rows(self, part: str) -> slice:
-        """Where a part stands in the packed weights."""
+        """The rows of a part in the packed weights."""
         width, which = self.in_proj_weight.shape[1], self.PARTS[part]
         return slice(which[0] * width, (which[-1] + 1) * width)
 
     def forward(self, x: Tensor, causal: bool = False, update: Update | None = None) -> Tensor:
-        """(B, L, W) of x (B, L, W); every token attends to every other, or to those before it."""
+        """(B, L, W) of x (B, L, W); each token attends to all tokens, or if `causal` to those up to itself."""
         qkv = self.project(x, "qkv", update)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, W / H)
         x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
@@ -120,7 +120,7 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + MLP(norm(x)); with a layer scale each addend is scaled."""
+    """x + attention(norm(x)), then x + MLP(norm(x)), both sums with a learned scale if `layer_scale`."""
 
     def __init__(self, options: Transformer) -> None:
         super().__init__()
@@ -153,10 +153,8 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, W) of patches x (B, L, W)."""
-        width, heads = x.shape[-1], self.attn.heads
-        w_q, w_kv = self.attn.in_proj_weight.split([width, 2 * width])
-        b_q, b_kv = self.attn.in_proj_bias.split([width, 2 * width])
-        q = F.linear(self.probe, w_q, b_q).unflatten(-1, (heads, -1)).transpose(1, 2).expand(x.shape[0], -1, -1, -1)
-        k, v = F.linear(x, w_kv, b_kv).unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+        heads = self.attn.heads
+        q = self.attn.project(self.probe, "q").unflatten(-1, (heads, -1)).transpose(1, 2).expand(len(x), -1, -1, -1)
+        k, v = self.attn.project(x, "kv").unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
         x = self.attn.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # (B, 1, W)
         return (x + self.mlp(self.norm(x))).squeeze(1)

@@ -1,26 +1,24 @@
-"""`load_clip`: from the name of a backbone to a CLIP, and the copies of its weights that runs share."""
+"""`load_clip`: from the name of a backbone to a CLIP, with a copy of its weights that runs share."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import json
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from clip import clip
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import open_clip_files, open_clip_models, openai, transformers_models
 from .config import ClipConfig
 from .model import CLIP, digest_of, store_in_half
-from .weights import KEY, SUFFIXES, find_path, first_line, licence_of, missing, sha256_of
+from .weights import KEY, SUFFIXES, find_path, first_line, licence_of, missing, sha256_of, weights_in, write_safetensors
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +28,14 @@ SHARED_FROM = 64 << 20  # bytes; smaller files are read in a moment
 
 @dataclass(frozen=True)
 class Source:
-    """Where a CLIP is from.
+    """Where a CLIP comes from.
 
     Attributes:
         family: "OpenAI", "open_clip" or "transformers".
-        name: of the model, as the family's own library knows it.
+        name: of the model in the family's own library.
         path: of the file of weights.
-        spelling: "quickgelu" or "gelu", for a file of OpenAI's layout, where it is known.
-        licence: the licence tag, "" where it is not known.
+        spelling: "quickgelu" or "gelu" for a file in OpenAI's layout; "" if unknown.
+        licence: the licence tag; "" if unknown.
     """
 
     family: str
@@ -52,17 +50,17 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
 
     Args:
         name: one of OpenAI's (`clip.available_models()`); a file in OpenAI's layout (.pt, .pth, .bin, .npz,
-            .safetensors), with @quickgelu or @gelu behind it where it does not say itself; a folder of transformers'
-            or open_clip's, or the safetensors file in it; open_clip:ARCHITECTURE/TAG; open_clip:ARCHITECTURE FILE;
+            .safetensors), followed by @quickgelu or @gelu if the file does not declare it; a folder of transformers or
+            open_clip, or the safetensors file in it; open_clip:ARCHITECTURE/TAG; open_clip:ARCHITECTURE FILE;
             open_clip:FOLDER; hf-hub:OWNER/MODEL. Relative paths are looked up in the current folder, then in the
-            project's. A state dict may hold `token_ids` (n,) and `token_rows` (n, D) in place of
-            `token_embedding.weight`: the only rows kept, the others are zero.
+            project's. Instead of `token_embedding.weight` a state dict may hold some rows `token_rows` (n, D) and their
+            `token_ids` (n,); the other rows are then zero.
         half: type of the weights of matrix products and convolutions; None for fp32.
-        shared: folder for a copy of a large model's weights as they are used, which later runs map into their memory
-            instead of reading the file again. It may be removed at any time.
+        shared: folder for a copy of a large model's weights, which later runs map into memory instead of reading the
+            file again. It may be removed at any time.
 
     Raises:
-        ValueError: an unknown name, a file of another model, a model that is not supported, a missing package.
+        ValueError: an unknown name, a file of another model, an unsupported model, a missing package.
         FileNotFoundError: weights or a tokenizer that are not on this machine.
     """
     with torch.random.fork_rng(devices=[]):
@@ -105,7 +103,7 @@ def find_source(name: str) -> Source:
             raise missing(plain or name)
         raise ValueError(_unknown(name, near))
     if path.is_dir() and (path / open_clip_files.CONFIG).is_file():
-        return Source("open_clip", name, open_clip_files.weights_in(path), licence=licence_of(path))
+        return Source("open_clip", name, weights_in(path, open_clip_files.WEIGHTS), licence=licence_of(path))
     if transformers_models.is_model(path):
         weights = transformers_models.weights_of(path)
         return Source("transformers", name, weights, licence=licence_of(weights.parent))
@@ -140,7 +138,7 @@ def _read(name: str, source: Source) -> CLIP:
         config, state = openai.read(source.path, source.spelling)
     model = assemble(config, state, f"{KEY}: {source.path} holds no CLIP state dict")
     if config.family == "OpenAI" and config.text.transformer.activation == "quick_gelu":
-        # As the clip package has them: released weights are in fp16, and it rounds others to it.
+        # As in the clip package: published weights are in fp16, and it rounds others to fp16.
         store_in_half(model, torch.float16)
         model.float()
     if config.text.pooling == "eos" and not model.tokenizer.eos:
@@ -152,7 +150,7 @@ def _read(name: str, source: Source) -> CLIP:
 
 
 def assemble(config: ClipConfig, state: dict[str, Tensor], refusal: str) -> CLIP:
-    """A CLIP with the tensors of `state` as its weights, not copied. Raises ValueError where they do not fit."""
+    """A CLIP with the tensors of `state` as its weights, not copied. Raises ValueError if they do not fit."""
     model = CLIP(config)
     try:
         model.load_state_dict(state, assign=True)
@@ -163,7 +161,7 @@ def assemble(config: ClipConfig, state: dict[str, Tensor], refusal: str) -> CLIP
 
 @torch.no_grad()
 def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
-    """Raise ValueError unless the features of an image and of two sentences are those of the library's own model."""
+    """Raise ValueError unless the features of an image and of two sentences equal those of the library's own model."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, *model.preprocessing.size, generator=generator)
     ids = model.tokenizer(["a photo of a dog.", "bark"], model.text.context_length)
@@ -190,7 +188,7 @@ def _key(name: str, source: Source, half: torch.dtype | None) -> str:
 
 
 def _read_copy(path: Path) -> CLIP | None:
-    """The model of a copy, its weights mapped from the file; None where it is damaged."""
+    """The model of a copy, its weights mapped from the file; None if the file is damaged."""
     try:
         with safe_open(path, "pt") as file:
             facts = {key: json.loads(value) for key, value in file.metadata().items()}
@@ -206,15 +204,10 @@ def _read_copy(path: Path) -> CLIP | None:
 
 def _write_copy(path: Path, model: CLIP) -> None:
     facts = {"config": model.config.to_dict(), "source": model.source, "digests": _digests(model)}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = {key: value.contiguous() for key, value in model.state_dict().items()}
-        save_file(state, temporary, metadata={key: json.dumps(value) for key, value in facts.items()})
-        os.replace(temporary, path)
+        write_safetensors(path, state, {key: json.dumps(value) for key, value in facts.items()})
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         logger.warning("the weights are not shared: %s cannot be written (%s)", path, error)
 
 

@@ -1,4 +1,4 @@
-"""The one CLIP that trainers, encoder, templates, caches and predictions know, whatever library it is from."""
+"""The CLIP that the rest of the project sees, whichever library it comes from."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class CLIP(nn.Module):
         visual: the `ImageTower`.
         text: the `TextTower`.
         logit_scale: (), the logarithm of the factor on the cosine similarities.
-        logit_bias: (), what is added to the logits; None for a model trained by softmax.
+        logit_bias: (), added to the logits; None for a model trained with a softmax.
         tokenizer: words to token ids.
-        preprocessing: how images were shown to it in its training.
+        preprocessing: of images, as in its training.
         embed_dim: E, the width of the features of both towers.
-        source: what file it is from, for logs and records.
+        source: facts about its file, for logs and records.
     """
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
         self.config = config
-        with torch.device("meta"):  # the weights are to be loaded, so none are drawn
+        with torch.device("meta"):  # the weights are loaded later, so none are drawn
             self.visual = build_image_tower(config.image)
             self.text = TextTower(config.text)
             self.logit_scale = nn.Parameter(torch.empty(()))
@@ -50,17 +50,17 @@ class CLIP(nn.Module):
         return self.visual(image, tuning)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Features (R, E) of sentences, not normalised, by the plain way. Raises ValueError naming one too long."""
+        """Features (R, E) of sentences, not normalised. Raises ValueError naming a sentence that is too long."""
         ids = self.tokenizer(texts, self.text.context_length).to(self.logit_scale.device)
         return self.text(ids, self.tokenizer.eos)
 
     def with_bias(self, logits: Tensor) -> Tensor:
-        """Scaled similarities as logits: a model trained by the sigmoid loss adds a bias, which no softmax sees."""
+        """Logits of scaled similarities, with the bias of a model that was trained with the sigmoid loss."""
         return logits if self.logit_bias is None else logits + self.logit_bias
 
     @functools.cached_property
     def image_digest(self) -> str:
-        """A digest of all that image features depend on: the tower's weights and its description."""
+        """A digest of what image features depend on: the tower's weights and its description."""
         config = self.config.to_dict()
         return digest_of(self.visual, json.dumps([config["family"], config["image"]], sort_keys=True))
 
@@ -68,8 +68,8 @@ class CLIP(nn.Module):
 def build_tokenizer(options: dict[str, Any]) -> Tokenizer:
     """The tokenizer of a `ClipConfig`, by its kind.
 
-    "clip" is the clip package's, "clip-transformers" the same vocabulary after the cleaning that transformers does,
-    "open_clip" and "transformers" those of the libraries.
+    "clip" is the clip package's, "clip-transformers" the same vocabulary with transformers' cleaning of text,
+    "open_clip" and "transformers" are the libraries' own.
     """
     kind, rest = options["kind"], {key: value for key, value in options.items() if key != "kind"}
     libraries = {"open_clip": open_clip_models, "transformers": transformers_models}
@@ -79,7 +79,7 @@ def build_tokenizer(options: dict[str, Any]) -> Tokenizer:
 
 
 def digest_of(module: nn.Module, description: str = "") -> str:
-    """A digest of a module's weights and a description, in hexadecimal digits."""
+    """Hexadecimal digest of a module's weights and a description."""
     digest = hashlib.blake2b(description.encode(), digest_size=16)
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -88,7 +88,7 @@ def digest_of(module: nn.Module, description: str = "") -> str:
 
 
 def store_in_half(model: nn.Module, dtype: torch.dtype) -> None:
-    """Keep the weights of matrix products and convolutions in fp16 or bf16; norms and embeddings stay in fp32."""
+    """Store the weights of matrix products and convolutions in fp16 or bf16; norms and embeddings stay in fp32."""
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.to(dtype)

@@ -1,7 +1,4 @@
-"""Where open_clip's models are: in files, folders, and the caches of open_clip and huggingface_hub.
-
-Nothing is downloaded.
-"""
+"""Finds open_clip's models in files, folders, and the caches of open_clip and huggingface_hub; downloads nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from . import openai
-from .weights import KEY, find_path, missing
+from .weights import KEY, find_path, missing, weights_in
 
 PREFIX, HUB, FOLDER = "open_clip:", "hf-hub:", "local-dir:"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -19,7 +16,7 @@ CONFIG = "open_clip_config.json"
 
 
 def library() -> ModuleType:
-    """The package open_clip. Raises ValueError saying how to install it."""
+    """The package open_clip. Raises ValueError with the command that installs it."""
     try:
         import open_clip
     except ImportError as error:
@@ -31,7 +28,7 @@ def library() -> ModuleType:
 
 
 def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
-    """What open_clip calls a model, the file of its weights, and what its tag says of preprocessing and activation.
+    """A model's name in open_clip, the file of its weights, and the facts of its tag: preprocessing and activation.
 
     Args:
         name: what follows "open_clip:": ARCHITECTURE/TAG, ARCHITECTURE FILE, FOLDER, or hf-hub:OWNER/MODEL.
@@ -43,10 +40,10 @@ def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
     open_clip = library()
     if name.startswith(HUB):
         folder = cached_folder(name.removeprefix(HUB))
-        return FOLDER + str(folder), weights_in(folder), {}
+        return FOLDER + str(folder), weights_in(folder, WEIGHTS), {}
     folder = find_path(name)
     if folder is not None and (folder / CONFIG).is_file():
-        return FOLDER + str(folder), weights_in(folder), {}
+        return FOLDER + str(folder), weights_in(folder, WEIGHTS), {}
     architecture, _, file = name.partition(" ")
     if not file:
         architecture, _, tag = name.rpartition("/") if name not in open_clip.list_models() else (name, "", "")
@@ -76,7 +73,8 @@ def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
 
 
 def cached_weights(architecture: str, tag: str, facts: dict[str, Any]) -> Path:
-    """The file of a tag in the caches of open_clip and huggingface_hub. FileNotFoundError says how to get it."""
+    """The file of a tag in the caches of open_clip and huggingface_hub. Raises FileNotFoundError with the command that
+    downloads it."""
     if facts.get("hf_hub"):
         from huggingface_hub import try_to_load_from_cache
 
@@ -108,10 +106,3 @@ def cached_folder(repo: str) -> Path:
             f"it first: hf download {repo}"
         )
     return Path(path).parent
-
-
-def weights_in(folder: Path) -> Path:
-    files = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-    if not files:
-        raise FileNotFoundError(f"{KEY}: {folder} has no weights: none of {', '.join(WEIGHTS)}")
-    return files[0]

@@ -1,7 +1,4 @@
-"""open_clip's models, read by the library itself.
-
-It builds the model and loads its file; what it has built is then described and renamed.
-"""
+"""open_clip's models. The library builds the model and loads its file; the result is described and renamed here."""
 
 from __future__ import annotations
 
@@ -47,8 +44,8 @@ def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
 
 
 def load_weights(open_clip: ModuleType, model: nn.Module, path: Path, name: str) -> None:
-    """Load a file into the library's model. Raises ValueError for the weights of another model, also where open_clip
-    itself would stretch the positions of another image size or context length to fit."""
+    """Load a file into the library's model. Raises ValueError for the weights of another model, even if open_clip would
+    resize the positions of another image size or context length to fit."""
     refusal = f"{KEY}: {path} does not hold the weights of {PREFIX}{name}"
     try:
         if path.suffix != ".npz":
@@ -63,7 +60,7 @@ def load_weights(open_clip: ModuleType, model: nn.Module, path: Path, name: str)
 
 
 def refuse_text_tower(name: str, model: nn.Module) -> None:
-    """Raise ValueError for a text tower that prompts of token embeddings do not fit."""
+    """Raise ValueError for a text tower that cannot encode prompts of token embeddings."""
     text = getattr(model, "text", model)
     kind = type(text).__name__
     reason = ""
@@ -179,14 +176,14 @@ def renamed(state: dict[str, Tensor], image: ViT | ResNet | OpenClipTower) -> di
 
 
 def build_tower(options: OpenClipTower) -> nn.Module:
-    """An image tower as open_clip builds it, its weights not yet set."""
+    """An image tower as open_clip builds it, without its weights."""
     text_cfg = {"layers": 1, "width": 8, "heads": 1, "vocab_size": 1, "context_length": 1}
     model = library().CustomTextCLIP(options.embed_dim, options.vision_cfg, text_cfg, quick_gelu=options.quick_gelu)
     return model.visual
 
 
 def load_tokenizer(model: str, context_length: int) -> Tokenizer:
-    """The library's tokenizer of a model. Raises FileNotFoundError for one whose files are not here."""
+    """The library's tokenizer of a model. Raises FileNotFoundError if its files are not on this machine."""
     open_clip = library()
     try:
         if model.startswith(FOLDER):

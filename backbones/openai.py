@@ -1,4 +1,4 @@
-"""OpenAI's CLIPs: the published names, and files of weights in the layout of the clip package."""
+"""OpenAI's CLIPs: published names, and files of weights in the layout of the clip package."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ WIDEST = 1024  # up to this width all published towers have heads of 64
 
 
 def published_file(name: str) -> Path:
-    """OpenAI's file of a published name: the one in the cache folder, which is never changed, or a new one put there.
+    """OpenAI's file of a published name, from the cache folder or downloaded there.
 
     Raises:
-        ValueError: the file in the cache is another one, by its SHA-256.
-        FileNotFoundError: there is none and it cannot be downloaded.
+        ValueError: the file in the cache has another SHA-256; it is left as it is.
+        FileNotFoundError: there is no file and it cannot be downloaded.
     """
     url = clip._MODELS[name]
     digest, file_name = url.split("/")[-2:]
@@ -46,7 +46,7 @@ def published_file(name: str) -> Path:
     logger.info("Downloading OpenAI's CLIP %s to %s", name, target)
     try:
         CACHE_DIR.mkdir(parents=True, exist_ok=True)
-        # A folder for each process: others may download the same model now, and none may see half of a file.
+        # Each process downloads to a folder of its own, so that none sees another's unfinished file.
         with tempfile.TemporaryDirectory(prefix=f".{file_name}-", dir=CACHE_DIR) as folder:
             os.replace(clip._download(url, folder), target)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
@@ -58,7 +58,7 @@ def published_file(name: str) -> Path:
 
 
 def published_name(path: Path) -> str:
-    """OpenAI's name of a file of theirs, wherever it lies and whatever it is called; "" for any other file."""
+    """The published name of a file, by its contents; "" for a file that is not OpenAI's."""
     digests = {url.split("/")[-2]: name for name, url in clip._MODELS.items()}
     return digests.get(sha256_of(path), "") if path.is_file() else ""
 
@@ -67,17 +67,17 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
     """Config and weights of a file in OpenAI's layout.
 
     Args:
-        spelling: "quickgelu" or "gelu", for a state dict, which does not say which activation it was trained with.
+        spelling: "quickgelu" or "gelu", the activation of a state dict, which does not declare it.
 
     Raises:
-        ValueError: a file that holds no such CLIP, or a state dict without a spelling.
+        ValueError: a file without such a CLIP, or a state dict without a spelling.
     """
     try:
         state = restore_token_rows(read_state_dict(path))
         for key in ("input_resolution", "context_length", "vocab_size"):
             state.pop(key, None)
         activation = SPELLINGS[spelling] if spelling else declared_activation(path)
-        # A state dict says nothing of the activation; a file that is no CLIP is refused as that first.
+        # With any activation: a file that is no CLIP is refused before a missing spelling is.
         config = config_of(state, activation or "gelu")
         state = renamed(state)
     except Exception as error:  # the readers of four formats raise a dozen types between them
@@ -93,8 +93,8 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
 
 
 def declared_activation(path: Path) -> str:
-    """The activation that a file itself tells, "" where it does not: by a TorchScript archive's code, or by an entry
-    "activation" of an .npz or of a safetensors file's metadata."""
+    """The activation that a file declares, in a TorchScript archive's code or an entry "activation" of an .npz or of a
+    safetensors file's metadata; "" if it declares none."""
     if path.suffix == ".npz":
         import numpy as np
 
@@ -114,7 +114,7 @@ def declared_activation(path: Path) -> str:
 
 
 def config_of(state: dict[str, Tensor], activation: str) -> ClipConfig:
-    """What the shapes of a state dict say, as the clip package reads them."""
+    """The config that follows from the shapes of a state dict, as in the clip package."""
     embed_dim, width = state["text_projection"].shape[1], state["ln_final.weight"].shape[0]
     text = Transformer(
         width,
@@ -144,7 +144,7 @@ def config_of(state: dict[str, Tensor], activation: str) -> ClipConfig:
 
 
 def check_heads(path: Path, config: ClipConfig) -> None:
-    """Raise ValueError for a tower whose number of heads its width does not tell."""
+    """Raise ValueError for a tower whose number of heads does not follow from its width."""
     for what, tower in (("image", getattr(config.image, "transformer", None)), ("text", config.text.transformer)):
         if tower is not None and tower.width > WIDEST:
             raise ValueError(
@@ -158,7 +158,7 @@ def heads_of(width: int) -> int:
 
 
 def count(state: dict[str, Tensor], pattern: str) -> int:
-    """The number of different numbers that `pattern` finds at the beginning of a key."""
+    """The number of distinct matches of `pattern`'s group at the beginning of the keys."""
     return len({found[1] for found in (re.match(pattern, key) for key in state) if found})
 
 
@@ -182,10 +182,11 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def initial_draws(model: nn.Module) -> int:
-    """How many random numbers the clip package draws when it builds a model of the shape of `model`.
+    """How many random numbers the clip package draws to build a model of the shape of `model`; 0 for a shape that it
+    cannot build.
 
-    In the public code of the CoOp family they come before those of the prompts: who skips as many starts from the same
-    prompts with the same seed. 0 for a shape that the clip package does not have.
+    The public code of the CoOp family draws them before the prompts. Skipping as many gives the same initial prompts
+    for the same seed.
     """
     image, text = model.config.image, model.text
     if isinstance(image, OpenClipTower) or model.config.image != _openai_shape(image):
@@ -207,13 +208,13 @@ def initial_draws(model: nn.Module) -> int:
         pool = model.visual.attnpool
         drawn += [pool.positional_embedding]
         drawn += [layer.weight for layer in (pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj)]
-    # PyTorch draws the last 16 normal numbers once more where they do not come in sixteens.
+    # PyTorch draws the last 16 normal numbers once more if their number is no multiple of 16.
     normal = sum(x.numel() + 16 * (x.numel() % 16 > 0) for x in drawn)
     return uniform + normal
 
 
 def _openai_shape(image: ViT | ResNet) -> ViT | ResNet:
-    """The image tower of these sizes as the clip package has it."""
+    """The clip package's image tower of the same sizes."""
     if isinstance(image, ResNet):
         return image
     tower = replace(image.transformer, eps=1e-5, layer_scale=False)
@@ -221,7 +222,7 @@ def _openai_shape(image: ViT | ResNet) -> ViT | ResNet:
 
 
 def skip_draws(count: int, at_a_time: int = 1 << 22) -> None:
-    """Move PyTorch's random generator of the CPU on by `count` numbers."""
+    """Advance PyTorch's random generator of the CPU by `count` numbers."""
     unused = torch.empty(min(count, at_a_time), dtype=torch.uint8)
     for start in range(0, count, at_a_time):
         unused[: min(at_a_time, count - start)].random_()

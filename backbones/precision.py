@@ -1,4 +1,4 @@
-"""The four precisions of a run, decided in one place."""
+"""The four precisions of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Precision:
     Attributes:
         half: the type of autocast, None for fp32.
         stored: the type in which the frozen towers are stored, None for fp32.
-        scaler: the gradient scaler that fp16 needs on a GPU, whose small gradients underflow; else None.
+        scaler: the gradient scaler for fp16 on a GPU, where small gradients underflow; else None.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""The text tower: its parts, and the plain way through them."""
+"""The text tower: its parts, and the plain encoding of whole prompts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .layers import UNTUNED, LayerNorm, Tuning, blocks
 
 
 class TextTower(nn.Module):
-    """A text tower as parts, for `TextEncoder`, and the plain way through them.
+    """A text tower, whose parts `TextEncoder` uses.
 
     Attributes:
         width, embed_dim: D and E.
-        context_length: number of tokens that have a position.
+        context_length: largest number of tokens.
         mask, pooling: see `config.Text`.
-        padded: the feature depends on the padding, so every prompt is as long as the context.
+        padded: the feature depends on the padding, so prompts are padded to the whole context.
     """
 
     def __init__(self, options: Text) -> None:
@@ -39,7 +39,7 @@ class TextTower(nn.Module):
             self.projection_bias = nn.Parameter(torch.empty(options.embed_dim))
 
     def forward(self, ids: Tensor, eos: Sequence[int]) -> Tensor:
-        """Features (R, E) of rows of token ids (R, L), not normalised; `eos` is the id of [EOS]."""
+        """Features (R, E) of token ids (R, L), not normalised; `eos` holds the id of [EOS]."""
         length = torch.isin(ids, torch.tensor(eos, device=ids.device)).int().argmax(1) + 1  # (R,)
         return self.encode(self.token_embedding(ids), length)
 
@@ -50,12 +50,12 @@ class TextTower(nn.Module):
         enter_layer: Callable[[int, Tensor], Tensor] | None = None,
         tuning: Tuning = UNTUNED,
     ) -> Tensor:
-        """Features (R, E) of prompts x (R, L, D) by the plain way: every token of every prompt in every layer.
+        """Features (R, E) of prompts x (R, L, D): every token of every prompt passes through every layer.
 
         Args:
             lengths: (R,) number of tokens of each prompt, [EOS] included.
-            enter_layer: what becomes of the hidden states before a layer.
-            tuning: of its layers' weights; its prompts are what `enter_layer` is for.
+            enter_layer: changes the hidden states before a layer, for a tuning with prompts.
+            tuning: of which only the updates are used here.
         """
         x = x + self.positional_embedding[: x.shape[1]]
         for i, block in enumerate(self.blocks):

@@ -1,4 +1,4 @@
-"""Tokenizers of all families behind one interface: the ids of a text alone, and what stands around them."""
+"""Tokenizers of all families behind one interface: the ids of a text, and the special tokens around it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tokenizer:
     Attributes:
         encode: text to ids, without special tokens.
         decode: ids to text.
-        sos, eos: the ids before and after a text, none or one.
+        sos, eos: the ids before and after a text, at most one each.
         pad: the id that fills the context.
     """
 
@@ -38,7 +38,7 @@ class Tokenizer:
 
 
 def clip_tokenizer(clean_as_transformers: bool) -> Tokenizer:
-    """The clip package's tokenizer, or the same vocabulary after the cleaning that transformers does."""
+    """The clip package's tokenizer, or the same vocabulary with transformers' cleaning of text."""
     from clip import clip
 
     bpe = clip._tokenizer
@@ -56,7 +56,7 @@ def clip_vocabulary() -> dict[str, int]:
 
 
 def _encode_as_transformers(text: str) -> list[int]:
-    """transformers neither mends text by ftfy nor reads HTML entities, and lowers letters one by one."""
+    """transformers uses neither ftfy nor HTML entities, and lowers letters one by one."""
     from clip import clip
 
     bpe = clip._tokenizer
@@ -70,8 +70,7 @@ def _encode_as_transformers(text: str) -> list[int]:
 
 
 def probe(tokenize: Callable[[str], list[int]], encode: Callable[[str], list[int]], name: str) -> tuple:
-    """(sos, eos, pad) of a library's tokenizer: what it puts around a word. Raises ValueError where that has no such
-    form.
+    """(sos, eos, pad) of a library's tokenizer, from what it puts around a word. Raises ValueError for another form.
 
     Args:
         tokenize: text to a whole padded row.

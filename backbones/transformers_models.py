@@ -1,5 +1,5 @@
-"""transformers' CLIPModel and SiglipModel, read by the names of their weights: the package itself is not needed, unless
-for a tokenizer that is not CLIP's."""
+"""transformers' CLIPModel and SiglipModel, read from their files. The package itself is needed only for a tokenizer
+that is not CLIP's."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from .config import OPENAI_MEAN, OPENAI_STD, ClipConfig, Preprocessing, Text, Transformer, ViT
 from .tokenizers import Tokenizer, clip_vocabulary, probe
-from .weights import KEY, read_state_dict
+from .weights import KEY, first_line, read_state_dict, weights_in
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
-# The sizes that a config leaves out, as transformers has them.
+# transformers' defaults of what a config leaves out.
 DEFAULTS = {
     "clip": {
         "text_config": dict(
@@ -41,7 +41,7 @@ DEFAULTS = {
         ),
     },
 }  # fmt: skip
-RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # of Pillow, as the preprocessor's config numbers them
+RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def is_model(path: Path) -> bool:
@@ -52,12 +52,7 @@ def is_model(path: Path) -> bool:
 
 def weights_of(path: Path) -> Path:
     """The file of the weights. Raises FileNotFoundError."""
-    if path.is_file():
-        return path
-    files = [path / name for name in WEIGHTS if (path / name).is_file()]
-    if not files:
-        raise FileNotFoundError(f"{KEY}: {path} has no weights: none of {', '.join(WEIGHTS)}")
-    return files[0]
+    return path if path.is_file() else weights_in(path, WEIGHTS)
 
 
 def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
@@ -163,7 +158,7 @@ RENAMED = (
 
 
 def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under this project's names, in fp32; queries, keys and values side by side."""
+    """Weights under this project's names, in fp32; queries, keys and values are packed."""
     result: dict[str, Tensor] = {}
     for key, value in state.items():
         if key.endswith("position_ids"):
@@ -184,7 +179,7 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preprocessing:
-    """What preprocessor_config.json says, or what the family has."""
+    """The preprocessing in preprocessor_config.json, else the family's default."""
     path = folder / "preprocessor_config.json"
     facts = read_json(path) if path.is_file() else {}
     default = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
@@ -202,7 +197,7 @@ def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preproce
 
 
 def tokenizer_of(folder: Path, text: Text) -> dict[str, Any]:
-    """CLIP's own tokenizer, where the folder's has its vocabulary or there is none; else that of the folder."""
+    """CLIP's tokenizer if the folder's has the same vocabulary or there is none, else the folder's."""
     vocabulary = None
     if (folder / "vocab.json").is_file():
         vocabulary = read_json(folder / "vocab.json")
@@ -226,8 +221,8 @@ def load_tokenizer(folder: str, context_length: int) -> Tokenizer:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of many kinds
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise FileNotFoundError(f"{KEY}: {folder} has no tokenizer that transformers can read ({first[0]})") from error
+        reason = first_line(error)
+        raise FileNotFoundError(f"{KEY}: {folder} has no tokenizer that transformers can read ({reason})") from error
 
     def encode(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False).input_ids

@@ -1,25 +1,30 @@
-"""Files of weights: finding, reading and hashing them, without running code that they may hold."""
+"""Files of weights: find, read, write and hash them, without running code that they may hold."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
 KEY = "MODEL.BACKBONE.NAME"
-WIDEST = 8192  # of a token embedding of which only some rows are kept
+WIDEST = 8192  # of a token embedding that is given by some of its rows
 
 
 def find_path(name: str) -> Path | None:
-    """A file or folder, looked for in the current folder, then in the project's; None where there is none."""
+    """A file or folder in the current folder, else in the project's; None if there is none."""
     for folder in (Path.cwd(), PROJECT_ROOT):
         path = folder / Path(name).expanduser()
         if path.exists():
@@ -27,12 +32,20 @@ def find_path(name: str) -> Path | None:
     return None
 
 
+def weights_in(folder: Path, names: Sequence[str]) -> Path:
+    """The first file of `names` in a folder. Raises FileNotFoundError."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{KEY}: {folder} has no weights: none of {', '.join(names)}")
+
+
 def missing(name: str) -> FileNotFoundError:
     return FileNotFoundError(f"{KEY}: no file {name} in {Path.cwd()} or {PROJECT_ROOT}")
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, on one line: libraries wrap it in several, with hints for their own users."""
+    """The first two lines of an error's message as one; libraries add lines with hints for their own users."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:300] or type(error).__name__
 
@@ -61,8 +74,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: torch.from_numpy(arrays[key]) for key in arrays.files if arrays[key].dtype.kind in "fiu"}
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
         return load_file(path)
     check_sums(path)
     archive = open_archive(path)
@@ -76,8 +87,21 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return state_dict
 
 
+def write_safetensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
+    """Write a safetensors file with metadata, whole or not at all. Raises OSError or SafetensorError."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata=facts)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError):
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
 def check_sums(path: Path) -> None:
-    """Raise ValueError where what PyTorch's archive holds is not what its checksums say: PyTorch does not look."""
+    """Raise ValueError if a PyTorch archive does not match its checksums, which PyTorch does not check."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -86,7 +110,7 @@ def check_sums(path: Path) -> None:
 
 
 def open_archive(path: Path) -> torch.jit.ScriptModule | None:
-    """A TorchScript archive, the form in which OpenAI publishes its weights; None for a file of another form."""
+    """A TorchScript archive, OpenAI's format; None for a file of another format."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecated by PyTorch
@@ -96,7 +120,7 @@ def open_archive(path: Path) -> torch.jit.ScriptModule | None:
 
 
 def restore_token_rows(state_dict: dict[str, Tensor], vocabulary: int = 49408) -> dict[str, Tensor]:
-    """Put the kept rows `token_rows` (n, D) of the token embedding back at `token_ids` (n,); the others are zero."""
+    """The token embedding with the rows `token_rows` (n, D) at `token_ids` (n,), and zeros elsewhere."""
     state_dict = dict(state_dict)
     if "token_rows" in state_dict:
         ids, rows = state_dict.pop("token_ids").long(), state_dict.pop("token_rows").float()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from backbones import Head
 from datasets.multitask import DEFAULT_TEMPLATE, Task
 from trainers import PromptTrainer
-from trainers.modules.templates import hand_made_features
+from trainers.modules.prompts.hand_made import hand_made_features
 
 FEATURES = ("context", "zero-shot", "average")  # the heads of `new_task_heads`
 

@@ -45,7 +45,7 @@ def look_inside(run: Path, root: str, n_words: int) -> dict:
     from finished.load import load_run  # first: it provides Dassl
 
     # isort: split
-    from trainers.modules.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
+    from trainers.modules.analysis.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
 
     trainer = load_run(run, root)
     contexts, vocabulary = contexts_of(trainer), Vocabulary(trainer.clip)

@@ -1,6 +1,7 @@
-"""Methods, registered in Dassl's TRAINER_REGISTRY.
+"""The methods, one per file, over `base.py`; `modules` holds what they are made of. Importing this package registers
+each method in Dassl's TRAINER_REGISTRY, so a new method is a new file and nothing else.
 
-Every module of this folder is imported, so that a new method is a new file and nothing else.
+Imports `backbones`, `datasets`, `evaluation` and `storage`.
 """
 
 import importlib
@@ -10,25 +11,26 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from .base import PromptTrainer
-from .modules import budget, preprocessing
+from .modules.engine import budget
+from .modules.images import preprocessing
 
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
     importlib.import_module(f"{__name__}.{_module}")
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add the keys of this package: those that all methods share, and TRAINER.<NAME> with each method's defaults."""
-    cfg.TRAINER.TEXT_CHUNK = 2048  # prompts encoded at a time; bounds memory whatever the number of classes
-    cfg.TRAINER.LABEL = ""  # what tables call this run; empty for the method's own variant
-    cfg.TRAIN.KEEP_CHECKPOINTS = 1  # how many are kept, the newest; 0: all that TRAIN.CHECKPOINT_FREQ writes
-    cfg.TRAIN.WANDB = ""  # project of Weights & Biases that gets the curves of the run; empty: none
+    """Add the config keys that all methods share, and each method's `defaults` under TRAINER.<NAME>."""
+    cfg.TRAINER.TEXT_CHUNK = 2048  # prompts encoded at a time, which bounds the memory for any number of classes
+    cfg.TRAINER.LABEL = ""  # name of the run in tables; empty: the method's variant
+    cfg.TRAIN.KEEP_CHECKPOINTS = 1  # the newest that are kept; 0: all that TRAIN.CHECKPOINT_FREQ writes
+    cfg.TRAIN.WANDB = ""  # project of Weights & Biases for the run's curves; empty: none
     budget.extend_cfg(cfg)
     preprocessing.extend_cfg(cfg)
     cfg.FEATURES = CfgNode()
-    cfg.FEATURES.DIR = ""  # folder of the caches of image features; empty: features/ beside the run folder
-    cfg.FEATURES.TEST_CACHE = True  # keep the features of test and validation images, for all methods, shots and seeds
-    cfg.FEATURES.TRAIN_VIEWS = 0  # k > 0: train on the features of k fixed augmented views of each image, kept as well
+    cfg.FEATURES.DIR = ""  # folder of cached image features; empty: features/ beside the run folder
+    cfg.FEATURES.TEST_CACHE = True  # cache the features of test and validation images for all methods, shots and seeds
+    cfg.FEATURES.TRAIN_VIEWS = 0  # k > 0: train on cached features of k fixed augmented views of each image
     for name in TRAINER_REGISTRY.registered_names():
         method = TRAINER_REGISTRY.get(name)
         if issubclass(method, PromptTrainer):
-            cfg.TRAINER[name.upper()] = CfgNode(method.defaults)
+            cfg.TRAINER[name.upper()] = CfgNode({"PREC": "amp", **method.defaults})  # fp32, amp, fp16 or bf16

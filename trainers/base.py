@@ -1,128 +1,71 @@
-"""What all methods share: the optimiser, class features, logits and the multi-task loss."""
+"""What a method is: `PromptTrainer`, and all that a method may override."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from dassl.data.data_manager import build_data_loader
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import load_pretrained_weights
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from backbones import CLIP, UNTUNED, Head, Tuning
-from backbones.openai import initial_draws, skip_draws
 from backbones.precision import PRECISIONS
-from datasets.multitask import Task, tasks_of
+from datasets.multitask import Task
 
-from .modules import budget, distributed, tracking
-from .modules.checkpoints import check_count
-from .modules.image_features import ImageFeatures
+from .modules import distributed
+from .modules.checks import Range, check_count, check_options
+from .modules.engine import budget, tracking
+from .modules.engine.trainer import Engine
+from .modules.images.feature_cache import FeatureLoader
+from .modules.images.views import view_loader
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
-from .modules.prompts import check_choice
-from .modules.templates import hand_made_features
-from .modules.text_encoder import text_encoder
-
-logger = logging.getLogger(__name__)
+from .modules.prompts.hand_made import hand_made_features
 
 
-class PromptTrainer(ImageFeatures):
-    """Base of the methods that learn prompts of a frozen CLIP, over one or several tasks.
+class PromptTrainer(Engine):
+    """Base of all methods, for one task or several: what a method may override. The rest is in `Engine`: data, CLIP,
+    optimiser steps, several processes, checkpoints and the test.
 
-    A method overrides `build_prompts`, its learnable parameters as one module, and `text_features`, the class features
-    that they make; where it differs, `logits` or `compute_loss`. Its config keys and their defaults are `defaults`,
-    under `TRAINER.<NAME>`.
+    A method has `defaults`, and overrides `build_prompts`, the module of its learned parameters, and `text_features`,
+    the class features that follow from them. If it differs in more, it overrides others of the first part of this
+    class; the second part is for use. It may also add to `build_data_loader`, `before_train`, `after_epoch` or
+    `update_lr`, or replace `train`, the verbs of Dassl's loop; the others stay as they are.
+
+    Shapes: B images of a batch, C classes of all T tasks together, R of these, E the width of the features.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {}
+    defaults: ClassVar[dict[str, Any]] = {}  # keys under TRAINER.<NAME> beside PREC, with their default values
+    legal: ClassVar[dict[str, Range | Sequence[str]]] = {}  # which values of these keys are legal
     uses_shots = True  # False for a method that needs no training image
     learns_by_gradient = True  # False for a method without an optimiser
-    conditional = False  # True where the class features depend on the image: `class_logits` is to be overridden
-    no_heads = ""  # why the logits are no function of global image features that `heads` could give
+    conditional = False  # True if the class features depend on the image: override `class_logits`
+    no_heads = ""  # the reason, if the logits are no function of global image features that `heads` could give
+    feature_kind = "global"  # what `encode_image` returns; methods of one kind share cached features
+    steps_per_batch = 1  # optimiser steps on a batch's gradient
+    schedule_unit = "epoch"  # or "batch": when the learning rate changes
 
-    def __init__(self, cfg: Any) -> None:
-        super().__init__(cfg)
-        if hasattr(self.evaluator, "set_tasks"):  # Dassl has built it, without knowing of tasks
-            self.evaluator.set_tasks(self.tasks)
-
-    # -- building ----------------------------------------------------------------------------------------------------
-
-    @property
-    def options(self) -> Any:
-        """The method's own config node, TRAINER.<NAME>."""
-        return self.cfg.TRAINER[type(self).__name__.upper()]
-
-    @property
-    def variant(self) -> str:
-        """What distinguishes this run from others of the same method in tables; "" for a method without variants."""
-        return ""
+    # -- what a method overrides -------------------------------------------------------------------------------------
 
     def check_cfg(self, cfg: Any) -> None:
+        """Raise ValueError for a value that is not `legal`, before anything is read. Call super() first."""
         name = type(self).__name__.upper()
-        check_choice(f"TRAINER.{name}.PREC", cfg.TRAINER[name].PREC, PRECISIONS)
+        check_options(f"TRAINER.{name}", cfg.TRAINER[name], {"PREC": PRECISIONS, **self.legal})
         budget.check_budget(cfg)
         tracking.check_tracking(cfg)
         check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS)
 
-    def build_model(self) -> None:
-        cfg = self.cfg
-        skipped = initial_draws(self.clip)
-        self.clip.to(self.device)
-        self.text_encoder = text_encoder(self.clip.text, cfg.TRAINER.TEXT_CHUNK)
-
-        self.tasks: tuple[Task, ...] = tasks_of(self.dm.dataset)
-        self.classnames = [name for task in self.tasks for name in task.classnames]
-        counts = torch.tensor([len(task.classnames) for task in self.tasks])
-        self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
-
-        skip_draws(skipped)
-        with self.autocast():  # a method may encode prompts there, and the towers may be stored in half precision
-            self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
-        for parameter in self.prompts.parameters():
-            parameter.data = parameter.data.float()
-        distributed.copy_from_first_rank(self.prompts)  # without a seed each process has drawn its own
-        if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
-        self.n_params = sum(p.numel() for p in self.prompts.parameters())
-        logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
-        self.optim = self.sched = None
-        if self.learns_by_gradient:
-            self.optim = self.build_optimiser()
-            self.sched = self.build_schedule(self.optim)
-        self.register_model("prompt_learner", self.prompts, self.optim, self.sched)
-        self.use_feature_cache()
-
-    def build_optimiser(self) -> torch.optim.Optimizer:
-        return build_optimizer(self.prompts, self.cfg.OPTIM)
-
-    def build_schedule(self, optim: torch.optim.Optimizer) -> LRScheduler:
-        """The learning rates, which take their next value after each `schedule_unit`."""
-        schedule, batches = self.cfg.OPTIM.clone(), len(self.train_loader_x)
-        if self.schedule_unit == "batch":
-            schedule.defrost()
-            schedule.MAX_EPOCH = budget.steps_of(self.cfg, self.max_epoch, batches)
-            schedule.WARMUP_EPOCH *= batches
-        return build_lr_scheduler(optim, schedule)
+    @property
+    def variant(self) -> str:
+        """What tells this run from others of the same method in tables; "" for a method without variants."""
+        return ""
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
         """The module of learnable parameters, which are kept in fp32. Called within autocast."""
         raise NotImplementedError
-
-    def hand_made_features(self, template: str = "") -> Tensor:
-        """Features (C, E) of all class names in `template`, or for "" in each task's own: fp32, not normalised, without
-        gradients."""
-        with self.autocast():
-            return hand_made_features(self.tasks, template, self.clip, self.text_encoder)
-
-    # -- forward -----------------------------------------------------------------------------------------------------
-
-    def text_tuning(self) -> Tuning:
-        """What training adds to the layers of the text tower: `text_features` hands it to the encoder, which without it
-        encodes by the untouched tower, as hand-made prompts are."""
-        return UNTUNED
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         """Class features (R, E) of the classes `rows` (R,), sorted global labels; None for all C. Not normalised."""
@@ -139,51 +82,6 @@ class PromptTrainer(ImageFeatures):
         """Logits (B, R) of the classes `rows`; with `task` (B,) only those of a sample's own task need be right."""
         return self.logits(image_features, self.class_features(rows))
 
-    def all_classes(self) -> Tensor:
-        """(C,) the labels of all classes, which `rows` of None stands for."""
-        return torch.arange(len(self.class_task), device=self.device)
-
-    def class_features(self, rows: Tensor | None = None) -> Tensor:
-        """`text_features`; each process encodes its share. An evaluation keeps those of all classes."""
-        if rows is None and self._frozen_text_features is not None:
-            return self._frozen_text_features
-        if distributed.world() == 1:
-            return self.text_features(rows)
-        rows = self.all_classes() if rows is None else rows
-        mine = rows[distributed.share(len(rows))]
-        # A process without a share encodes one class and passes on none of it.
-        local = self.text_features(mine if len(mine) else rows[:1])[: len(mine)]
-        return distributed.gather_rows(local, len(rows))
-
-    def new_class_features(self) -> Tensor:
-        """Class features (C, E) where the tasks are new: what the method says of names that it was not trained on."""
-        return self.class_features()
-
-    @torch.no_grad()
-    def heads(self) -> list[Head]:
-        """What makes each task's logits of image features, by itself: the method without its text tower.
-
-        Raises ValueError where there is no such thing.
-        """
-        if self.no_heads:
-            raise ValueError(f"{type(self).__name__} has no classifier apart from the method: {self.no_heads}")
-        with self.autocast():
-            features = self.class_features()
-        return [self.head(features[self.class_task == t], t) for t in range(len(self.tasks))]
-
-    def head(self, text_features: Tensor, task: int) -> Head:
-        """The head of a task with the class features (R, E), that does what `class_logits` does."""
-        weight, bias = F.normalize(text_features.float(), dim=-1), self.clip.logit_bias
-        bias = None if bias is None else bias.float().expand(len(weight))
-        return Head(weight, bias, self.clip.logit_scale.float().exp().item())
-
-    def candidates(self, label: Tensor) -> Tensor | None:
-        """The classes that a training step encodes, for the labels (B,) of this process's images: those of the tasks in
-        the whole batch; None for all of them."""
-        if len(self.tasks) == 1:
-            return None
-        return classes_of_present_tasks(distributed.gather_labels(label), self.class_task)
-
     def training_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
         """`compute_loss` of images (B, 3, H, W), or of their cached features."""
         return self.compute_loss(self.image_features(image), label)
@@ -193,6 +91,97 @@ class PromptTrainer(ImageFeatures):
         rows = self.candidates(label)
         return self.cross_entropy(self.class_logits(image_features, rows, self.class_task[label]), label, rows)
 
+    def candidates(self, label: Tensor) -> Tensor | None:
+        """The classes that a training step encodes: all classes of the tasks in the batch, None for all tasks'. label
+        (B,) is of this process's images, and the batch is that of all processes."""
+        if len(self.tasks) == 1:
+            return None
+        return classes_of_present_tasks(distributed.gather_labels(label), self.class_task)
+
+    def backward(self, loss: Tensor) -> None:
+        """Fill the parameters' gradients; `loss` may carry the gradient scaler's factor."""
+        loss.backward()
+        distributed.sum_gradients(self.prompts)
+
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.prompts, self.cfg.OPTIM)
+
+    def build_schedule(self, optim: torch.optim.Optimizer) -> LRScheduler:
+        """The learning rates, which change after each `schedule_unit`."""
+        schedule, batches = self.cfg.OPTIM.clone(), len(self.train_loader_x)
+        if self.schedule_unit == "batch":
+            schedule.defrost()
+            schedule.MAX_EPOCH = budget.steps_of(self.cfg, self.max_epoch, batches)
+            schedule.WARMUP_EPOCH *= batches
+        return build_lr_scheduler(optim, schedule)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Image features (B, E) of images (B, 3, H, W), not normalised."""
+        return self.clip.encode_image(image, self.image_tuning())
+
+    def image_tuning(self) -> Tuning:
+        """What training adds to the layers of the image tower. If it adds nothing, image features are cached and no
+        gradient runs through the tower."""
+        return UNTUNED
+
+    def text_tuning(self) -> Tuning:
+        """What training adds to the layers of the text tower; `text_features` passes it to the encoder."""
+        return UNTUNED
+
+    def image_projection(self) -> tuple[Tensor, Tensor | None] | None:
+        """The linear map (W, E) and its bias that replace the image tower's projection; None for its own."""
+        return None
+
+    def new_class_features(self) -> Tensor:
+        """Class features (C, E) of tasks that the method was not trained on."""
+        return self.class_features()
+
+    def head(self, text_features: Tensor, task: int) -> Head:
+        """The head of a task with the class features (R, E), whose logits are those of `class_logits`."""
+        weight, bias = F.normalize(text_features.float(), dim=-1), self.clip.logit_bias
+        bias = None if bias is None else bias.float().expand(len(weight))
+        return Head(weight, bias, self.clip.logit_scale.float().exp().item())
+
+    # -- what a method uses ------------------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> Any:
+        """The method's own config node, TRAINER.<NAME>."""
+        return self.cfg.TRAINER[type(self).__name__.upper()]
+
+    def all_classes(self) -> Tensor:
+        """(C,) the labels of all classes, which `rows` of None stands for."""
+        return torch.arange(len(self.class_task), device=self.device)
+
+    def hand_made_features(self, template: str = "") -> Tensor:
+        """Features (C, E) of all class names in `template`, or for "" in each task's own: fp32, not normalised, without
+        gradients."""
+        with self.autocast():
+            return hand_made_features(self.tasks, template, self.clip, self.text_encoder)
+
+    def encode_classes(self, contexts: Tensor, rows: Tensor | None, group: Tensor | None = None) -> Tensor:
+        """Features (R, E) of the classes `rows` (R,), None for all, by the prompts of `self.template`.
+
+        Args:
+            contexts: (G, M, D), of G groups of classes.
+            group: (R,) the group of each class; None where all share the first context.
+        """
+        rows = self.all_classes() if rows is None else rows
+        group = torch.zeros_like(rows) if group is None else group
+        return self.text_encoder(*self.template(contexts, group, rows), group, self.text_tuning())
+
+    def class_features(self, rows: Tensor | None = None) -> Tensor:
+        """`text_features`, of which each process encodes a part. During a test they are computed once."""
+        if rows is None and self._frozen_text_features is not None:
+            return self._frozen_text_features
+        if distributed.world() == 1:
+            return self.text_features(rows)
+        rows = self.all_classes() if rows is None else rows
+        mine = rows[distributed.share(len(rows))]
+        # A process whose share is empty encodes one class and passes on none of it.
+        local = self.text_features(mine if len(mine) else rows[:1])[: len(mine)]
+        return distributed.gather_rows(local, len(rows))
+
     def cross_entropy(self, logits: Tensor, label: Tensor, rows: Tensor | None) -> tuple[Tensor, dict[str, float]]:
         """The multi-task loss of logits (B, R) of the classes `rows`, and the accuracy within the tasks to log."""
         loss = multitask_cross_entropy(logits, label, self.class_task, rows)
@@ -200,3 +189,44 @@ class PromptTrainer(ImageFeatures):
         prediction = prediction if rows is None else rows[prediction]
         self.count_right(label, prediction)
         return loss, {"acc": 100 * (prediction == label).float().mean().item()}
+
+    def image_features(self, image: Tensor) -> Tensor:
+        """`encode_image` of images (B, 3, H, W); features from the cache are returned as they are."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tunes_images):
+            return self.encode_image(image) if image.dim() == 4 else image
+
+    def features_of(self, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Image features (N, E), fp32 and not normalised, and global labels (N,) of the Datum `items`."""
+        loader = build_data_loader(
+            self.cfg,
+            sampler_type="SequentialSampler",
+            data_source=items,
+            batch_size=self.cfg.DATALOADER.TEST.BATCH_SIZE,
+            tfm=self.test_transform,
+            is_train=False,
+        )
+        loader = FeatureLoader(loader, *self.caching) if self.cfg.FEATURES.TEST_CACHE else distributed.part_of(loader)
+        batches = [(self.encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]
+        columns = ([batch[i] for batch in batches] for i in range(2))
+        features, label = (distributed.gather_parts(column).to(self.device) for column in columns)
+        return features, label
+
+    def view_features(self, views: int) -> Tensor:
+        """(N, views, E) of augmented views of the N training images, in the order of the data set; fp32, not
+        normalised. The first FEATURES.TRAIN_VIEWS of them are those that training shows."""
+        loader, cfg = self.dm.train_loader_x, self.cfg
+        drawn = max(views, cfg.FEATURES.TRAIN_VIEWS)
+        features = view_loader(loader, *self.caching, drawn, cfg.SEED, cfg.DATASET.ROOT).dataset.features
+        return features[:, :views].float().to(self.device)
+
+    @torch.no_grad()
+    def heads(self) -> list[Head]:
+        """The classifier of each task by itself, from image features to logits: the method without its text tower.
+
+        Raises ValueError, with the reason, for a method that has none.
+        """
+        if self.no_heads:
+            raise ValueError(f"{type(self).__name__} has no classifier apart from the method: {self.no_heads}")
+        with self.autocast():
+            features = self.class_features()
+        return [self.head(features[self.class_task == t], t) for t in range(len(self.tasks))]

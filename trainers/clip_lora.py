@@ -15,11 +15,11 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.budget import steps_of
-from .modules.low_rank import low_rank_updates
-from .modules.prompts import check_choice
-from .modules.templates import check_template, class_sentences, encode_sentences
-from .modules.tuning import check_tunable
+from .modules.checks import AT_LEAST_1, Range
+from .modules.engine.budget import steps_of
+from .modules.method_parts.low_rank import low_rank_updates
+from .modules.prompts.deep import check_tunable
+from .modules.prompts.hand_made import class_sentences, encode_sentences
 
 TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
 
@@ -29,42 +29,35 @@ class CLIPLoRA(PromptTrainer):
     """CLIP-LoRA: Zanella, Ben Ayed. Low-Rank Few-Shot Adaptation of Vision-Language Models. CVPR Workshops 2024,
     arXiv 2405.18541.
 
-    The weights W of queries, keys and values in all layers of both towers become W + gamma B A, of rank r; A and B are
-    trained by cross-entropy against the class names in their task's template. Over several tasks the updates are shared
-    by all of them. gamma is alpha / sqrt(r), as in the authors' code.
+    The weights W of queries, keys and values in all layers of both towers become W + gamma B A, of rank r. A and B are
+    trained by cross-entropy, with the class names in their task's template. Several tasks share the updates. gamma is
+    alpha / sqrt(r), as in the authors' code.
 
-    An image tower without such layers, a ResNet or one that open_clip builds, is refused, as nothing says what the
-    method would be there; `TOWERS` "text" updates the text tower alone, and image features then come from the cache.
+    A ResNet, or an image tower that open_clip builds, is refused: the method is not defined there. With `TOWERS` "text"
+    only the text tower is updated, and image features come from the cache.
 
-    Dropout is drawn for each token, layer and matrix, as in the authors' code; but what prompts share is encoded once,
-    so that [SOS], and it alone, has one mask for all classes of a step, where each class draws its own there.
-    Without dropout the two compute the same. The learning rate falls with every step, as a cosine down to `LAST_LR`;
-    OPTIM.LR_SCHEDULER and the warm-up do not count.
+    Dropout is drawn for each token, layer and matrix, as in the authors' code, but for [SOS]: all classes of a step
+    share its mask, because it is encoded once, whereas there each class has its own. Without dropout the two are equal.
+    The learning rate falls at every step, as a cosine down to `LAST_LR`; OPTIM.LR_SCHEDULER and warm-up are ignored.
     """
 
     schedule_unit = "batch"
 
     defaults = {
-        "TOWERS": "both",  # whose layers are updated: both, image or text
+        "TOWERS": "both",  # the updated towers: both, image or text
         "RANK": 2,  # r
         "ALPHA": 1.0,  # gamma = ALPHA / sqrt(RANK)
         "DROPOUT": 0.25,  # of the entries of the updates' inputs
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-        "STEPS_PER_SHOT": 0,  # steps of a run per shot (the paper has 500), where OPTIM.MAX_STEPS is 0; 0:
-        # OPTIM.MAX_EPOCH counts
+        "STEPS_PER_SHOT": 0,  # steps of a run per shot (500 in the paper), if OPTIM.MAX_STEPS is 0; 0: the run has
+        # OPTIM.MAX_EPOCH epochs
         "LAST_LR": 1e-6,  # where the cosine ends
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
+    legal = {"TOWERS": tuple(TOWERS), "RANK": AT_LEAST_1, "DROPOUT": Range(lambda x: 0 <= x < 1, "in [0, 1)")}
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)
         options = cfg.TRAINER.CLIPLORA
-        check_choice("TRAINER.CLIPLORA.TOWERS", options.TOWERS, tuple(TOWERS))
-        check_template("TRAINER.CLIPLORA.TEMPLATE", options.TEMPLATE)
-        if options.RANK < 1:
-            raise ValueError(f"TRAINER.CLIPLORA.RANK: {options.RANK} is not at least 1")
-        if not 0 <= options.DROPOUT < 1:
-            raise ValueError(f"TRAINER.CLIPLORA.DROPOUT: {options.DROPOUT} is not in [0, 1)")
         if options.STEPS_PER_SHOT and not cfg.OPTIM.MAX_STEPS and cfg.DATASET.NUM_SHOTS < 1:
             raise ValueError(
                 f"TRAINER.CLIPLORA.STEPS_PER_SHOT: {options.STEPS_PER_SHOT}, but DATASET.NUM_SHOTS is "
@@ -84,8 +77,7 @@ class CLIPLoRA(PromptTrainer):
         self.sentences = class_sentences(tasks, (options.TEMPLATE,), model)
         self.fixed_text = None
         if "text" not in TOWERS[options.TOWERS]:
-            with torch.no_grad(), self.autocast():
-                self.fixed_text = encode_sentences(self.sentences, self.text_encoder).float()  # (C, E)
+            self.fixed_text = self.hand_made_features(options.TEMPLATE)  # (C, E)
         scale = options.ALPHA / math.sqrt(options.RANK)  # gamma
         return nn.ModuleDict(
             {
@@ -107,7 +99,7 @@ class CLIPLoRA(PromptTrainer):
         return encode_sentences(self.sentences, self.text_encoder, rows, self.text_tuning())
 
     def build_data_loader(self) -> None:
-        """The steps of the run come first: the loader turns them into epochs."""
+        """Set OPTIM.MAX_STEPS, which then gives the number of epochs."""
         if self.options.STEPS_PER_SHOT and not self.cfg.OPTIM.MAX_STEPS:
             self.cfg = self.cfg.clone()
             self.cfg.defrost()

@@ -15,11 +15,11 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.prompts import Context, PromptTemplate
+from .modules.prompts.learned import Context, PromptTemplate
 
 
 class ConditionalContext(Context):
-    """ctx + h(x): a shared context, shifted by what the meta network h makes of the normalised image feature."""
+    """ctx + h(x): a shared context, shifted by the meta network h of the normalised image feature x."""
 
     def __init__(self, n_context: int, model: CLIP, words: str) -> None:
         super().__init__(n_context, model, words=words)
@@ -42,26 +42,26 @@ class CoCoOp(PromptTrainer):
     """Conditional context optimisation: Zhou, Yang, Loy, Liu. Conditional Prompt Learning for Vision-Language Models.
     CVPR 2022, arXiv 2203.05557.
 
-    A meta network adds one vector, made of the image feature, to all context tokens; so every image has class features
-    of its own, and the loss is cross-entropy. A step encodes one prompt per image and class of the image's task, with
-    the prefix [SOS][ctx(x)] once per image. Over several tasks context and meta network are shared by all of them.
+    A meta network h maps the image feature x to one vector that is added to every context token, v_m(x) = v_m + h(x).
+    So each image has class features of its own. The loss is cross-entropy. A step encodes one prompt per image and
+    class of the image's task, but the prefix [SOS][ctx(x)] once per image. Several tasks share context and meta
+    network.
     """
 
     conditional = True
-    no_heads = "its class features depend on the image, and its text tower makes them anew for each"
+    no_heads = "its class features depend on the image, so every prediction needs the text tower"
 
     defaults = {
         "N_CTX": 4,  # number of context tokens M, where CTX_INIT is empty
-        "CTX_INIT": "a photo of a",  # initial words; their number takes the place of N_CTX
-        "CSC": False,  # per-class contexts: CoCoOp has none
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
+        "CTX_INIT": "a photo of a",  # initial words; their number of tokens then replaces N_CTX
+        "CSC": False,  # one context per class: not with CoCoOp
     }
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)
         if cfg.TRAINER.COCOOP.CSC:
             raise ValueError(
-                "TRAINER.COCOOP.CSC: CoCoOp's context is one for all classes, so that it serves new ones; "
+                "TRAINER.COCOOP.CSC: CoCoOp has one context for all classes, so that it also fits new ones; "
                 "CoOp, KgCoOp and ProGrad have one per class"
             )
 
@@ -78,7 +78,7 @@ class CoCoOp(PromptTrainer):
         if task is not None:
             wanted = self.class_task[rows] == task.unsqueeze(1)  # (B, R)
         image, column = wanted.nonzero(as_tuple=True)
-        # In training one call, whose chunks the encoder recomputes in the backward pass; else few pairs at a time.
+        # In training one call, since the encoder recomputes its chunks in the backward pass; else few pairs at a time.
         size = len(image) if torch.is_grad_enabled() else self.text_encoder.chunk
         logits = [self.pair_logits(x, context, i, rows[c]) for i, c in zip(image.split(size), column.split(size))]
         foreign = torch.full(wanted.shape, -torch.inf, device=self.device)
@@ -87,6 +87,5 @@ class CoCoOp(PromptTrainer):
     def pair_logits(self, x: Tensor, context: Tensor, image: Tensor, label: Tensor) -> Tensor:
         """Logits (P,) of pairs of an image and a class: image (P,) counts in x (B, E) and context (B, M, D)."""
         images, group = image.unique(return_inverse=True)
-        prefix, suffix, lengths = self.template(context[images], group, label)
-        features = self.text_encoder(prefix, suffix, lengths, group).float()  # (P, E)
+        features = self.encode_classes(context[images], label, group).float()  # (P, E)
         return self.clip.with_bias(self.clip.logit_scale.exp() * F.cosine_similarity(x[image], features, dim=-1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.prompts import Context, PromptTemplate
+from .modules.prompts.learned import Context, PromptTemplate
 
 
 @TRAINER_REGISTRY.register()
@@ -20,20 +19,19 @@ class CoOp(PromptTrainer):
     """Context optimisation: Zhou, Yang, Loy, Liu. Learning to Prompt for Vision-Language Models. IJCV 2022,
     arXiv 2109.01134.
 
-    The context words of a class prompt are free vectors, trained by cross-entropy. Over several tasks they are shared
-    by all of them (SoftCPT's CoOp-MT), or there is one context per task (`TSC`) or per class (`CSC`, CoOp-CS), trained
-    jointly with the multi-task loss.
+    The context of the class prompt [SOS][v_1 ... v_M][class name][.][EOS] is M free vectors, trained by cross-entropy.
+    Several tasks share one context (CoOp-MT in SoftCPT's paper), or each task (`TSC`) or class (`CSC`, CoOp-CS) has its
+    own; all are trained together by the multi-task loss.
     """
 
-    pads_init = False  # True: CTX_INIT takes the last of the N_CTX tokens, zeros the others
+    pads_init = False  # True: CTX_INIT fills the last of the N_CTX tokens, zeros the others
 
     defaults = {
         "N_CTX": 16,  # number of context tokens M
         "CSC": False,  # one context per class
         "TSC": False,  # one context per task
-        "CTX_INIT": "",  # initial words; their number takes the place of N_CTX
+        "CTX_INIT": "",  # initial words; their number of tokens then replaces N_CTX
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
     def check_cfg(self, cfg) -> None:
@@ -56,14 +54,10 @@ class CoOp(PromptTrainer):
         return context
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
+        contexts = self.prompts()  # (1, T or C, M, D)
+        if not (self.options.CSC or self.options.TSC):
+            return self.encode_classes(contexts, rows)
         rows = self.all_classes() if rows is None else rows
-        context = self.prompts()  # (1, T or C, M, D)
-        if self.options.CSC:
-            context, group = context[rows], torch.arange(len(rows), device=self.device)
-        elif self.options.TSC:
-            present, group = self.class_task[rows].unique(return_inverse=True)
-            context = context[present]
-        else:
-            group = torch.zeros_like(rows)
-        prefix, suffix, lengths = self.template(context, group, rows)
-        return self.text_encoder(prefix, suffix, lengths, group)
+        owner = rows if self.options.CSC else self.class_task[rows]
+        used, group = owner.unique(return_inverse=True)
+        return self.encode_classes(contexts[used], rows, group)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from backbones import CLIP, Head
+from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .modules.checkpoints import register_owners
 
 
 class Classifier(nn.Module):
-    """What a method fits: `weight` (C, ...), a row per class.
+    """`weight` (C, ...), a row per class.
 
     Args:
         weight: a parameter if its entries are learned, or a tensor.
@@ -30,14 +35,14 @@ class Classifier(nn.Module):
 
 class FittedTrainer(PromptTrainer):
     """Base of LinearProbe, ProtoNet, TipAdapter and LPPlusPlus. A method overrides `fit`, which fills its module of
-    parameters from features; those come from a cache, so that the whole training takes seconds.
+    parameters from image features. These come from a cache, so the whole training takes seconds.
     """
 
     learns_by_gradient = False
 
-    def build_model(self) -> None:
-        super().build_model()
-        self.max_epoch = 0  # for the record: there are no epochs
+    def text_features(self, rows: Tensor | None = None) -> Tensor:
+        """(R, ...): in place of text features what was fitted for each class."""
+        return self.prompts.weight if rows is None else self.prompts.weight[rows]
 
     def fit(self) -> None:
         """Fill `self.prompts` from the shots."""
@@ -45,6 +50,26 @@ class FittedTrainer(PromptTrainer):
 
     def train(self) -> None:
         self.time_start, self._train_start = time.time(), time.perf_counter()
+        self.max_epoch = 0  # for the record of the run
         self.fit()
         self.save_model(self.epoch, self.output_dir)
         self.after_train()
+
+
+class LinearClassifierTrainer(FittedTrainer):
+    """Base of LinearProbe and LPPlusPlus: a class's weights and, last, its bias, (C, E + 1), on image features."""
+
+    normalises = True  # the image features
+
+    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
+        weight = torch.zeros(len(self.classnames), model.embed_dim + 1)
+        return Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            x = image_features.float()
+            x = F.normalize(x, dim=-1) if self.normalises else x
+            return x @ text_features[:, :-1].T + text_features[:, -1]
+
+    def head(self, text_features: Tensor, task: int) -> Head:
+        return Head(text_features[:, :-1], text_features[:, -1], normalised=self.normalises)

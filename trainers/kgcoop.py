@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
@@ -14,8 +12,7 @@ from datasets.multitask import Task
 
 from .coop import CoOp
 from .modules.losses import knowledge_distance
-from .modules.prompts import Context
-from .modules.templates import check_template, class_sentences, encode_sentences
+from .modules.prompts.learned import Context
 
 
 @TRAINER_REGISTRY.register()
@@ -23,30 +20,22 @@ class KgCoOp(CoOp):
     """Knowledge-guided CoOp: Yao, Zhang, Xu. Visual-Language Prompt Tuning with Knowledge-guided Context Optimization.
     CVPR 2023, arXiv 2303.13283.
 
-    CoOp's context, with the distance between each class's learned feature and its feature in the hand-made template
-    as a second loss. Over several tasks the context is shared by all of them, and a class's hand-made template is its
-    task's.
+    CoOp with a second loss: the distance between each class's learned feature w and its feature w_clip in the hand-made
+    template, L = L_ce + W L_kg. Several tasks share the context, and each class has its task's template.
     """
 
     defaults = {
         "N_CTX": 4,  # number of context tokens M, where CTX_INIT is empty
         "CSC": False,  # one context per class
         "TSC": False,  # one context per task
-        "CTX_INIT": "a photo of a",  # initial words; their number takes the place of N_CTX
+        "CTX_INIT": "a photo of a",  # initial words; their number of tokens then replaces N_CTX
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
         "W": 8.0,  # weight of the distance to the hand-made features
         "TEACHER_TEMPLATE": "",  # of the hand-made features, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        check_template("TRAINER.KGCOOP.TEACHER_TEMPLATE", cfg.TRAINER.KGCOOP.TEACHER_TEMPLATE)
-
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
-        sentences = class_sentences(tasks, (self.options.TEACHER_TEMPLATE,), model)
-        with torch.no_grad(), self.autocast():
-            self.teacher = encode_sentences(sentences, self.text_encoder).float()  # (C, E), w_clip
+        self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E), w_clip
         return super().build_prompts(model, tasks)
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:

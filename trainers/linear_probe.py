@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,13 +13,12 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
 
-from backbones import CLIP, Head
 from datasets.multitask import Task
 
-from .fitted import Classifier, FittedTrainer
-from .modules.validation import check_validation, metric_of, split_by_task
+from .fitted import LinearClassifierTrainer
+from .modules.checks import AT_LEAST_0
+from .modules.method_parts.validation import check_validation, metric_of, split_by_task
 
 logger = logging.getLogger(__name__)
 
@@ -26,41 +26,23 @@ GRID = (6.0, 4.0, 2.0, 0.0, -2.0, -4.0, -6.0)  # log10 C
 
 
 @TRAINER_REGISTRY.register()
-class LinearProbe(FittedTrainer):
+class LinearProbe(LinearClassifierTrainer):
     """Linear probe (LP-CLIP): Radford et al. Learning Transferable Visual Models From Natural Language Supervision.
     ICML 2021, arXiv 2103.00020; the few-shot protocol is CoOp's (arXiv 2109.01134).
 
     L2-regularised logistic regression on the image features of the shots, not normalised and not augmented, for each
-    task by itself. The weight C of the data is searched on the validation shots, with the task's metric: seven powers
-    of ten, then eight halvings of the interval around the best.
+    task by itself. C, the inverse strength of the regularisation, is searched on the validation shots by the task's
+    metric: seven powers of ten, then eight halvings of the interval around the best one.
     """
+
+    normalises = False
 
     defaults = {
         "C": 0.0,  # inverse strength of the regularisation; 0: searched on the validation shots
         "STEPS": 8,  # halvings of the search
         "MAX_ITER": 1000,  # of L-BFGS
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        if cfg.TRAINER.LINEARPROBE.C < 0:
-            raise ValueError(f"TRAINER.LINEARPROBE.C: {cfg.TRAINER.LINEARPROBE.C} is negative; 0 searches it")
-
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
-        weight = torch.zeros(len(self.classnames), model.embed_dim + 1)  # (C, E + 1), the bias last
-        return Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
-
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        """(R, E + 1): in place of text features the classes' weights, and their biases."""
-        return self.prompts.weight if rows is None else self.prompts.weight[rows]
-
-    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, enabled=False):
-            return image_features.float() @ text_features[:, :-1].T + text_features[:, -1]
-
-    def head(self, text_features: Tensor, task: int) -> Head:
-        return Head(text_features[:, :-1], text_features[:, -1], normalised=False)
+    legal = {"C": AT_LEAST_0}
 
     def fit(self) -> None:
         train, val = self.task_features(self.dm.dataset.train_x), None
@@ -76,7 +58,7 @@ class LinearProbe(FittedTrainer):
         for t, task in enumerate(self.tasks):
             x, y = train[t]
             if len(task.classnames) == 1:
-                continue  # nothing to tell apart: the zero row it has
+                continue  # a single class: its row stays zero
             log_c = np.log10(self.options.C) if self.options.C else self.search(task, x, y, *val[t])
             logger.info("%s: C = %.3g", task.name, 10**log_c)
             row = torch.from_numpy(self.regress(x, y, log_c)).to(self.prompts.weight)
@@ -109,20 +91,14 @@ class LinearProbe(FittedTrainer):
 
 
 def search_c(score: Callable[[float], float], steps: int) -> float:
-    """log10 C by CoOp's protocol: the best of GRID, then the interval of one decade to each side of it is halved
-    `steps` times towards the end with the better score, on ties the lower one."""
-    known: dict[float, float] = {}
-
-    def cached(log_c: float) -> float:
-        if log_c not in known:
-            known[log_c] = score(log_c)
-        return known[log_c]
-
-    peak = max(GRID, key=cached)
+    """log10 C by CoOp's protocol: the best of GRID, then `steps` halvings of the interval from one decade below to one
+    decade above it, each towards the end with the better score, on a tie the lower one."""
+    score = functools.cache(score)
+    peak = max(GRID, key=score)
     low, high, best = peak - 1, peak + 1, peak
     for _ in range(steps):
         middle = (low + high) / 2
-        if cached(low) < cached(high):
+        if score(low) < score(high):
             best, low = high, middle
         else:
             best, high = low, middle

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP, Head
+from backbones import CLIP
 from datasets.multitask import Task
 
-from .fitted import Classifier, FittedTrainer
-from .modules.prompts import check_choice
-from .modules.templates import check_template, hand_made_features
-from .modules.validation import split_by_task
+from .fitted import Classifier, LinearClassifierTrainer
+from .modules.checks import AT_LEAST_1
+from .modules.method_parts.validation import split_by_task
 
 
 @TRAINER_REGISTRY.register()
-class LPPlusPlus(FittedTrainer):
+class LPPlusPlus(LinearClassifierTrainer):
     """Huang, Shakeri, Dolz, Boudiaf, Bahig, Ben Ayed. LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP.
     CVPR 2024, arXiv 2404.02285.
 
-    The logit of class k is f (w_k + alpha_k t_k) + b_k, for the normalised features f of an augmented view of each shot
-    and t_k of the class name, fitted for each task by itself by gradient steps on all of its shots at once. Starting
-    points and step sizes come from the task's shots, and no validation shot is used. The public code never clears
-    alpha's gradient, which `released` reproduces and under which alpha wanders far; it takes the step that is best on
-    validation shots, here it is the last; its biases start at random, here at zero.
+    The logit of class k is f (w_k + alpha_k t_k) + b_k, with normalised features f of an image and t_k of the class
+    name. It is fitted to an augmented view of each shot, for each task by itself, by gradient steps on all shots at
+    once. Starting points and step sizes are computed from the shots; validation shots are not used.
+
+    Three differences to the public code: it never clears alpha's gradient, so that alpha wanders far (`SCHEDULE`
+    "released" does the same); it keeps the step that is best on validation shots, this one the last; its biases start
+    at random, these at zero.
     """
 
     defaults = {
@@ -36,38 +36,19 @@ class LPPlusPlus(FittedTrainer):
         "ALPHA_EVERY": 10,  # steps of w and b for one of alpha
         "SCHEDULE": "standard",  # standard: alpha steps along its gradient; released: along the sum of all so far
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.LPPLUSPLUS
-        check_template("TRAINER.LPPLUSPLUS.TEMPLATE", options.TEMPLATE)
-        check_choice("TRAINER.LPPLUSPLUS.SCHEDULE", options.SCHEDULE, ("standard", "released"))
-        for key in ("STEPS", "ALPHA_EVERY"):
-            if options[key] < 1:
-                raise ValueError(f"TRAINER.LPPLUSPLUS.{key}: {options[key]} is not at least 1")
+    legal = {"STEPS": AT_LEAST_1, "ALPHA_EVERY": AT_LEAST_1, "SCHEDULE": ("standard", "released")}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
-        with self.autocast():
-            text = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)
-        self.base = F.normalize(text, dim=-1)  # t (C, E)
-        weight = torch.zeros(len(self.classnames), model.embed_dim + 1)  # w, and the bias b last
-        prompts = Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
-        prompts.alpha = nn.Parameter(torch.zeros(len(weight)), requires_grad=False)
+        self.base = F.normalize(self.hand_made_features(self.options.TEMPLATE), dim=-1)  # t (C, E)
+        prompts = super().build_prompts(model, tasks)  # w, and the bias b last
+        prompts.alpha = nn.Parameter(torch.zeros(len(self.classnames)), requires_grad=False)
         return prompts
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         """(R, E + 1): in place of text features w + alpha t, and the biases."""
         blend = self.prompts.alpha.unsqueeze(1) * F.pad(self.base, (0, 1)) + self.prompts.weight
         return blend if rows is None else blend[rows]
-
-    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, enabled=False):
-            return F.normalize(image_features.float(), dim=-1) @ text_features[:, :-1].T + text_features[:, -1]
-
-    def head(self, text_features: Tensor, task: int) -> Head:
-        return Head(text_features[:, :-1], text_features[:, -1])
 
     @torch.no_grad()
     def fit(self) -> None:

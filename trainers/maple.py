@@ -1,11 +1,9 @@
-"""MaPLe: prompts in the first layers of both towers, those of the image tower made of those of the text tower."""
+"""MaPLe: prompts in the first layers of both towers, the image tower's computed from the text tower's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
@@ -13,14 +11,15 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.prompts import Context, PromptTemplate
-from .modules.tuning import check_tunable, limited_depth, random_prompts, split_words
+from .modules.checks import AT_LEAST_1
+from .modules.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
+from .modules.prompts.learned import Context
 
 
 class MultiModalPrompts(nn.Module):
-    """Text prompts P_0 ... P_{J-1} of M tokens each, and the coupling functions F_k that make image prompts of them.
+    """Text prompts P_0 ... P_{J-1} of M tokens each, and the coupling functions F_k that map them to image prompts.
 
-    `ctx` (M, D) is P_0, the context of the class prompts; `deep`, J - 1 times (M, D), are the others, ~ N(0, 0.02^2).
+    `ctx` (M, D) is P_0, the context of the class prompts; `deep` holds the other J - 1, (M, D) each, ~ N(0, 0.02^2).
     """
 
     def __init__(self, context: Context, depth: int, width: int) -> None:
@@ -43,26 +42,18 @@ class MaPLe(PromptTrainer):
     """Multi-modal prompt learning: Khattak, Rasheed, Maaz, Khan, Khan. MaPLe: Multi-modal Prompt Learning. CVPR 2023,
     arXiv 2210.03117.
 
-    In each of the first J layers of the text tower the context tokens are replaced by new ones; a linear function of
-    each makes the tokens that the same layer of the image tower, a ViT, has beside its patches. So the features of
-    images change with the prompts: they are not cached, and gradients run through both towers. Over several tasks all
-    prompts are shared.
+    Each of the first J layers of the text tower has context tokens of its own. A linear function maps them to the
+    prompt tokens that the same layer of the image tower, a ViT, has beside its patches. So image features change with
+    the prompts: they are not cached, and gradients run through both towers. Several tasks share all prompts.
     """
 
     defaults = {
         "N_CTX": 2,  # number of prompt tokens M of a layer
-        "CTX_INIT": "a photo of a",  # words before the class name: the first M are learned, the others stay; empty:
-        # M learned tokens alone, ~ N(0, 0.02^2)
-        "DEPTH": 9,  # number of layers J with prompts of their own, where the towers have as many; 1: the first alone
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
+        "CTX_INIT": "a photo of a",  # words before the class name: the first M are learned, the others fixed; empty:
+        # M learned tokens, ~ N(0, 0.02^2)
+        "DEPTH": 9,  # number of layers J with prompts of their own, at most the towers' depth; 1: the first layer only
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.MAPLE
-        for key in ("N_CTX", "DEPTH"):
-            if options[key] < 1:
-                raise ValueError(f"TRAINER.MAPLE.{key}: {options[key]} is not at least 1")
+    legal = {"N_CTX": AT_LEAST_1, "DEPTH": AT_LEAST_1}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
         options = self.options
@@ -70,10 +61,8 @@ class MaPLe(PromptTrainer):
         check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         layers = min(len(model.text.blocks), model.visual.depth)
         depth = limited_depth("TRAINER.MAPLE.DEPTH", options.DEPTH, layers)
-        learned, frozen = split_words(options.CTX_INIT, options.N_CTX, model.tokenizer, "TRAINER.MAPLE.N_CTX")
-        context = Context(options.N_CTX, model, words=learned)
-        names = [f"{frozen} {name}".strip() for name in self.classnames]
-        self.template = PromptTemplate(names, options.N_CTX, model)
+        key, words, count = "TRAINER.MAPLE.N_CTX", options.CTX_INIT, options.N_CTX
+        context, self.template = context_of_words(words, count, self.classnames, model, key)
         return MultiModalPrompts(context, depth, model.visual.width)
 
     def text_tuning(self) -> Tuning:
@@ -85,7 +74,4 @@ class MaPLe(PromptTrainer):
         return Tuning(self.prompts.image_prompts())
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        rows = self.all_classes() if rows is None else rows
-        group = torch.zeros_like(rows)
-        prefix, suffix, lengths = self.template(self.prompts.ctx.unsqueeze(0), group, rows)
-        return self.text_encoder(prefix, suffix, lengths, group, self.text_tuning())
+        return self.encode_classes(self.prompts.ctx.unsqueeze(0), rows)

@@ -14,8 +14,9 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
+from .modules.checks import AT_LEAST_1
 from .modules.losses import sinkhorn
-from .modules.prompts import Context, PromptTemplate
+from .modules.prompts.learned import Context, PromptTemplate
 
 
 @TRAINER_REGISTRY.register()
@@ -23,11 +24,10 @@ class PLOT(PromptTrainer):
     """Prompt learning with optimal transport: Chen, Yao, Song, Li, Rao, Zhang. PLOT: Prompt Learning with Optimal
     Transport for Vision-Language Models. ICLR 2023, arXiv 2210.01253.
 
-    N contexts give each class N features, and the image has one feature per region. The logit is the similarity
-    between the two sets under the entropic transport plan between them, which Sinkhorn's iterations find and which
-    has no gradient. Over several tasks the N contexts are shared by all of them, and the iterations for the images of
-    a batch stop task by task, as if the tasks came in batches of their own (with several processes, those of each).
-    The public code adds, for ImageNet alone, the logits of the global feature; that is not done here.
+    N contexts give each class N features, and an image has one feature per region. The logit is the similarity of the
+    two sets under the entropic transport plan T* between them, which Sinkhorn's iterations find without gradient.
+    Several tasks share the N contexts; within each process the iterations for a batch stop task by task, as if every
+    task had a batch of its own. For ImageNet the public code adds the logits of the global feature; this one does not.
     """
 
     feature_kind = "local"
@@ -36,26 +36,22 @@ class PLOT(PromptTrainer):
     defaults = {
         "N": 4,  # number of prompts; the table's General-10 has 2
         "N_CTX": 16,  # number of context tokens M of each
-        "CSC": False,  # per-class contexts: PLOT has none
-        "CTX_INIT": "",  # initial words of all prompts (they then start equal); their number takes the place of N_CTX
+        "CSC": False,  # one context per class: not with PLOT
+        "CTX_INIT": "",  # initial words of all prompts, which then start equal; their number of tokens replaces N_CTX
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
         "EPS": 0.1,  # weight of the transport plan's entropy
-        "THRESH": 1e-2,  # mean change of the scalings at which Sinkhorn's iterations stop
-        "MAX_ITER": 100,  # their largest number
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
+        "THRESH": 1e-2,  # Sinkhorn's iterations stop when the mean change of the scalings is below it
+        "MAX_ITER": 100,  # or after so many iterations
     }
+    legal = {"N": AT_LEAST_1, "MAX_ITER": AT_LEAST_1}
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)
         options = cfg.TRAINER.PLOT
         if options.CSC:
             raise ValueError(
-                "TRAINER.PLOT.CSC: PLOT's N prompts are shared by all classes; CoOp, KgCoOp and ProGrad have contexts "
-                "per class"
+                "TRAINER.PLOT.CSC: all classes share PLOT's N prompts; CoOp, KgCoOp and ProGrad have contexts per class"
             )
-        for key in ("N", "MAX_ITER"):
-            if options[key] < 1:
-                raise ValueError(f"TRAINER.PLOT.{key}: {options[key]} is not at least 1")
         if options.EPS < 0.025:
             raise ValueError(f"TRAINER.PLOT.EPS: {options.EPS} is below 0.025, where exp(-2 / EPS) underflows in fp32")
 
@@ -84,8 +80,7 @@ class PLOT(PromptTrainer):
         rows = self.all_classes() if rows is None else rows
         n = self.options.N
         group = torch.arange(n, device=self.device).repeat(len(rows))
-        prefix, suffix, lengths = self.template(self.prompts(), group, rows.repeat_interleave(n))
-        return self.text_encoder(prefix, suffix, lengths, group).unflatten(0, (-1, n))
+        return self.encode_classes(self.prompts(), rows.repeat_interleave(n), group).unflatten(0, (-1, n))
 
     def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
         if task is None or len(self.tasks) == 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
@@ -13,10 +12,10 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .coop import CoOp
+from .modules.checks import ABOVE_0
 from .modules.distributed import sum_over_ranks
 from .modules.losses import distillation_loss, project_conflicting, within_task
-from .modules.prompts import Context
-from .modules.templates import check_template, class_sentences, encode_sentences
+from .modules.prompts.learned import Context
 
 
 @TRAINER_REGISTRY.register()
@@ -24,10 +23,9 @@ class ProGrad(CoOp):
     """Prompt-aligned gradient: Zhu, Niu, Han, Wu, Zhang. Prompt-aligned Gradient for Prompt Tuning. ICCV 2023,
     arXiv 2205.14865.
 
-    The cross-entropy's gradient on CoOp's context loses its component against the gradient of the distance to
-    zero-shot CLIP's predictions; a batch makes one optimiser step from the two. Over several tasks the context is
-    shared by all of them, both losses compare the classes of a sample's own task, and a class's hand-made template is
-    its task's.
+    CoOp, but the gradient of the cross-entropy, G_d, loses its component against G_g, the gradient of the distance to
+    zero-shot CLIP's predictions, if the two conflict. Several tasks share the context, both losses compare the classes
+    of a sample's own task, and each class has its task's template.
     """
 
     pads_init = True
@@ -36,26 +34,17 @@ class ProGrad(CoOp):
         "N_CTX": 16,  # number of context tokens M
         "CSC": False,  # one context per class
         "TSC": False,  # one context per task
-        "CTX_INIT": "a photo of a",  # initial words, the last of the N_CTX tokens after zeros; empty: N(0, 0.02^2)
+        "CTX_INIT": "a photo of a",  # initial words of the last of the N_CTX tokens, behind zeros; empty: N(0, 0.02^2)
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
-        "LAMBDA": 1.0,  # share of the conflicting component that is taken off; published with 0.8 for 8 and 16 shots
-        # of Flowers, DTD and EuroSAT
+        "LAMBDA": 1.0,  # share of the conflicting component that is removed; published with 0.8 for Flowers, DTD and
+        # EuroSAT at 8 and 16 shots
         "T": 1.0,  # temperature of the distance to zero-shot CLIP
         "TEACHER_TEMPLATE": "",  # of the zero-shot classifier, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.PROGRAD
-        check_template("TRAINER.PROGRAD.TEACHER_TEMPLATE", options.TEACHER_TEMPLATE)
-        if options.T <= 0:
-            raise ValueError(f"TRAINER.PROGRAD.T: {options.T} is not above 0")
+    legal = {"T": ABOVE_0}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
-        sentences = class_sentences(tasks, (self.options.TEACHER_TEMPLATE,), model)
-        with torch.no_grad(), self.autocast():
-            self.teacher = encode_sentences(sentences, self.text_encoder).float()  # (C, E)
+        self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E)
         return super().build_prompts(model, tasks)
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:

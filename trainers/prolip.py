@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
@@ -13,11 +12,11 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.templates import check_template, hand_made_features
+from .modules.checks import AT_LEAST_0
 
 
 class Projection(nn.Module):
-    """weight (W, E): it is learned, and starts as the tower's."""
+    """weight (W, E), learned from the tower's own."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -29,11 +28,10 @@ class ProLIP(PromptTrainer):
     """Fahes, Vu, Bursuc, Perez, de Charette. CLIP's Visual Embedding Projector is a Few-shot Cornucopia. 2024, arXiv
     2410.05270.
 
-    The last linear map of the image tower, W_0 (without its bias), is trained by the cross-entropy of the shots
-    against the hand-made class features plus lambda ||W - W_0||^2, with lambda 1/N for N shots per class, so that no
-    validation shot is needed. It was chosen here before CLAP (arXiv 2312.12730), as free of validation, since all
-    tasks share the one map, which therefore serves classes and tasks that it was not trained on. The features below
-    the map are frozen and cached; the public code draws 300 views of each image, and a run here FEATURES.TRAIN_VIEWS.
+    The last linear map of the image tower, W_0 (without its bias), is trained by the cross-entropy with the hand-made
+    class features plus lambda ||W - W_0||^2. lambda is 1/N for N shots per class, so no validation shots are needed.
+    All tasks share the map, so it also serves classes and tasks that it was not trained on. The features below the map
+    are frozen and cached. The public code draws 300 views of each image, a run here FEATURES.TRAIN_VIEWS.
     """
 
     feature_kind = "unprojected"
@@ -43,16 +41,8 @@ class ProLIP(PromptTrainer):
         "POWER": 1.0,  # 1: lambda is LAMBDA / N for N shots per class; the paper has 2, too, and 0: a constant lambda
         "EPS": 1e-4,  # of Adam
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.PROLIP
-        check_template("TRAINER.PROLIP.TEMPLATE", options.TEMPLATE)
-        for key in ("LAMBDA", "POWER"):
-            if options[key] < 0:
-                raise ValueError(f"TRAINER.PROLIP.{key}: {options[key]} is negative")
+    legal = {"LAMBDA": AT_LEAST_0, "POWER": AT_LEAST_0}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Projection:
         if model.visual.no_projection:
@@ -61,8 +51,7 @@ class ProLIP(PromptTrainer):
                 f"{self.cfg.MODEL.BACKBONE.NAME} has none: {model.visual.no_projection}; use a ResNet or a ViT of "
                 "OpenAI's or of transformers' CLIP, or another method"
             )
-        with self.autocast():
-            self.base = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)  # (C, E)
+        self.base = self.hand_made_features(self.options.TEMPLATE)  # (C, E)
         weight, self.bias = model.visual.projection_weights()
         self.initial = weight.detach().float().clone()  # W_0
         shots = self.cfg.DATASET.NUM_SHOTS
@@ -77,7 +66,7 @@ class ProLIP(PromptTrainer):
         return optim
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """(B, W) in place of image features: what the projection takes."""
+        """(B, W): the features below the projection."""
         return self.clip.visual.unprojected(image)
 
     def image_projection(self) -> tuple[Tensor, Tensor | None]:

@@ -1,9 +1,8 @@
-"""PromptSRC: independent prompts in both towers, kept near what the untouched CLIP says."""
+"""PromptSRC: independent prompts in both towers, with losses that keep them near the pretrained CLIP."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,18 +13,19 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.averaging import RunningAverage, gaussian_weights
+from .modules.checks import ABOVE_0, AT_LEAST_0, AT_LEAST_1
 from .modules.losses import agreement_divergence, within_task
-from .modules.prompts import Context, PromptTemplate
-from .modules.templates import IMAGENET, encode_classes
-from .modules.tuning import check_tunable, limited_depth, random_prompts, split_words
+from .modules.method_parts.averaging import RunningAverage, gaussian_weights
+from .modules.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
+from .modules.prompts.hand_made import IMAGENET, averaged_features
+from .modules.prompts.learned import Context
 
 
 class IndependentPrompts(nn.Module):
     """Prompts of the layers of both towers, and their average over the epochs.
 
-    `ctx` (M, D) is the context of the class prompts, `text` and `image` are those of the text tower's further layers,
-    (M, D) each, and of the image tower's, (M_v, W) each.
+    `ctx` (M, D) is the context of the class prompts; `text` holds the prompts (M, D) of the text tower's further
+    layers, and `image` those of the image tower's layers, (M_v, W) each.
     """
 
     def __init__(self, context: Context, text: nn.ParameterList, image: nn.ParameterList) -> None:
@@ -39,55 +39,45 @@ class PromptSRC(PromptTrainer):
     """Prompting with self-regulating constraints: Khattak, Wasim, Naseer, Khan, Yang, Khan. Self-regulating Prompts:
     Foundational Model Adaptation without Forgetting. ICCV 2023, arXiv 2307.06948.
 
-    The first layers of both towers have prompts of their own. Beside the cross-entropy stand the distances of the
-    prompted class features, image features and logits to those of the untouched CLIP, whose class features are means
-    over 60 templates, the first 60 of the 80 that CLIP's authors published for ImageNet. What is tested in the end is
-    the average of the prompts over the epochs, with weights of a Gaussian.
+    The first layers of both towers have prompts of their own. Three losses besides the cross-entropy are the distances
+    of class features, image features and logits to those of the pretrained CLIP, whose class features are means over
+    the first 60 of the 80 templates that CLIP's authors published for ImageNet (Eq. 3, 4). The prompts that are tested
+    are their average over the epochs, weighted by a Gaussian (Eq. 6).
 
-    Over several tasks the prompts are shared by all, the logits of a sample are compared within its own task, and the
-    templates are the same for all tasks. `PROMPT_DEPTH_VISION` 0 leaves the image tower untouched, which need not be a
-    ViT then.
+    Several tasks share the prompts and the 60 templates; logits are compared within a sample's own task. With
+    `PROMPT_DEPTH_VISION` 0 the image tower has no prompts, and need not be a ViT.
     """
 
     defaults = {
         "N_CTX_TEXT": 4,  # number of prompt tokens M of a layer of the text tower
         "N_CTX_VISION": 4,  # the same of the image tower, M_v
-        "CTX_INIT": "a photo of a",  # words before the class name: the first M are learned, the others stay; empty:
-        # M learned tokens alone, ~ N(0, 0.02^2)
-        "PROMPT_DEPTH_TEXT": 9,  # number of layers with prompts of their own, where the tower has as many
+        "CTX_INIT": "a photo of a",  # words before the class name: the first M are learned, the others fixed; empty:
+        # M learned tokens, ~ N(0, 0.02^2)
+        "PROMPT_DEPTH_TEXT": 9,  # number of layers with prompts of their own, at most the tower's depth
         "PROMPT_DEPTH_VISION": 9,  # the same of the image tower; 0: none
         "TEXT_LOSS_WEIGHT": 25.0,  # of the distance of class features, lambda_1
         "IMAGE_LOSS_WEIGHT": 10.0,  # of the distance of image features, lambda_2
         "GPA_MEAN": 15.0,  # epoch, counted from 1, with the largest weight in the average
         "GPA_STD": 1.0,  # standard deviation of the weights, in epochs
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.PROMPTSRC
-        limits = {"N_CTX_TEXT": 1, "N_CTX_VISION": 1, "PROMPT_DEPTH_TEXT": 1, "PROMPT_DEPTH_VISION": 0}
-        for key, least in limits.items():
-            if options[key] < least:
-                raise ValueError(f"TRAINER.PROMPTSRC.{key}: {options[key]} is not at least {least}")
-        if options.GPA_STD <= 0:
-            raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD: {options.GPA_STD} is not above 0")
+    legal = {
+        **dict.fromkeys(("N_CTX_TEXT", "N_CTX_VISION", "PROMPT_DEPTH_TEXT"), AT_LEAST_1),
+        "PROMPT_DEPTH_VISION": AT_LEAST_0,
+        "GPA_STD": ABOVE_0,
+    }
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> IndependentPrompts:
         options, key = self.options, "TRAINER.PROMPTSRC"
         if options.PROMPT_DEPTH_VISION:
             what, instead = "PromptSRC's image prompts are tokens of a ViT", f"{key}.PROMPT_DEPTH_VISION 0"
             check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
-        with torch.no_grad(), self.autocast():
-            self.teacher = encode_classes(tasks, IMAGENET, model, self.text_encoder)  # (C, E)
-        count = options.N_CTX_TEXT
-        learned, frozen = split_words(options.CTX_INIT, count, model.tokenizer, f"{key}.N_CTX_TEXT")
-        names = [f"{frozen} {name}".strip() for name in self.classnames]
-        self.template = PromptTemplate(names, count, model)
+        self.teacher = averaged_features(tasks, IMAGENET, model, self.text_encoder)  # (C, E)
+        words, count = options.CTX_INIT, options.N_CTX_TEXT
+        context, self.template = context_of_words(words, count, self.classnames, model, f"{key}.N_CTX_TEXT")
         text_depth = limited_depth(f"{key}.PROMPT_DEPTH_TEXT", options.PROMPT_DEPTH_TEXT, len(model.text.blocks))
         image_depth = limited_depth(f"{key}.PROMPT_DEPTH_VISION", options.PROMPT_DEPTH_VISION, model.visual.depth)
         return IndependentPrompts(
-            Context(count, model, words=learned),
+            context,
             random_prompts(text_depth - 1, count, model.text.width),
             random_prompts(image_depth, options.N_CTX_VISION, model.visual.width),
         )
@@ -99,10 +89,7 @@ class PromptSRC(PromptTrainer):
         return Tuning(self.prompts.image)
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        rows = self.all_classes() if rows is None else rows
-        group = torch.zeros_like(rows)
-        prefix, suffix, lengths = self.template(self.prompts.ctx.unsqueeze(0), group, rows)
-        return self.text_encoder(prefix, suffix, lengths, group, self.text_tuning())
+        return self.encode_classes(self.prompts.ctx.unsqueeze(0), rows)
 
     def training_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
         rows, options = self.candidates(label), self.options
@@ -126,7 +113,7 @@ class PromptSRC(PromptTrainer):
         super().after_epoch()
 
     def average_prompts(self) -> None:
-        """Add an epoch's prompts to the average (Eq. 6), which takes their place after the last one."""
+        """Add an epoch's prompts to the average (Eq. 6), which replaces them after the last epoch."""
         weights = gaussian_weights(self.max_epoch, self.options.GPA_MEAN, self.options.GPA_STD)
         prompts = self.prompts
         prompts.average.add(prompts, weights[self.epoch].item())

@@ -20,16 +20,15 @@ from .modules.losses import multitask_cross_entropy
 class ProtoNet(FittedTrainer):
     """After Snell, Swersky, Zemel. Prototypical Networks for Few-shot Learning. NeurIPS 2017, arXiv 1703.05175.
 
-    A definition of this project: SoftCPT's paper compares with a ProtoNet but defines none, its code has none, and the
-    table's numbers are too low for class means of CLIP features. Here a class is the mean of the normalised features
-    of its shots (test transform), and the logit the cosine with it times CLIP's scale. With `FINE_TUNED` the scale is
-    learned, by the cross-entropy of the shots, each against class means without itself; that makes probabilities
-    honest and changes no prediction.
+    The definition is this project's: SoftCPT's paper compares with a ProtoNet but does not define it, its code has
+    none, and the table's numbers are too low for class means of CLIP features. Here a class is the mean of the
+    normalised features of its shots (test transform), and the logit is the cosine with it times CLIP's scale. With
+    `FINE_TUNED` the scale is learned by cross-entropy, each shot against class means that leave it out. That calibrates
+    the probabilities and changes no prediction.
     """
 
     defaults = {
         "FINE_TUNED": False,  # learn the scale (the inverse temperature) of the logits
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
     @property
@@ -44,10 +43,6 @@ class ProtoNet(FittedTrainer):
         else:
             prompts.register_buffer("log_scale", log_scale)
         return prompts
-
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        """(R, E): in place of text features the class means."""
-        return self.prompts.weight if rows is None else self.prompts.weight[rows]
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
@@ -66,7 +61,7 @@ class ProtoNet(FittedTrainer):
             self.fit_scale(x, label, sums)
 
     def fit_scale(self, x: Tensor, label: Tensor, sums: Tensor) -> None:
-        """Fit the scale to the cosines of the shots x (N, E) with class means that each is left out of."""
+        """Fit the scale to the cosines of the shots x (N, E) with class means that leave each shot out."""
         count = label.bincount(minlength=len(sums))
         if (count < 2).any():
             name = self.classnames[int(count.argmin())]

@@ -1,4 +1,18 @@
-"""SoftCPT: a meta network turns each task's name into the prompt context of its classes."""
+"""SoftCPT: a meta network turns each task's name into the prompt context of its classes.
+
+The parts of the paper, with their symbols here, and where they are computed:
+
+    u       task context                                        SoftContextSharing.__init__, `task_context`
+    f_t     task feature, of [SOS][u][task name][.][EOS]        SoftContextSharing.task_features_of
+    v       class context                                       SoftContextSharing.__init__, `class_context`
+    g_c     class feature, of [SOS][v][class name][.][EOS]      SoftContextSharing.forward
+    W       meta network: ctx = reshape(x W)                    MetaNet.forward
+    w_c     classifier, of [SOS][ctx][class name][.][EOS]       SoftCPT.generated_features
+    p(c|x)  softmax over the classes of a task                  modules/losses.py, within_task
+    Eq. 8   loss of all tasks together                          modules/losses.py, multitask_cross_entropy
+            class sampling                                      modules/losses.py, sample_classes
+            variants NATA ... CSTS                              SoftContextSharing.__init__
+"""
 
 from __future__ import annotations
 
@@ -14,23 +28,20 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .modules import distributed
-from .modules.blend import TRUSTS, Trust, blend, task_losses
 from .modules.checkpoints import register_owners
+from .modules.checks import AT_LEAST_0, Range
 from .modules.losses import knowledge_distance, sample_classes
-from .modules.prompts import Context, PromptTemplate, check_choice
-from .modules.templates import hand_made_features
-from .modules.text_encoder import TextEncoder
-from .modules.validation import refuse_test_images
-
-VARIANTS = ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")
-META_NETS = ("lin", "linmean", "lincls", "lowrank")
+from .modules.method_parts.blend import TRUSTS, Trust, blend, task_losses
+from .modules.method_parts.validation import refuse_test_images
+from .modules.prompts.encoder import TextEncoder
+from .modules.prompts.learned import Context, PromptTemplate
 
 
 class MetaNet(nn.Module):
-    """The shared map from features to contexts: ctx = reshape(x W, M x D), without bias, W ~ N(0, 0.02^2).
+    """The meta network that all tasks share: ctx = reshape(x W, M x D), without bias, W ~ N(0, 0.02^2).
 
-    `lin` reads the task feature f_t, or with a class branch the concatenation of the class feature g_c and f_t;
-    `linmean` reads their mean, `lincls` g_c alone; `lowrank` is `lin` with W = A B of rank `rank`.
+    `lin` reads the task feature f_t, or with a class branch the class feature g_c and f_t side by side; `linmean` reads
+    their mean, `lincls` only g_c; `lowrank` is `lin` with W = A B of rank `rank`.
     """
 
     def __init__(self, kind: str, n_features: int, n_context: int, width: int, class_branch: bool, rank: int) -> None:
@@ -47,21 +58,21 @@ class MetaNet(nn.Module):
     def forward(self, task_features: Tensor | None, class_features: Tensor | None = None) -> Tensor:
         """Contexts (N, M, D) of task features (N, E) (None for lincls) and, with a class branch, class features."""
         if class_features is None:
-            x = task_features
+            x = task_features  # f_t
         elif self.kind == "linmean":
-            x = (class_features + task_features) / 2
+            x = (class_features + task_features) / 2  # (g_c + f_t) / 2
         elif self.kind == "lincls":
-            x = class_features
+            x = class_features  # g_c
         else:
-            x = torch.cat([class_features, task_features], dim=1)
-        x = x @ self.down @ self.up if self.kind == "lowrank" else x @ self.weight
-        return x.unflatten(1, self.shape)
+            x = torch.cat([class_features, task_features], dim=1)  # [g_c, f_t]
+        x = x @ self.down @ self.up if self.kind == "lowrank" else x @ self.weight  # x W
+        return x.unflatten(1, self.shape)  # ctx (N, M, D)
 
 
 class SoftContextSharing(nn.Module):
-    """Contexts of the classes' prompts, generated from the tasks' names (and, with a class branch, the classes').
+    """The contexts of the class prompts, generated from the tasks' names and, with a class branch, the classes' names.
 
-    Learnable are the task context u (M1 x D), or a free feature per task; the class context v; and the meta network.
+    Learned are the task context u, or a free feature per task; the class context v; and the meta network.
     """
 
     def __init__(self, options: Any, model: CLIP, encoder: TextEncoder, tasks: Sequence[Task]) -> None:
@@ -75,12 +86,12 @@ class SoftContextSharing(nn.Module):
             self.task_features = nn.Parameter(0.02 * torch.randn(len(tasks), n_features))  # (T, E)
             register_owners(self, names)
         elif self.task_branch:
-            rows = names if options.VARIANT.endswith("TS") else None
+            rows = names if options.VARIANT.endswith("TS") else None  # *TS: a context u per task; *TA: one for all
             self.task_context = Context(options.TASK_N_CTX, model, rows, options.TASK_CTX_INIT)
             self.task_template = PromptTemplate(names, self.task_context.n_context, model)
-        self.class_branch = not options.VARIANT.startswith("NA")
+        self.class_branch = not options.VARIANT.startswith("NA")  # NA*: no class context
         if self.class_branch:
-            rows = classnames if options.VARIANT.startswith("CS") else None
+            rows = classnames if options.VARIANT.startswith("CS") else None  # CS*: a v per class; CA*: one for all
             self.class_context = Context(options.CLASS_N_CTX, model, rows, options.CLASS_CTX_INIT)
             self.class_template = PromptTemplate(classnames, self.class_context.n_context, model)
         self.meta_net = MetaNet(
@@ -88,7 +99,7 @@ class SoftContextSharing(nn.Module):
         )
 
     def encode_names(self, template: PromptTemplate, context: Context, rows: Tensor) -> Tensor:
-        """Text features (R, E) of the names `rows` (R,) in their context: not normalised, with gradient to it."""
+        """Text features (R, E) of the names `rows` (R,) behind their context; not normalised."""
         ctx = context()
         if len(ctx) > 1:
             ctx, group = ctx[rows], torch.arange(len(rows), device=rows.device)
@@ -97,19 +108,23 @@ class SoftContextSharing(nn.Module):
         prefix, suffix, lengths = template(ctx, group, rows)
         return self.encoder(prefix, suffix, lengths, group)
 
+    def task_features_of(self, tasks: Tensor) -> Tensor | None:
+        """f_t (T', E) of the tasks `tasks` (T',); None for a meta network that reads none."""
+        if hasattr(self, "task_features"):
+            return self.task_features[tasks]
+        if not self.task_branch:
+            return None
+        return self.encode_names(self.task_template, self.task_context, tasks)  # [SOS][u][task name][.][EOS]
+
     def forward(self, rows: Tensor, class_task: Tensor) -> tuple[Tensor, Tensor]:
         """Contexts (G, M, D) for the classes `rows` (R,), and each class's context (R,)."""
         tasks, group = class_task[rows].unique(return_inverse=True)
-        f = g = None
-        if hasattr(self, "task_features"):
-            f = self.task_features[tasks]
-        elif self.task_branch:
-            f = self.encode_names(self.task_template, self.task_context, tasks)  # (T', E), f_t of the tasks in use
-        if self.class_branch:
-            g = self.encode_names(self.class_template, self.class_context, rows)  # (R, E), g_c
-            f = f[group] if self.task_branch else None
-            group = torch.arange(len(rows), device=rows.device)
-        return self.meta_net(f, g), group
+        f = self.task_features_of(tasks)  # f_t (T', E) of the tasks in use
+        if not self.class_branch:
+            return self.meta_net(f), group  # ctx_t, one per task
+        g = self.encode_names(self.class_template, self.class_context, rows)  # g_c (R, E): [SOS][v][class name][.][EOS]
+        each = torch.arange(len(rows), device=rows.device)
+        return self.meta_net(None if f is None else f[group], g), each  # ctx_c, one per class
 
 
 @TRAINER_REGISTRY.register()
@@ -118,40 +133,42 @@ class SoftCPT(PromptTrainer):
     Neurocomputing 603, 2024, arXiv 2208.13474.
 
     The prompt [SOS][u][task name][.][EOS] gives the task feature f_t, and ctx_t = reshape(f_t W) is the context of the
-    task's class prompts [SOS][ctx_t][class name][.][EOS]. The meta network W and the task context u are shared by all
-    tasks and trained on their joint training set, with the cross-entropy within each sample's task (Eq. 8). With a
-    class branch the context depends on the class's own prompt [SOS][v][class name][.][EOS], too.
+    task's class prompts [SOS][ctx_t][class name][.][EOS]. All tasks share the meta network W and the task context u,
+    which are trained on all tasks' images by the cross-entropy within each sample's task (Eq. 8). With a class branch
+    the context also depends on the class prompt [SOS][v][class name][.][EOS].
 
-    Not in the paper: BLEND and KNOWLEDGE_WEIGHT lean on the hand-made class features, docs/softcpt_options.md.
+    Not in the paper: BLEND and KNOWLEDGE_WEIGHT, which use the hand-made class features (docs/softcpt_options.md).
     """
 
     defaults = {
         "VARIANT": "NATA",  # {NA, CA, CS}: no, a shared or a per-class context v; {TA, TS}: u shared or per task
-        "TASK_FEATURES": "text",  # of the encoded task name, or "learned": one free vector per task (SoftCPT*)
-        "META_NET": "lin",  # lin, linmean, lincls (the last two with a class branch only) or lowrank
+        "TASK_FEATURES": "text",  # the encoded task name, or "learned": a free vector per task (SoftCPT*)
+        "META_NET": "lin",  # lin, lowrank, or with a class branch linmean or lincls
         "META_RANK": 64,  # rank of lowrank
         "N_CTX": 16,  # context tokens M of a class prompt
         "TASK_N_CTX": 4,  # tokens of the task context u
         "CLASS_N_CTX": 4,  # tokens of the class context v
-        "TASK_CTX_INIT": "",  # initial words of u; their number takes the place of TASK_N_CTX
+        "TASK_CTX_INIT": "",  # initial words of u; their number of tokens then replaces TASK_N_CTX
         "CLASS_CTX_INIT": "",  # initial words of v
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
-        "CLASS_SAMPLE_RATE": 1.0,  # share of the other classes that a step encodes; 0.1 saves memory on General-10
+        "CLASS_SAMPLE_RATE": 1.0,  # share of the classes outside the batch that a step encodes; 0.1 on General-10
         "SCHEDULE": "standard",  # or "released": the optimiser and scheduler steps of the public release
         # Not in the paper:
         "KNOWLEDGE_WEIGHT": 0.0,  # w: w / (images per class) times the distance to the hand-made class features
-        "BLEND": False,  # test with generated and hand-made features mixed, as each task's validation shots choose
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
+        "BLEND": False,  # test with a mix of generated and hand-made features, chosen on each task's validation shots
+    }
+    legal = {
+        "VARIANT": ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS"),
+        "TASK_FEATURES": ("text", "learned"),
+        "META_NET": ("lin", "linmean", "lincls", "lowrank"),
+        "SCHEDULE": ("standard", "released"),
+        "CLASS_SAMPLE_RATE": Range(lambda x: 0 < x <= 1, "in (0, 1]"),
+        "KNOWLEDGE_WEIGHT": AT_LEAST_0,
     }
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)
-        options = cfg.TRAINER.SOFTCPT
-        key = "TRAINER.SOFTCPT."
-        check_choice(key + "VARIANT", options.VARIANT, VARIANTS)
-        check_choice(key + "TASK_FEATURES", options.TASK_FEATURES, ("text", "learned"))
-        check_choice(key + "META_NET", options.META_NET, META_NETS)
-        check_choice(key + "SCHEDULE", options.SCHEDULE, ("standard", "released"))
+        options, key = cfg.TRAINER.SOFTCPT, "TRAINER.SOFTCPT."
         if options.META_NET in ("linmean", "lincls") and options.VARIANT.startswith("NA"):
             raise ValueError(
                 f"{key}META_NET: {options.META_NET} reads class features, and VARIANT {options.VARIANT} has none; "
@@ -159,10 +176,6 @@ class SoftCPT(PromptTrainer):
             )
         if options.META_NET == "lincls" and options.TASK_FEATURES == "learned":
             raise ValueError(f"{key}TASK_FEATURES: learned, but META_NET lincls does not read task features")
-        if not 0 < options.CLASS_SAMPLE_RATE <= 1:
-            raise ValueError(f"{key}CLASS_SAMPLE_RATE: {options.CLASS_SAMPLE_RATE} is not in (0, 1]")
-        if options.KNOWLEDGE_WEIGHT < 0:
-            raise ValueError(f"{key}KNOWLEDGE_WEIGHT: {options.KNOWLEDGE_WEIGHT} is not at least 0")
 
     @property
     def variant(self) -> str:
@@ -171,14 +184,13 @@ class SoftCPT(PromptTrainer):
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> SoftContextSharing:
         options = self.options
         if options.SCHEDULE == "released":
-            # The release registers one optimiser and scheduler under three names, four with a class branch, and Dassl
-            # steps them once per name: that many optimiser steps on a batch's gradient, and scheduler steps an epoch.
+            # The public code registers one optimiser and scheduler under three names, or four with a class branch, and
+            # Dassl steps them once per name: so many optimiser steps per batch, and scheduler steps per epoch.
             self.steps_per_batch = 3 if options.VARIANT.startswith("NA") else 4
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
         prompts = SoftContextSharing(options, model, self.text_encoder, tasks)
         if options.KNOWLEDGE_WEIGHT or options.BLEND:
-            with self.autocast():
-                self.handmade = hand_made_features(tasks, "", model, self.text_encoder)  # (C, E)
+            self.handmade = self.hand_made_features()  # (C, E)
         if options.BLEND:
             self.task_names = [task.name for task in tasks]
             prompts.trust = Trust()
@@ -194,13 +206,13 @@ class SoftCPT(PromptTrainer):
         return blend(features, self.handmade[rows], trust.unsqueeze(1))
 
     def new_class_features(self) -> Tensor:
-        """Of the contexts alone: BLEND would leave a new task to the hand-made prompts."""
+        """Without BLEND, which would take a new task's hand-made features alone."""
         return self.generated_features(self.all_classes())
 
     def generated_features(self, rows: Tensor) -> Tensor:
-        context, group = self.prompts(rows, self.class_task)
-        prefix, suffix, lengths = self.template(context, group, rows)
-        return self.text_encoder(prefix, suffix, lengths, group)
+        """w_c (R, E) of the classes `rows`: [SOS][ctx][class name][.][EOS]."""
+        contexts, group = self.prompts(rows, self.class_task)
+        return self.encode_classes(contexts, rows, group)
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
         if not self.options.KNOWLEDGE_WEIGHT:
@@ -220,7 +232,7 @@ class SoftCPT(PromptTrainer):
 
     @torch.no_grad()
     def choose_trust(self) -> None:
-        """Let each task's trust be the one with the lowest cross-entropy on its validation shots; 1 without them."""
+        """Set each task's trust to the one with the lowest cross-entropy on its validation shots; 1 without them."""
         refuse_test_images(self.dm.dataset, "SoftCPT's BLEND chooses", "TRAINER.SOFTCPT.BLEND must be False")
         losses = torch.zeros(len(TRUSTS), len(self.tasks), device=self.device)
         with self.autocast():
@@ -234,6 +246,7 @@ class SoftCPT(PromptTrainer):
         self.prompts.trust.set(self.task_names, TRUSTS.to(self.device)[best])
 
     def candidates(self, label: Tensor) -> Tensor | None:
+        """With CLASS_SAMPLE_RATE below 1, the classes of the batch and a random share of the others of its tasks."""
         rate, rows = self.options.CLASS_SAMPLE_RATE, super().candidates(label)
         if rate == 1:
             return rows

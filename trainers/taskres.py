@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
@@ -14,7 +13,7 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .modules.checkpoints import register_owners
-from .modules.templates import check_template, hand_made_features
+from .modules.checks import ABOVE_0
 
 
 class TaskResiduals(nn.Module):
@@ -32,26 +31,18 @@ class TaskRes(PromptTrainer):
     arXiv 2211.10277.
 
     The classifier is CLIP's own, the text features t of the class names in their task's template, plus a scaled
-    residual: t' = t + alpha x. No text is encoded in training. Every class of every task has a row of its own, so the
-    tasks share nothing, and the residual serves no other classes.
+    residual: t' = t + alpha x. Training encodes no text. Each class has a row x of its own, so the tasks share nothing,
+    and there is none for a class that was not trained on.
     """
 
     defaults = {
         "ALPHA": 0.5,  # scale of the residual; the paper has 1 for Flowers102
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.TASKRES
-        check_template("TRAINER.TASKRES.TEMPLATE", options.TEMPLATE)
-        if options.ALPHA <= 0:
-            raise ValueError(f"TRAINER.TASKRES.ALPHA: {options.ALPHA} is not above 0: nothing would be learned")
+    legal = {"ALPHA": ABOVE_0}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> TaskResiduals:
-        with self.autocast():  # t (C, E), not normalised
-            self.base = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)
+        self.base = self.hand_made_features(self.options.TEMPLATE)  # t (C, E), not normalised
         return TaskResiduals(self.classnames, self.base.shape[1])
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:

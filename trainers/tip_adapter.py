@@ -16,21 +16,22 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .fitted import FittedTrainer
-from .modules.cache import Cache, cache_logits, search_grid
-from .modules.templates import check_template, hand_made_features
-from .modules.validation import check_validation, shares_of_metric, split_by_task
+from .modules.checks import ABOVE_0
+from .modules.method_parts.shot_cache import Cache, cache_logits, search_grid
+from .modules.method_parts.validation import check_validation, shares_of_metric, split_by_task
 
 logger = logging.getLogger(__name__)
 
 
 class CacheTrainer(PromptTrainer):
-    """Base of TipAdapter and TipAdapterF: logits = scale f t + alpha exp(-beta (1 - f F^T)) L, of the own task alone.
+    """Base of TipAdapter and TipAdapterF: logits = scale f t + alpha exp(-beta (1 - f F^T)) L, within a task.
 
-    f and t are the normalised features of image and class name, F those of the shots, each the mean of some augmented
-    views, and L their one-hot labels.
+    f and t are the normalised features of the image and the class name, F those of the shots, each the mean over some
+    augmented views, and L the shots' one-hot labels.
     """
 
-    conditional = True  # the cache answers to each image
+    conditional = True  # the cache adds logits that depend on the image
+    legal = {"VIEWS": ABOVE_0, "ALPHA": ABOVE_0, "BETA": ABOVE_0}
 
     @property
     def keys(self) -> Tensor:
@@ -41,10 +42,6 @@ class CacheTrainer(PromptTrainer):
         super().check_cfg(cfg)
         name = type(self).__name__.upper()
         options = cfg.TRAINER[name]
-        check_template(f"TRAINER.{name}.TEMPLATE", options.TEMPLATE)
-        for key in ("VIEWS", "ALPHA", "BETA"):
-            if options[key] <= 0:
-                raise ValueError(f"TRAINER.{name}.{key}: {options[key]} is not above 0")
         if min(options.SEARCH_STEPS) < 1 or min(options.SEARCH_SCALE) <= 0.1:
             raise ValueError(
                 f"TRAINER.{name}.SEARCH_SCALE, SEARCH_STEPS: {options.SEARCH_SCALE}, {options.SEARCH_STEPS} are no "
@@ -52,8 +49,7 @@ class CacheTrainer(PromptTrainer):
             )
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Cache:
-        with self.autocast():  # t (C, E), not normalised
-            self.base = hand_made_features(tasks, self.options.TEMPLATE, model, self.text_encoder)
+        self.base = self.hand_made_features(self.options.TEMPLATE)  # t (C, E), not normalised
         labels = torch.tensor([item.label for item in self.dm.dataset.train_x])
         options = self.options
         return Cache(self.keys, labels, self.classnames, len(tasks), options.ALPHA, options.BETA)
@@ -104,14 +100,13 @@ class CacheTrainer(PromptTrainer):
 
 
 CACHE_DEFAULTS = {
-    "VIEWS": 10,  # augmented views that a key is the mean of
-    "SEARCH": True,  # alpha and beta on the validation shots of each task; False: ALPHA and BETA
+    "VIEWS": 10,  # augmented views, whose mean is a key
+    "SEARCH": True,  # alpha and beta on each task's validation shots; False: ALPHA and BETA
     "SEARCH_SCALE": (50.0, 50.0),  # ends of the grids of beta and alpha, which begin at 0.1
-    "SEARCH_STEPS": (200, 200),  # their numbers of values
+    "SEARCH_STEPS": (200, 200),  # numbers of values of the two grids
     "ALPHA": 1.17,  # weight of the cache before the search; published for ImageNet, others have 1.17 to 10
     "BETA": 1.0,  # sharpness of the cache before the search
     "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-    "PREC": "amp",  # fp32, amp, fp16 or bf16
 }
 
 
@@ -120,10 +115,10 @@ class TipAdapter(CacheTrainer, FittedTrainer):
     """Zhang, Fang, Gao, Li, Dai, Qiao, Li. Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification.
     ECCV 2022, arXiv 2207.09519.
 
-    Nothing is learned: the shots are the keys of a cache beside zero-shot CLIP, and each task's alpha and beta are
-    searched on its validation shots. The public code searches on the whole validation set, and for ImageNet on the
-    test set; its grid is chosen per data set, and the one here, LP++'s (arXiv 2404.02285), contains them all. Its scale
-    of the cosines is 100, which OpenAI's models have; here it is the model's own.
+    Nothing is learned: the shots' features are a cache beside zero-shot CLIP, and each task's alpha and beta are
+    searched on its validation shots. The public code searches on the whole validation set, and for ImageNet on the test
+    set. Its grids differ by data set; the one here, LP++'s (arXiv 2404.02285), contains them all. It scales cosines by
+    100, as OpenAI's models do; here the scale is the model's own.
     """
 
     defaults = CACHE_DEFAULTS
@@ -138,10 +133,10 @@ class TipAdapter(CacheTrainer, FittedTrainer):
 class TipAdapterF(CacheTrainer):
     """Tip-Adapter-F, of the same paper: the keys are learned, from those of `TipAdapter`.
 
-    They are trained with ALPHA and BETA, over several tasks jointly with the multi-task loss, which compares the
-    classes of the own task alone; so the tasks share the steps and nothing else. Alpha and beta are then searched as
-    for `TipAdapter`, on the keys of the last epoch. The public code takes the epoch that is best on the test set, and
-    the better of its accuracy there before and after the search; that is not done here.
+    The keys are trained with ALPHA and BETA by the multi-task loss; the tasks share the optimiser steps and nothing
+    else. Alpha and beta are then searched as for `TipAdapter`, with the keys of the last epoch. The public code takes
+    the epoch that is best on the test set, and the better accuracy there of before and after the search; this one does
+    not.
     """
 
     schedule_unit = "batch"

@@ -13,7 +13,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.templates import ENSEMBLE, class_sentences, encode_sentences
+from .modules.prompts.hand_made import ENSEMBLE, class_sentences, encode_sentences
 
 
 @TRAINER_REGISTRY.register()
@@ -21,15 +21,14 @@ class ZeroshotCLIP(PromptTrainer):
     """Radford et al. Learning Transferable Visual Models From Natural Language Supervision. ICML 2021,
     arXiv 2103.00020.
 
-    A class is its name in its task's template ("a photo of a {}, a type of pet."), or with `ENSEMBLE` the mean of its
-    normalised features in seven generic templates and the task's own; all tasks are evaluated in one run.
+    The class feature is that of the class name in its task's template ("a photo of a {}, a type of pet."), or with
+    `ENSEMBLE` the mean of the normalised features in seven generic templates and the task's own.
     """
 
     uses_shots = False
     learns_by_gradient = False
     defaults = {
         "ENSEMBLE": False,  # average over seven generic templates and the task's own
-        "PREC": "amp",  # fp32, amp, fp16 or bf16
     }
 
     @property
@@ -51,5 +50,5 @@ class ZeroshotCLIP(PromptTrainer):
         return F.normalize(F.normalize(features, dim=-1).unflatten(0, (-1, n)).mean(1), dim=-1)
 
     def train(self) -> None:
-        """Nothing is learned: the test alone."""
+        """Test; there is nothing to learn."""
         self.test()

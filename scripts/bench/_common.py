@@ -26,7 +26,7 @@ from torch import Tensor  # noqa: E402
 from backbones import CLIP, openai  # noqa: E402
 from backbones.load import assemble  # noqa: E402
 from backbones.model import store_in_half  # noqa: E402
-from trainers.modules.memory import peak_memory_bytes  # noqa: E402
+from trainers.modules.engine.memory import peak_memory_bytes  # noqa: E402
 
 # Classes of each task, as in the paper's benchmarks (of RS-8, as docs/datasets.md chooses its sets; of Fashion-20 the
 # mean: 78 classes in 20 tasks).

@@ -12,7 +12,7 @@ from PIL import Image
 
 import train
 import trainers.base
-import trainers.modules.image_features
+import trainers.modules.engine.trainer
 from datasets.multitask import Task
 
 CONFIGS = {"RN50": "rn50", "ViT-B/32": "vit_b32", "ViT-B/16": "vit_b16", "ViT-L/14": "vit_b16"}  # methods' settings
@@ -54,7 +54,7 @@ def draw_images(folder: Path, count: int) -> Path:
 def build(kind: str, method: str, case: str, backbone: str, prec: str, root: Path, *opts: object):
     """A trainer, `shared` as it is, or `plain`: 77 tokens, all classes in every step, no cache of features."""
     package = _common.package_clip(backbone).to(_common.DEVICE)
-    trainers.modules.image_features.load_clip = lambda name, half=None, shared=None: _common.clip_of(package, half)
+    trainers.modules.engine.trainer.load_clip = lambda name, half=None, shared=None: _common.clip_of(package, half)
     if kind == "plain":
         trainers.base.text_encoder = lambda tower, chunk: _common.PlainTextEncoder(package)
         opts = (*opts, "FEATURES.TEST_CACHE", False, "FEATURES.TRAIN_VIEWS", 0)

@@ -31,7 +31,7 @@ import toy  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
 
 import train  # noqa: E402
-from trainers.modules.memory import PROCESS  # noqa: E402
+from trainers.modules.engine.memory import PROCESS  # noqa: E402
 
 FIRST, EVERY = 20, 40  # epochs
 

@@ -10,8 +10,8 @@ import _common
 import torch
 from _common import BENCHMARKS, DEVICE, DTYPES, best_of, class_names, in_own_process, relative
 
-from trainers.modules.prompts import PromptTemplate
-from trainers.modules.text_encoder import text_encoder
+from trainers.modules.prompts.encoder import text_encoder
+from trainers.modules.prompts.learned import PromptTemplate
 
 M = 16  # context tokens
 

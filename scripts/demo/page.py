@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
         from finished.load import load_run  # first: it provides Dassl
 
         # isort: split
-        from trainers.modules.side_by_side import SideBySide
+        from trainers.modules.analysis.side_by_side import SideBySide
 
         trainer = load_run(args.run, args.root)
         name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))

@@ -6,8 +6,8 @@ import torch
 from odd_names import NAMES
 
 from backbones import load_clip
-from trainers.modules.prompts import PromptTemplate
-from trainers.modules.text_encoder import PlainTextEncoder, text_encoder
+from trainers.modules.prompts.encoder import PlainTextEncoder, text_encoder
+from trainers.modules.prompts.learned import PromptTemplate
 
 WORDS = "a photo of a"
 CLASSES = ["rose", "ox-eye daisy", "707-320", "hard_leaved_pocket_orchid", "a dog"]

@@ -6,8 +6,8 @@ from PIL import Image
 
 import train
 from backbones.config import Preprocessing
-from trainers.modules.preprocessing import test_transform as transform_of
-from trainers.modules.preprocessing import with_preprocessing
+from trainers.modules.images.preprocessing import test_transform as transform_of
+from trainers.modules.images.preprocessing import with_preprocessing
 
 OWN = Preprocessing((32, 48), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2), "bilinear")
 

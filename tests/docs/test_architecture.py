@@ -1,10 +1,18 @@
-"""Which room may import which: docs/architecture.md."""
+"""Which room may import which, and the way from the command line to the loss: docs/architecture.md."""
 
 import ast
+import inspect
+import re
+import traceback
 
 import pytest
+import toy
+from dassl.engine import TRAINER_REGISTRY
 
 import train
+from trainers.base import PromptTrainer
+from trainers.modules import losses
+from trainers.softcpt import SoftCPT
 
 ROOT = train.PROJECT_ROOT
 MAY_IMPORT = {
@@ -19,6 +27,17 @@ MAY_IMPORT = {
 }
 CALLS_TRAINING = {"experiments/sweeps/train_run.py": {"datasets", "train"}}  # in processes of its own
 ROOMS = {*MAY_IMPORT, "train", "scripts", "compat"}
+# The same within trainers/modules, whose single files are "": what serves all rooms.
+PARTS = {
+    "": set(),
+    "images": {""},
+    "prompts": {""},
+    "method_parts": {""},
+    "engine": {"", "images", "prompts"},
+    "analysis": {"", "prompts", "methods"},
+}
+SECTION = re.compile(r"^## From the command line to the loss\n(.*?)^## ", re.M | re.S)
+HOP = re.compile(r"^\d\. `([\w/.]+)`, `(\w+)`", re.M)
 
 
 def imported(path):
@@ -67,3 +86,66 @@ def test_reports_need_neither_pytorch_nor_dassl():
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {getattr(node, "module", None) or node.names[0].name for node in top}
         assert not {name for name in names if name.partition(".")[0] in ("torch", "dassl", "submitit")}, path
+
+
+def parts_imported(path):
+    """The rooms of trainers/modules that a file of one imports, and "methods" for what lies above them."""
+    base, names = ROOT / "trainers/modules", set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = path.parents[node.level - 1]
+            for name in [node.module] if node.module else [alias.name for alias in node.names]:
+                target = folder.joinpath(*name.split("."))
+                parts = target.relative_to(base).parts if target.is_relative_to(base) else ("methods",)
+                names.add(parts[0] if (base / parts[0]).is_dir() or parts[0] == "methods" else "")
+    return names - {path.relative_to(base).parts[0]}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_of_trainers_import_one_way_and_say_what_they_hold(part):
+    folder = ROOT / "trainers/modules" / part
+    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+    found = {path.name: parts_imported(path) - PARTS[part] for path in folder.glob("*.py")}
+    assert {name: parts for name, parts in found.items() if parts} == {}
+
+
+def test_methods_override_what_trainers_base_says():
+    text = (ROOT / "trainers/base.py").read_text(encoding="utf-8")
+    start, end = text.index("what a method overrides"), text.index("what a method uses")
+    legal = {
+        "__init__",
+        *re.findall(r"def (\w+)", text[start:end]),
+        *re.findall(r"`(\w+)`", inspect.getdoc(PromptTrainer)),
+    }
+    inherited = {name for cls in PromptTrainer.__mro__ for name in vars(cls) if not name.startswith("__")}
+    methods = [TRAINER_REGISTRY.get(name) for name in TRAINER_REGISTRY.registered_names()]
+    classes = {cls for method in methods for cls in method.__mro__ if issubclass(cls, PromptTrainer)} - {PromptTrainer}
+    for cls in classes:
+        found = {name for name, value in vars(cls).items() if callable(value) and name in inherited}
+        assert found - legal == set(), cls
+
+
+def test_training_takes_the_way_from_the_command_line_to_the_loss(toy_root, tmp_path, monkeypatch):
+    hops = HOP.findall(SECTION.search((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))[1])
+    assert 1 < len(hops) <= 6
+    for path, function in hops:
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        assert function in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, path
+
+    stacks = []
+
+    def recording(function):
+        def wrapped(*args, **kwargs):
+            stacks.append([(frame.filename, frame.name) for frame in traceback.extract_stack()])
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    monkeypatch.setattr(SoftCPT, "generated_features", recording(SoftCPT.generated_features))
+    monkeypatch.setattr(losses, "within_task", recording(losses.within_task))
+    options = ("OPTIM.MAX_EPOCH", 1, "OPTIM.MAX_STEPS", 1, "DATASET.NUM_SHOTS", 1, "TEST.NO_TEST", True)
+    assert train.main(toy.arguments(toy_root, tmp_path, "SoftCPT", *options)) == 0
+    features, loss = stacks[:2]
+    for stack, way in ((features, hops[:5]), (loss, [*hops[:4], hops[5]])):
+        places = [stack.index((str(ROOT / path), function)) for path, function in way]
+        assert places == sorted(places)

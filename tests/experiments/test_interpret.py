@@ -22,7 +22,7 @@ from experiments.interpretation.gains import as_json, gains_of, markdown
 from experiments.interpretation.heatmaps import change_figure, ordered, similarity_figure
 from experiments.pictures import png
 from trainers.base import PromptTrainer
-from trainers.modules.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
+from trainers.modules.analysis.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("interpret_script", PROJECT / "scripts/interpret.py")

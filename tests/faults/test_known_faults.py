@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.multitask import Task
 from evaluation.classes import check_same_classes, write_classes
-from trainers.modules.features import FeatureCache, FeatureLoader, image_list
+from trainers.modules.images.feature_cache import FeatureCache, FeatureLoader, image_list
 
 
 @pytest.fixture

@@ -37,8 +37,8 @@ from evaluation.predictions import read_predictions
 from evaluation.records import LATER_KEYS, read_record
 from inference.exports import ENTRY, digest_of, read_export, write_export
 from trainers.modules.checkpoints import read_prompts
-from trainers.modules.features import FeatureCache
-from trainers.modules.settings import flatten, merge_file
+from trainers.modules.engine.settings import flatten, merge_file
+from trainers.modules.images.feature_cache import FeatureCache
 
 IMAGES = [f"{name}{i}.png" for name in "ab" for i in range(3)]
 

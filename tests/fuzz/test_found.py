@@ -20,7 +20,7 @@ from evaluation.predictions import COLUMNS, read_predictions
 from evaluation.records import read_record
 from storage import parse_json, read_json, read_yaml
 from trainers.modules.checkpoints import find_checkpoint
-from trainers.modules.settings import merge_file, merge_list
+from trainers.modules.engine.settings import merge_file, merge_list
 
 
 def test_a_key_that_is_there_twice_is_refused_not_the_first_one_forgotten(tmp_path):

@@ -21,7 +21,7 @@ from torchvision.transforms.functional import normalize, to_tensor
 
 import train
 from finished.load import load_run
-from trainers.modules.prompts import PromptTemplate
+from trainers.modules.prompts.learned import PromptTemplate
 
 TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 FLOWERS = toy.CLASSES["ToyFlower"]

@@ -5,7 +5,7 @@ import toy
 import yaml
 
 import train
-from trainers.modules.settings import as_declared, unread_keys
+from trainers.modules.engine.settings import as_declared, unread_keys
 
 
 def cfg_of(*arguments):

@@ -16,7 +16,7 @@ from dassl.engine import TrainerX
 import train
 from storage import RUN_FILES, remove_run
 from trainers.coop import CoOp
-from trainers.modules.memory import PROCESS, PeakMemory
+from trainers.modules.engine.memory import PROCESS, PeakMemory
 
 EPOCHS = ("OPTIM.MAX_EPOCH", 4, "TRAIN.CHECKPOINT_FREQ", 1)
 

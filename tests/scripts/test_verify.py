@@ -18,7 +18,7 @@ from backbones.openai import published_name
 from datasets.benchmarks import General10
 from evaluation.published import TABLE, Published, published_of, read_published
 from finished import load
-from trainers.modules.zero_shot import percentages
+from trainers.modules.analysis.verification import percentages
 
 PROJECT = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("data_script", PROJECT / "scripts/data.py")

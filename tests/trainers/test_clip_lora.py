@@ -18,8 +18,8 @@ from test_trainers import batch_of, build
 
 import train
 from backbones.layers import Attention
-from trainers.modules import text_encoder
-from trainers.modules.low_rank import LowRankUpdate
+from trainers.modules.method_parts.low_rank import LowRankUpdate
+from trainers.modules.prompts import encoder as text_encoder
 
 EPOCHS = 5
 PAPER = ("OPTIM.NAME", "adamw", "OPTIM.LR", 2e-4, "OPTIM.WEIGHT_DECAY", 1e-2, "OPTIM.MAX_EPOCH", EPOCHS)

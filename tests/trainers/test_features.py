@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from backbones.model import digest_of
-from trainers.modules.features import FeatureCache, image_list
+from trainers.modules.images.feature_cache import FeatureCache, image_list
 
 
 class Source:

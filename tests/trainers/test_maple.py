@@ -13,7 +13,7 @@ from test_trainers import batch_of, build
 
 import train
 from backbones.tokenizers import clip_tokenizer
-from trainers.modules.tuning import split_words
+from trainers.modules.prompts.deep import split_words
 
 
 def text_feature(model, name, prompts, words="a photo of a"):

@@ -17,8 +17,8 @@ from backbones.image import ResNet
 from datasets.multitask import Task
 from trainers.linear_probe import GRID, search_c
 from trainers.modules.losses import distillation_loss, knowledge_distance, project_conflicting, sinkhorn
-from trainers.modules.templates import ENSEMBLE
-from trainers.modules.validation import metric_of
+from trainers.modules.method_parts.validation import metric_of
+from trainers.modules.prompts.hand_made import ENSEMBLE
 
 CLASSNAMES = [name.replace("_", " ") for names in toy.CLASSES.values() for name in names]
 TASK = torch.tensor([0] * 3 + [1] * 2 + [2] * 5)

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_trainers import build
 
 import train
-from trainers.modules.progress import TrainingBar
+from trainers.modules.engine.progress import TrainingBar
 
 LINE = "epoch [1/2] batch [1/5] time 0.1 (0.1) loss 1.0 (1.0) lr 1e-3 eta 0:00:01"
 
@@ -148,7 +148,7 @@ def test_weights_and_biases_gets_the_curves_if_a_project_is_named(toy_root, tmp_
 
 
 def test_weights_and_biases_that_is_not_installed_is_a_clear_error(toy_root, tmp_path, capsys, monkeypatch):
-    find_spec = train.trainers.modules.tracking.importlib.util.find_spec
+    find_spec = train.trainers.modules.engine.tracking.importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "wandb" else find_spec(name, *a))
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")) == 1
     error = capsys.readouterr().err

@@ -18,9 +18,9 @@ from test_scripts import call  # noqa: F401
 from test_trainers import batch_of, build
 
 import train
-from trainers.modules.averaging import RunningAverage, gaussian_weights
 from trainers.modules.losses import agreement_divergence
-from trainers.modules.templates import IMAGENET
+from trainers.modules.method_parts.averaging import RunningAverage, gaussian_weights
+from trainers.modules.prompts.hand_made import IMAGENET
 
 EPOCHS = 5
 

@@ -8,7 +8,7 @@ from test_methods import TASK, TEMPLATES, cosine
 from test_taskres import zero_shot
 from test_trainers import batch_of, build
 
-from trainers.modules.blend import TRUSTS, Trust, blend, task_losses
+from trainers.modules.method_parts.blend import TRUSTS, Trust, blend, task_losses
 
 FIXED = {"KNOWLEDGE_WEIGHT": 0.0, "BLEND": False}
 

@@ -7,9 +7,9 @@ import toy
 
 from backbones import load_clip
 from backbones.layers import Attention, QuickGELU
-from trainers.modules import text_encoder
-from trainers.modules.prompts import Context, PromptTemplate
-from trainers.modules.text_encoder import TextEncoder
+from trainers.modules.prompts import encoder as text_encoder
+from trainers.modules.prompts.encoder import TextEncoder
+from trainers.modules.prompts.learned import Context, PromptTemplate
 
 NAMES = ["rose", "hard_leaved_pocket_orchid", "ox-eye daisy", "707-320", "a", " ".join(["aircraft"] * 40)]
 

@@ -13,8 +13,8 @@ from test_methods import CLASSNAMES, TASK, TEMPLATES
 from test_trainers import batch_of, build
 
 from datasets.multitask import Task
-from trainers.modules.cache import cache_logits, search_grid
-from trainers.modules.validation import metric_of, shares_of_metric, split_by_task
+from trainers.modules.method_parts.shot_cache import cache_logits, search_grid
+from trainers.modules.method_parts.validation import metric_of, shares_of_metric, split_by_task
 
 SEARCH = ("SEARCH_SCALE", (13.0, 10.0), "SEARCH_STEPS", (40, 20))
 

@@ -316,7 +316,7 @@ def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
         ("PLOT", ("CSC", True), "TRAINER.PLOT.CSC: .*; CoOp, KgCoOp and ProGrad have contexts per class"),
         ("PLOT", ("N", 0), "TRAINER.PLOT.N: 0 is not at least 1"),
         ("PLOT", ("EPS", 0.01), "TRAINER.PLOT.EPS: 0.01 is below 0.025"),
-        ("LinearProbe", ("C", -1.0), "TRAINER.LINEARPROBE.C: -1.0 is negative"),
+        ("LinearProbe", ("C", -1.0), "TRAINER.LINEARPROBE.C: -1.0 is not at least 0"),
         ("MaPLe", ("N_CTX", 5), "TRAINER.MAPLE.N_CTX: 5 is more than the 4 tokens of CTX_INIT 'a photo of a'"),
         ("MaPLe", ("DEPTH", 0), "TRAINER.MAPLE.DEPTH: 0 is not at least 1"),
         ("CLIPLoRA", ("TOWERS", "none"), "TRAINER.CLIPLORA.TOWERS: 'none' is not legal; one of both, image, text"),
@@ -333,7 +333,7 @@ def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
         ("TipAdapter", ("SEARCH_STEPS", (200, 0)), "TRAINER.TIPADAPTER.SEARCH_SCALE, SEARCH_STEPS: .* are no grid"),
         ("LPPlusPlus", ("SCHEDULE", "paper"), "TRAINER.LPPLUSPLUS.SCHEDULE: 'paper' is not legal; .*standard"),
         ("LPPlusPlus", ("STEPS", 0), "TRAINER.LPPLUSPLUS.STEPS: 0 is not at least 1"),
-        ("ProLIP", ("LAMBDA", -1.0), "TRAINER.PROLIP.LAMBDA: -1.0 is negative"),
+        ("ProLIP", ("LAMBDA", -1.0), "TRAINER.PROLIP.LAMBDA: -1.0 is not at least 0"),
     ],
 )
 def test_an_illegal_option_is_an_error_that_says_what_is_legal(toy_root, tmp_path, name, options, message):

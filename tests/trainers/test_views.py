@@ -11,8 +11,8 @@ from dassl.data.data_manager import build_data_loader
 from dassl.engine import build_trainer
 
 from trainers.base import PromptTrainer
-from trainers.modules.preprocessing import OPENAI, filled
-from trainers.modules.views import ViewFeatures, ViewImages, seeded_loader, view_generators
+from trainers.modules.images.preprocessing import OPENAI, filled
+from trainers.modules.images.views import ViewFeatures, ViewImages, seeded_loader, view_generators
 
 
 class Item:

@@ -1,1 +1,5 @@
-"""What the trainers are made of: CLIP's loading, prompts, the text encoder, losses."""
+"""What methods are made of, in rooms: `images`, `prompts`, `method_parts`, `engine` and `analysis`.
+
+The files beside the rooms serve all of these and import none of them: `losses`, `checks` of config values,
+`checkpoints`, and `distributed` for several processes. Nothing here but `analysis` imports a method.
+"""

@@ -1,4 +1,4 @@
-"""Checkpoints of prompts: finding, checking and thinning them out. Writing and resuming are Dassl's."""
+"""Checkpoints of prompts: find, check and remove them. Dassl writes them and resumes from them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ OWNERS = re.compile(r"(^|\.)owners$")
 
 
 def register_owners(module: nn.Module, names: Sequence[str]) -> None:
-    """Save with a module the digest of the classes or tasks that its rows belong to.
+    """Save with a module a digest of the classes or tasks that its rows belong to.
 
-    Without it, rows learned for some classes would load for as many others without a word.
+    Without it, rows learned for some classes would silently load for as many other classes.
     """
     module.register_buffer("owners", digest_of_names(names))
 
 
 def digest_of_names(names: Sequence[str]) -> Tensor:
-    """(16,) bytes that tell a list of names from others."""
+    """(16,) bytes, a digest of a list of names."""
     digest = hashlib.blake2b("\n".join(names).encode(), digest_size=16).digest()
     return torch.tensor(list(digest), dtype=torch.uint8)
 
@@ -45,7 +45,7 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
 
 
 def pointed_name(pointer: Path) -> str:
-    """The file that a pointer file names, which lies beside it. Raises ValueError for what is no such name."""
+    """The file name in a pointer file. Raises ValueError for anything but the name of a file beside it."""
     name = pointer.read_text(encoding="utf-8", errors="replace").strip()
     if Path(name).name != name or not name or "\0" in name:
         raise ValueError(f"{pointer} names no checkpoint beside it, but {name[:80]!r}")
@@ -55,15 +55,15 @@ def pointed_name(pointer: Path) -> str:
 def read_prompts(
     path: Path, expected: dict[str, Tensor], method: str, any_number: Sequence[str] = ()
 ) -> dict[str, Tensor]:
-    """The learnable tensors of a checkpoint; ValueError where they are not those that the method expects.
+    """The learned tensors of a checkpoint. Raises ValueError unless they have the names and shapes of `expected`.
 
-    Those named in `any_number` may have any number of rows: there is one for each shot.
+    Those named in `any_number` have a row per shot, and may have any number of rows.
     """
     state = load_checkpoint(str(path)).get("state_dict")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} is no checkpoint of this {method}: it has no 'state_dict' of tensors")
     state = {key: value for key, value in state.items() if not FROZEN_TOKENS.search(key)}
-    # Upstream checkpoints do not say whose rows they hold.
+    # Upstream checkpoints have no owners.
     state = {**{key: value.cpu() for key, value in expected.items() if OWNERS.search(key)}, **state}
     if state.keys() != expected.keys():
         raise ValueError(
@@ -78,22 +78,16 @@ def read_prompts(
             )
         if OWNERS.search(key) and not torch.equal(value, expected[key].cpu()):
             raise ValueError(
-                f"{path} was learned for other classes or tasks: this {method} has parameters of their own for each, "
-                "which do not serve new ones; train it on these, or use a method or variant that shares them"
+                f"{path} was learned for other classes or tasks: this {method} has parameters for each of them, which "
+                "fit no others; train it on these, or use a method or variant that shares its parameters"
             )
     return state
 
 
-def check_count(key: str, count: object) -> None:
-    """Raise ValueError unless the value of a config's `key` is a number of checkpoints, or 0 for all."""
-    if type(count) is not int or count < 0:
-        raise ValueError(f"{key}: {count} is no number of checkpoints, of which 0 keeps all")
-
-
 def keep_newest(folder: Path, epoch: int, count: int) -> None:
-    """Remove all checkpoints but the `count` newest up to `epoch` (0: all of these), and those of later epochs.
+    """Keep the `count` newest checkpoints up to `epoch` (0: all of these) and remove the others.
 
-    With one a run resumes, and SoftCPT's are 67 MB each on RN50; later epochs are of a run that was there before.
+    One is enough to resume, and SoftCPT's take 67 MB each on RN50. Those of later epochs are an earlier run's.
     """
     found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("model.pth.tar-*[0-9]")}
     kept = sorted(number for number in found if number <= epoch)[-count:]

@@ -1,8 +1,7 @@
-"""Several processes: images are shared out by batch, classes by rank.
+"""Training in several processes: each rank takes its share of a batch's images and of the class prompts.
 
-Every rank encodes its share of the class prompts and of the images. The class features are gathered with their
-gradients and the gradients of the prompts are summed, so that a step is the step of one process on the whole batch.
-All functions are the identity in one process.
+Class features are gathered with their gradients, and the gradients of the prompts are summed. So a step equals that of
+one process on the whole batch. In one process every function here is the identity.
 """
 
 from __future__ import annotations
@@ -39,18 +38,18 @@ def world() -> int:
 
 
 def cores_per_process() -> int:
-    """The processors that this process may use, shared with the other processes of this machine."""
+    """The processors of this machine, divided among its processes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def share(count: int) -> slice:
-    """This rank's part of `count` things: contiguous, of sizes that differ by one at most."""
+    """This rank's part of `count` things: contiguous, and the ranks' sizes differ by one at most."""
     return slice(count * rank() // world(), count * (rank() + 1) // world())
 
 
 def gather_rows(local: Tensor, count: int) -> Tensor:
-    """(count, ...) of every rank's `local` (n, ...), its `share(count)`; the gradient reaches all ranks' parts."""
+    """(count, ...) from each rank's `local` (n, ...), its `share(count)`; gradients reach all ranks' parts."""
     return local if world() == 1 else _GatherRows.apply(local, count)
 
 
@@ -58,7 +57,7 @@ class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, local: Tensor, count: int) -> Tensor:
         ctx.count = count
-        # Shares differ in size; a sum of zero-filled parts gathers them with one call that every backend has.
+        # Shares differ in size. Summing zero-filled parts gathers them in one call that every backend has.
         whole = local.new_zeros(count, *local.shape[1:])
         whole[share(count)] = local
         dist.all_reduce(whole)
@@ -86,7 +85,7 @@ def gather_parts(parts: list[Tensor]) -> Tensor:
 
 
 def from_first_rank(value: Tensor | None) -> Tensor | None:
-    """The value of rank 0: what is drawn at random must be drawn once."""
+    """The value of rank 0, for what is drawn at random."""
     if world() == 1:
         return value
     values = [None if value is None else value.cpu()]
@@ -95,7 +94,7 @@ def from_first_rank(value: Tensor | None) -> Tensor | None:
 
 
 def copy_from_first_rank(module: nn.Module) -> None:
-    """Let a module's parameters and buffers be those of rank 0."""
+    """Set a module's parameters and buffers to those of rank 0."""
     with torch.no_grad():
         for value in module.state_dict().values():
             value.copy_(from_first_rank(value))
@@ -119,9 +118,9 @@ def sum_gradients(module: nn.Module) -> None:
 
 
 class ShardedBatches(Sampler):
-    """Each global batch's share of this rank, in the order that rank 0 draws.
+    """This rank's share of each global batch, in the order that rank 0 draws.
 
-    Raises ValueError where a global batch has fewer images than there are ranks.
+    Raises ValueError if a global batch has fewer images than there are ranks.
     """
 
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool) -> None:
@@ -144,7 +143,7 @@ class ShardedBatches(Sampler):
 
 
 def sharded(loader: DataLoader) -> DataLoader:
-    """A training loader of the same global batches; each rank reads its share."""
+    """A training loader with the same global batches, of which each rank reads its share."""
     if world() == 1:
         return loader
     batches = ShardedBatches(loader.sampler, loader.batch_size, loader.drop_last)
@@ -181,7 +180,7 @@ def weighted_sums(values: dict[str, float], weight: float) -> dict[str, float]:
 
 
 def wait() -> None:
-    """Until all ranks are here."""
+    """Wait for all ranks."""
     if world() > 1:
         dist.barrier()
 

@@ -1,4 +1,4 @@
-"""Losses and their pieces as pure functions of tensors."""
+"""Losses, and the steps within them, as pure functions of tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def multitask_cross_entropy(logits: Tensor, label: Tensor, class_task: Tensor, r
         logits: (B, R) of the classes `rows`.
         label: (B,) global class labels, each of them among `rows`.
         class_task: (C,) the task of every class.
-        rows: (R,) sorted class labels that the logits' columns stand for; None for all C.
+        rows: (R,) sorted class labels of the logits' columns; None for all C.
 
     Returns:
         a scalar.
@@ -26,22 +26,23 @@ def multitask_cross_entropy(logits: Tensor, label: Tensor, class_task: Tensor, r
 
 
 def within_task(logits: Tensor, label: Tensor, class_task: Tensor, rows: Tensor | None = None) -> Tensor:
-    """The logits (B, R) with -inf at the classes of other tasks than the sample's own; arguments as above."""
+    """The logits (B, R), with -inf at the classes of all tasks but the sample's own, so that their softmax is over the
+    own task; arguments as above."""
     column_task = class_task if rows is None else class_task[rows]
     foreign = column_task.unsqueeze(0) != class_task[label].unsqueeze(1)  # (B, R)
     return logits.masked_fill(foreign, -math.inf)
 
 
 def classes_of_present_tasks(label: Tensor, class_task: Tensor) -> Tensor:
-    """(R,) sorted labels of all classes of the tasks that occur in `label` (B,): no other class has a gradient."""
+    """(R,) sorted labels of all classes of the tasks that occur in `label` (B,); other classes get no gradient."""
     present = torch.zeros(int(class_task[-1]) + 1, dtype=torch.bool, device=label.device)
     present[class_task[label]] = True
     return present[class_task].nonzero().squeeze(1)
 
 
 def sample_classes(rows: Tensor, label: Tensor, class_task: Tensor, rate: float) -> Tensor:
-    """A random subset of the candidate classes `rows`: all classes that occur in the batch, and in each task
-    ceil(rate x n) of its n other classes (SoftCPT's class sampling, which bounds the memory of one step).
+    """SoftCPT's class sampling, which bounds the memory of a step: of the candidates `rows`, all classes that occur in
+    the batch, and at random ceil(rate x n) of the n other classes of each task.
 
     Args:
         rows: (R,) sorted candidate labels.
@@ -66,14 +67,14 @@ def sample_classes(rows: Tensor, label: Tensor, class_task: Tensor, rate: float)
 def knowledge_distance(text_features: Tensor, teacher_features: Tensor) -> Tensor:
     """1 - mean cosine between the learned and the hand-made features of the classes, both (R, E): KgCoOp's L_kg.
 
-    It is half the mean squared distance of the normalised features, the form of the paper.
+    This is half the mean squared distance of the normalised features, which the paper has.
     """
     return 1 - F.cosine_similarity(text_features.float(), teacher_features.float(), dim=-1).mean()
 
 
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
     """-T^2 mean_b sum_c p_bc log q_bc with p, q the softmax of teacher's and student's logits (B, R) at temperature T
-    (ProGrad's L_kl, up to the teacher's entropy, which has no gradient). Classes at -inf in both do not count.
+    (ProGrad's L_kl up to the teacher's entropy, which has no gradient). Classes at -inf in both are left out.
     """
     log_q = F.log_softmax(logits / temperature, dim=1)
     p = F.softmax(teacher_logits / temperature, dim=1)
@@ -93,8 +94,8 @@ def agreement_divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
 def project_conflicting(gradient: Tensor, general: Tensor, strength: float = 1.0) -> Tensor:
     """`gradient` without its component against `general`, both of one shape: ProGrad's G_prograd.
 
-    Where their inner product is negative, `strength` times the projection of `gradient` on `general` is taken off;
-    elsewhere, and for a zero `general`, it stays as it is.
+    If their inner product is negative, `strength` times the projection of `gradient` on `general` is subtracted;
+    otherwise, and for a zero `general`, `gradient` is returned unchanged.
     """
     u = general / general.norm().clamp(min=torch.finfo(general.dtype).tiny)
     return gradient - strength * (gradient * u).sum().clamp(max=0) * u
@@ -102,10 +103,10 @@ def project_conflicting(gradient: Tensor, general: Tensor, strength: float = 1.0
 
 @torch.no_grad()
 def sinkhorn(similarity: Tensor, epsilon: float = 0.1, threshold: float = 1e-2, max_iterations: int = 100) -> Tensor:
-    """Entropic transport plans (..., L, N) between L image tokens and N prompts, uniform on both sides, for the cost
+    """Entropic transport plans T* (..., L, N) between L image tokens and N prompts, with uniform marginals and the cost
     1 - similarity (Cuturi, NeurIPS 2013; PLOT's inner loop), without gradient.
 
-    Iterations stop for all problems together when the mean change of the row scalings is below `threshold`.
+    All problems stop iterating together, when the mean change of the row scalings is below `threshold`.
 
     Args:
         similarity: (..., L, N), cosines in fp32.

@@ -1,4 +1,4 @@
-"""A cache of the shots' features, and how Tip-Adapter reads it."""
+"""Tip-Adapter's cache of the shots' features, and its logits."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import register_owners
+from ..checkpoints import register_owners
 
 
 class Cache(nn.Module):
-    """Keys (N, E) and labels (N,) of the shots, and alpha and beta (T,), how much and how sharply each task reads them.
+    """Keys (N, E) and labels (N,) of the shots, and for each task alpha and beta (T,), the weight and sharpness of the
+    cache.
 
     Args:
         keys: a parameter if they are learned, or a tensor.
         labels: (N,) global.
-        classnames: the C names that the labels mean.
-        n_tasks, alpha, beta: T, and the values for all tasks.
+        classnames: the C names of the classes.
+        n_tasks, alpha, beta: T, and the initial values for all tasks.
     """
 
-    any_number = ("keys", "labels")  # a checkpoint says how many shots it holds
+    any_number = ("keys", "labels")  # with a row for each shot in the checkpoint
 
     def __init__(
         self, keys: Tensor, labels: Tensor, classnames: Sequence[str], n_tasks: int, alpha: float, beta: float
@@ -59,12 +60,12 @@ def cache_logits(affinity: Tensor, labels: Tensor, n_classes: int, alpha: Any, b
 def search_grid(
     zero_shot: Tensor, affinity: Tensor, labels: Tensor, right: Tensor, shares: Tensor, grids: tuple[Tensor, Tensor]
 ) -> tuple[float, float]:
-    """The alpha and beta with the best metric; of equals the least beta, then the least alpha.
+    """The alpha and beta with the best metric; among equals the smallest beta, then the smallest alpha.
 
     Args:
         zero_shot: (V, C) logits of the validation shots.
         affinity: (V, N); labels: (N,) of the keys.
-        right: (V,) the validation shots' labels; shares: (V,) what each adds to the metric if it is met.
+        right: (V,) the validation shots' labels; shares: (V,) what each adds to the metric if predicted right.
         grids: beta's and alpha's values, ascending.
     """
     betas, alphas = grids
@@ -75,6 +76,6 @@ def search_grid(
         for alpha in alphas.split(chunk):
             prediction = (zero_shot + alpha.view(-1, 1, 1) * cache).argmax(2)  # (A, V)
             scores.append((prediction == right).double() @ shares)
-    score = torch.cat(scores).view(len(betas), len(alphas)).round(decimals=9)  # sums in another order are equal
+    score = torch.cat(scores).view(len(betas), len(alphas)).round(decimals=9)  # so that sums in another order are equal
     b, a = (score == score.max()).nonzero()[0].tolist()
     return alphas[a].item(), betas[b].item()

@@ -1,4 +1,4 @@
-"""What zero-shot CLIP scores on test images with any prompt: to compare an installation with published numbers."""
+"""Zero-shot CLIP's scores on test images with any template, to verify an installation against published numbers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tqdm import tqdm
 from evaluation.metrics import mean_recall
 from evaluation.published import Published
 
-from ..base import PromptTrainer
-from .templates import class_sentences, encode_sentences
+from ...base import PromptTrainer
+from ..prompts.hand_made import class_sentences, encode_sentences
 
 AT_A_TIME = 4096  # images whose logits are computed together
 
 
 @dataclass(frozen=True)
 class Score:
-    """Of one task: `values` are percentages, {"accuracy" | "mean_per_class": value}, of n test images."""
+    """The percentages of one task on n test images: `values` is {"accuracy" | "mean_per_class": value}."""
 
     task: str
     template: str
@@ -30,10 +30,7 @@ class Score:
 
 
 class ZeroShotTest:
-    """The features of a trainer's test images, encoded once, and the scores that a prompt makes of them.
-
-    The image tower must be untouched, as ZeroshotCLIP leaves it.
-    """
+    """The features of a ZeroshotCLIP trainer's test images, encoded once, and their scores with any template."""
 
     @torch.no_grad()
     def __init__(self, trainer: PromptTrainer) -> None:
@@ -47,7 +44,7 @@ class ZeroShotTest:
 
     @torch.no_grad()
     def scores(self, template: str = "") -> list[Score]:
-        """The score of each task with all class names in `template`; in the task's own for ""."""
+        """The score of each task with the class names in `template`, or for "" in the task's own."""
         trainer, evaluator = self.trainer, self.trainer.evaluator
         sentences = class_sentences(trainer.tasks, (template,), trainer.clip)
         with trainer.autocast():
@@ -62,14 +59,14 @@ class ZeroShotTest:
 
 
 def percentages(counts: Tensor) -> dict[str, float]:
-    """Both metrics of counts (C, C), rows the true classes; {} without images."""
+    """Both metrics of confusion counts (C, C), with true classes in rows; {} without images."""
     n = int(counts.sum())
     return {"accuracy": 100 * int(counts.trace()) / n, "mean_per_class": 100 * mean_recall(counts)} if n else {}
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Of one data set: lines to read, how many published values there are, and how many of them are not met."""
+    """For one data set: lines to print, the number of published values, and the number of those that differ."""
 
     lines: tuple[str, ...]
     compared: int
@@ -77,8 +74,8 @@ class Verification:
 
 
 def verify(trainer: PromptTrainer, published: Sequence[Published]) -> Verification:
-    """Zero-shot CLIP on a trainer's test images, each published value beside the one measured with its prompt; without
-    any, what is measured with the tasks' own prompts."""
+    """Compare each published value with the one measured with its template on a trainer's test images; without any,
+    show what is measured with the tasks' own templates."""
     test = ZeroShotTest(trainer)
     lines, missed = [], 0
     for row in published:

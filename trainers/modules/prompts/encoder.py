@@ -1,4 +1,4 @@
-"""Prompts through a text tower: what prompts share is computed once where the tower is causal."""
+"""Encodes prompts by a text tower; in a causal tower, what prompts share is computed once."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the pr
 
 
 class TextEncoder:
-    """Encodes prompts given as (prefix of a group, suffix of a row) with the frozen weights of a text tower, exactly.
+    """Encodes prompts, each the prefix of its group and a suffix of its own, by a frozen text tower. The result is
+    exact.
 
-    A causal tower reads a prompt's feature at its last token. So nothing after that token is ever computed, and the
-    hidden states of a prefix do not depend on what follows: each prefix runs through the tower once, and the suffixes
-    attend to their group's keys and values in every layer. Tokens of suffixes of all lengths are packed side by side
-    for the matrix products, and stand padded for the attention alone, which takes about 1 % of the arithmetic.
+    A causal tower reads a prompt's feature at its last token. So what follows that token is never computed, and a
+    prefix does not depend on what follows it: each prefix is encoded once, and in every layer the suffixes attend to
+    their group's keys and values. For the matrix products the tokens of all suffixes are packed, whatever their
+    lengths; only the attention, about 1 % of the arithmetic, sees them padded.
 
-    In a tower with a full mask every token depends on every other: nothing is shared, and the prompts, padded to the
-    whole context, take the plain way (`PlainTextEncoder`). `text_encoder` chooses.
+    In a tower with a full mask every token depends on all others. Nothing can be shared there, and prompts are padded
+    to the whole context (`PlainTextEncoder`). The function `text_encoder` chooses.
 
     Args:
-        tower: the text tower; its weights are used as they are.
-        chunk: rows encoded at a time. Above it, each chunk's activations are recomputed in the backward pass, so that
-            memory does not grow with the number of rows.
+        tower: the text tower.
+        chunk: rows encoded at a time. With more rows, each chunk's activations are recomputed in the backward pass, so
+            that memory does not grow with the number of rows.
     """
 
     def __init__(self, tower: TextTower, chunk: int = 2048) -> None:
@@ -128,7 +129,7 @@ class TextEncoder:
 
 
 class PlainTextEncoder(TextEncoder):
-    """Encodes prompts by the plain way, for towers where what stands behind a token changes its hidden states."""
+    """Encodes whole prompts, for towers where a token's hidden states depend on what follows it."""
 
     def encode_prefix(self, prefix: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
         return prefix
@@ -146,7 +147,7 @@ class PlainTextEncoder(TextEncoder):
 
 
 def text_encoder(tower: TextTower, chunk: int) -> TextEncoder:
-    """The encoder for a tower, exact in either case."""
+    """The encoder of a tower."""
     if tower.mask == "causal":
         return TextEncoder(tower, chunk)
     logger.info("The text tower has a full mask: prompts share no prefix and are padded to %d", tower.context_length)
@@ -154,7 +155,7 @@ def text_encoder(tower: TextTower, chunk: int) -> TextEncoder:
 
 
 def enter_layer(layer: int, x: Tensor, tuning: Tuning) -> Tensor:
-    """The prefixes' hidden states (G, P, D) before a layer: what the one before made of the prompts is dropped."""
+    """The prefixes' hidden states (G, P, D) before a layer, where its prompt replaces the one before."""
     if not 0 < layer < len(tuning.prompts):
         return x
     prompt = tuning.prompts[layer]  # (M, D)
@@ -162,13 +163,13 @@ def enter_layer(layer: int, x: Tensor, tuning: Tuning) -> Tensor:
 
 
 class Packing(NamedTuple):
-    """Where the N tokens of R rows of different lengths stand."""
+    """The places of the N tokens of R rows of different lengths."""
 
     row: Tensor  # (N,)
     column: Tensor  # (N,)
     end: Tensor  # (R,) the packed index of each row's last token
     padded: Tensor  # (R, S) packed indices; beyond a row's end those of its last token
-    flat: Tensor  # (N,) where each token stands among the R S padded places
+    flat: Tensor  # (N,) the index of each token among the R S padded places
 
     @classmethod
     def of(cls, lengths: Tensor) -> Packing:
@@ -181,13 +182,13 @@ class Packing(NamedTuple):
         return cls(row, column, end, padded, row * len(steps) + column)
 
     def unpad(self, grad: Tensor, index: Tensor, count: int) -> Tensor:
-        """The gradient (N, ...) of packed tokens that were padded: nothing sees the copies behind a row's end."""
+        """The gradient (N, ...) of packed tokens that were padded: the copies behind a row's end have none."""
         return grad.index_select(0, self.flat)
 
 
 class Rows(torch.autograd.Function):
-    """x[index] of x (n, ...), with the backward pass `back(gradient, index, n)`: PyTorch's own adds row by row, which
-    takes a CPU as long as a tenth of the matrix products."""
+    """x[index] of x (n, ...), with the backward pass `back(gradient, index, n)`. PyTorch's own adds row by row, which
+    on a CPU takes a tenth of the time of the matrix products."""
 
     @staticmethod
     def forward(ctx, x: Tensor, index: Tensor, back: Callable[[Tensor, Tensor, int], Tensor]) -> Tensor:
@@ -206,7 +207,7 @@ def _put(grad: Tensor, index: Tensor, count: int) -> Tensor:
 
 
 def _sum(grad: Tensor, index: Tensor, count: int) -> Tensor:
-    """For few rows that are each taken many times: a product with the indicator matrix (count, R) is fastest."""
+    """For few rows, each taken many times, a product with the indicator matrix (count, R) is fastest."""
     if 8 * count > len(index):
         return grad.new_zeros(count, *grad.shape[1:]).index_add_(0, index, grad)
     indicator = (torch.arange(count, device=index.device).unsqueeze(1) == index).to(grad.dtype)

@@ -1,4 +1,4 @@
-"""What a user is told of an error that ends a run: one line, also where another process was lost."""
+"""The one line that a user reads of an error that ends a run."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ RANK_LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe|Connectio
 
 
 def message_of(error: Exception) -> str:
-    """The line to print for an error of data, files or numbers, or of a lost process; "" for a fault of the code.
+    """The line to print for an error in data, files or numbers, or for a lost process; "" for a fault of the code.
 
-    A rank of torchrun's that is killed is noticed by the others as a closed connection.
+    If torchrun loses a rank, the others see a closed connection.
     """
     text = str(error).strip()
     if not isinstance(error, RuntimeError):
-        # An error of a loader's worker process arrives with the worker's traceback, the message in its last line.
+        # An error in a loader's worker process arrives as the worker's traceback, with the message in the last line.
         return text.splitlines()[-1] if text.startswith("Caught ") else text
     if worker := WORKER_LOST.search(text):
         return (
-            f"{worker.group().strip()}. Such a process reads images; most often it is killed for want of memory, of "
-            "which fewer DATALOADER.NUM_WORKERS need less. The same command goes on from the last checkpoint"
+            f"{worker.group().strip()}. Such a process reads images, and is usually killed when memory runs out: use "
+            "fewer DATALOADER.NUM_WORKERS. The same command goes on from the last checkpoint"
         )
     if RANK_LOST.search(text):
         return (

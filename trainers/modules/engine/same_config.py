@@ -9,7 +9,7 @@ from yacs.config import CfgNode
 
 from storage import read_yaml
 
-from . import preprocessing
+from ..images import preprocessing
 from .settings import flatten
 
 CHECKPOINT = "prompt_learner/checkpoint"  # in a run folder: the name of its last checkpoint

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from ..base import PromptTrainer
-from .templates import hand_made_features
+from ...base import PromptTrainer
+from ..prompts.hand_made import hand_made_features
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one task: {class name: probability} of the tuned classifier and of zero-shot CLIP with the task's prompt."""
+    """For one task, {class name: probability} of the trained method and of zero-shot CLIP with the task's template."""
 
     task: str
     template: str
@@ -22,7 +22,7 @@ class Answer:
 
 
 class SideBySide:
-    """The two classifiers of a trainer that has been loaded; class features are computed once."""
+    """A loaded trainer beside zero-shot CLIP; class features are computed once."""
 
     @torch.no_grad()
     def __init__(self, trainer: PromptTrainer) -> None:
@@ -33,7 +33,7 @@ class SideBySide:
 
     @torch.no_grad()
     def answers(self, image: Image.Image) -> list[Answer]:
-        """The answer of each task on a picture of any mode. Zero-shot CLIP has the untouched image tower."""
+        """The answer of each task on a picture of any mode. Zero-shot CLIP uses the pretrained image tower."""
         trainer, found = self.trainer, []
         x = trainer.test_transform(image.convert("RGB")).unsqueeze(0).to(trainer.device)  # (1, 3, H, W)
         with trainer.autocast():

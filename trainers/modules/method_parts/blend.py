@@ -1,24 +1,24 @@
-"""Generated and hand-made class features, mixed by how far a task's generated ones are trusted."""
+"""SoftCPT's BLEND: a mix of generated and hand-made class features, with a trust in the generated ones per task."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .losses import within_task
+from ..checkpoints import digest_of_names
+from ..losses import within_task
 
-TRUSTS = torch.linspace(1, 0, 9)  # what a task can choose; on a tie the first
+TRUSTS = torch.linspace(1, 0, 9)  # the choices; on a tie the first is taken
 MOST_TASKS = 256
 
 
 class Trust(nn.Module):
-    """How far the generated features of a task are trusted, in [0, 1], by the task's name; 0 for a name not set.
+    """The trust in [0, 1] in a task's generated features, by the task's name; 0 for unknown names.
 
-    Its shapes do not depend on the number of tasks, so that a checkpoint loads for tasks that were never trained.
+    Its shapes do not depend on the number of tasks, so that a checkpoint also loads for new tasks.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Trust(nn.Module):
         self.register_buffer("value", torch.zeros(MOST_TASKS))
 
     def set(self, names: Sequence[str], value: Tensor) -> None:
-        """Let the trusts of the tasks `names` be `value` (T,), and of all others 0."""
+        """Set the trusts of the tasks `names` to `value` (T,), and all others to 0."""
         if len(names) > MOST_TASKS:
             raise ValueError(f"TRAINER.SOFTCPT.BLEND: True serves {MOST_TASKS} tasks at most, not {len(names)}")
         self.digest.zero_()
@@ -36,18 +36,18 @@ class Trust(nn.Module):
         self.value[: len(names)] = value
 
     def forward(self, names: Sequence[str]) -> Tensor:
-        """(T,) of the tasks `names`."""
+        """The trusts (T,) of the tasks `names`."""
         same = digests(names).to(self.digest.device).unsqueeze(1) == self.digest  # (T, MOST_TASKS, 16)
         return same.all(2).float() @ self.value
 
 
 def digests(names: Sequence[str]) -> Tensor:
-    """(T, 16), a byte string for each name."""
-    return torch.tensor([list(hashlib.blake2b(name.encode(), digest_size=16).digest()) for name in names]).byte()
+    """(T, 16) bytes, a digest of each name."""
+    return torch.stack([digest_of_names([name]) for name in names])
 
 
 def blend(generated: Tensor, handmade: Tensor, trust: Tensor | float) -> Tensor:
-    """trust x generated + (1 - trust) x hand-made features, each (R, E) and normalised before; trust (R, 1) or one."""
+    """trust x generated + (1 - trust) x hand-made features, both (R, E) and normalised first; trust (R, 1) or one."""
     return trust * F.normalize(generated.float(), dim=-1) + (1 - trust) * F.normalize(handmade.float(), dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""Memory of a run."""
+"""The peak memory of a run, and the name of its device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def peak_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with contextlib.suppress(OSError):
-        # Not `ru_maxrss`, which a process inherits from the one that started it.
+        # Not `ru_maxrss`, which a process inherits from its parent.
         found = re.search(r"^VmHWM:\s*(\d+) kB$", (PROCESS / "status").read_text(), re.M)
         if found:
             return 1024 * int(found.group(1))
@@ -29,26 +29,26 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let the peak be counted anew, where the system can do that: on a GPU, and on Linux."""
+    """Reset the peak, where the system can: on a GPU, and on Linux."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # of glibc: what was freed is not resident any more
+        ctypes.CDLL(None).malloc_trim(0)  # glibc: return freed memory to the system
     with contextlib.suppress(OSError):
         (PROCESS / "clear_refs").write_text("5")
 
 
 def device_name(device: torch.device) -> str:
-    """What times and memory were measured on: "cpu", or a GPU's name."""
+    """The name of a GPU, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 class PeakMemory:
-    """The peak memory of a run, from the making of this object on.
+    """The peak memory of a run, since this object was made.
 
     On a CPU it is the resident memory of the process, with the interpreter and its libraries. Where the system cannot
-    forget a peak it is that of the whole process, whatever ran in it.
+    reset the peak, it includes whatever ran in the process before.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -60,7 +60,7 @@ class PeakMemory:
 
     @contextlib.contextmanager
     def set_aside(self) -> Iterator[None]:
-        """What is done within does not count, as the filling of caches, whose cost is that of whoever comes first."""
+        """Leave out what is done within: the filling of caches, which only the first run does."""
         self._before = self.peak_bytes()
         try:
             yield

@@ -1,7 +1,7 @@
-"""How long a run trains: OPTIM.MAX_EPOCH epochs, or OPTIM.MAX_STEPS steps, from which the epochs follow.
+"""How long a run trains: OPTIM.MAX_EPOCH epochs, or OPTIM.MAX_STEPS steps, which give the number of epochs.
 
-A step is a batch. The learning rate changes per epoch either way: a budget of steps goes through the schedule of the
-epochs that it amounts to, of which the last may end early.
+A step is a batch. With a number of steps the schedule of the learning rate is that of the epochs they amount to, and
+the last epoch may end early.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ logger = logging.getLogger(__name__)
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add the key of this module to Dassl's configuration."""
-    cfg.OPTIM.MAX_STEPS = 0  # n > 0: train for exactly n steps; MAX_EPOCH then follows from n and the batches per epoch
+    cfg.OPTIM.MAX_STEPS = 0  # n > 0: train for exactly n steps; MAX_EPOCH is then computed from n
 
 
 def check_budget(cfg: CfgNode) -> None:
     """Raise ValueError unless OPTIM.MAX_STEPS is off or a number of steps."""
     steps = cfg.OPTIM.MAX_STEPS
     if not isinstance(steps, int) or steps < 0:  # yacs takes None for anything
-        raise ValueError(f"OPTIM.MAX_STEPS: {steps} is neither a number of steps nor 0, which trains MAX_EPOCH epochs")
+        raise ValueError(f"OPTIM.MAX_STEPS: {steps} is neither a number of steps nor 0, for MAX_EPOCH epochs")
 
 
 def with_epochs(cfg: CfgNode, batches: int) -> CfgNode:
-    """The config, with OPTIM.MAX_EPOCH as OPTIM.MAX_STEPS makes it where an epoch has so many batches."""
+    """The config, with the OPTIM.MAX_EPOCH that OPTIM.MAX_STEPS gives for epochs of `batches` batches."""
     steps = cfg.OPTIM.MAX_STEPS
     if not steps:
         return cfg
@@ -42,13 +41,13 @@ def with_epochs(cfg: CfgNode, batches: int) -> CfgNode:
 
 
 def steps_of(cfg: CfgNode, epochs: int, batches: int) -> int:
-    """The steps that a finished run of `epochs` epochs has made."""
+    """The number of steps in `epochs` epochs of a run."""
     return min(epochs * batches, cfg.OPTIM.MAX_STEPS or epochs * batches)
 
 
 class FirstBatches:
-    """A training loader's first `count` batches. Its length and `dataset` stay the loader's: Dassl counts the steps of
-    a run by whole epochs."""
+    """A training loader's first `count` batches. Its length is that of the whole loader, because Dassl counts steps by
+    whole epochs."""
 
     def __init__(self, loader: Any, count: int) -> None:
         self.loader, self.count, self.dataset = loader, count, loader.dataset
@@ -61,6 +60,6 @@ class FirstBatches:
 
 
 def batches_left(loader: Iterable, max_steps: int, epoch: int) -> Iterable:
-    """The loader of epoch `epoch`, which ends early where `max_steps` > 0 do not fill it."""
+    """The loader of epoch `epoch`, which ends early if `max_steps` > 0 are reached in it."""
     left = max_steps - epoch * len(loader)
     return FirstBatches(loader, left) if 0 < left < len(loader) else loader

@@ -1,4 +1,4 @@
-"""What a trained method's prompts hold: contexts, the vocabulary's words near their tokens, task features."""
+"""The learned prompts of a trained method: contexts, the words nearest to their tokens, and task features."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import Tensor
 
 from backbones import CLIP
 
-from ..base import PromptTrainer
-from ..softcpt import SoftContextSharing
-from .checkpoints import digest_of_names
+from ...base import PromptTrainer
+from ...softcpt import SoftContextSharing
+from ..checkpoints import digest_of_names
 
-AT_A_TIME = 512  # context tokens that are compared with the whole vocabulary together
-SAMPLED = 128  # words whose distance to the nearest other one tells what is near
+AT_A_TIME = 512  # context tokens compared with the whole vocabulary at once
+SAMPLED = 128  # words whose distance to their nearest neighbour shows what is near
 
 
 @dataclass(frozen=True)
 class Context:
-    """The context tokens (M, D) of what `owner` says: all tasks, a task, a class, a prompt."""
+    """Context tokens (M, D) and their owner: all tasks, a task, a class, or a prompt."""
 
     owner: str
-    task: int | None  # the task that it belongs to; None for one of all tasks
+    task: int | None  # None for a context of all tasks
     tokens: Tensor
 
 
@@ -31,9 +31,9 @@ class Context:
 def contexts_of(trainer: PromptTrainer) -> list[Context]:
     """The contexts that a method has learned, or generates for its tasks, in the space of CLIP's token embedding.
 
-    Of SoftCPT one per task, with a class branch one per class. Of the others the parameter `ctx`: of CoCoOp before the
-    image's shift, of MaPLe and PromptSRC the first layer's (those of deeper layers take the place of hidden states,
-    near which there are no words). Raises ValueError, with the reason, for a method without contexts.
+    SoftCPT has one per task, or with a class branch one per class. Other methods have the parameter `ctx`: CoCoOp's is
+    not shifted by an image, and that of MaPLe and PromptSRC is the first layer's (prompts of deeper layers replace
+    hidden states, which words are not comparable with). Raises ValueError, with the reason, for a method without any.
     """
     prompts, tasks = trainer.prompts, [task.name for task in trainer.tasks]
     if isinstance(prompts, SoftContextSharing):
@@ -61,7 +61,7 @@ def _owned(contexts: Tensor, owners: Sequence[str], tasks: Sequence[int | None])
 
 
 def _classes(trainer: PromptTrainer) -> tuple[list[str], list[int]]:
-    """The owner of each class's context, with the task where there are several, and the task's number."""
+    """The owner of each class's context, with the task's name if there are several, and the task's index."""
     several = len(trainer.tasks) > 1
     names = [
         (t, f"{task.name}: {name}" if several else name)
@@ -82,21 +82,17 @@ def _instead(trainer: PromptTrainer) -> str:
 
 @torch.no_grad()
 def task_features_of(trainer: PromptTrainer) -> Tensor | None:
-    """SoftCPT's task features f_t (T, E), which its meta network reads; None for a method or variant without them."""
+    """SoftCPT's task features f_t (T, E); None for a method or variant without them."""
     prompts = trainer.prompts
     if not isinstance(prompts, SoftContextSharing):
         return None
-    if hasattr(prompts, "task_features"):
-        return prompts.task_features.float().cpu()
-    if not prompts.task_branch:
-        return None
     with trainer.autocast():
-        rows = torch.arange(len(trainer.tasks), device=trainer.device)
-        return prompts.encode_names(prompts.task_template, prompts.task_context, rows).float().cpu()
+        features = prompts.task_features_of(torch.arange(len(trainer.tasks), device=trainer.device))
+    return None if features is None else features.float().cpu()
 
 
 def task_contexts(contexts: Sequence[Context], n_tasks: int) -> Tensor | None:
-    """(T, M D): the mean context of each task, flattened; None where contexts belong to no task."""
+    """(T, M D): the mean context of each task, flattened; None if a context belongs to all tasks."""
     if any(context.task is None for context in contexts):
         return None
     own = [[c.tokens.flatten() for c in contexts if c.task == task] for task in range(n_tasks)]
@@ -110,10 +106,10 @@ def cosines(x: Tensor) -> Tensor:
 
 
 class Vocabulary:
-    """The words of a CLIP: the tokens whose embedding is known, without those that begin and end a text.
+    """The tokens of a CLIP whose embedding is known, without [SOS] and [EOS].
 
     Attributes:
-        ids: (V,) their numbers; a file that keeps the rows of some tokens alone has no others.
+        ids: (V,) token ids; a file of weights may hold the rows of some tokens only.
         embedding: (V, D).
     """
 
@@ -127,7 +123,7 @@ class Vocabulary:
         self.marks_ends = self.tokenizer.decode(word).endswith(" ")  # as byte pairs do
 
     def word(self, index: int) -> str:
-        """The text of a token; one that ends no word has a dash behind it."""
+        """The text of a token, with a dash if it does not end a word."""
         text = self.tokenizer.decode([int(self.ids[index])])
         return text.strip() if text.endswith(" ") or not self.marks_ends else f"{text}-"
 
@@ -137,14 +133,14 @@ class Vocabulary:
         k = min(k, len(self.ids))
         found = []
         for some in tokens.split(AT_A_TIME):
-            # By the differences themselves: by products of matrices a word would not be at distance 0 of itself.
+            # By differences: with matrix products the distance of a word to itself would not be 0.
             distance = torch.cdist(some, self.embedding, compute_mode="donot_use_mm_for_euclid_dist")
             found.append(distance.topk(k, dim=1, largest=False))
         distances, indices = (torch.cat(parts) for parts in zip(*found))
         return distances, indices
 
     def typical_distance(self) -> float:
-        """The median distance of a word to the nearest other one, of words at even steps through the vocabulary."""
+        """The median distance of a word to its nearest neighbour, over words at even steps through the vocabulary."""
         step = max(1, len(self.ids) // SAMPLED)
         distances, _ = self.nearest(self.embedding[::step], 2)
         return distances[:, -1].median().item()

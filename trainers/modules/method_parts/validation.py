@@ -1,4 +1,4 @@
-"""Searching a setting on validation shots: what they must be, and how a task judges predictions on them."""
+"""Validation shots, on which a setting is searched: checks of them, and the tasks' metrics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from datasets.multitask import Task
 
 
 def refuse_test_images(dataset: Any, searched: str, instead: str) -> None:
-    """Raise ValueError where validation images are test images, as in CoOp's ImageNet.
+    """Raise ValueError if validation images are test images, as in CoOp's ImageNet.
 
     Args:
         dataset: of Dassl's, with `val` and `test`.
-        searched: what is searched on the shots, for the message: "LinearProbe searches C".
-        instead: what a user can do without them.
+        searched: what is searched, for the message: "LinearProbe searches C".
+        instead: what the user can do instead.
     """
     test = {item.impath for item in dataset.test}
     shared = [item.impath for item in dataset.val or [] if item.impath in test]
@@ -29,8 +29,8 @@ def refuse_test_images(dataset: Any, searched: str, instead: str) -> None:
 
 
 def check_validation(dataset: Any, tasks: Sequence[Task], class_task: Tensor, searched: str, instead: str) -> None:
-    """Raise ValueError where a task has no validation shots, or some are test images; arguments as above, and
-    class_task (C,), the task of every class."""
+    """Raise ValueError if a task has no validation shots, or some are test images; arguments as above, and class_task
+    (C,), the task of every class."""
     refuse_test_images(dataset, searched, instead)
     there = {int(class_task[item.label]) for item in dataset.val or []}
     missing = [task.name for t, task in enumerate(tasks) if t not in there]
@@ -42,7 +42,7 @@ def check_validation(dataset: Any, tasks: Sequence[Task], class_task: Tensor, se
 
 
 def split_by_task(features: Tensor, label: Tensor, class_task: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Features (N_t, E) and labels (N_t,) within the task, of each of the T tasks.
+    """For each of the T tasks, features (N_t, E) and labels (N_t,) within the task.
 
     Args:
         features: (N, E); label: (N,) global; class_task: (C,) the task of every class.
@@ -53,8 +53,8 @@ def split_by_task(features: Tensor, label: Tensor, class_task: Tensor) -> list[t
 
 
 def shares_of_metric(task: Task, label: Tensor) -> Tensor:
-    """(N,) what each right prediction adds to the task's metric, in double precision: 1 / N for accuracy, and for the
-    mean recall of the classes that occur 1 / (classes x images of the class)."""
+    """(N,) what each right prediction adds to the task's metric, in fp64: 1 / N for accuracy, 1 / (classes that occur x
+    images of the class) for the mean recall."""
     if task.metric == "accuracy":
         return torch.full((len(label),), 1 / len(label), dtype=torch.double, device=label.device)
     count = label.bincount()

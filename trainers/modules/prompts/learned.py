@@ -1,4 +1,4 @@
-"""Prompts `[SOS] context name . [EOS]`: the frozen tokens of names, and learnable contexts."""
+"""Prompts `[SOS] context name . [EOS]`: the tokens of names, which are fixed, and learned contexts."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from torch import Tensor, nn
 
 from backbones import CLIP
 
-from .checkpoints import register_owners
+from ..checkpoints import register_owners
+from ..checks import check_choice
 
 POSITIONS = ("end", "middle", "front")
 
 
 class PromptTemplate(nn.Module):
-    """The frozen part of the prompts of R names, around a context of M learnable tokens.
+    """The fixed tokens of the prompts of R names, around a context of M learned tokens.
 
-    A prompt is split where a causal text tower allows it: everything before the name, `[SOS]` and the first context
-    tokens, is a *prefix* that all names with the same context share; the name, the remaining context tokens, the full
-    stop and `[EOS]` are its *suffix*. With the name at the "end" the whole context is prefix, in the "middle" its first
-    half (rounded down), at the "front" nothing of it. Where the features depend on the padding it belongs to the
-    suffix.
+    A prompt is a *prefix*, `[SOS]` and the context tokens before the name, which all names with the same context share,
+    and a *suffix*: the name, the other context tokens, the full stop and `[EOS]`. With the name at the "end" the whole
+    context is in the prefix, in the "middle" its first half (rounded down), at the "front" none of it. If features
+    depend on the padding, the suffix includes it.
 
-    Names are tokenised as in CoOp: underscores are spaces, and a full stop follows directly.
+    Names are tokenised as in CoOp: underscores become spaces, and the full stop follows directly.
 
     Args:
         names: R class or task names.
         n_context: number of context tokens M.
-        model: the CLIP whose token embedding and context length count.
-        position: where the name stands: "end", "middle" or "front" of the context.
+        model: the CLIP, for its token embedding and context length.
+        position: of the name: "end", "middle" or "front" of the context.
         stop: what follows the name.
 
     Raises:
@@ -70,7 +70,7 @@ class PromptTemplate(nn.Module):
         padded = torch.tensor([row + [0] * (longest - len(row)) for row in tokens])
         lengths = torch.tensor(lengths)
         weight = tower.token_embedding.weight
-        # Not persistent: a checkpoint that carried its class names' tokens would overwrite those of other classes.
+        # Not persistent: tokens in a checkpoint would overwrite those of other classes when it is loaded.
         self.register_buffer("sos", weight[tokenizer.sos], persistent=False)  # (1, D), or (0, D)
         self.register_buffer("tokens", weight[padded.to(weight.device)], persistent=False)  # (R, longest, D)
         self.register_buffer("index", index.to(weight.device), persistent=False)  # (R, S)
@@ -85,8 +85,8 @@ class PromptTemplate(nn.Module):
             rows: (R,) which names; None for all.
 
         Returns:
-            prefix (G, 1 + M_before, D), suffix (R, S, D), lengths (R,) of the suffixes, up to the token whose feature
-            counts, which is [EOS] in most towers.
+            prefix (G, 1 + M_before, D), suffix (R, S, D), lengths (R,) of the suffixes, up to the token at which the
+            feature is read, [EOS] in most towers.
         """
         tokens, index, lengths = self.tokens, self.index, self.lengths
         if rows is not None:
@@ -103,12 +103,12 @@ class Context(nn.Module):
     """Learnable context tokens: `ctx` (M, D) shared by all, or (rows, M, D).
 
     Args:
-        n_context: number of tokens M; with `words` their number of tokens counts instead.
-        model: the CLIP in whose token space the context lives.
-        rows: None for one context shared by all, a number of contexts, or the names of what each context belongs to: a
-            checkpoint then serves the same names only.
+        n_context: number of tokens M; with `words` theirs is used instead.
+        model: the CLIP, for its token embedding.
+        rows: None for one context shared by all, a number of contexts, or the name of each context's owner: a
+            checkpoint then loads for the same names only.
         words: initial words ("a photo of a"); empty for N(0, 0.02^2) as in CoOp.
-        pad: keep all n_context tokens: the words are the last of them, zeros come before.
+        pad: keep all n_context tokens, zeros and then the words.
 
     Raises:
         ValueError: with `pad`, more words than tokens.
@@ -148,9 +148,3 @@ class Context(nn.Module):
 def clean(name: str) -> str:
     """A name as it stands in a prompt: underscores are spaces."""
     return name.replace("_", " ").strip()
-
-
-def check_choice(key: str, value: object, legal: Sequence[object]) -> None:
-    """Raise ValueError naming the config key, its value and what is legal."""
-    if value not in legal:
-        raise ValueError(f"{key}: {value!r} is not legal; one of {', '.join(map(str, legal))}")

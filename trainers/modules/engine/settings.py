@@ -1,4 +1,4 @@
-"""Settings of a run: config files, flags and KEY VALUE pairs, merged into Dassl's tree with errors that help."""
+"""The config of a run: files and KEY VALUE pairs, merged into Dassl's tree, with errors that name the key."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def merge_list(cfg: CfgNode, opts: Sequence) -> None:
             cfg.merge_from_list([key, as_declared(value, declared(cfg, key))])
         except (AssertionError, AttributeError, KeyError) as error:
             raise ValueError(unknown_key(cfg, key)) from error
-        except (ValueError, RecursionError, MemoryError) as error:  # what is nested too deep for Python's parser
+        except (ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deep to parse
             raise ValueError(f"{key}: {reprlib.repr(value)} does not fit: {shortened(error)}") from error
 
 
 def shortened(error: BaseException) -> str:
-    """What an error says, without the middle of a value that fills pages."""
+    """An error's message, without the middle of a very long value."""
     text = str(error) or type(error).__name__
     return text if len(text) < 1000 else f"{text[:400]} ... {text[-400:]}"
 
 
 def check_keys(node: dict, prefix: str = "") -> None:
-    """Raise ValueError for a key that is no text."""
+    """Raise ValueError for a key that is not a string."""
     for key, value in node.items():
         if not isinstance(key, str):
             raise ValueError(f"{reprlib.repr(key)} is no name of a config key{f' in {prefix}' if prefix else ''}")
@@ -60,7 +60,7 @@ def check_keys(node: dict, prefix: str = "") -> None:
 
 
 def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
-    """`loaded`, its numbers of the types that `cfg` declares: yacs would refuse `LR: 1`."""
+    """`loaded`, with its numbers in the types that `cfg` declares: yacs refuses `LR: 1`."""
     for key, value in loaded.items():
         if isinstance(value, CfgNode):
             with_declared_numbers(value, cfg.get(key) if isinstance(cfg.get(key), CfgNode) else CfgNode())
@@ -72,10 +72,9 @@ def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
 
 
 def as_declared(value: Any, default: Any) -> Any:
-    """`value` as a float, or a sequence of floats, where `default` is one and `value` is a number.
+    """`value` as a float, or a sequence of floats, if `default` is one and `value` is a number.
 
-    An integer is a number, and so is what YAML reads as text, "1e-3". Everything else is left to yacs, which refuses
-    it.
+    Integers are numbers, and so is "1e-3", which YAML reads as text. Everything else is left to yacs, which refuses it.
     """
     if isinstance(default, float):
         if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
@@ -93,7 +92,7 @@ def as_declared(value: Any, default: Any) -> Any:
 
 
 def declared(cfg: CfgNode, key: str) -> Any:
-    """The value that a dotted key has so far, None where there is no such key."""
+    """The value of a dotted key so far; None if there is no such key."""
     node: Any = cfg
     for part in key.split("."):
         node = node.get(part) if isinstance(node, CfgNode) else None
@@ -101,7 +100,7 @@ def declared(cfg: CfgNode, key: str) -> Any:
 
 
 def unknown_key(cfg: CfgNode, key: str) -> str:
-    """What to say about a key that `cfg` lacks, with the nearest that it has."""
+    """The message for a key that `cfg` lacks, with the nearest one that it has."""
     near = difflib.get_close_matches(key, flatten(cfg), n=1, cutoff=0.5)
     return f"unknown config key {key}" + (f"; did you mean {near[0]}?" if near else "")
 
@@ -115,7 +114,7 @@ def flatten(node: dict, prefix: str = "") -> dict[str, object]:
 
 
 def unread_keys(cfg: CfgNode, defaults: CfgNode) -> list[str]:
-    """The keys of other methods than TRAINER.NAME that have other values than their defaults: nothing reads them."""
+    """The keys with changed values that belong to methods other than TRAINER.NAME, so that nothing reads them."""
     before, own = flatten(defaults.TRAINER), cfg.TRAINER.NAME.upper()
     return [
         f"TRAINER.{key}"

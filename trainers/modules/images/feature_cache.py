@@ -1,4 +1,4 @@
-"""Features of the frozen image tower, computed once and kept on disk."""
+"""Features of the frozen image tower, computed once and cached on disk."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from .distributed import from_first_rank, gather_parts, part_of, rank, share
+from backbones.weights import write_safetensors
+
+from ..distributed import from_first_rank, gather_parts, part_of, rank, share
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +30,12 @@ Encode = Callable[[Tensor], Tensor]
 class FeatureCache:
     """Tensors in `folder`, one safetensors file each, named by a digest of all that they depend on.
 
-    A file that is truncated, damaged, of another shape or of other contents than asked for is rebuilt (logged); where
-    the folder cannot be written the cache turns itself off with one warning. Any file may be removed at any time.
+    A file that is damaged, or whose contents or shape are not those asked for, is rebuilt, with a warning. If the
+    folder cannot be written, the cache warns once and turns itself off. Any file may be removed at any time.
 
     Attributes:
-        seconds: what computing took so far. Who computes features that all methods share is a matter of order, so it
-            does not count as training; neither does its memory, in the context `set_aside`.
+        seconds: time spent on computing. It does not count as training, because only the first of the methods that
+            share features computes them; nor does the memory, by the context `set_aside`.
     """
 
     def __init__(
@@ -46,12 +47,12 @@ class FeatureCache:
         self._told: set[str] = set()  # the tensors whose origin was logged
 
     def get(self, key: dict[str, Any], shape: Sequence[int], compute: Callable[[], Tensor]) -> Tensor:
-        """The tensor of `key` (JSON-able): read if it is there with `shape` (its leading sizes; -1: any), else computed
-        and kept."""
+        """The tensor of `key` (JSON-able): read if there is one of `shape` (its leading sizes; -1: any), else computed
+        and stored."""
         text = json.dumps(key, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None
-        # One rank looks, so that all of them read or all compute.
+        # One rank looks, so that either all ranks read or all compute.
         tensor = from_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
         first, images = rank() == 0, f"{shape[0]:,} images"
         if tensor is None:
@@ -82,26 +83,21 @@ class FeatureCache:
                     logger.warning("%s is damaged: rebuilt", path)
                 else:
                     return tensor
-            except Exception as error:  # beside its own, safetensors raises those of PyTorch and of Python
+            except Exception as error:  # safetensors raises its own errors, PyTorch's and Python's
                 logger.warning("%s cannot be read (%s): rebuilt", path, error)
         return None
 
     def _write(self, path: Path, tensor: Tensor, digest: str) -> None:
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        facts = {"digest": digest, "payload": digest_of_tensor(tensor)}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            facts = {"digest": digest, "payload": digest_of_tensor(tensor)}
-            save_file({"features": tensor}, temporary, metadata=facts)
-            os.replace(temporary, path)
+            write_safetensors(path, {"features": tensor}, facts)
         except (OSError, SafetensorError) as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             self.folder = None
             logger.warning("the feature cache is off: %s cannot be written (%s)", path.parent, error)
 
 
 def digest_of_tensor(tensor: Tensor) -> str:
-    """A digest of a tensor's values, in hexadecimal digits."""
+    """Hexadecimal digest of a tensor's values."""
     values = tensor.detach().contiguous().flatten().view(torch.uint8).numpy()
     return hashlib.blake2b(values, digest_size=16).hexdigest()
 
@@ -111,7 +107,7 @@ def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
 
 
 def image_list(items: Sequence[Any]) -> str:
-    """A digest of the images that Datum `items` name: paths, sizes and times of change, in order."""
+    """Hexadecimal digest of the images of Datum `items`: their paths, sizes and times of change, in order."""
     digest = hashlib.blake2b(digest_size=16)
     for item in items:
         stat = os.stat(item.impath)
@@ -120,12 +116,12 @@ def image_list(items: Sequence[Any]) -> str:
 
 
 class FeatureLoader:
-    """In the place of an evaluation loader: the same batches with features (B, E), or (B, L, E), instead of images.
+    """The batches of an evaluation loader, with features (B, E), or (B, L, E), instead of images.
 
     Args:
         loader: a sequential loader of Dassl's DataManager.
         encode: images (B, 3, H, W) to features.
-        cache: where to keep the features of all its images.
+        cache: of the features of all its images.
         key: what the features depend on besides the images and the transform: weights, precision, device.
     """
 
@@ -148,11 +144,11 @@ class FeatureLoader:
 
     def _encode_all(self) -> Tensor:
         batches = progress_bar(part_of(self.loader), "features")
-        # A loader draws its workers' seed from the global generator: what is trained must not depend on the cache.
+        # A loader draws its workers' seed from the global generator: training must not depend on the cache.
         with torch.random.fork_rng(devices=[]):
             return gather_parts([self.encode(batch["img"]).cpu() for batch in batches])
 
 
 def progress_bar(batches: Iterable, what: str) -> tqdm:
-    """The batches with a bar and the time left, on a terminal only."""
+    """The batches, with a bar and the time left if there is a terminal."""
     return tqdm(batches, desc=what, unit="batch", disable=None if rank() == 0 else True)

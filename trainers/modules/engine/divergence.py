@@ -1,4 +1,4 @@
-"""A training whose loss is no longer finite: what is known of the step is kept, so that its cause can be found."""
+"""Stops a training whose loss is not finite, and records the step for finding the cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage import FAILURE_FILE, write_atomically
 
 
 def gradient_norm(module: nn.Module) -> float | None:
-    """The Euclidean norm of all gradients of a module, None where there are none."""
+    """The Euclidean norm of all gradients of a module, None if it has none."""
     squares = [float(p.grad.float().square().sum()) for p in module.parameters() if p.grad is not None]
     return math.sqrt(sum(squares)) if squares else None
 
@@ -28,10 +28,10 @@ def stop_diverged(
     method: str,
     **place: float,
 ) -> None:
-    """Raise FloatingPointError where a loss () is not finite, after writing failure.json into the run's folder.
+    """Raise FloatingPointError if a loss () is not finite, after writing failure.json into the run's folder.
 
     Args:
-        prompts: its gradients are still those of the step before.
+        prompts: the learned module, whose gradients are still those of the step before.
         batch: of the data loader.
         terms: the logged parts of the loss.
         place: epoch and step, counted from 1, and learning rate.

@@ -1,4 +1,4 @@
-"""Low-rank updates of the queries, keys and values of a tower's layers (Hu et al., LoRA, arXiv 2106.09685)."""
+"""Low-rank updates of queries, keys and values in a tower's layers (Hu et al., LoRA, arXiv 2106.09685)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from backbones.layers import Attention
 
 
 class LowRankUpdate(nn.Module):
-    """W + gamma B A in place of W, for each of the queries, keys and values of one attention.
+    """W + gamma B A instead of W, for the queries, the keys and the values of one attention.
 
-    In training the update is a branch of its own, gamma B A drop(x), and drop is drawn for each token and each of the
-    three. Without gradients, as in evaluation, it is merged: x meets one matrix, which is made anew each time. The
-    tower's W is never written to, so nothing has to be undone and nothing drifts.
+    In training the update is a branch of its own, gamma B A drop(x), with a mask for each token and each of the three.
+    Without gradients it is merged into one matrix, anew at each call. The tower's W is never written to.
 
     Attributes:
         a: (3, r, W), drawn as the weights of a linear layer.
-        b: (3, W, r), zero, so that training starts from the untouched tower.
+        b: (3, W, r), zero, so that training starts from the pretrained tower.
     """
 
     def __init__(self, width: int, rank: int, scale: float, dropout: float) -> None:
@@ -30,7 +29,7 @@ class LowRankUpdate(nn.Module):
         self.b = nn.Parameter(torch.zeros(3, width, rank))
 
     def forward(self, attention: Attention, x: Tensor, part: str) -> Tensor:
-        """(..., n W) of x (..., W), in place of `Attention.project`."""
+        """(..., n W) of x (..., W), instead of `Attention.project`."""
         if not torch.is_grad_enabled():
             rows = attention.rows(part)
             return F.linear(x, self.merged(attention)[rows], attention.in_proj_bias[rows])
@@ -49,5 +48,5 @@ class LowRankUpdate(nn.Module):
 
 
 def low_rank_updates(layers: int, width: int, rank: int, scale: float, dropout: float) -> nn.ModuleList:
-    """One for each of the layers of a tower: the `updates` of a `Tuning`."""
+    """An update for each layer of a tower: the `updates` of a `Tuning`."""
     return nn.ModuleList(LowRankUpdate(width, rank, scale, dropout) for _ in range(layers))

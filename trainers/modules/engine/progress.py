@@ -1,4 +1,4 @@
-"""A bar of the training on a terminal, in place of Dassl's training lines, which stay in the log file."""
+"""A progress bar on a terminal, in place of Dassl's training lines, which still go to the log file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRAINING_LINE = re.compile(r"epoch \[\d+/\d+\]")  # as Dassl begins it, the proj
 
 
 class AboveTheBar:
-    """Stands in for the terminal: prints whole lines above a bar, and leaves Dassl's training lines out."""
+    """Replaces the terminal: prints whole lines above a bar, without Dassl's training lines."""
 
     def __init__(self, terminal: Any) -> None:
         self.terminal, self._rest = terminal, ""
@@ -31,7 +31,7 @@ class AboveTheBar:
         self.terminal.flush()
 
     def close(self) -> None:
-        """Print what has not ended its line yet."""
+        """Print an unfinished line."""
         if self._rest:
             self.write("\n")
 
@@ -42,11 +42,11 @@ class AboveTheBar:
 class TrainingBar:
     """Epoch, loss, accuracy, learning rate, steps per second and time left of a run.
 
-    Dassl's `Logger`, which train.py puts in place of `sys.stdout`, writes to a terminal and to a file; the bar
-    takes the place of its terminal only. Without a terminal or that logger there is no bar, and nothing changes.
+    Dassl's `Logger`, which train.py makes `sys.stdout`, writes to a terminal and to a file; the bar replaces only its
+    terminal. Without a terminal or that logger there is no bar, and nothing changes.
 
     Args:
-        total, done: steps of the run, and those that were made before it was resumed.
+        total, done: steps of the run, and those made before it was resumed.
         epochs: of the run.
     """
 
@@ -69,7 +69,7 @@ class TrainingBar:
             self.bar.update()
 
     def close(self) -> None:
-        """Give the terminal back; more than once does nothing."""
+        """Give the terminal back; a second call does nothing."""
         if self.bar is not None:
             self.logger.console.close()
             self.logger.console = self.logger.console.terminal

@@ -1,4 +1,4 @@
-"""A weighted average of a module's parameters over the epochs."""
+"""PromptSRC's weighted average of a module's parameters over the epochs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 
 class RunningAverage(nn.Module):
-    """The sum so far of weight times parameters of `module`, in buffers: a checkpoint has it, so a resumed run goes on
-    with it."""
+    """The sum so far of weight times parameters of `module`, in buffers, so that checkpoints hold it."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -27,6 +26,6 @@ class RunningAverage(nn.Module):
 
 
 def gaussian_weights(count: int, mean: float, std: float) -> Tensor:
-    """(count,) the density of N(mean, std^2) at 1, ..., count, over its sum; fp64."""
+    """(count,) the density of N(mean, std^2) at 1, ..., count, normalised to sum 1; fp64."""
     steps = torch.arange(1, count + 1, dtype=torch.float64)
     return torch.softmax(-0.5 * ((steps - mean) / std) ** 2, dim=0)

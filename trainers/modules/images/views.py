@@ -1,4 +1,4 @@
-"""Augmented views of training images that depend on the image alone, and not on who reads it."""
+"""Augmented views of training images, drawn by seed, image and epoch alone, whichever process reads the image."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dassl.utils import read_image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .distributed import gather_parts, part_of
-from .features import Encode, FeatureCache, image_list, progress_bar
+from ..distributed import gather_parts, part_of
+from .feature_cache import Encode, FeatureCache, image_list, progress_bar
 
 ENCODED_AT_ONCE = 256  # images, at most: a training batch of features may be larger
 
 
 @contextlib.contextmanager
 def view_generators(seed: int, image: str, view: int) -> Iterator[None]:
-    """Within it, the generators of Python and PyTorch start from (seed, image, view); after it they are as before."""
+    """A context in which the generators of Python and PyTorch start from (seed, image, view)."""
     digest = hashlib.blake2b(f"{seed} {image} {view}".encode(), digest_size=6).digest()
     state = random.getstate()
     with torch.random.fork_rng(devices=[]):
@@ -35,20 +35,20 @@ def view_generators(seed: int, image: str, view: int) -> Iterator[None]:
 
 
 def image_name(item: Any, root: str) -> str:
-    """What a Datum's image is called below the folder of the data sets, on every machine."""
+    """The path of a Datum's image below the folder of the data sets, the same on every machine."""
     return os.path.relpath(item.impath, os.path.abspath(os.path.expanduser(root))).replace(os.sep, "/")
 
 
 class SeededViews(Dataset):
-    """A training set of Dassl's, whose augmentation depends on (seed, image, epoch) alone.
+    """A training set of Dassl's, with an augmentation that depends on (seed, image, epoch) alone.
 
-    So a run draws the same views with any number of workers and processes, and after it was resumed.
+    So a run sees the same views with any number of workers and processes, and after it was resumed.
     """
 
     def __init__(self, dataset: Dataset, seed: int, root: str) -> None:
         self.dataset, self.seed, self.root = dataset, seed, root
         self.data_source = dataset.data_source
-        self.epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # workers that live on see it change
+        self.epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # shared with persistent workers
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch.fill_(epoch)
@@ -62,7 +62,7 @@ class SeededViews(Dataset):
 
 
 def seeded_loader(loader: DataLoader, seed: int, root: str) -> DataLoader:
-    """The training loader of Dassl's DataManager with `SeededViews`, and workers that live for the whole run."""
+    """The training loader of Dassl's DataManager with `SeededViews` and persistent workers."""
     return DataLoader(
         SeededViews(loader.dataset, seed, root),
         batch_size=loader.batch_size,
@@ -71,7 +71,7 @@ def seeded_loader(loader: DataLoader, seed: int, root: str) -> DataLoader:
         drop_last=loader.drop_last,
         pin_memory=loader.pin_memory,
         persistent_workers=loader.num_workers > 0,
-        generator=torch.Generator(),  # for the workers' seeds: the global one then moves the same with any number
+        generator=torch.Generator(),  # of the workers' seeds: the global one must not depend on their number
     )
 
 
@@ -132,7 +132,7 @@ def view_loader(
             batch_size=max(1, min(loader.batch_size, ENCODED_AT_ONCE) // views),
             num_workers=loader.num_workers,
         )
-        # A loader draws its workers' seed from the global generator: what is trained must not depend on the cache.
+        # A loader draws its workers' seed from the global generator: training must not depend on the cache.
         with torch.random.fork_rng(devices=[]):
             return gather_parts(
                 [

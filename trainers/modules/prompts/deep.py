@@ -1,8 +1,9 @@
-"""What the methods share that tune the layers of CLIP's towers."""
+"""Prompts in the layers of CLIP's towers, for MaPLe and PromptSRC, and which towers take a tuning."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -10,17 +11,18 @@ from torch import nn
 from backbones import CLIP
 from backbones.tokenizers import Tokenizer
 
-from .prompts import clean
+from .learned import Context, PromptTemplate, clean
 
 logger = logging.getLogger(__name__)
 
 
 def check_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
-    """Raise ValueError for a CLIP whose image tower takes no tuning: why it does not, and what is possible instead.
+    """Raise ValueError, with the reason and an alternative, for a CLIP whose image tower takes no tuning.
 
     Args:
         name: the value of MODEL.BACKBONE.NAME.
-        what: what the method has of the tower.
+        what: what the method needs of the tower, for the message.
+        instead: what the user can choose.
     """
     if model.visual.not_tunable:
         raise ValueError(
@@ -30,19 +32,28 @@ def check_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
 
 
 def limited_depth(key: str, depth: int, layers: int) -> int:
-    """`depth`, the value of a config's `key`, or the number of layers where they are fewer (logged)."""
+    """The smaller of `depth`, the value of a config's `key`, and the number of layers (logged)."""
     if depth > layers:
         logger.warning("%s is %d, but this CLIP has towers of %d layers", key, depth, layers)
     return min(depth, layers)
 
 
 def random_prompts(layers: int, count: int, width: int) -> nn.ParameterList:
-    """A prompt of `count` tokens (M, W) ~ N(0, 0.02^2) for each of some layers."""
+    """A prompt (count, width) ~ N(0, 0.02^2) for each of `layers` layers."""
     return nn.ParameterList(0.02 * torch.randn(count, width) for _ in range(layers))
 
 
+def context_of_words(
+    words: str, count: int, names: Sequence[str], model: CLIP, key: str
+) -> tuple[Context, PromptTemplate]:
+    """A context that begins as the first `count` tokens of `words`, and the prompts of `names` behind the others."""
+    learned, frozen = split_words(words, count, model.tokenizer, key)
+    context = Context(count, model, words=learned)
+    return context, PromptTemplate([f"{frozen} {name}".strip() for name in names], count, model)
+
+
 def split_words(words: str, count: int, tokenizer: Tokenizer, key: str) -> tuple[str, str]:
-    """The first `count` tokens of `words`, and the rest. Raises ValueError, naming `key`, where there are fewer."""
+    """The first `count` tokens of `words`, and the rest. Raises ValueError, naming `key`, if there are fewer."""
     tokens = tokenizer.encode(clean(words))
     if words and len(tokens) < count:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How images are shown to a CLIP: as in its training, unless a config insists on something else."""
+"""The preprocessing of images: as in the CLIP's own training, unless the config overrides it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from yacs.config import CfgNode
 
 from backbones.config import Preprocessing
 
-from .prompts import check_choice
+from ..checks import check_choice
 
 OPENAI = Preprocessing((224, 224))
 KEYS = {"INTERPOLATION": "interpolation", "PIXEL_MEAN": "mean", "PIXEL_STD": "std", "RESIZE": "resize"}
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Empty the keys of `INPUT` that a model's own preprocessing fills, and add those that Dassl lacks."""
+    """Empty the keys of `INPUT` that the model's preprocessing fills, and add those that Dassl lacks."""
     cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (), "", [], []
-    cfg.INPUT.RESIZE = ""  # for testing: shortest (then the centre is cropped) or squash
-    cfg.INPUT.OVERRIDE_MODEL = False  # True: values of INPUT that contradict the model's preprocessing are meant
+    cfg.INPUT.RESIZE = ""  # in tests: shortest edge, then the centre is cropped; or squash
+    cfg.INPUT.OVERRIDE_MODEL = False  # True: allow values of INPUT that contradict the model's preprocessing
 
 
 def with_preprocessing(cfg: CfgNode, model: Preprocessing) -> CfgNode:
-    """A copy of a config whose empty keys of INPUT have the model's values.
+    """A copy of a config in which the model's values fill the empty keys of INPUT.
 
     Raises:
-        ValueError: a key that contradicts the model, without INPUT.OVERRIDE_MODEL; INPUT.SIZE always, since the towers
-            take images of one size.
+        ValueError: a key that contradicts the model, without INPUT.OVERRIDE_MODEL; INPUT.SIZE in any case, since the
+            towers take images of one size.
     """
     size, name = tuple(cfg.INPUT.SIZE), cfg.MODEL.BACKBONE.NAME
     if size and size != tuple(model.size):
@@ -49,7 +49,7 @@ def with_preprocessing(cfg: CfgNode, model: Preprocessing) -> CfgNode:
 
 
 def filled(cfg: CfgNode, model: Preprocessing) -> CfgNode:
-    """A copy of a config whose empty keys of INPUT have a model's values, unchecked."""
+    """The same without checks."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.INPUT.SIZE = tuple(cfg.INPUT.SIZE or model.size)
@@ -70,7 +70,7 @@ def _same(given: Any, own: Any) -> bool:
 
 
 def test_transform(cfg: CfgNode) -> Callable[[Image.Image], Tensor]:
-    """Dassl's transform for testing, or one that squashes images to the size instead of cropping them."""
+    """Dassl's test transform, or the same with images squashed to the size instead of cropped."""
     transform = build_transform(cfg, is_train=False)
     if cfg.INPUT.RESIZE != "squash" or cfg.INPUT.NO_TRANSFORM:
         return transform
