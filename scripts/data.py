@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 import compat
 
@@ -246,17 +247,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_line_errors(1)
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     args = parse_args(argv)
     args.root = os.path.abspath(os.path.expanduser(args.root))
-    try:
-        if hasattr(args, "name"):
-            args.name = on_disk.registered_name(args.name)
-        return args.run(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if hasattr(args, "name"):
+        args.name = on_disk.registered_name(args.name)
+    return args.run(args)
 
 
 if __name__ == "__main__":

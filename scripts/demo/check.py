@@ -13,6 +13,9 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts.lib.command  # noqa: F401  first: the imports below take seconds
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,7 +24,6 @@ from clip.simple_tokenizer import SimpleTokenizer
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import compat
 
 compat.ensure_dassl()

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import sweep
-import tasks
 import torch
 import yaml
 from dassl.engine import TRAINER_REGISTRY
@@ -34,6 +33,7 @@ from experiments.sweeps import (
     without_config,
 )
 from experiments.tables import results_frame, sections, summarise
+from scripts.lib import tasks
 from storage import locked
 
 ROOT = train.PROJECT_ROOT

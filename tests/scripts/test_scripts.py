@@ -17,8 +17,8 @@ UNSET = ("VARIANT", "SEEDS", "DATA", "SEPARATE", "JOBS", "PROMPTS")
 STUB = """#!/usr/bin/env bash
 echo "$@" >> "$CALLS"
 case "$1 $*" in
-    *scripts/tasks.py*--merge*) touch "${@: -1}/results.json"; exit ;;
-    *scripts/tasks.py*) printf 'sea-animals\\tsea animals\\nair\\tair\\n'; exit ;;
+    *scripts/lib/tasks.py*--merge*) touch "${@: -1}/results.json"; exit ;;
+    *scripts/lib/tasks.py*) printf 'sea-animals\\tsea animals\\nair\\tair\\n'; exit ;;
 esac
 while [ $# -gt 1 ] && [ "$1" != --output-dir ]; do shift; done
 mkdir -p "$2" && [ -z "${CUT:-}" ] && touch "$2/results.json"
@@ -166,7 +166,7 @@ def test_every_script_takes_or_refuses_variant():
     scripts = {path: path.read_text() for path in (ROOT / "scripts").glob("*/main.sh")}
     assert len(scripts) >= 15
     assert not [
-        path for path, text in scripts.items() if not re.search("VARIANT:-|run_context_method|refuse_var", text)
+        path for path, text in scripts.items() if not re.search("VARIANT:-|run_(context|plain)_method|refuse_var", text)
     ]
 
 

@@ -1,4 +1,7 @@
-"""What the benchmarks share: models and class names of the true sizes, the plain path, timing, memory, printing."""
+"""What the benchmarks share: models and class names of the true sizes, the plain path, timing, memory, printing.
+
+The plain path is what public code does: 77 tokens for every class, through the `clip` package's own modules.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,15 @@ import argparse
 import json
 import multiprocessing
 import random
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+import scripts.lib.command  # noqa: F401  first: the imports below take seconds
 
-import compat  # noqa: E402
+import compat
 
+ROOT = Path(__file__).resolve().parents[3]
 compat.ensure_dassl()
 
 import torch  # noqa: E402
@@ -79,8 +81,7 @@ def class_names(count: int, seed: int = 0) -> list[str]:
 
 
 class PlainTextEncoder:
-    """The public code's way, with the interface of our text encoder: 77 tokens for every class, through the `clip`
-    package's own modules. What stands in the padding does not matter to the causal tower."""
+    """The plain path with the interface of our text encoder. The causal tower does not see what follows EOS."""
 
     def __init__(self, package: PackageCLIP) -> None:
         self.package = package
@@ -95,16 +96,17 @@ class PlainTextEncoder:
 
 
 def best_of(run: Callable[[], object], repeats: int) -> float:
-    """Seconds of the fastest of some calls, after one that does not count."""
+    """Seconds of the fastest call, after one that does not count. (torch.utils.benchmark adds two warm-ups to each.)"""
     run()
-    times = []
-    for _ in range(repeats):
-        synchronise()
-        start = time.perf_counter()
-        run()
-        synchronise()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(seconds_of(run) for _ in range(repeats))
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    synchronise()
+    start = time.perf_counter()
+    run()
+    synchronise()
+    return time.perf_counter() - start
 
 
 def synchronise() -> None:
@@ -113,7 +115,7 @@ def synchronise() -> None:
 
 
 def in_own_process(function: Callable, *args: object, threads: int = 0) -> dict:
-    """What `function(*args)` returns, run in a process of its own, with its peak memory as `peak_bytes`."""
+    """What `function(*args)` returns in a process of its own, with that process's peak memory as `peak_bytes`."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (function, args, threads))
 
@@ -137,12 +139,28 @@ def relative(value, expected) -> float:
     return float(abs(value - expected).max() / abs(expected).max())
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def versus(plain: dict | None, ours: dict) -> dict:
+    """Columns that compare two measurements. `plain` is None where the plain path was not measured."""
+    return {
+        "plain_seconds": plain and plain["seconds"],
+        "seconds": ours["seconds"],
+        "ratio": plain and plain["seconds"] / ours["seconds"],
+        "plain_peak_bytes": plain and plain["peak_bytes"],
+        "peak_bytes": ours["peak_bytes"],
+    }
+
+
+def parser(description: str, *options: tuple) -> argparse.ArgumentParser:
+    """The benchmarks' options; `options` are a script's own: (flag, default) or (flag, default, help)."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
     result.add_argument("--threads", type=int, default=0, help="threads (default: PyTorch's)")
-    result.add_argument("--repeats", type=int, default=5, help="timed calls, of which the fastest counts")
+    result.add_argument("--repeats", type=int, default=5, help="timed calls, of which the fastest counts (%(default)s)")
     result.add_argument("--backbone", default="ViT-B/32", choices=BACKBONES)
+    for flag, default, *text in options:
+        choices = BENCHMARKS if flag == "--case" else None
+        about = f"{text[0]} (%(default)s)" if text else "default: %(default)s"
+        result.add_argument(flag, default=default, type=type(default), choices=choices, help=about)
     return result
 
 
