@@ -6,6 +6,8 @@ Every module of this folder is imported, so that a new method is a new file and 
 import importlib
 import pkgutil
 
+import compat.provide  # noqa: F401  so that Dassl is found without train.py, too
+
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 

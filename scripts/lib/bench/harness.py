@@ -15,21 +15,19 @@ from pathlib import Path
 
 import scripts.lib.command  # noqa: F401  first: the imports below take seconds
 
-import compat
+import compat.provide  # noqa: F401  before dassl
+
+import torch
+from clip import clip
+from clip.model import CLIP as PackageCLIP
+from torch import Tensor
+
+from backbones import CLIP, openai
+from backbones.load import assemble
+from backbones.model import store_in_half
+from trainers.modules.memory import peak_memory_bytes
 
 ROOT = Path(__file__).resolve().parents[3]
-compat.ensure_dassl()
-
-import torch  # noqa: E402
-from clip import clip  # noqa: E402
-from clip.model import CLIP as PackageCLIP  # noqa: E402
-from torch import Tensor  # noqa: E402
-
-from backbones import CLIP, openai  # noqa: E402
-from backbones.load import assemble  # noqa: E402
-from backbones.model import store_in_half  # noqa: E402
-from trainers.modules.memory import peak_memory_bytes  # noqa: E402
-
 # Classes of each task, as in the paper's benchmarks (of RS-8, as docs/datasets.md chooses its sets; of Fashion-20 the
 # mean: 78 classes in 20 tasks).
 BENCHMARKS = {
