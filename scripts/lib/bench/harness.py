@@ -84,7 +84,7 @@ class PlainTextEncoder:
     def __init__(self, package: PackageCLIP) -> None:
         self.package = package
 
-    def __call__(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
+    def __call__(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: object = None) -> Tensor:
         package, n_prefix = self.package, prefix.shape[1]
         padding = suffix.new_zeros(len(suffix), package.context_length - n_prefix - suffix.shape[1], suffix.shape[2])
         x = torch.cat([prefix[group], suffix, padding], dim=1) + package.positional_embedding  # (R, 77, D)
