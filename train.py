@@ -18,6 +18,11 @@ import sys
 import warnings
 from pathlib import Path
 
+if __name__ == "__main__":  # Ctrl-C during the imports below, which take seconds, is one line
+    sys.excepthook = lambda kind, *error: (
+        print("interrupted", file=sys.stderr) if kind is KeyboardInterrupt else sys.__excepthook__(kind, *error)
+    )
+
 import torch
 from yacs.config import CfgNode
 

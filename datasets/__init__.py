@@ -6,6 +6,8 @@ Every module of this folder is imported, so adding a data set takes one new file
 import importlib
 import pkgutil
 
+import compat.provide  # noqa: F401  so that Dassl is found without train.py, too
+
 from yacs.config import CfgNode
 
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):

@@ -10,23 +10,20 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 from evaluation.records import read_records
 from experiments.reports.base_to_new import HALVES, base_to_new_report
 
 
-def main(argv: list[str] | None = None) -> int:
+@one_line_errors(1)
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="folder with runs, e.g. output/demo")
     parser.add_argument("--halves", choices=HALVES, default="classes", help="what was divided (default: classes)")
     parser.add_argument("--shots", type=int, help="only runs of this number of shots, and zero-shot")
     args = parser.parse_args(argv)
-    try:
-        print(base_to_new_report(read_records(args.out_dir), args.halves, args.shots))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    print(base_to_new_report(read_records(args.out_dir), args.halves, args.shots))
 
 
 if __name__ == "__main__":

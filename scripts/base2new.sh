@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Base-to-new: bash scripts/base2new.sh METHOD DATASET SHOTS [CFG] [KEY VALUE ...]
-# Trains METHOD (softcpt, coop, ...: a folder of scripts/) on the base classes of every task, evaluates it on those and on
-# the new ones, beside zero-shot CLIP, and prints base, new and their harmonic mean H per task, over SEEDS.
-# TASKS=1: halves of the tasks instead of the classes; SoftCPT makes the contexts of the new ones from their names alone.
-# Finished runs are skipped, others resumed. VARIANT: the method's. DATA, OUT, SEEDS: see scripts/_common.sh.
-source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
+# Trains METHOD (softcpt, coop, ...: a folder of scripts/) on the base classes of every task, evaluates it on these and on
+# the new classes, beside zero-shot CLIP, and prints base, new and their harmonic mean H per task, over SEEDS.
+# TASKS=1 halves the tasks instead of the classes; SoftCPT makes the contexts of new tasks from their names alone.
+# Finished runs are skipped, others resumed. VARIANT: the method's. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+source "$(dirname "${BASH_SOURCE[0]}")/lib/methods.sh"
 METHODS=$(cd "$ROOT/scripts" && ls -d */ | while read -r name; do [ ! -f "$name/main.sh" ] || printf '%s ' "${name%/}"; done)
-fail() { echo "error: $1" >&2; exit 2; }
 if [ $# -lt 3 ]; then
     echo "usage: [TASKS=1] bash scripts/base2new.sh METHOD DATASET SHOTS [CFG] [KEY VALUE ...]" >&2
     echo "  METHOD: $METHODS" >&2
@@ -30,7 +29,7 @@ check() { # KEY VALUE
     esac
 }
 case "$METHOD" in linear_probe | lp_plus_plus | protonet | taskres | tip_adapter | tip_adapter_f) refuse "$METHOD" class ;; esac
-case "$METHOD" in plot | cocoop | maple | promptsrc | clip_lora | prolip | zeroshot) refuse_variant "$METHOD" ;; esac
+case "$METHOD" in plot | cocoop | maple | promptsrc | clip_lora | prolip | zeroshot) refuse_variant ;; esac
 check VARIANT "${VARIANT:-}"
 CFG="" DATA_KEYS=()
 [ $(($# % 2)) -eq 0 ] || { CFG="$1"; shift; }

@@ -23,24 +23,23 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-import compat
+import compat.provide  # noqa: F401  before dassl
 
-compat.ensure_dassl()
+from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY, build_dataset
+from tabulate import tabulate
+from yacs.config import CfgNode
 
-from dassl.config import get_cfg_default  # noqa: E402
-from dassl.data.datasets import DATASET_REGISTRY, build_dataset  # noqa: E402
-from tabulate import tabulate  # noqa: E402
-from yacs.config import CfgNode  # noqa: E402
-
-import datasets  # noqa: E402
-from datasets.folder import TABLE_FILE, find_table, read_tasks  # noqa: E402
-from datasets.multitask import drawn_shots, write_shots  # noqa: E402
-from datasets.splits import PARTS, write_split  # noqa: E402
-from datasets.tables import write_table  # noqa: E402
-from datasets.tools import on_disk  # noqa: E402
-from datasets.tools.check import Report, check_contents, describe, per_class  # noqa: E402
-from datasets.tools.obtain import obtain  # noqa: E402
+import datasets
+from datasets.folder import TABLE_FILE, find_table, read_tasks
+from datasets.multitask import drawn_shots, write_shots
+from datasets.splits import PARTS, write_split
+from datasets.tables import write_table
+from datasets.tools import on_disk
+from datasets.tools.check import Report, check_contents, describe, per_class
+from datasets.tools.obtain import obtain
 
 DEMO_CLIP = str(Path(__file__).parent / "demo" / "tiny_clip.npz")
 
@@ -246,17 +245,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@one_line_errors(1)
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     args = parse_args(argv)
     args.root = os.path.abspath(os.path.expanduser(args.root))
-    try:
-        if hasattr(args, "name"):
-            args.name = on_disk.registered_name(args.name)
-        return args.run(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if hasattr(args, "name"):
+        args.name = on_disk.registered_name(args.name)
+    return args.run(args)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The main job, offline: zero-shot CLIP, CoOp (one context shared by all tasks; one per task) and SoftCPT on the built-in
 # benchmark, 1, 4 and 16 shots, three seeds; then a report and a prediction. A second call only prints these.
-# JOBS: runs at a time (default: the number of cores, 8 at most). OUT, DATA, SEEDS: see scripts/_common.sh.
+# JOBS: runs at a time (default: the number of cores, 8 at most). OUT, DATA, SEEDS: see scripts/lib/methods.sh.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/methods.sh"
 
 "$PYTHON" "$ROOT/scripts/demo/render.py" --out "$DATA/demo"
 "$PYTHON" "$ROOT/scripts/sweep.py" "$ROOT/configs/sweeps/demo.yaml" --benchmark demo --seeds $SEEDS ${JOBS:+--jobs "$JOBS"} \

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 import train  # noqa: F401  first: it provides Dassl
 
@@ -92,15 +93,11 @@ def export(args: argparse.Namespace) -> None:
         print(f"{args.onnx}: {size:.1f} MiB; its logits differ from PyTorch's by {difference:.1e} at most")
 
 
-def main(argv: list[str] | None = None) -> int:
+@one_line_errors(2)
+def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(level=logging.ERROR)
-    try:
-        export(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    export(args)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 from evaluation.classes import selection_in
 from evaluation.records import read_records
@@ -94,15 +95,11 @@ def interpret(args: argparse.Namespace) -> None:
     print(*(f"Saved as {path}" for path in paths), sep="\n")
 
 
-def main(argv: list[str] | None = None) -> int:
+@one_line_errors(2)
+def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(level=logging.ERROR)
-    try:
-        interpret(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    interpret(args)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts.lib.command import one_line_errors  # noqa: E402
+
 from storage import write_atomically  # noqa: E402
 
 EXAMPLE, MODEL = "TunedScale", "TaskRes"  # whose trainer and whose configs are taken
@@ -22,11 +24,9 @@ BLOCK = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", re.M | re.S)
 
 SCRIPT = """#!/usr/bin/env bash
 # {name}: bash scripts/{module}/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# DATA, OUT, SEEDS: see scripts/_common.sh.
-source "$(dirname "${{BASH_SOURCE[0]}}")/../_common.sh"
-[ $# -ge 2 ] || usage {module}
-refuse_variant {module}
-run_method {name} "" "" "$@"
+# DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+source "$(dirname "${{BASH_SOURCE[0]}}")/../lib/methods.sh"
+run_plain_method {name} "$@"
 """
 
 TEST = '''"""{name}'s own mathematics; what every method must do is tested by tests/trainers/test_trainers.py."""
@@ -61,7 +61,7 @@ def files_of(name: str) -> dict[str, str]:
     for path in [ROOT / f"configs/methods/{MODEL}.yaml", *sorted((ROOT / "configs/trainers" / MODEL).glob("*.yaml"))]:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# The paper's")]
         text = "\n".join(lines) + "\n"
-        text = re.sub(r"^# Time.*", "# Time: not measured. Expect: not measured.", text, flags=re.M)
+        text = re.sub(r"^# Time.*", "# Time and accuracy: not measured.", text, flags=re.M)
         text = text.replace(f"scripts/{module_name(MODEL).replace('_', '')}/", f"scripts/{module}/")
         text = text.replace(MODEL, name).replace(MODEL.upper(), name.upper())
         files[path.relative_to(ROOT).as_posix().replace(MODEL, name)] = text
@@ -83,22 +83,18 @@ def lay_out(name: str, root: Path) -> list[str]:
     return list(files)
 
 
-def main(argv: list[str] | None = None) -> int:
+@one_line_errors(2)
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", metavar="NAME", help="of the trainer's class, as MyMethod")
     args = parser.parse_args(argv)
-    try:
-        print(*lay_out(args.name, ROOT), sep="\n")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(*lay_out(args.name, ROOT), sep="\n")
     module = module_name(args.name)
     print(
         f"\nTry it:      bash scripts/{module}/main.sh demo 4\n"
         f"Test it:     python -m pytest tests/trainers -k '{args.name} or zero_shot'\n"
         f"In a sweep:  - {{label: {args.name}, trainer: {args.name}}}    (a row of configs/sweeps/*.yaml)"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,25 +14,12 @@ from pathlib import Path
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT_ROOT))
 
+from scripts.lib.command import one_line_errors  # noqa: E402
+
 from storage import BASE_KEY, read_config, write_atomically  # noqa: E402
 
-FOLDERS = (
-    "storage",
-    "backbones",
-    "trainers",
-    "datasets",
-    "evaluation",
-    "compat",
-    "configs/datasets",
-    "configs/trainers",
-)
-FILES = (
-    "train.py",
-    "LICENSE",
-    "pyproject.toml",
-    "requirements-open_clip.txt",
-    "requirements-transformers.txt",
-)
+FOLDERS = "storage backbones trainers datasets evaluation compat configs/datasets configs/trainers".split()
+FILES = "train.py LICENSE pyproject.toml requirements-open_clip.txt requirements-transformers.txt".split()
 DEMO = ("configs/datasets/demo.yaml", "configs/trainers/*/tiny*.yaml")
 MANIFEST = Path("softcpt", "MANIFEST.json")
 COOP = ("train.py", "datasets", "trainers", "clip", "configs")
@@ -139,6 +126,7 @@ def remove_empty_folders(checkout: Path, folder: Path) -> None:
         folder = folder.parent
 
 
+@one_line_errors(1)
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="plug_into.sh", description=__doc__)
     parser.add_argument("checkout", type=Path, metavar="PATH_TO_COOP", help="folder of a CoOp checkout")
@@ -148,16 +136,10 @@ def main(argv: list[str] | None = None) -> int:
     if missing:
         print(f"error: {args.checkout} is no CoOp checkout: it has no {', '.join(missing)}", file=sys.stderr)
         return 2
-    try:
-        written, removed = plug(args.checkout, {} if args.remove else files_to_add())
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    written, removed = plug(args.checkout, {} if args.remove else files_to_add())
     print(f"{args.checkout}: {len(written)} files written, {len(removed)} removed, none of CoOp's changed")
     if not args.remove:
-        print(
-            "Needs, beside what CoOp needs: pip install safetensors scikit-learn. Try there: python train_softcpt.py -h"
-        )
+        print("Beside what CoOp needs: pip install safetensors scikit-learn. Try there: python train_softcpt.py -h")
     return 0
 
 

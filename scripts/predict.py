@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 import train  # first: it provides Dassl
 
@@ -138,14 +139,11 @@ def predict(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+@one_line_errors(2)
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     logging.basicConfig(level=logging.ERROR)  # what there is to know of the training data, training has said
-    try:
-        return predict(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return predict(args)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 from experiments.reports import REPORT_FILES, write_report
 from experiments.sweeps import read_sweep
@@ -38,26 +39,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
+@one_line_errors(1)
+def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     to = args.to or args.out_dir
-    try:
-        text = write_report(
-            args.out_dir,
-            to,
-            read_sweep(args.sweep) if args.sweep else (),
-            args.paper,
-            shots=args.shots,
-            compare=args.compare,
-            joint=args.joint_vs_separate,
-            data=args.data,
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(text)
+    chosen = {"shots": args.shots, "compare": args.compare, "joint": args.joint_vs_separate, "data": args.data}
+    print(write_report(args.out_dir, to, read_sweep(args.sweep) if args.sweep else (), args.paper, **chosen))
     print(f"Written to {to}: {', '.join(REPORT_FILES)}")
-    return 0
 
 
 if __name__ == "__main__":

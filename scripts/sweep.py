@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 from experiments.executors import LocalExecutor, SlurmExecutor, prepare
 from experiments.sweeps.arguments import parse_args
@@ -85,6 +86,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+@one_line_errors(1, ImportError)
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv, __doc__)
     try:
@@ -92,9 +94,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command continues", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
 
 
 if __name__ == "__main__":

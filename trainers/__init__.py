@@ -7,6 +7,8 @@ Imports `backbones`, `datasets`, `evaluation` and `storage`.
 import importlib
 import pkgutil
 
+import compat.provide  # noqa: F401  so that Dassl is found without train.py, too
+
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 

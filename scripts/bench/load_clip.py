@@ -7,31 +7,32 @@ the first one made (FEATURES.DIR). Memory is what the runs hold together: a page
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import tempfile
-import time
 from pathlib import Path
 
-import _common
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.lib.bench import harness
+from scripts.lib.bench.harness import DTYPES
+
 import torch
-from _common import DTYPES
 from safetensors.torch import save_file
 
 from backbones import load_clip
 
 
 def write_weights(backbone: str, path: Path) -> None:
-    state = {key: value.half().contiguous() for key, value in _common.package_clip(backbone).state_dict().items()}
+    state = {key: value.half().contiguous() for key, value in harness.package_clip(backbone).state_dict().items()}
     save_file(state, path, metadata={"activation": "quickgelu"})
 
 
 @torch.no_grad()
 def load(weights: Path, prec: str, shared: Path | None, ready, measured, results) -> None:
     """In a run's process: load, touch every weight as a step does, wait for the others, measure."""
-    before = proportional_bytes()
-    start = time.perf_counter()
-    model = load_clip(str(weights), None if prec == "fp32" else DTYPES[prec], shared)
-    seconds = time.perf_counter() - start
-    total = sum(float(value.sum()) for value in model.state_dict().values() if value.is_floating_point())
+    before, models = proportional_bytes(), []
+    half = None if prec == "fp32" else DTYPES[prec]
+    seconds = harness.seconds_of(lambda: models.append(load_clip(str(weights), half, shared)))
+    total = sum(float(value.sum()) for value in models[0].state_dict().values() if value.is_floating_point())
     ready.wait()
     bytes_held = proportional_bytes() - before
     measured.wait()
@@ -55,16 +56,14 @@ def several(runs: int, weights: Path, prec: str, shared: Path | None) -> dict:
     found = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    if len({total for _, _, total in found}) > 1:
+    seconds, held, totals = zip(*found)
+    if len(set(totals)) > 1:
         raise SystemExit("the runs have different weights")
-    return {"seconds": max(item[0] for item in found), "bytes": sum(item[1] for item in found), "total": found[0][2]}
+    return {"seconds": max(seconds), "peak_bytes": sum(held), "total": totals[0]}
 
 
 def main() -> None:
-    parser = _common.parser(__doc__)
-    parser.add_argument("--precs", default="fp32,bf16")
-    parser.add_argument("--runs", type=int, default=2)
-    args = parser.parse_args()
+    args = harness.parser(__doc__, ("--precs", "fp32,bf16"), ("--runs", 2, "runs at a time")).parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, "weights.safetensors")
@@ -73,20 +72,9 @@ def main() -> None:
             plain = several(args.runs, weights, prec, None)
             several(1, weights, prec, Path(folder, prec))  # the first run makes the copy
             ours = several(args.runs, weights, prec, Path(folder, prec))
-            rows.append(
-                {
-                    "backbone": args.backbone,
-                    "runs": args.runs,
-                    "prec": prec,
-                    "plain_seconds": plain["seconds"],
-                    "seconds": ours["seconds"],
-                    "ratio": plain["seconds"] / ours["seconds"],
-                    "plain_bytes": plain["bytes"],
-                    "bytes": ours["bytes"],
-                    "same_weights": plain["total"] == ours["total"],
-                }
-            )
-    _common.show(rows, args.json)
+            row = {"backbone": args.backbone, "runs": args.runs, "prec": prec, **harness.versus(plain, ours)}
+            rows.append({**row, "same_weights": plain["total"] == ours["total"]})
+    harness.show(rows, args.json)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Whether a long training keeps its memory, descriptors and threads: a method on the tiny CLIP of the tests.
+"""Whether a long training grows in memory, descriptors or threads: a method on the tiny CLIP of the tests.
 
     python scripts/bench/long_run.py SoftCPT --epochs 200 [KEY VALUE ...]
 
-Prints resident memory, open descriptors and threads of the process after epochs 20, 60, ..., and last. A method without
-epochs is fitted and tested as many times instead. Needs Linux, whose /proc says it.
+Prints resident memory, open descriptors and threads of the process after epochs 20, 60, ... and the last. A method
+without epochs is fitted and tested as many times instead. Needs Linux: the figures are those of /proc.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT)]
 
-import compat  # noqa: E402
+import scripts.lib.command  # noqa: E402, F401  first: the imports below take seconds
 
-compat.ensure_dassl()
+import train  # noqa: E402  before dassl, which it provides
 
+# isort: split
 import torch  # noqa: E402
 import toy  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
 
-import train  # noqa: E402
 from trainers.modules.engine.memory import PROCESS  # noqa: E402
 
 FIRST, EVERY = 20, 40  # epochs
@@ -59,21 +58,14 @@ def measure(method: str, epochs: int, folder: Path, *opts: object) -> list[dict[
             rows.append({"epoch": epoch, **usage()})
 
     if trainer.learns_by_gradient:
-        trainer.after_epoch = followed(trainer.after_epoch, lambda: note(trainer.epoch + 1))
+        after_epoch = trainer.after_epoch
+        trainer.after_epoch = lambda: (after_epoch(), note(trainer.epoch + 1))
         trainer.train()
     else:
         for epoch in range(1, epochs + 1):
             trainer.train() if trainer.uses_shots else trainer.test()
             note(epoch)
     return rows
-
-
-def followed(function: Callable[[], None], after: Callable[[], None]) -> Callable[[], None]:
-    def both() -> None:
-        function()
-        after()
-
-    return both
 
 
 def main() -> None:
@@ -93,9 +85,8 @@ def main() -> None:
     for row in rows:
         resident = f"{row['resident_bytes'] / 2**20:.1f} MiB"
         print(f"epoch {row['epoch']:>4}: {resident}, {row['descriptors']} descriptors, {row['threads']} threads")
-    print(
-        f"memory grew by {100 * (rows[-1]['resident_bytes'] / rows[0]['resident_bytes'] - 1):.1f} % since epoch {FIRST}"
-    )
+    growth = rows[-1]["resident_bytes"] / rows[0]["resident_bytes"] - 1
+    print(f"memory grew by {100 * growth:.1f} % since epoch {FIRST}")
 
 
 if __name__ == "__main__":

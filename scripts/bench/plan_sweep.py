@@ -1,32 +1,27 @@
-"""The time to plan a sweep of many runs, and to read how they stand.
+"""Seconds to plan a sweep of many runs, and to read how they stand.
 
 python scripts/bench/plan_sweep.py [--runs 10000] [--json]
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
-import time
 from pathlib import Path
 
-import _common
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.lib.bench import harness
+from scripts.lib.bench.harness import seconds_of
 
 from experiments.sweeps.arguments import parse_args
 from experiments.sweeps.calls import status_report
 from experiments.sweeps.sweep import Sweep
 
 
-def seconds_of(function) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def main() -> None:
-    parser = _common.parser(__doc__)
-    parser.add_argument("--runs", type=int, default=10_000, help="at least so many")
-    parser.add_argument("--sweep", default=str(Path(__file__).parents[2] / "configs/sweeps/demo.yaml"))
-    args = parser.parse_args()
+    sweep_file = str(harness.ROOT / "configs/sweeps/demo.yaml")
+    own = ("--runs", 10_000, "at least so many runs"), ("--sweep", sweep_file)
+    args = harness.parser(__doc__, *own).parse_args()
     with tempfile.TemporaryDirectory() as out:
         seeds = [str(seed) for seed in range(1, args.runs // 12 + 2)]  # three methods that learn, times four shots
         given = parse_args(
@@ -45,7 +40,7 @@ def main() -> None:
             "arguments_s": seconds_of(lambda: [step.arguments for step in steps]),
             "status_s": seconds_of(lambda: status_report(steps)),
         }
-    _common.show([row], args.json)
+    harness.show([row], args.json)
 
 
 if __name__ == "__main__":

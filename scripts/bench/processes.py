@@ -9,11 +9,11 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-import _common
-import _trainer
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.lib.bench import harness, trainers  # first: they provide Dassl
+
 import torch
 
 from trainers.modules import distributed
@@ -23,17 +23,15 @@ def measure(case: str, backbone: str, prec: str, batch: int, repeats: int) -> No
     """In each of torchrun's processes: rank 0 prints the seconds of a step and its loss."""
     torch.set_num_threads(1)
     distributed.start(use_cuda=True)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = _trainer.build("shared", "SoftCPT", case, backbone, prec, _trainer.draw_images(Path(folder), 4))
+    with trainers.built("shared", "SoftCPT", case, backbone, prec) as trainer:
         torch.manual_seed(0)
         size, n = trainer.clip.preprocessing.size, len(trainer.class_task)
         image, label = torch.randn(batch, 3, *size), torch.arange(batch) * n // batch  # every task occurs
         part = distributed.share(batch)
         data = {"img": image[part], "label": label[part], "domain": trainer.class_task.cpu()[label[part]]}
         trainer.set_model_mode("train")
-        trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 10**9
         loss = trainer.forward_backward(data)["loss"]
-        seconds = _common.best_of(lambda: trainer.forward_backward(data), repeats)
+        seconds = harness.best_of(lambda: trainer.forward_backward(data), repeats)
     if distributed.rank() == 0:
         print("RESULT " + json.dumps({"seconds": seconds, "loss": loss}))
     distributed.stop()
@@ -51,11 +49,8 @@ def launch(processes: int, args) -> dict:
 
 
 def main() -> None:
-    parser = _common.parser(__doc__)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--case", default="general10", choices=_common.BENCHMARKS)
-    parser.add_argument("--prec", default="fp32")
-    parser.add_argument("--batch", type=int, default=32)
+    own = ("--processes", 2), ("--case", "general10"), ("--prec", "fp32"), ("--batch", 32)
+    parser = harness.parser(__doc__, *own)
     parser.add_argument("--measure", action="store_true", help="the part that runs in each process")
     args = parser.parse_args()
     if args.measure:
@@ -72,7 +67,7 @@ def main() -> None:
         "ratio": one["seconds"] / several["seconds"],
         "loss_difference": abs(several["loss"] / one["loss"] - 1),
     }
-    _common.show([row], args.json)
+    harness.show([row], args.json)
 
 
 if __name__ == "__main__":

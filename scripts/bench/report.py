@@ -1,4 +1,4 @@
-"""Seconds that the report of many runs takes.
+"""Seconds that a report of many runs takes.
 
     python scripts/bench/report.py [--runs 10000] [--keep DIR]
 
@@ -20,18 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from evaluation.records import FILE_NAME, run_record, write_record
 from experiments.reports import write_report
 
-METHODS = {
+METHODS = {  # their invented accuracy at one shot
     **{f"SoftCPT {variant}": 64.0 for variant in ("NATA", "NATS", "CATA", "CATS", "CSTA")},
     **{f"CoOp {variant}": 58.0 for variant in ("shared", "per-task", "per-class", "separate-shared")},
-    **{
-        "ProLIP": 63.5,
-        "KgCoOp shared": 61.0,
-        "ProGrad shared": 60.0,
-        "TaskRes": 61.5,
-        "CoCoOp": 56.0,
-        "LPPlusPlus": 60.5,
-    },
-    **{"TipAdapter": 60.0, "TipAdapterF": 62.0, "PLOT 4-prompts": 59.0, "MaPLe": 62.5, "PromptSRC": 63.0},
+    **{"ProLIP": 63.5, "KgCoOp shared": 61.0, "ProGrad shared": 60.0, "TaskRes": 61.5, "CoCoOp": 56.0},
+    **{"LPPlusPlus": 60.5, "TipAdapter": 60.0, "TipAdapterF": 62.0, "PLOT 4-prompts": 59.0, "MaPLe": 62.5},
+    "PromptSRC": 63.0,
 }
 TASKS = 10
 
@@ -55,34 +49,22 @@ def invented(trainer: str, variant: str, dataset: str, shots: int, seed: int) ->
     rng = np.random.default_rng(zlib.crc32(f"{trainer} {variant} {dataset} {shots} {seed}".encode()))
     level = METHODS.get(f"{trainer} {variant}".strip(), 58.0) + 2.5 * np.log2(shots) * bool(shots) if shots else 57.0
     values = np.clip(level + np.linspace(-15, 15, TASKS) + rng.normal(0, 2, TASKS), 0, 100)
+    tasks = [{"name": f"task {i}", "metric": "accuracy", "value": float(v), "n": 400} for i, v in enumerate(values)]
+    command = f"python train.py --root data --seed {seed} --trainer {trainer} --output-dir output/{dataset} "
+    command += f"--config-file configs/trainers/{trainer}/rn50.yaml DATASET.NUM_SHOTS {shots}"
     return run_record(
-        trainer=trainer,
-        variant=variant,
-        dataset=dataset,
-        shots=shots,
-        seed=seed,
-        backbone="RN50",
-        split="test",
-        tasks=[{"name": f"task {i}", "metric": "accuracy", "value": float(v), "n": 400} for i, v in enumerate(values)],
-        n_params=8192 if shots else 0,
-        train_seconds=30.0 if shots else 0.0,
-        test_seconds=2.0,
-        peak_memory_bytes=10**9,
-        epochs=50,
-        commit="0" * 40,
-        versions={"torch": "2.4"},
-        device="cpu",
-        steps=100 * shots,
-        command=f"python train.py --root data --seed {seed} --trainer {trainer} --output-dir output/{dataset} "
-        f"--config-file configs/trainers/{trainer}/rn50.yaml DATASET.NUM_SHOTS {shots}",
-    )
+        trainer=trainer, variant=variant, dataset=dataset, shots=shots, seed=seed, backbone="RN50", split="test",
+        tasks=tasks, n_params=8192 if shots else 0, train_seconds=30.0 if shots else 0.0, test_seconds=2.0,
+        peak_memory_bytes=10**9, epochs=50, commit="0" * 40, versions={"torch": "2.4"}, device="cpu",
+        steps=100 * shots, command=command,
+    )  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=10_000, help="number of records (%(default)s)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where to leave the records and the report")
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         out = args.keep or Path(temporary)
         for folder, record in records(args.runs):
@@ -93,8 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
         sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in sorted(out.glob("report.*")))
         print(f"{args.runs:,} runs: {seconds:.1f} s, {busy:.1f} s of them on a processor; {sizes}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

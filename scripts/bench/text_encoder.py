@@ -6,9 +6,14 @@ plain path of 77 tokens per class, always in fp32.
 
 from __future__ import annotations
 
-import _common
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.lib.bench import harness
+from scripts.lib.bench.harness import BENCHMARKS, DEVICE, DTYPES, in_own_process, relative
+
 import torch
-from _common import BENCHMARKS, DEVICE, DTYPES, best_of, class_names, in_own_process, relative
 
 from trainers.modules.prompts.encoder import text_encoder
 from trainers.modules.prompts.learned import PromptTemplate
@@ -18,14 +23,14 @@ M = 16  # context tokens
 
 def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, chunk: int) -> dict:
     """Seconds of one forward and backward pass; features and gradient for comparison."""
-    package, sizes = _common.package_clip(backbone).to(DEVICE), BENCHMARKS[case]
-    model = _common.clip_of(package)
+    package, sizes = harness.package_clip(backbone).to(DEVICE), BENCHMARKS[case]
+    model = harness.clip_of(package)
     width, layers = model.text.width, len(model.text.blocks)
     group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(DEVICE)
     torch.manual_seed(0)
     context = (0.02 * torch.randn(len(sizes), M, width)).to(DEVICE).requires_grad_(True)
-    template = PromptTemplate(class_names(sum(sizes)), M, model)
-    encoder = text_encoder(model.text, chunk) if kind == "shared" else _common.PlainTextEncoder(package)
+    template = PromptTemplate(harness.class_names(sum(sizes)), M, model)
+    encoder = text_encoder(model.text, chunk) if kind == "shared" else harness.PlainTextEncoder(package)
 
     def step():
         context.grad = None
@@ -35,7 +40,7 @@ def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, chunk:
         (out.float() * weight).sum().backward()
         return out
 
-    seconds = best_of(step, repeats)
+    seconds = harness.best_of(step, repeats)
     tokens = len(sizes) * (1 + M) + int(template.lengths.sum())
     # Per token and layer 12 D^2 multiply-adds forward, as many backward to the activations (the weights are frozen).
     needed = 2 * 2 * 12 * layers * width**2 * tokens
@@ -43,7 +48,7 @@ def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, chunk:
         "seconds": seconds,
         "features": step().detach().float().cpu().numpy(),
         "grad": context.grad.float().cpu().numpy(),
-        "gemm_fraction": needed / seconds / _common.matmul_rate(DTYPES[prec], width),
+        "gemm_fraction": needed / seconds / harness.matmul_rate(DTYPES[prec], width),
     }
 
 
@@ -56,11 +61,7 @@ def compare(case: str, prec: str, args, plain: dict | None) -> dict:
         "tasks": len(BENCHMARKS[case]),
         "backbone": args.backbone,
         "prec": prec,
-        "plain_seconds": plain and plain["seconds"],
-        "seconds": ours["seconds"],
-        "ratio": plain and plain["seconds"] / ours["seconds"],
-        "plain_peak_bytes": plain and plain["peak_bytes"],
-        "peak_bytes": ours["peak_bytes"],
+        **harness.versus(plain, ours),
         "gemm_fraction": ours["gemm_fraction"],
         "max_rel_diff": plain and relative(ours["features"], plain["features"]),
         "grad_rel_diff": plain and relative(ours["grad"], plain["grad"]),
@@ -68,12 +69,13 @@ def compare(case: str, prec: str, args, plain: dict | None) -> dict:
 
 
 def main() -> None:
-    parser = _common.parser(__doc__)
-    parser.add_argument("--cases", default="plant6,general10,rs8,fashion20")
-    parser.add_argument("--precs", default="fp32,bf16")
-    parser.add_argument("--chunk", type=int, default=2048, help="TRAINER.TEXT_CHUNK")
-    parser.add_argument("--plain-limit", type=int, default=400, help="classes above which the plain path does not fit")
-    args = parser.parse_args()
+    own = (
+        ("--cases", "plant6,general10,rs8,fashion20"),
+        ("--precs", "fp32,bf16"),
+        ("--chunk", 2048, "TRAINER.TEXT_CHUNK"),
+    )
+    limit = "--plain-limit", 400, "classes above which the plain path does not fit"
+    args = harness.parser(__doc__, *own, limit).parse_args()
     rows = []
     for case in args.cases.split(","):
         plain = None
@@ -81,7 +83,7 @@ def main() -> None:
             repeats = max(1, args.repeats // 2)
             plain = in_own_process(measure, "plain", case, args.backbone, "fp32", repeats, 0, threads=args.threads)
         rows += [compare(case, prec, args, plain) for prec in args.precs.split(",")]
-    _common.show(rows, args.json)
+    harness.show(rows, args.json)
 
 
 if __name__ == "__main__":

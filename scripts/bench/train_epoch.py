@@ -6,32 +6,21 @@ against the plain path. Also what decoding and augmenting an image takes.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import tempfile
+import sys
 import time
 from pathlib import Path
 
-import _common
-import _trainer
-from _common import in_own_process
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.lib.bench import harness, trainers
 
 
 def measure(kind: str, case: str, backbone: str, prec: str, views: int, steps: int) -> dict:
     """Seconds of `steps` training steps after a first one, of filling the cache, and of reading an image."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        root = _trainer.draw_images(Path(folder), 64)
-        opts = "DATASET.NUM_SHOTS", 16, "FEATURES.TRAIN_VIEWS", views
-        trainer = _trainer.build(kind, "SoftCPT", case, backbone, prec, root, *opts)
+    opts = "DATASET.NUM_SHOTS", 16, "FEATURES.TRAIN_VIEWS", views
+    with trainers.built(kind, "SoftCPT", case, backbone, prec, *opts, images=64) as trainer:
         dataset = trainer.train_loader_x.dataset
-        start = time.perf_counter()
-        for i in range(32):
-            dataset[i]
-        read = (time.perf_counter() - start) / 32
-        start = time.perf_counter()
-        trainer.before_train()
-        fill = time.perf_counter() - start
-        trainer.epoch, trainer.num_batches = 0, 10**9
+        read = harness.seconds_of(lambda: [dataset[i] for i in range(32)]) / 32
+        fill = harness.seconds_of(trainer.before_train)
         trainer.before_epoch()
         trainer.set_model_mode("train")
         for step, batch in enumerate(trainer.train_loader_x):
@@ -45,19 +34,16 @@ def measure(kind: str, case: str, backbone: str, prec: str, views: int, steps: i
 
 
 def main() -> None:
-    parser = _common.parser(__doc__)
-    parser.add_argument("--case", default="plant6")
-    parser.add_argument("--prec", default="fp32")
-    parser.add_argument("--steps", type=int, default=57)
-    parser.add_argument("--plain-steps", type=int, default=3)
-    args = parser.parse_args()
+    own = ("--case", "plant6"), ("--prec", "fp32"), ("--steps", 57), ("--plain-steps", 3)
+    args = harness.parser(__doc__, *own).parse_args()
     rows, plain = [], None
     for kind, views, prec, steps in (
         ("plain", 0, "fp32", args.plain_steps),
         ("shared", 0, args.prec, args.steps),
         ("shared", 1, args.prec, args.steps),
     ):
-        got = in_own_process(measure, kind, args.case, args.backbone, prec, views, steps, threads=args.threads)
+        common = args.case, args.backbone, prec, views, steps
+        got = harness.in_own_process(measure, kind, *common, threads=args.threads)
         plain = plain or got["seconds"]
         rows.append(
             {
@@ -72,7 +58,7 @@ def main() -> None:
                 "peak_bytes": got["peak_bytes"],
             }
         )
-    _common.show(rows, args.json)
+    harness.show(rows, args.json)
 
 
 if __name__ == "__main__":

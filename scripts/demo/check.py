@@ -13,22 +13,22 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts.lib.command  # noqa: F401  first: the imports below take seconds
+
+import compat.provide  # noqa: F401  before dassl
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from clip.model import CLIP, build_model
 from clip.simple_tokenizer import SimpleTokenizer
+from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import compat
-
-compat.ensure_dassl()
-from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
-
-import datasets.demo as demo  # noqa: E402
-from backbones.weights import read_state_dict, restore_token_rows  # noqa: E402
+import datasets.demo as demo
+from backbones.weights import read_state_dict, restore_token_rows
 
 MEAN, STD = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
 SHOTS, SEEDS = (1, 4, 16), (1, 2, 3)

@@ -12,14 +12,15 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
+
 import torch
 from clip import clip
 from clip.model import CLIP
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-from scripts.demo.check import load_checkpoint  # noqa: E402
+from scripts.demo.check import load_checkpoint
 
 FAMILIES = ("open_clip", "transformers")
 
@@ -138,7 +139,8 @@ def convert(family: str, out: Path, source: Path) -> None:
         {"open_clip": to_open_clip, "transformers": to_transformers}[family](model, out)
 
 
-def main(argv: list[str] | None = None) -> int:
+@one_line_errors(1)
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("out", type=Path, metavar="FOLDER")
@@ -146,14 +148,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         convert(args.family, args.out, args.clip)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except ImportError as error:
-        print(f"error: {error}: pip install -r requirements-{args.family}.txt", file=sys.stderr)
-        return 1
+        raise ValueError(f"{error}: pip install -r requirements-{args.family}.txt") from error
     print(f"Written to {args.out}: MODEL.BACKBONE.NAME {args.out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -17,16 +17,19 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts.lib.command  # noqa: F401  first: the imports below take seconds
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from clip.model import CLIP, VisionTransformer
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.demo import pretrain, sampling
+from scripts.demo import pretrain
 from scripts.demo.check import load_checkpoint
-from scripts.demo.towers import encode_image
-from scripts.demo.words import Words
+from scripts.lib.drawn import sampling
+from scripts.lib.drawn.towers import encode_image
+from scripts.lib.drawn.words import Words
 
 ARCHITECTURE = pretrain.ARCHITECTURE | dict(vision_layers=4, vision_width=192, vision_patch_size=8)
 

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 from evaluation.classes import selection_in
 
@@ -105,29 +106,21 @@ def serve(page, host: str, port: int, block: bool = True):
     return app, address
 
 
-def main(argv: list[str] | None = None) -> int:
+@one_line_errors(2)
+def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(level=logging.ERROR)
-    try:
-        if args.run.is_file():
-            raise ValueError(
-                f"{args.run} is a file; name the run folder: an export has no text tower to answer zero-shot"
-            )
-        import_gradio()
-        from finished.load import load_run  # first: it provides Dassl
+    if args.run.is_file():
+        raise ValueError(f"{args.run} is a file; name the run folder: an export has no text tower to answer zero-shot")
+    import_gradio()
+    from finished.load import load_run  # first: it provides Dassl
 
-        # isort: split
-        from trainers.modules.analysis.side_by_side import SideBySide
+    # isort: split
+    from trainers.modules.analysis.side_by_side import SideBySide
 
-        trainer = load_run(args.run, args.root)
-        name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))
-        serve(
-            build_page(SideBySide(trainer), f"{name} on {selection_in(args.run).get('NAME', '')}"), args.host, args.port
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    trainer = load_run(args.run, args.root)
+    name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))
+    serve(build_page(SideBySide(trainer), f"{name} on {selection_in(args.run).get('NAME', '')}"), args.host, args.port)
 
 
 if __name__ == "__main__":

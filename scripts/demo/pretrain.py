@@ -21,17 +21,19 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts.lib.command  # noqa: F401  first: the imports below take seconds
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from clip.model import CLIP
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.demo import captions, sampling, surfaces, world
-from scripts.demo.scenes import Scene
-from scripts.demo.towers import encode_text
-from scripts.demo.words import Words
+from scripts.lib.drawn import captions, sampling, surfaces, world
+from scripts.lib.drawn.scenes import Scene
+from scripts.lib.drawn.towers import encode_text
+from scripts.lib.drawn.words import Words
 
 ARCHITECTURE = dict(
     embed_dim=128,

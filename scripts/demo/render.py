@@ -17,13 +17,15 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import scripts.lib.command  # noqa: F401  first: the imports below take seconds
+
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.demo import scenes, surfaces, world
-from scripts.demo.scenes import Scene
-from scripts.demo.world import Style
+from scripts.lib.drawn import scenes, surfaces, world
+from scripts.lib.drawn.scenes import Scene
+from scripts.lib.drawn.world import Style
 from storage import write_atomically
 
 VERSION = 2  # of the pictures; raise it with every change to them

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # PLOT: bash scripts/plot/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# PROMPTS: their number N (default 4; the paper's General-10 has 2). They are shared by all tasks. DATA, OUT, SEEDS: see scripts/_common.sh.
-source "$(dirname "${BASH_SOURCE[0]}")/../_common.sh"
-[ $# -ge 2 ] || usage plot
-refuse_variant plot
+# PROMPTS: their number N (default 4; the paper's General-10 has 2). They are shared by all tasks.
+# DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 PROMPTS="${PROMPTS:-4}"
+refuse_variant
 run_method PLOT "$PROMPTS-prompts" "TRAINER.PLOT.N $PROMPTS" "$@"

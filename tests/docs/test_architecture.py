@@ -18,11 +18,11 @@ ROOT = train.PROJECT_ROOT
 MAY_IMPORT = {
     "storage": set(),
     "backbones": set(),
-    "datasets": {"storage"},
+    "datasets": {"compat", "storage"},
     "evaluation": {"storage"},
     "experiments": {"evaluation", "storage"},
     "inference": {"backbones", "storage"},
-    "trainers": {"backbones", "datasets", "evaluation", "storage"},
+    "trainers": {"backbones", "compat", "datasets", "evaluation", "storage"},
     "finished": {"backbones", "datasets", "evaluation", "experiments", "storage", "inference", "train", "trainers"},
 }
 CALLS_TRAINING = {"experiments/sweeps/train_run.py": {"datasets", "train"}}  # in processes of its own

@@ -24,6 +24,7 @@ ROOT = train.PROJECT_ROOT
 
 TEXT = (ROOT / "docs/extending.md").read_text()
 FOLDERS = ("backbones", "compat", "configs", "datasets", "evaluation", "experiments", "storage", "trainers")
+FILES = ("train.py", "pyproject.toml", "scripts/data.py", "scripts/lib/command.py", "scripts/demo/tiny_clip.npz")
 TESTS = ("conftest.py", "helpers/toy.py", "trainers/test_trainers.py", "golden/tiny_vit.npz")
 PRECISIONS = ("fp32", "amp", "fp16", "bf16")
 
@@ -46,13 +47,9 @@ def copy(tmp_path_factory):
     ignore = shutil.ignore_patterns("__pycache__")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    (folder / "scripts/demo").mkdir(parents=True)
-    (folder / "tests/golden").mkdir(parents=True)
-    for name in ("train.py", "pyproject.toml", "scripts/data.py", "scripts/demo/tiny_clip.npz"):
+    for name in (*FILES, *(f"tests/{name}" for name in TESTS)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    for name in TESTS:
-        (folder / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
     return folder
 
 

@@ -61,7 +61,7 @@ def test_every_file_that_is_named_exists():
 
 
 def test_every_script_of_a_command_exists_and_knows_the_variables_and_flags():
-    shared = {".sh": "scripts/_common.sh", ".py": "scripts/bench/_common.py"}
+    shared = {".sh": "scripts/lib/methods.sh", ".py": "scripts/lib/bench/harness.py"}
     for words in commands():
         variables, words = without_variables(words)
         script = next(word for word in words if word.endswith((".sh", ".py")))

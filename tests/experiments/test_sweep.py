@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import sweep
-import tasks
 import torch
 import yaml
 from dassl.engine import TRAINER_REGISTRY
@@ -35,6 +34,7 @@ from experiments.sweeps import (
     without_config,
 )
 from experiments.sweeps.calls import merge_folder, read_only, select, state_of, status_report, steps_of
+from scripts.lib import tasks
 from storage import locked
 
 ROOT = train.PROJECT_ROOT

@@ -10,9 +10,10 @@ from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
 
 import datasets.demo as demo
-from scripts.demo import captions, pretrain, render, sampling, scenes, surfaces, towers, world
+from scripts.demo import pretrain, render
 from scripts.demo.check import load_checkpoint
-from scripts.demo.words import Words
+from scripts.lib.drawn import captions, sampling, scenes, surfaces, towers, world
+from scripts.lib.drawn.words import Words
 
 SIZES = {"train": 2, "val": 1, "test": 1}
 CHECKPOINT, VIT = (render.Path(render.__file__).with_name(f"tiny_{name}.npz") for name in ("clip", "vit"))

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -17,8 +18,8 @@ UNSET = ("VARIANT", "SEEDS", "DATA", "SEPARATE", "JOBS", "PROMPTS")
 STUB = """#!/usr/bin/env bash
 echo "$@" >> "$CALLS"
 case "$1 $*" in
-    *scripts/tasks.py*--merge*) touch "${@: -1}/results.json"; exit ;;
-    *scripts/tasks.py*) printf 'sea-animals\\tsea animals\\nair\\tair\\n'; exit ;;
+    *scripts/lib/tasks.py*--merge*) touch "${@: -1}/results.json"; exit ;;
+    *scripts/lib/tasks.py*) printf 'sea-animals\\tsea animals\\nair\\tair\\n'; exit ;;
 esac
 while [ $# -gt 1 ] && [ "$1" != --output-dir ]; do shift; done
 mkdir -p "$2" && [ -z "${CUT:-}" ] && touch "$2/results.json"
@@ -166,7 +167,7 @@ def test_every_script_takes_or_refuses_variant():
     scripts = {path: path.read_text() for path in (ROOT / "scripts").glob("*/main.sh")}
     assert len(scripts) >= 15
     assert not [
-        path for path, text in scripts.items() if not re.search("VARIANT:-|run_context_method|refuse_var", text)
+        path for path, text in scripts.items() if not re.search("VARIANT:-|run_(context|plain)_method|refuse_var", text)
     ]
 
 
@@ -258,17 +259,29 @@ def test_setup_prints_the_python_that_satisfies_the_requirements():
     assert done.returncode == 0 and done.stdout.strip() == sys.executable and "Python: " in done.stderr
 
 
-def test_the_project_is_run_from_its_checkout_and_installs_no_modules(tmp_path):
+def test_an_install_brings_no_modules_and_an_editable_one_points_to_the_checkout(tmp_path):
     pytest.importorskip("setuptools", minversion="77")  # older ones do not know the form of the license
     for folder in ("datasets", "trainers", "evaluation", "configs"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").touch()
     for name in ("pyproject.toml", "train.py"):
         shutil.copy(ROOT / name, tmp_path)
-    command = "from setuptools import build_meta as build; print(build.prepare_metadata_for_build_wheel('.'))"
-    done = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / done.stdout.splitlines()[-1] / "top_level.txt").read_text().strip() == ""
+    added = {}
+    for kind in ("build_wheel", "build_editable"):
+        command = f"from setuptools import build_meta as build; print(build.{kind}('.'))"
+        done = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
+            added[kind] = {name: wheel.read(name) for name in wheel.namelist() if ".dist-info/" not in name}
+    assert added["build_wheel"] == {}
+    ((name, content),) = added["build_editable"].items()
+    assert name.endswith(".pth") and content.decode().strip() == str(tmp_path)
+
+
+def test_ctrl_c_during_the_imports_of_a_script_is_one_line():
+    code = f"{sys.executable} -c 'import scripts.lib.command; raise KeyboardInterrupt'; exit $?"
+    done = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_setup_refuses_a_python_that_was_asked_for_and_does_not_satisfy_them(tmp_path):

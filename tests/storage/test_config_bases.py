@@ -53,13 +53,12 @@ def test_a_wrong_base_is_one_error_that_names_the_file(tmp_path, files, message)
         train.merge_file(train.default_cfg(), str(tmp_path / "own.yaml"))
 
 
-def test_every_method_config_starts_from_its_method_and_a_backbone():
+def test_every_method_config_starts_from_its_method_or_a_file_beside_it_and_a_backbone():
     paths = sorted((CONFIGS / "trainers").glob("*/*.yaml"))
     assert len(paths) > 90
     for path in paths:
         bases = yaml.safe_load(path.read_text()).get(BASE_KEY, [])
         if (CONFIGS / "methods" / f"{path.parent.name}.yaml").is_file():
-            assert bases[0] == f"../../methods/{path.parent.name}.yaml" and bases[1].startswith("../../backbones/"), (
-                path
-            )
+            starts = {f"../../methods/{path.parent.name}.yaml", *(file.name for file in path.parent.glob("*.yaml"))}
+            assert bases[0] in starts and bases[1].startswith("../../backbones/"), path
         assert read_config(path)["MODEL"]["BACKBONE"]["NAME"]

@@ -8,9 +8,9 @@ import matplotlib
 import numpy as np
 from PIL import ImageFont
 
-from scripts.demo import scenes, surfaces, world
-from scripts.demo.scenes import Scene
-from scripts.demo.world import Style
+from scripts.lib.drawn import scenes, surfaces, world
+from scripts.lib.drawn.scenes import Scene
+from scripts.lib.drawn.world import Style
 
 FONTS = (  # as matplotlib ships them
     "DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSansMono DejaVuSerif DejaVuSerif-Italic cmr10 cmti10 cmss10 "

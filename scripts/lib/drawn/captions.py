@@ -8,7 +8,7 @@ wording as much as drawing style.
 
 import random
 
-from scripts.demo.scenes import Scene
+from scripts.lib.drawn.scenes import Scene
 
 SELDOM = 0.01  # share of the mentions that use the last word
 SHAPE = {

@@ -3,7 +3,7 @@
 import torch
 from clip.simple_tokenizer import SimpleTokenizer
 
-from scripts.demo import captions
+from scripts.lib.drawn import captions
 
 START, END = 49406, 49407
 

@@ -6,7 +6,7 @@ Shapes and ranges as in `world`.
 import numpy as np
 from PIL import Image
 
-from scripts.demo.world import SIZE, X, Y
+from scripts.lib.drawn.world import SIZE, X, Y
 
 TEXTURES = "plain striped dotted checked grid wavy speckled".split()
 BACKGROUNDS = "night sky grass brick sand wood water".split()

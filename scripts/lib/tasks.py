@@ -1,16 +1,17 @@
-"""The tasks of a data set, or one record from those of its tasks.
+"""The tasks of a data set, and one record of a run per task. methods.sh calls it for SEPARATE=1.
 
-    python scripts/tasks.py demo                 # a line per task: its folder's name, a tab, its name
-    python scripts/tasks.py demo --merge RUN     # RUN/results.json from RUN/tasks/<folder>/results.json
+    python scripts/lib/tasks.py demo                 # a line per task: its folder's name, a tab, its name
+    python scripts/lib/tasks.py demo --merge RUN     # RUN/results.json from RUN/tasks/<folder>/results.json
 
-For SEPARATE=1 of the methods' scripts, which trains once per task. Tasks that are folders of yours need --root.
+Tasks that are folders of your own need --root.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 from experiments.sweeps import task_folders
 from experiments.sweeps.calls import merge_folder
@@ -28,22 +29,18 @@ def result_lines(record: dict) -> str:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
+@one_line_errors(1)
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", metavar="DATASET", help="name of a file in configs/datasets")
     parser.add_argument("--root", default="", help="folder of the data sets")
     parser.add_argument("--merge", type=Path, metavar="RUN", help="run folder whose tasks are all trained")
     args = parser.parse_args(argv)
-    try:
-        names = benchmark_tasks(args.dataset, args.root)
-        if args.merge:
-            print(f"merged {args.merge}:\n{result_lines(merge_folder(args.merge, names))}")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if not args.merge:
+    names = benchmark_tasks(args.dataset, args.root)
+    if args.merge:
+        print(f"merged {args.merge}:\n{result_lines(merge_folder(args.merge, names))}")
+    else:
         print("\n".join(f"{folder}\t{name}" for name, folder in task_folders(names).items()))
-    return 0
 
 
 if __name__ == "__main__":

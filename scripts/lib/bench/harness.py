@@ -1,4 +1,7 @@
-"""What the benchmarks share: models and class names of the true sizes, the plain path, timing, memory, printing."""
+"""What the benchmarks share: models and class names of the true sizes, the plain path, timing, memory, printing.
+
+The plain path is what public code does: 77 tokens for every class, through the `clip` package's own modules.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,25 @@ import argparse
 import json
 import multiprocessing
 import random
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+import scripts.lib.command  # noqa: F401  first: the imports below take seconds
 
-import compat  # noqa: E402
+import compat.provide  # noqa: F401  before dassl
 
-compat.ensure_dassl()
+import torch
+from clip import clip
+from clip.model import CLIP as PackageCLIP
+from torch import Tensor
 
-import torch  # noqa: E402
-from clip import clip  # noqa: E402
-from clip.model import CLIP as PackageCLIP  # noqa: E402
-from torch import Tensor  # noqa: E402
+from backbones import CLIP, openai
+from backbones.load import assemble
+from backbones.model import store_in_half
+from trainers.modules.engine.memory import peak_memory_bytes
 
-from backbones import CLIP, openai  # noqa: E402
-from backbones.load import assemble  # noqa: E402
-from backbones.model import store_in_half  # noqa: E402
-from trainers.modules.engine.memory import peak_memory_bytes  # noqa: E402
-
+ROOT = Path(__file__).resolve().parents[3]
 # Classes of each task, as in the paper's benchmarks (of RS-8, as docs/datasets.md chooses its sets; of Fashion-20 the
 # mean: 78 classes in 20 tasks).
 BENCHMARKS = {
@@ -79,13 +79,12 @@ def class_names(count: int, seed: int = 0) -> list[str]:
 
 
 class PlainTextEncoder:
-    """The public code's way, with the interface of our text encoder: 77 tokens for every class, through the `clip`
-    package's own modules. What stands in the padding does not matter to the causal tower."""
+    """The plain path with the interface of our text encoder. The causal tower does not see what follows EOS."""
 
     def __init__(self, package: PackageCLIP) -> None:
         self.package = package
 
-    def __call__(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor) -> Tensor:
+    def __call__(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: object = None) -> Tensor:
         package, n_prefix = self.package, prefix.shape[1]
         padding = suffix.new_zeros(len(suffix), package.context_length - n_prefix - suffix.shape[1], suffix.shape[2])
         x = torch.cat([prefix[group], suffix, padding], dim=1) + package.positional_embedding  # (R, 77, D)
@@ -95,16 +94,17 @@ class PlainTextEncoder:
 
 
 def best_of(run: Callable[[], object], repeats: int) -> float:
-    """Seconds of the fastest of some calls, after one that does not count."""
+    """Seconds of the fastest call, after one that does not count. (torch.utils.benchmark adds two warm-ups to each.)"""
     run()
-    times = []
-    for _ in range(repeats):
-        synchronise()
-        start = time.perf_counter()
-        run()
-        synchronise()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(seconds_of(run) for _ in range(repeats))
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    synchronise()
+    start = time.perf_counter()
+    run()
+    synchronise()
+    return time.perf_counter() - start
 
 
 def synchronise() -> None:
@@ -113,7 +113,7 @@ def synchronise() -> None:
 
 
 def in_own_process(function: Callable, *args: object, threads: int = 0) -> dict:
-    """What `function(*args)` returns, run in a process of its own, with its peak memory as `peak_bytes`."""
+    """What `function(*args)` returns in a process of its own, with that process's peak memory as `peak_bytes`."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (function, args, threads))
 
@@ -137,12 +137,28 @@ def relative(value, expected) -> float:
     return float(abs(value - expected).max() / abs(expected).max())
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def versus(plain: dict | None, ours: dict) -> dict:
+    """Columns that compare two measurements. `plain` is None where the plain path was not measured."""
+    return {
+        "plain_seconds": plain and plain["seconds"],
+        "seconds": ours["seconds"],
+        "ratio": plain and plain["seconds"] / ours["seconds"],
+        "plain_peak_bytes": plain and plain["peak_bytes"],
+        "peak_bytes": ours["peak_bytes"],
+    }
+
+
+def parser(description: str, *options: tuple) -> argparse.ArgumentParser:
+    """The benchmarks' options; `options` are a script's own: (flag, default) or (flag, default, help)."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
     result.add_argument("--threads", type=int, default=0, help="threads (default: PyTorch's)")
-    result.add_argument("--repeats", type=int, default=5, help="timed calls, of which the fastest counts")
+    result.add_argument("--repeats", type=int, default=5, help="timed calls, of which the fastest counts (%(default)s)")
     result.add_argument("--backbone", default="ViT-B/32", choices=BACKBONES)
+    for flag, default, *text in options:
+        choices = BENCHMARKS if flag == "--case" else None
+        about = f"{text[0]} (%(default)s)" if text else "default: %(default)s"
+        result.add_argument(flag, default=default, type=type(default), choices=choices, help=about)
     return result
 
 
