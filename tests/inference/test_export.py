@@ -10,10 +10,10 @@ import pytest
 import torch
 import toy
 from dassl.utils import read_image
+from methods import METHODS
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from test_trainers import METHODS
 
 import train
 from backbones import Head

@@ -16,7 +16,7 @@ import toy
 import yaml
 from dassl.engine import build_trainer
 from dassl.utils import read_image
-from test_trainers import METHODS
+from methods import METHODS
 from torchvision.transforms.functional import normalize, to_tensor
 
 import train

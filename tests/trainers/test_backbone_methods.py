@@ -3,7 +3,7 @@
 import miniatures
 import pytest
 import torch
-from test_trainers import CLASSES, METHODS, batch_of, build
+from methods import CLASSES, METHODS, batch_of, build
 
 import train
 from scripts import predict
