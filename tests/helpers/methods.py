@@ -8,6 +8,8 @@ import pytest
 import torch
 import toy
 from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.utils import read_image
+from torchvision.transforms.functional import normalize, to_tensor
 
 from trainers.base import PromptTrainer
 
@@ -47,6 +49,15 @@ def relative(value, expected) -> float:
     """The largest difference, as a share of the largest expected value."""
     value, expected = torch.as_tensor(value).double(), torch.as_tensor(expected).double()
     return ((value - expected).abs().max() / expected.abs().max()).item()
+
+
+def probabilities_of(trainer, paths, task):
+    """The softmax over a task's columns among the logits of all classes, of pictures that need no resizing."""
+    cfg = trainer.cfg.INPUT
+    image = torch.stack([normalize(to_tensor(read_image(path)), cfg.PIXEL_MEAN, cfg.PIXEL_STD) for path in paths])
+    trainer.set_model_mode("eval")
+    own = trainer.class_task == [task.name for task in trainer.tasks].index(task)
+    return trainer.model_inference(image)[:, own].softmax(1)
 
 
 # -- what a method of prompts or updates must do, called with its name -------------------------------------------------
