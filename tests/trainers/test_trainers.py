@@ -46,14 +46,26 @@ VARIANTS = {
 }
 
 
+def name_of(value):
+    return value if isinstance(value, str) else "-".join(map(str, value))
+
+
 def cases(names):
     grid = [(name, options) for name in names for options in VARIANTS.get(name, [()])]
-    return pytest.mark.parametrize(
-        "name, options", grid, ids=lambda x: x if isinstance(x, str) else "-".join(map(str, x))
-    )
+    return pytest.mark.parametrize("name, options", grid, ids=name_of)
 
 
-case = cases(LEARNING)
+def cases_and_data(names):
+    """Each case over the tasks, and each method over one; the other options over one task are slow tests."""
+    grid = [
+        pytest.param(name, options, data, marks=pytest.mark.slow if data == "ToySingle" and i else ())
+        for name in names
+        for i, options in enumerate(VARIANTS.get(name, [()]))
+        for data in ("ToyTasks", "ToySingle")
+    ]
+    return pytest.mark.parametrize("name, options, dataset", grid, ids=name_of)
+
+
 data = pytest.mark.parametrize("dataset", ["ToyTasks", "ToySingle"])
 
 
@@ -64,8 +76,7 @@ def gradients(trainer, batch):
     return loss
 
 
-@case
-@data
+@cases_and_data(LEARNING)
 def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
     for module in trainer.prompts.modules():
@@ -84,7 +95,7 @@ def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, o
     assert trainer.n_params == sum(p.numel() for p in optimised)
 
 
-@case
+@cases(LEARNING)
 def test_a_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, monkeypatch):
     trainer = build(toy_root, tmp_path, name, *options)
     steps, step = [], trainer.optim.step
@@ -113,8 +124,7 @@ def test_the_released_schedule_steps_with_a_gradient_scaler_as_the_release_does(
     assert len(steps) == expected and trainer.scaler.get_scale() < 1e38
 
 
-@case
-@data
+@cases_and_data(LEARNING)
 def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
     batch = batch_of(trainer)
@@ -127,8 +137,7 @@ def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name,
     assert torch.equal(fresh.model_inference(batch["img"]), expected)
 
 
-@cases(FITTED)
-@data
+@cases_and_data(FITTED)
 def test_a_fitted_method_is_trained_at_once_and_has_the_same_results_when_loaded(
     toy_root, tmp_path, name, options, dataset
 ):
