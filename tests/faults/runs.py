@@ -92,26 +92,19 @@ class Processes:
         return json.loads(self._control.recv(1000))
 
     def start(
-        self,
-        cwd: Path,
-        arguments: Sequence[str],
-        script: str = "train.py",
-        threads: int = 1,
-        env: dict[str, str] | None = None,
-        **fault: Any,
+        self, cwd: Path, arguments: Sequence[str], threads: int = 1, env: dict[str, str] | None = None, **fault: Any
     ) -> Process:
-        """Start a script of the project in the folder `cwd`, which is made; `fault` as in zygote.Fault."""
+        """Start train.py in the folder `cwd`, which is made; `fault` as in zygote.Fault."""
         cwd.mkdir(parents=True, exist_ok=True)
         ends, theirs = zip(os.pipe(), os.pipe(), strict=True)
-        job = {"cwd": str(cwd), "script": script, "arguments": list(arguments), "threads": threads, "env": env or {}}
-        job["fault"] = fault
+        job = {"cwd": str(cwd), "arguments": list(arguments), "threads": threads, "env": env or {}, "fault": fault}
         pid = self.ask(job, theirs)
         for pipe in theirs:
             os.close(pipe)
         return Process(self, pid, ends)
 
-    def run(self, cwd: Path, arguments: Sequence[str], patience: float = PATIENCE, **options: Any) -> Ended:
-        return self.start(cwd, arguments, **options).wait(patience)
+    def run(self, cwd: Path, arguments: Sequence[str], **options: Any) -> Ended:
+        return self.start(cwd, arguments, **options).wait()
 
 
 def start_pair(processes: Processes, folder: Path, arguments: Sequence[str], **fault_of_second: Any) -> list[Process]:

@@ -1,7 +1,6 @@
-"""train.py, or another script, in processes of their own that cost no import.
-
-They are forks of one process, the server at the end of this file, which has imported everything and runs nothing. A
-fork executes the script as a command does, with a fault at a chosen moment.
+"""train.py in processes of their own that cost no import: forks of one process, the server at the end of this file,
+which has imported everything and runs nothing. A fork executes train.py as a command does, with a fault at a chosen
+moment.
 
 A moment is an event, counted from 1: each training step, and each file below the current folder that is opened for
 writing, renamed, removed or made.
@@ -112,7 +111,7 @@ def fill(folder: Path) -> None:
 
 
 def run(job: dict) -> None:
-    """A process's whole life: a script with its arguments, ended as the command ends; with the fault only in the rank
+    """A process's whole life: train.py with the arguments, ended as the command ends; with the fault only in the rank
     that the job names, if it names one."""
     import torch
 
@@ -122,12 +121,9 @@ def run(job: dict) -> None:
     torch.set_num_threads(job["threads"])
     fault = Fault(**job["fault"] if job.get("rank") in (None, os.environ.get("RANK")) else {})
     fault.watch()
-    script = TESTS.parent / job.get("script", "train.py")
-    sys.path.insert(0, str(script.parent))
-    sys.argv = [str(script), *job["arguments"]]
+    sys.argv = ["train.py", *job["arguments"]]
     try:
-        runpy.run_path(str(script), run_name="__main__")
-        sys.exit(0)
+        runpy.run_path(str(TESTS.parent / "train.py"), run_name="__main__")
     finally:
         fault.conclude()
 
