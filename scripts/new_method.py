@@ -32,7 +32,7 @@ run_plain_method {name} "$@"
 TEST = '''"""{name}'s own mathematics; what every method must do is tested by tests/trainers/test_trainers.py."""
 
 import torch
-from test_trainers import build
+from methods import build
 
 
 def test_before_it_has_learned_anything_it_is_zero_shot_clip(toy_root, tmp_path):

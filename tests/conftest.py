@@ -3,7 +3,6 @@
 import builtins
 import functools
 import logging
-import sys
 
 import compat
 
@@ -36,24 +35,16 @@ def toy_root(tmp_path_factory):
 def finished_run(toy_root, tmp_path_factory):
     """A function of a method's name and config pairs: the folder of a finished run over the three toy tasks, trained
     once. Nothing is to be written into it."""
-    import io
-
     import toy
 
-    import train
-
-    folder, handlers = tmp_path_factory.mktemp("finished"), logging.root.handlers
+    folder = tmp_path_factory.mktemp("finished")
 
     @functools.cache
     def run(method, *opts):
-        out, stdout = folder / f"{method}-{len(list(folder.iterdir()))}" / "run", sys.stdout
-        try:
-            sys.stdout = io.StringIO()
-            # THRESH: a transport plan whose iterations no other image of the batch stops.
-            pairs = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2, "TRAINER.PLOT.THRESH", 0.0, *opts)
-            assert train.main(toy.arguments(toy_root, out, method, *pairs)) == 0
-        finally:
-            sys.stdout, logging.root.handlers = stdout, handlers
+        out = folder / f"{method}-{len(list(folder.iterdir()))}" / "run"
+        # THRESH: a transport plan whose iterations no other image of the batch stops.
+        pairs = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2, "TRAINER.PLOT.THRESH", 0.0, *opts)
+        toy.finish(toy.arguments(toy_root, out, method, *pairs))
         return out
 
     return run
@@ -66,6 +57,14 @@ def processes():
 
     with Processes() as started:
         yield started
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Runs a shell script with a stand-in for Python: see tests/helpers/shell.py."""
+    from shell import Caller
+
+    return Caller(tmp_path)
 
 
 @pytest.fixture

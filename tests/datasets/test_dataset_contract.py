@@ -1,18 +1,17 @@
 """One contract for every registered data set, read from a miniature of its raw layout and from a split file."""
 
 import json
-import random
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import layouts
 import pytest
 import yaml
-from dassl.config import get_cfg_default
-from dassl.data.datasets import DATASET_REGISTRY, build_dataset
+from dassl.data.datasets import DATASET_REGISTRY
+from data_sets import build, coop_draw
+from layout import write_image
 
-import datasets
 from datasets.base import SplitDataset
 from datasets.multitask import METRICS, MultiTask, Task, tasks_of
 from datasets.splits import write_split
@@ -32,15 +31,6 @@ SINGLE = [name for name in ALL if issubclass(DATASET_REGISTRY.get(name), SplitDa
 BENCHMARKS = [name for name in ALL if issubclass(DATASET_REGISTRY.get(name), MultiTask)]
 SPLIT = [name for name in SINGLE if not name.startswith("ImageNet")]
 MEAN_PER_CLASS = {"Caltech101", "FGVCAircraft", "OxfordFlowers", "OxfordPets"}
-
-
-def build(root, name, **keys):
-    cfg = get_cfg_default()
-    datasets.extend_cfg(cfg)
-    cfg.DATASET.ROOT, cfg.DATASET.NAME, cfg.SEED, cfg.VERBOSE = str(root), name, 1, False
-    cfg.merge_from_list([part for key, value in keys.items() for part in (key.replace("__", "."), value)])
-    cfg.freeze()
-    return build_dataset(cfg)
 
 
 @pytest.fixture(scope="module")
@@ -108,19 +98,6 @@ def test_coops_split_file_is_used_as_it_is_without_the_annotations(tmp_path, nam
         drawn = coop_draw(split, shots, seed)
         assert [path for path, _, _ in rows(dataset.train_x, layout)] == drawn["train"]
         assert [path for path, _, _ in rows(dataset.val, layout)] == drawn["val"]
-
-
-def coop_draw(split, shots, seed):
-    """CoOp's draw as a loop of its own: one generator, train before val, classes as they first appear."""
-    rng, drawn = random.Random(seed), {}
-    for part, k in (("train", shots), ("val", min(shots, 4))):
-        by_class = defaultdict(list)
-        for path, label, _ in split[part]:
-            by_class[label].append(path)
-        drawn[part] = [
-            path for paths in by_class.values() for path in (rng.sample(paths, k) if k <= len(paths) else paths)
-        ]
-    return drawn
 
 
 @pytest.mark.parametrize("name", SPLIT)
@@ -231,7 +208,7 @@ def test_fashion_tasks_are_split_per_class_and_can_be_selected(tmp_path):
     for name in layouts.FASHION:
         layouts.lay_out(f"Fashion{name}", tmp_path)
     for i in range(300):  # a class that a split per task would all but fill the parts with
-        layouts.write_image(tmp_path / f"fashion20/images/14/1/more{i}.jpg")
+        write_image(tmp_path / f"fashion20/images/14/1/more{i}.jpg")
     dataset = build(tmp_path, "Fashion20", DATASET__TASKS="hat style recognition,FashionSocksType")
     assert [task.name for task in dataset.tasks] == ["hat style recognition", "socks type recognition"]
     assert [task.metric for task in dataset.tasks] == ["mean_per_class"] * 2
@@ -272,38 +249,6 @@ def test_a_benchmark_names_everything_that_is_missing_at_once(tmp_path):
     assert "4 of 5 tasks" in message and "OxfordPets" not in message
     for name in ("FGVCAircraft", "StanfordCars", "OxfordFlowers", "Food101"):
         assert f"data.py download {name} " in message
-
-
-@pytest.mark.parametrize(
-    ("name", "file", "change", "message"),
-    [
-        ("OxfordPets", "annotations/test.txt", lambda s: s + "beagle_1 5\n", "test.txt, line 13: 'beagle_1 5'"),
-        ("OxfordPets", "annotations/test.txt", lambda s: s + "beagle_1 x 1 1\n", "line 13: 'x' is not a class number"),
-        ("FGVCAircraft", "images_variant_val.txt", lambda s: s + "0034309 Boeing 727\n", "line 10: unknown class"),
-        ("SUN397", "Testing_01.txt", lambda s: s + "/a/abbeys/x.jpg\n", "unknown class '/a/abbeys' .*'/a/abbey'"),
-        ("UCF101", "ucfTrainTestlist/testlist01.txt", lambda s: s + "Jump/v.avi\n", "line 13: unknown class 'Jump'"),
-        ("OxfordFlowers", "cat_to_name.json", lambda s: "{", "cat_to_name.json: not a JSON file"),
-        ("OxfordFlowers", "cat_to_name.json", lambda s: '{"1": "a", "3": "b"}', "no name for the class 2"),
-        ("OxfordFlowers", "imagelabels.mat", lambda s: "x", "imagelabels.mat: not a MATLAB file"),
-        ("StanfordCars", "devkit/cars_meta.mat", lambda s: "x", "cars_meta.mat: not a MATLAB file"),
-        ("FashionPantsType", "task_info.csv", lambda s: s.replace("\t", ","), "task_info.csv, line 1"),
-        ("FashionPantsType", "task_info.csv", lambda s: s[:200], "expected a header and 20 tasks"),
-        ("ImageNet", "classnames.txt", lambda s: s[:15], "n01443537 is not in .*classnames.txt"),
-    ],
-)
-def test_a_wrong_annotation_is_an_error_that_names_file_and_line(tmp_path, name, file, change, message):
-    layouts.lay_out(name, tmp_path)
-    path = tmp_path / DATASET_REGISTRY.get(name).dataset_dir / file
-    path.write_text(change("x" if path.suffix == ".mat" else path.read_text()))
-    with pytest.raises(ValueError, match=message):
-        build(tmp_path, name)
-
-
-def test_an_annotation_that_names_a_missing_image_is_an_error(tmp_path):
-    layout = layouts.lay_out("OxfordPets", tmp_path)
-    (layout.image_dir / "Abyssinian_101.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match="1 of its images are missing.*Abyssinian_101"):
-        build(tmp_path, "OxfordPets")
 
 
 def test_the_documentation_has_a_section_with_the_declared_facts_of_each_data_set():

@@ -4,7 +4,6 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from test_scripts import call  # noqa: F401
 from torch.distributed.run import get_args_parser
 
 import train
@@ -85,7 +84,7 @@ def test_every_training_command_is_understood(monkeypatch):
         understood(words[2:])
 
 
-def test_every_method_script_calls_train_with_what_it_understands(call, monkeypatch):  # noqa: F811
+def test_every_method_script_calls_train_with_what_it_understands(call, monkeypatch):
     monkeypatch.chdir(ROOT)
     scripts = {tuple(words) for words in commands() if re.search(r"/main\.sh|base2new\.sh", " ".join(words))}
     assert len(scripts) >= 6

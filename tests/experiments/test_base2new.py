@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import toy
-from test_scripts import call  # noqa: F401
 
 import train
 from evaluation.records import read_records
@@ -101,7 +100,7 @@ def test_a_half_that_is_missing_leaves_a_gap_and_other_runs_do_not_count():
 # -- the script --------------------------------------------------------------------------------------------------------
 
 
-def test_the_base_half_is_trained_and_the_new_one_only_evaluated(call):  # noqa: F811
+def test_the_base_half_is_trained_and_the_new_one_only_evaluated(call):
     status, calls, _ = call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="7")
     assert status == 0 and len(calls) == 5
     out = call.folder / "results/demo"
@@ -115,7 +114,7 @@ def test_the_base_half_is_trained_and_the_new_one_only_evaluated(call):  # noqa:
     assert status == 0 and len(calls) == 1 and output.count("done before") == 4
 
 
-def test_halves_of_tasks_trailing_pairs_and_a_cfg(call):  # noqa: F811
+def test_halves_of_tasks_trailing_pairs_and_a_cfg(call):
     command = ("scripts/base2new.sh", "coop", "demo", "1", "tiny", "OPTIM.LR", "0.1", "INPUT.SIZE", "(64, 64)")
     status, calls, _ = call(*command, SEEDS="1", TASKS="1")
     assert status == 0 and "DATASET.TASKS base" in calls[1] and "/shared_LR-0.1_SIZE" in calls[1]
@@ -138,17 +137,17 @@ def test_halves_of_tasks_trailing_pairs_and_a_cfg(call):  # noqa: F811
         (["copo"], {}, "no method copo; one of .*cocoop .*zeroshot"),
     ],
 )
-def test_a_method_that_cannot_is_refused_before_anything_is_trained(call, arguments, variables, message):  # noqa: F811
+def test_a_method_that_cannot_is_refused_before_anything_is_trained(call, arguments, variables, message):
     method, *rest = arguments
     status, calls, output = call("scripts/base2new.sh", method, "demo", "4", *rest, **variables)
     assert status == 2 and not calls and re.search(message, output)
 
 
-def test_per_task_contexts_serve_new_classes_of_their_tasks(call):  # noqa: F811
+def test_per_task_contexts_serve_new_classes_of_their_tasks(call):
     assert call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="1", VARIANT="NATS")[0] == 0
 
 
-def test_the_usage_is_printed(call):  # noqa: F811
+def test_the_usage_is_printed(call):
     status, calls, output = call("scripts/base2new.sh", "softcpt", "demo")
     assert status == 2 and not calls and "METHOD DATASET SHOTS" in output and "maple" in output
 
@@ -165,7 +164,7 @@ def toy_call(line, root):
 
 
 @pytest.mark.parametrize("halves", ["tasks", "classes"])
-def test_softcpts_calls_make_a_report_beside_zero_shot(call, toy_root, halves):  # noqa: F811
+def test_softcpts_calls_make_a_report_beside_zero_shot(call, toy_root, halves):
     _, calls, _ = call("scripts/base2new.sh", "softcpt", "demo", "2", SEEDS="1", TASKS=str(int(halves == "tasks")))
     shutil.rmtree(call.folder / "results")
     for line in calls[:-1]:
@@ -193,7 +192,7 @@ def sweeps_calls(method, halves, out):
 
 @pytest.mark.parametrize("halves", ["classes", "tasks"])
 @pytest.mark.parametrize("method", read_sweep(ROOT / "configs/sweeps/table1.yaml"), ids=lambda method: method.label)
-def test_sweeps_and_the_script_agree_on_what_can_be_done_and_call_train_alike(call, method, halves):  # noqa: F811
+def test_sweeps_and_the_script_agree_on_what_can_be_done_and_call_train_alike(call, method, halves):
     variables = {"VARIANT": method.variant} if method.variant and method.trainer != "PLOT" else {}
     variables |= {"SEPARATE": "1"} if method.separate and halves == "classes" else {}
     variables |= {"TASKS": "1"} if halves == "tasks" else {}

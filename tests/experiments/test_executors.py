@@ -1,6 +1,5 @@
 """Calls in processes of their own: values, failures, devices, what ends them, and what a failed run leaves."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -9,42 +8,18 @@ import time
 from concurrent.futures import CancelledError, as_completed
 
 import pytest
+from local_calls import CONTEXT, kill_itself, process_id, sleep, work
 
 from experiments.executors import LocalExecutor, ProcessEndedError
 from experiments.sweeps import read_sweep, task_folders
 from experiments.sweeps.train_run import BUSY, FAILURE, ROOT, TrainRun, failure_of, log_of, note_failure
 from storage import locked
 
-CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-
 
 @pytest.fixture
 def executor():
     with LocalExecutor(2, ["4", "7"], CONTEXT) as executor:
         yield executor
-
-
-def process_id():
-    return os.getpid()
-
-
-def kill_itself():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def work(folder):
-    """Says on which device it ran, and how many others were at work."""
-    beside = len(list(folder.iterdir()))
-    own = folder / str(os.getpid())
-    own.touch()
-    time.sleep(0.2)
-    own.unlink()
-    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ["LOCAL_WORLD_SIZE"], beside
-
-
-def sleep(file, seconds=60):
-    file.write_text(str(os.getpid()))
-    time.sleep(seconds)
 
 
 def alive(pid):
@@ -113,12 +88,13 @@ def test_terminating_ends_what_runs_and_starts_no_more(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path, number):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom test_executors import CONTEXT, LocalExecutor, sleep\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from experiments.executors import LocalExecutor\nfrom local_calls import CONTEXT, sleep\n"
         "if __name__ == '__main__':\n"
         "    LocalExecutor(1, [], CONTEXT).submit(sleep, Path(sys.argv[1])).result()\n"
     )
     (tmp_path / "main.py").write_text(code)
-    path = os.pathsep.join([str(ROOT / "tests/experiments"), str(ROOT)])
+    path = os.pathsep.join([str(ROOT / "tests/helpers"), str(ROOT)])
     command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "pid")]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
     try:

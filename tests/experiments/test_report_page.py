@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from test_report import record
+from records import record
 
 from evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
 from evaluation.records import write_record

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from test_report import record
+from records import record
 
 from experiments.reports.joint_training import joint_table, pairs
 from experiments.reports.statistics import (

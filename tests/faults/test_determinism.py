@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import toy
 from faults.runs import Processes, outcome, start_pair
-from test_trainers import METHODS
+from methods import METHODS
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_trainers import METHODS
+from methods import METHODS
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/bench/long_run.py"
 GROWTH = 0.05  # of resident memory, since epoch 20

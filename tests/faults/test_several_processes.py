@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import toy
 import yaml
 from faults.runs import errors_in, outcome, start_pair
-from test_sweep import draw_tasks, prompts, without_costs
+from records import prompts, without_costs
 
 from evaluation.predictions import PREDICTIONS_FILE
 from storage import RUN_FILES, holder
@@ -109,7 +110,7 @@ def group_of(leader):
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_sweep_killed_midway_leaves_no_process_and_goes_on_to_the_same_results(processes, tmp_path, number):
-    draw_tasks(tmp_path / "data")
+    toy.draw_folders(tmp_path / "data")
     methods = [{"label": name, "trainer": name, "opts": {"OPTIM.MAX_EPOCH": 2}} for name in ("SoftCPT", "CoOp")]
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": methods}))
     flags = "--benchmark folder --config tiny --data data --out out --shots 1 --seeds 1 --jobs 1".split()

@@ -6,31 +6,8 @@ A table of the outcomes: bash scripts/test.sh tests/fuzz -m slow -s
 import time
 
 import pytest
-from hostile import fuzz
-from readers import readers
-
-NAMES = (
-    "split JSON",
-    "tasks.csv",
-    "tasks.yaml",
-    "config yaml",
-    "classes.json",
-    "results.json",
-    "predictions.csv.gz",
-    "checkpoint, damaged",
-    "checkpoint, resumed",
-    "checkpoint, loaded",
-    "CLIP .pt",
-    "CLIP .pt, other weights",
-    "CLIP .npz",
-    "CLIP .safetensors",
-    "export, damaged",
-    "export, other contents",
-    "feature cache",
-    "archive .zip",
-    "archive .tar.gz",
-    "archive .tar",
-)
+from fuzz.hostile import fuzz
+from fuzz.readers import NAMES, readers
 
 
 def check(name, cases, folder):

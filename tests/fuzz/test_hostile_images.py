@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import pytest
 from dassl.utils import read_image as read_for_training
-from hostile import Reader as HostileReader
-from hostile import damaged, fuzz, limited
+from fuzz.hostile import Reader as HostileReader
+from fuzz.hostile import damaged, fuzz, limited
 from PIL import Image
 
 from inference.images import read_image as read_for_predicting

@@ -47,3 +47,38 @@ def features(model, names: list[str], contexts: Tensor, position: str = "end") -
     """Features (R, E) of names, each with its own context of contexts (R, M, D)."""
     rows = [prompt(model, name, context, position) for name, context in zip(names, contexts)]
     return encode(model, torch.stack([row for row, _ in rows]), torch.tensor([eos for _, eos in rows]))
+
+
+def zero_shot(names: list[str], templates: list[str]) -> Tensor:
+    """Features (R, E) of names in hand-made sentences, one template for each name."""
+    tokens = clip.tokenize([template.format(name) for template, name in zip(templates, names)])
+    return reference().encode_text(tokens)
+
+
+# -- one sentence and one image at a time, with prompts in the deeper layers -------------------------------------------
+
+
+def text_feature(model, name, prompts, words="a photo of a"):
+    """(E,) of "words name .": in layer i the tokens after [SOS] are P_i, whatever the layer before made of them."""
+    ids = clip.tokenize(f"{words} {name}." if words else " ".join(["X"] * len(prompts[0])) + f" {name}.")[0]
+    x = model.token_embedding(ids)
+    m = len(prompts[0])
+    x = torch.cat([x[:1], prompts[0], x[1 + m :]]) + model.positional_embedding
+    for i, block in enumerate(model.transformer.resblocks):
+        if 0 < i < len(prompts):
+            x = torch.cat([x[:1], prompts[i], x[1 + m :]])
+        x = block(x.unsqueeze(1)).squeeze(1)
+    return model.ln_final(x)[ids.argmax()] @ model.text_projection
+
+
+def image_feature(model, image, prompts):
+    """(E,) of image (3, H, W): in layer i the tokens after the patches are `prompts[i]` (M, W)."""
+    visual, m = model.visual, len(prompts[0])
+    patches = visual.conv1(image.unsqueeze(0)).flatten(2).squeeze(0).T
+    x = torch.cat([visual.class_embedding.unsqueeze(0), patches]) + visual.positional_embedding
+    x = visual.ln_pre(torch.cat([x, prompts[0]]))
+    for i, block in enumerate(visual.transformer.resblocks):
+        if 0 < i < len(prompts):
+            x = torch.cat([x[: len(x) - m], prompts[i]])
+        x = block(x.unsqueeze(1)).squeeze(1)
+    return visual.ln_post(x[0]) @ visual.proj

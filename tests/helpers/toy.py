@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +77,17 @@ def draw(root: Path, size: int = 32) -> Path:
     return root
 
 
+def draw_folders(root: Path, classes: Sequence[str] = ("one", "two")) -> None:
+    """Two tasks in folders of their own below `root`, with six pictures of noise in each class."""
+    rng = np.random.default_rng(0)
+    for task in ("warm things", "cold things"):
+        for name in classes:
+            folder = root / task / name
+            folder.mkdir(parents=True)
+            for i in range(6):
+                Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+
+
 def arguments(root: Path, out: Path, trainer: str, *opts: object, dataset: str = "ToyTasks") -> list[str]:
     """Arguments of train.py for a short run on the tiny golden CLIP."""
     settings = {
@@ -93,6 +109,28 @@ def arguments(root: Path, out: Path, trainer: str, *opts: object, dataset: str =
     pairs = [str(item) for pair in settings.items() for item in pair]
     flags = ["--root", str(root), "--output-dir", str(out), "--trainer", trainer, "--seed", "1"]
     return [*flags, *pairs, *map(str, opts)]
+
+
+@contextlib.contextmanager
+def as_a_process() -> Iterator[None]:
+    """Put back what train.main changes for the rest of its process.
+
+    It sends the log to stdout, at level INFO. Whatever ran next in the same process, such as predict.py, whose output a
+    test reads, would print its log among its results; in a process of its own it does not.
+    """
+    stdout, handlers, level = sys.stdout, list(logging.root.handlers), logging.root.level
+    try:
+        sys.stdout = io.StringIO()
+        yield
+    finally:
+        sys.stdout, logging.root.handlers[:] = stdout, handlers
+        logging.root.setLevel(level)
+
+
+def finish(arguments: Sequence[str]) -> None:
+    """Run train.py, whose output does not matter, to its end."""
+    with as_a_process():
+        assert train.main(arguments) == 0
 
 
 def config(*args, **kwargs):

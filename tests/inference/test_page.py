@@ -3,7 +3,6 @@
 import functools
 import importlib.util
 import json
-import logging
 import shutil
 import socket
 import sys
@@ -12,12 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import toy
 from dassl.utils import read_image
 from PIL import Image
 from torch.nn.functional import cosine_similarity
 
-import train
 from finished import load
 from trainers.modules.analysis.side_by_side import SideBySide
 
@@ -31,23 +28,6 @@ WAIT = 60  # seconds, at most
 
 
 @pytest.fixture(scope="module")
-def finished(toy_root, tmp_path_factory):
-    """A function of a method that trains it once and gives the run folder."""
-    made = {}
-
-    def run(method):
-        if method not in made:
-            made[method] = tmp_path_factory.mktemp("runs") / "run"
-            stdout, handlers = sys.stdout, logging.root.handlers
-            options = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1, "TRAINER.PLOT.THRESH", 0.0)
-            assert train.main(toy.arguments(toy_root, made[method], method, *options)) == 0
-            sys.stdout, logging.root.handlers = stdout, handlers
-        return made[method]
-
-    return run
-
-
-@pytest.fixture(scope="module")
 def picture(toy_root):
     return next(iter(sorted((toy_root / "toy/flower/images").glob("test-1-*.png"))))
 
@@ -56,8 +36,8 @@ def picture(toy_root):
 
 
 @pytest.mark.parametrize("method", ["SoftCPT", "CoCoOp", "PLOT", "MaPLe", "ProLIP", "LinearProbe", "CLIPLoRA"])
-def test_the_answers_are_the_runs_own_and_zero_shot_clips_with_an_untouched_tower(method, finished, picture):
-    trainer = load.load_run(finished(method))
+def test_the_answers_are_the_runs_own_and_zero_shot_clips_with_an_untouched_tower(method, finished_run, picture):
+    trainer = load.load_run(finished_run(method))
     answers = SideBySide(trainer).answers(read_image(str(picture)))
     assert [answer.task for answer in answers] == TASKS
     x = trainer.test_transform(read_image(str(picture))).unsqueeze(0).to(trainer.device)
@@ -75,8 +55,8 @@ def test_the_answers_are_the_runs_own_and_zero_shot_clips_with_an_untouched_towe
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
-def test_pictures_of_any_mode_have_answers(mode, finished):
-    classifiers = SideBySide(load.load_run(finished("SoftCPT")))
+def test_pictures_of_any_mode_have_answers(mode, finished_run):
+    classifiers = SideBySide(load.load_run(finished_run("SoftCPT")))
     for answer in classifiers.answers(Image.new("RGB", (50, 40), (200, 30, 30)).convert("L").convert(mode)):
         assert sum(answer.tuned.values()) == pytest.approx(1, abs=1e-5)
         assert sum(answer.zero_shot.values()) == pytest.approx(1, abs=1e-5)
@@ -120,9 +100,9 @@ def free_port():
 
 
 def test_a_dropped_picture_is_answered_for_every_task_without_errors_or_network(
-    browser, finished, picture, monkeypatch
+    browser, finished_run, picture, monkeypatch
 ):
-    run, port, served, build = finished("SoftCPT"), free_port(), [], page.build_page
+    run, port, served, build = finished_run("SoftCPT"), free_port(), [], page.build_page
     monkeypatch.setattr(page, "build_page", lambda *args: served.append(build(*args)) or served[0])
     monkeypatch.setattr(page, "serve", functools.partial(page.serve, block=False))
     try:

@@ -1,7 +1,6 @@
 """Predictions of finished runs on pictures of one's own, beside Dassl's test loop and the whole model's logits."""
 
 import json
-import logging
 import shutil
 import subprocess
 import sys
@@ -13,63 +12,18 @@ import predict
 import pytest
 import torch
 import toy
-import yaml
 from dassl.engine import build_trainer
-from dassl.utils import read_image
-from test_trainers import METHODS
-from torchvision.transforms.functional import normalize, to_tensor
+from methods import METHODS, probabilities_of
 
 import train
-from finished.load import load_run
-from trainers.modules.prompts.learned import PromptTemplate
 
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 FLOWERS = toy.CLASSES["ToyFlower"]
 FLOWER = ("--task", "flower recognition")
 OPTS = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2, "TRAINER.PLOT.THRESH", 0.0)  # a plan that no other image stops
 
 
-@pytest.fixture(autouse=True)
-def no_logs(monkeypatch):
-    """train.py leaves its log with the process; a prediction has none."""
-    monkeypatch.setattr(logging.root, "handlers", [logging.NullHandler()])
-
-
-def learn(arguments):
-    stdout = sys.stdout
-    try:
-        assert train.main(arguments) == 0
-    finally:
-        sys.stdout, logging.root.handlers = stdout, [logging.NullHandler()]
-
-
-@pytest.fixture(scope="module")
-def flowers(toy_root, tmp_path_factory):
-    """A folder of the flowers' nine test pictures, in folders of their classes."""
-    folder = tmp_path_factory.mktemp("flowers")
-    for path in (toy_root / "toy/flower/images").glob("test-*"):
-        to = folder / "some" / FLOWERS[int(path.name.split("-")[1])]
-        to.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, to / path.name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(finished_run):
-    """A finished run of CoOp over the three tasks."""
-    return finished_run("CoOp")
-
-
 def files(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-
-
-def expected(trainer, paths, task):
-    """Softmax of the task's columns among the logits of all classes, of pictures that need no resizing."""
-    cfg = trainer.cfg.INPUT
-    image = torch.stack([normalize(to_tensor(read_image(path)), cfg.PIXEL_MEAN, cfg.PIXEL_STD) for path in paths])
-    trainer.set_model_mode("eval")
-    return trainer.model_inference(image)[:, trainer.class_task == TASKS.index(task)].softmax(1)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -90,7 +44,7 @@ def test_the_probabilities_are_those_of_the_whole_model_and_the_accuracy_that_of
     trainer = build_trainer(train.setup_cfg(train.parse_args(arguments)))
     trainer.load_model(str(out) if trainer.prompts.state_dict() else "")
     wide = rows.pivot(index="path", columns="class", values="probability")[FLOWERS]
-    p = expected(trainer, list(wide.index), task)
+    p = probabilities_of(trainer, list(wide.index), task)
     torch.testing.assert_close(torch.tensor(wide.values.tolist()), p, atol=1e-4, rtol=1e-3)
 
     first = rows[rows["rank"] == 1]
@@ -134,7 +88,7 @@ def test_pictures_end_where_the_settings_begin_wherever_the_flags_are(tmp_path, 
 
 def test_a_run_of_one_task_needs_no_choice_and_one_per_task_has_a_folder_for_each(toy_root, flowers, tmp_path, capsys):
     part = tmp_path / "run/tasks/flower-recognition"
-    learn(toy.arguments(toy_root, part, "CoOp", *OPTS, "DATASET.TASKS", "flower recognition"))
+    toy.finish(toy.arguments(toy_root, part, "CoOp", *OPTS, "DATASET.TASKS", "flower recognition"))
     capsys.readouterr()
     assert predict.main([str(part), str(flowers)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 9
@@ -171,7 +125,7 @@ def test_a_run_of_an_older_version_takes_its_classes_from_the_data_set(toy_root,
 
 def test_a_class_that_was_added_to_the_data_later_is_not_predicted(flowers, tmp_path, capsys):
     data, out = toy.draw(tmp_path / "data"), tmp_path / "run"
-    learn(toy.arguments(data, out, "CoOp", *OPTS))
+    toy.finish(toy.arguments(data, out, "CoOp", *OPTS))
     split = data / "toy/flower/split_zhou_ToyFlower.json"
     rows = json.loads(split.read_text())
     for part in rows.values():
@@ -217,73 +171,6 @@ def test_an_export_predicts_what_its_run_does(run, flowers, tmp_path, capsys):
     assert predict.main([str(model), str(flowers), *FLOWER, "OPTIM.LR", "1.0"]) == 2
     assert "OPTIM.LR" in capsys.readouterr().err
     assert predict.main([str(model), str(flowers), *FLOWER, "DATALOADER.TEST.BATCH_SIZE", "2"]) == 0
-
-
-NEW = ("--task", "mushroom species recognition")
-
-
-@pytest.fixture
-def mushrooms(tmp_path):
-    (tmp_path / "names.txt").write_text("ink cap\n\nfly agaric\nchanterelle\n")
-    return ["--classes", str(tmp_path / "names.txt"), *NEW]
-
-
-def test_a_new_task_has_a_column_for_the_context_zero_shot_and_their_mean(
-    finished_run, flowers, mushrooms, tmp_path, capsys
-):
-    run, table = finished_run("SoftCPT"), tmp_path / "table.csv"
-    assert predict.main([str(run), str(flowers), *mushrooms, "--template", "a {}.", "--csv", str(table)]) == 0
-    rows = pd.read_csv(table)
-    assert rows.columns.tolist() == ["path", "task", "class", "SoftCPT", "zero-shot", "average"]
-    printed = capsys.readouterr()
-    assert "never trained on this task" in printed.err and '"a {}."' in printed.err
-    assert [line.split(":")[0] for line in printed.out.splitlines()[1:4]] == ["  SoftCPT", "  zero-shot", "  average"]
-
-    trainer = load_run(run)
-    names = ["ink cap", "fly agaric", "chanterelle"]
-    clip, prompts = trainer.clip, trainer.prompts
-    with torch.no_grad():
-        template = PromptTemplate(NEW[1:], prompts.task_context.n_context, clip)
-        feature = prompts.encode_names(template, prompts.task_context, torch.zeros(1, dtype=torch.long))
-        classes = PromptTemplate(names, 16, clip)
-        group = torch.zeros(3, dtype=torch.long)
-        own = trainer.text_encoder(*classes(prompts.meta_net(feature), group), group)
-        own, plain = (
-            x / x.norm(dim=1, keepdim=True) for x in (own, clip.encode_text([f"a {name}." for name in names]))
-        )
-        paths = rows["path"].unique()
-        image = torch.stack([trainer.test_transform(read_image(path)) for path in paths])
-        x = clip.encode_image(image)
-        x = x / x.norm(dim=1, keepdim=True)
-        for column, text in (("SoftCPT", own), ("zero-shot", plain), ("average", own + plain)):
-            text = text / text.norm(dim=1, keepdim=True)
-            expected = (clip.logit_scale.exp() * x @ text.T).softmax(1)
-            found = torch.tensor(rows[column].to_numpy()).view(-1, 3)
-            torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_serves_a_new_task_or_says_why_not(method, finished_run, flowers, mushrooms, tmp_path, capsys):
-    run, table = finished_run(method), tmp_path / "table.csv"
-    status = predict.main([str(run), str(flowers), *mushrooms, "--csv", str(table)])
-    sweep = yaml.safe_load((train.PROJECT_ROOT / "configs/sweeps/table1.yaml").read_text())
-    serves = {line["trainer"] for line in sweep["methods"] if line.get("new") == "tasks"}
-    if method not in serves:
-        assert status == 2 and f"a run of {method}" in capsys.readouterr().err
-        return
-    assert status == 0
-    columns = pd.read_csv(table).columns[3:].tolist()
-    assert columns[-1 if method == "ZeroshotCLIP" else 1] == "zero-shot"
-    linear = method in ("SoftCPT", "CoOp", "KgCoOp", "ProGrad")
-    assert ("average" in columns) == linear and (method in columns) == (method != "ZeroshotCLIP")
-
-
-@pytest.mark.parametrize(
-    "opts", [("TRAINER.SOFTCPT.VARIANT", "NATS"), ("TRAINER.SOFTCPT.TASK_FEATURES", "learned")], ids=["NATS", "learned"]
-)
-def test_a_variant_with_parameters_per_task_refuses_new_ones(opts, finished_run, flowers, mushrooms, capsys):
-    assert predict.main([str(finished_run("SoftCPT", *opts)), str(flowers), *mushrooms]) == 2
-    assert "parameters of their own for each class or task" in capsys.readouterr().err
 
 
 BAD = {

@@ -14,36 +14,6 @@ import train
 from experiments.sweeps import plan, read_sweep
 
 ROOT = train.PROJECT_ROOT
-UNSET = ("VARIANT", "SEEDS", "DATA", "SEPARATE", "JOBS", "PROMPTS")
-STUB = """#!/usr/bin/env bash
-echo "$@" >> "$CALLS"
-case "$1 $*" in
-    *scripts/lib/tasks.py*--merge*) touch "${@: -1}/results.json"; exit ;;
-    *scripts/lib/tasks.py*) printf 'sea-animals\\tsea animals\\nair\\tair\\n'; exit ;;
-esac
-while [ $# -gt 1 ] && [ "$1" != --output-dir ]; do shift; done
-mkdir -p "$2" && [ -z "${CUT:-}" ] && touch "$2/results.json"
-exit ${CUT:-0}
-"""
-
-
-@pytest.fixture
-def call(tmp_path):
-    """Runs a script from another folder; returns (exit status, calls of Python, output)."""
-    stub, calls = tmp_path / "python-stub", tmp_path / "calls"
-    stub.write_text(STUB)
-    stub.chmod(0o755)
-
-    def run(*command, **variables):
-        calls.unlink(missing_ok=True)
-        names = {"PYTHON": str(stub), "CALLS": str(calls), "OUT": "results", **variables}
-        env = {key: value for key, value in os.environ.items() if key not in UNSET}
-        command = ["bash", ROOT / command[0], *command[1:]]
-        done = subprocess.run(command, cwd=tmp_path, env={**env, **names}, capture_output=True, text=True)
-        return done.returncode, calls.read_text().splitlines() if calls.exists() else [], done.stdout + done.stderr
-
-    run.folder = tmp_path
-    return run
 
 
 def test_one_run_per_seed_in_the_folder_of_its_settings(call):

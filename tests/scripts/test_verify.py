@@ -2,9 +2,8 @@
 
 import csv
 import hashlib
-import importlib.util
-from pathlib import Path
 
+import data as data_script
 import miniatures
 import numpy as np
 import pytest
@@ -19,11 +18,6 @@ from datasets.benchmarks import General10
 from evaluation.published import TABLE, Published, published_of, read_published
 from finished import load
 from trainers.modules.analysis.verification import percentages
-
-PROJECT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("data_script", PROJECT / "scripts/data.py")
-data_script = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(data_script)
 
 CLIP = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"
 HEADER = ("dataset", "backbone", "accuracy", "metric", "template", "source")

@@ -3,7 +3,8 @@
 import miniatures
 import pytest
 import torch
-from test_trainers import CLASSES, METHODS, batch_of, build
+import toy
+from methods import CLASSES, METHODS, batch_of, build
 
 import train
 from scripts import predict
@@ -24,15 +25,35 @@ LIMITS = {
 }
 
 
-@pytest.fixture(params=miniatures.FAMILIES)
-def backbone(request, tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp() / "miniatures"
-    return request.param, miniatures.make(request.param, folder).name
+# In the suite: every method on two families, and on all families one method of each kind, namely of prompts for both
+# towers, of local features, of the projection and of a cache. The other pairs are slow tests.
+FIRST_FAMILIES = ("openai-vit", "open_clip-siglip")
+FIRST_METHODS = ("SoftCPT", "MaPLe", "PLOT", "ProLIP", "TipAdapterF")
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_method_trains_tests_saves_and_loads_on_a_family_or_says_why_not(toy_root, tmp_path, method, backbone):
-    family, name = backbone
+def pairs(first, rows, columns):
+    """All pairs of a row and a column, of which those that `first` does not take are slow."""
+    return [
+        pytest.param(row, column, marks=[] if first(row, column) else pytest.mark.slow)
+        for row in rows
+        for column in columns
+    ]
+
+
+@pytest.fixture
+def backbone(tmp_path_factory):
+    """A function of a family: the name of its miniature."""
+    return lambda family: miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures").name
+
+
+@pytest.mark.parametrize(
+    "family, method",
+    pairs(lambda family, method: family in FIRST_FAMILIES or method in FIRST_METHODS, miniatures.FAMILIES, METHODS),
+)
+def test_a_method_trains_tests_saves_and_loads_on_a_family_or_says_why_not(
+    toy_root, tmp_path, family, method, backbone
+):
+    name = backbone(family)
     opts = ("MODEL.BACKBONE.NAME", name, "OPTIM.MAX_EPOCH", 1)
     families, reason = LIMITS.get(method, (miniatures.FAMILIES, ""))
     if family not in families:
@@ -70,10 +91,16 @@ def test_the_documented_table_is_what_is_tested():
             assert row[columns[method]] == ("yes" if family in families else "no"), (method, family)
 
 
-@pytest.mark.parametrize("precision", ["amp", "bf16", "fp16"])
-def test_half_precision_stays_near_fp32_on_every_family(toy_root, tmp_path, precision, backbone):
-    _, name = backbone
-    opts = ("MODEL.BACKBONE.NAME", name, "FEATURES.TEST_CACHE", False)
+@pytest.mark.parametrize(
+    "family, precision",
+    pairs(
+        lambda family, precision: family in FIRST_FAMILIES or precision == "fp16",
+        miniatures.FAMILIES,
+        ("amp", "bf16", "fp16"),
+    ),
+)
+def test_half_precision_stays_near_fp32_on_every_family(toy_root, tmp_path, family, precision, backbone):
+    opts = ("MODEL.BACKBONE.NAME", backbone(family), "FEATURES.TEST_CACHE", False)
     exact, half = (build(toy_root, tmp_path, "CoOp", "PREC", prec, opts=opts) for prec in ("fp32", precision))
     image = batch_of(exact)["img"]
     with torch.no_grad():
@@ -85,13 +112,9 @@ def test_half_precision_stays_near_fp32_on_every_family(toy_root, tmp_path, prec
 
 
 @pytest.mark.parametrize("family", ["open_clip-siglip", "transformers-clip"])
-def test_a_run_records_the_models_preprocessing_and_predicts_with_it(
-    toy_root, tmp_path, family, tmp_path_factory, capsys
-):
-    name = miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures").name
-    import toy
-
-    arguments = toy.arguments(toy_root, tmp_path / "run", "CoOp", "MODEL.BACKBONE.NAME", name, "OPTIM.MAX_EPOCH", 1)
+def test_a_run_records_the_models_preprocessing_and_predicts_with_it(toy_root, tmp_path, family, backbone, capsys):
+    opts = ("MODEL.BACKBONE.NAME", backbone(family), "OPTIM.MAX_EPOCH", 1)
+    arguments = toy.arguments(toy_root, tmp_path / "run", "CoOp", *opts)
     assert train.main(arguments) == 0
     cfg = train.setup_cfg(train.parse_args(["--config-file", str(tmp_path / "run" / "config.yaml")]))
     squash = family == "open_clip-siglip"

@@ -3,25 +3,19 @@
 import copy
 import math
 
-import numpy as np
 import plain
 import pytest
 import torch
 import torch.nn.functional as F
-import toy
 from clip import clip
-from dassl.engine import build_trainer
-from test_golden import BATCHES, golden, group, relative
-from test_methods import CLASSNAMES, TASK, TEMPLATES
-from test_scripts import call  # noqa: F401
-from test_trainers import batch_of, build
+from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, relative, resumes_after_two_epochs, serves_new_classes
+from public_code import BATCHES, EPOCHS, case_of, check_gradients, check_training
 
 import train
 from backbones.layers import Attention
 from trainers.modules.method_parts.low_rank import LowRankUpdate
 from trainers.modules.prompts import encoder as text_encoder
 
-EPOCHS = 5
 PAPER = ("OPTIM.NAME", "adamw", "OPTIM.LR", 2e-4, "OPTIM.WEIGHT_DECAY", 1e-2, "OPTIM.MAX_EPOCH", EPOCHS)
 
 
@@ -36,18 +30,10 @@ def randomise(trainer, std=0.1):
 
 @pytest.fixture
 def case(toy_root, tmp_path):
-    """(golden arrays, trainer with the golden initial parameters, batches)."""
     opts = (*PAPER, "TRAINER.CLIPLORA.DROPOUT", 0.0, "DATALOADER.TRAIN_X.BATCH_SIZE", 3)
-    trainer = build_trainer(toy.config(toy_root, tmp_path, "CLIPLoRA", *opts, dataset="ToySingle"))
-    assert len(trainer.train_loader_x) == BATCHES  # over which the schedule goes
-    arrays = golden("single-CLIPLoRA")
-    trainer.prompts.load_state_dict(group(arrays, "init/"))
-    data = {key: torch.from_numpy(value) for key, value in golden("batches").items()}
-    batches = [
-        {"img": data["images"][i], "label": data["label"][i] % 5, "domain": torch.zeros(8, dtype=torch.long)}
-        for i in range(BATCHES)
-    ]
-    return arrays, trainer, batches
+    case = case_of("single-CLIPLoRA", toy_root, tmp_path, "CLIPLoRA", *opts)
+    assert len(case.trainer.train_loader_x) == BATCHES  # over which the schedule goes
+    return case
 
 
 def test_logits_loss_and_gradients_are_those_of_the_public_code(case):
@@ -58,25 +44,11 @@ def test_logits_loss_and_gradients_are_those_of_the_public_code(case):
     loss, _ = trainer.training_loss(image, label)
     assert relative(loss.detach(), arrays["loss"]) < 1e-4
     loss.backward()
-    gradients = group(arrays, "grads/")
-    assert gradients.keys() == dict(trainer.prompts.named_parameters()).keys()
-    for name, parameter in trainer.prompts.named_parameters():
-        assert relative(parameter.grad, gradients[name]) < 1e-4, name
+    check_gradients(case)
 
 
 def test_thirty_steps_have_the_losses_and_learning_rates_of_the_public_code(case):
-    arrays, trainer, batches = case
-    losses, rates = [], []
-    trainer.num_batches = BATCHES
-    for trainer.epoch in range(EPOCHS):
-        for trainer.batch_idx, batch in enumerate(batches):
-            rates.append(trainer.get_current_lr())
-            losses.append(trainer.forward_backward(batch)["loss"])
-    np.testing.assert_allclose(rates, arrays["lrs"], rtol=1e-6, atol=1e-12)
-    np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-4)
-    assert relative(trainer.model_inference(batches[0]["img"]), arrays["final_logits"]) < 1e-4
-    for name, value in group(arrays, "final/").items():
-        assert relative(trainer.prompts.state_dict()[name], value) < 1e-4, name
+    check_training(case)
 
 
 def test_it_starts_as_zero_shot_clip(case, toy_root, tmp_path):
@@ -106,7 +78,7 @@ def test_features_and_losses_over_several_tasks_are_those_of_a_clip_with_updated
     randomise(trainer)
     batch = batch_of(trainer)
     model = updated_reference(trainer)
-    tokens = clip.tokenize([template.format(name.replace("_", " ")) for template, name in zip(TEMPLATES, CLASSNAMES)])
+    tokens = clip.tokenize([template.format(name) for template, name in zip(TEMPLATES, CLASSNAMES)])
     texts, images = model.encode_text(tokens), model.encode_image(batch["img"])
     torch.testing.assert_close(trainer.text_features().detach(), texts, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(trainer.image_features(batch["img"]).detach(), images, rtol=1e-4, atol=1e-5)
@@ -213,29 +185,15 @@ def test_steps_per_shot_take_the_place_of_the_epochs_and_the_rate_falls_with_eac
         build(toy_root, tmp_path / "all", "CLIPLoRA", "STEPS_PER_SHOT", 3)
 
 
-def test_a_resumed_run_ends_as_one_that_was_not_cut_off(toy_root, tmp_path, monkeypatch):
+def test_a_resumed_run_ends_as_one_that_was_not_cut_off(toy_root, tmp_path):
     opts = ("OPTIM.MAX_EPOCH", 3, "TRAIN.CHECKPOINT_FREQ", 1)
     whole = build(toy_root, tmp_path / "whole", "CLIPLoRA", opts=opts)
     whole.train()
-    cut = build(toy_root, tmp_path / "cut", "CLIPLoRA", opts=opts)
-    run_epoch = cut.run_epoch
-    monkeypatch.setattr(cut, "run_epoch", lambda: run_epoch() if cut.epoch < 2 else (_ for _ in ()).throw(KeyError()))
-    with pytest.raises(KeyError):
-        cut.train()
-    again = build(toy_root, tmp_path / "cut", "CLIPLoRA", opts=opts)
-    again.train()
-    assert again.start_epoch == 2
-    for name, value in whole.prompts.state_dict().items():
-        assert torch.equal(again.prompts.state_dict()[name], value), name
+    resumes_after_two_epochs(toy_root, tmp_path, "CLIPLoRA", whole, opts=opts)
 
 
 def test_updates_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):
-    opts = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
-    build(toy_root, tmp_path / "base", "CLIPLoRA", opts=opts).train()
-    new = build(toy_root, tmp_path / "new", "CLIPLoRA", opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
-    new.load_model(str(tmp_path / "base"))
-    new.test()
-    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
+    serves_new_classes(toy_root, tmp_path, "CLIPLoRA")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +209,7 @@ def test_the_configs_are_understood(name, towers):
     assert (options.TOWERS, options.RANK, options.DROPOUT, options.STEPS_PER_SHOT) == (towers, 2, 0.25, 500)
 
 
-def test_its_script_takes_a_vit_where_none_is_named(call):  # noqa: F811
+def test_its_script_takes_a_vit_where_none_is_named(call):
     _, calls, _ = call("scripts/clip_lora/main.sh", "general10", "16", SEEDS="1")
     assert (
         "configs/trainers/CLIPLoRA/vit_b16.yaml" in calls[0] and "/CLIPLoRA/vit_b16_16shots/default/seed1" in calls[0]

@@ -4,10 +4,8 @@ import plain
 import pytest
 import torch
 import torch.nn.functional as F
-from test_golden import golden, relative
-from test_methods import TASK, TEMPLATES, zero_shot
-from test_tip_adapter import golden_batches
-from test_trainers import build
+from methods import CLASSNAMES, TASK, TEMPLATES, build, relative
+from public_code import golden, single_batches
 
 from trainers.lp_plus_plus import descend, start
 
@@ -16,7 +14,7 @@ from trainers.lp_plus_plus import descend, start
 def test_start_step_sizes_and_steps_are_those_of_the_public_code(toy_root, tmp_path, steps):
     trainer = build(toy_root, tmp_path, "LPPlusPlus", dataset="ToySingle")
     arrays = golden("single-LPPlusPlus")
-    images, label = golden_batches()
+    images, label = single_batches()
     index = torch.from_numpy(arrays["index"])
     with torch.no_grad():
         f = F.normalize(trainer.clip.encode_image(images.flatten(0, 1)[index]), dim=1)
@@ -39,7 +37,7 @@ def test_each_task_descends_its_own_loss_with_its_own_step_sizes(toy_root, tmp_p
     trainer.train()
     features = F.normalize(trainer.view_features(1)[:, 0], dim=1)
     label = torch.tensor([item.label for item in trainer.dm.dataset.train_x])
-    text = F.normalize(zero_shot(plain.reference(), TEMPLATES), dim=1)
+    text = F.normalize(plain.zero_shot(CLASSNAMES, TEMPLATES), dim=1)
     for t in range(3):
         classes = (t == TASK).nonzero().flatten().tolist()
         shots = [(f, classes.index(y)) for f, y in zip(features, label.tolist()) if y in classes]

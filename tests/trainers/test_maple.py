@@ -7,47 +7,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from clip import clip
-from test_methods import CLASSNAMES, TASK, relative
-from test_scripts import call  # noqa: F401
-from test_trainers import batch_of, build
+from methods import CLASSNAMES, TASK, batch_of, build, relative, serves_new_classes
 
 import train
 from backbones.tokenizers import clip_tokenizer
 from trainers.modules.prompts.deep import split_words
 
 
-def text_feature(model, name, prompts, words="a photo of a"):
-    """(E,) of "words name .": in layer i the tokens after [SOS] are P_i, whatever the layer before made of them."""
-    ids = clip.tokenize(f"{words} {name}." if words else " ".join(["X"] * len(prompts[0])) + f" {name}.")[0]
-    x = model.token_embedding(ids)
-    m = len(prompts[0])
-    x = torch.cat([x[:1], prompts[0], x[1 + m :]]) + model.positional_embedding
-    for i, block in enumerate(model.transformer.resblocks):
-        if 0 < i < len(prompts):
-            x = torch.cat([x[:1], prompts[i], x[1 + m :]])
-        x = block(x.unsqueeze(1)).squeeze(1)
-    return model.ln_final(x)[ids.argmax()] @ model.text_projection
-
-
-def image_feature(model, image, prompts):
-    """(E,) of image (3, H, W): in layer i the tokens after the patches are `prompts[i]` (M, W)."""
-    visual, m = model.visual, len(prompts[0])
-    patches = visual.conv1(image.unsqueeze(0)).flatten(2).squeeze(0).T
-    x = torch.cat([visual.class_embedding.unsqueeze(0), patches]) + visual.positional_embedding
-    x = visual.ln_pre(torch.cat([x, prompts[0]]))
-    for i, block in enumerate(visual.transformer.resblocks):
-        if 0 < i < len(prompts):
-            x = torch.cat([x[: len(x) - m], prompts[i]])
-        x = block(x.unsqueeze(1)).squeeze(1)
-    return visual.ln_post(x[0]) @ visual.proj
-
-
 def naive(trainer, image, words="a photo of a"):
     """Text features (C, E) and image features (B, E)."""
     learned = [trainer.prompts.ctx, *trainer.prompts.deep]
     seen = [F.linear(p, f.weight, f.bias) for p, f in zip(learned, trainer.prompts.couplings)]
-    texts = torch.stack([text_feature(plain.reference(), name, learned, words) for name in CLASSNAMES])
-    return texts, torch.stack([image_feature(plain.reference(), x, seen) for x in image])
+    texts = torch.stack([plain.text_feature(plain.reference(), name, learned, words) for name in CLASSNAMES])
+    return texts, torch.stack([plain.image_feature(plain.reference(), x, seen) for x in image])
 
 
 @pytest.mark.parametrize(
@@ -95,12 +67,7 @@ def test_the_first_words_are_learned_and_the_others_stay():
 
 
 def test_prompts_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):
-    opts = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
-    build(toy_root, tmp_path / "base", "MaPLe", opts=opts).train()
-    new = build(toy_root, tmp_path / "new", "MaPLe", opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
-    new.load_model(str(tmp_path / "base"))
-    new.test()
-    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
+    serves_new_classes(toy_root, tmp_path, "MaPLe")
 
 
 def test_a_resnet_is_refused_with_what_is_possible(toy_root, tmp_path):
@@ -122,7 +89,7 @@ def test_the_configs_are_understood(name):
     assert (cfg.TRAINER.MAPLE.DEPTH, cfg.TRAINER.MAPLE.N_CTX) == (9, 2)
 
 
-def test_its_script_takes_a_vit(call):  # noqa: F811
+def test_its_script_takes_a_vit(call):
     _, calls, _ = call("scripts/maple/main.sh", "general10", "16", SEEDS="1")
     assert "configs/trainers/MaPLe/vit_b16.yaml" in calls[0] and "/MaPLe/vit_b16_16shots/default/seed1" in calls[0]
     _, calls, _ = call("scripts/maple/main.sh", "general10", "16", "vit_b32", "OPTIM.LR", "0.1", SEEDS="1")

@@ -14,8 +14,8 @@ import types
 import pytest
 import toy
 from dassl.utils.logger import Logger
+from methods import build
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_trainers import build
 
 import train
 from trainers.modules.engine.progress import TrainingBar

@@ -7,10 +7,8 @@ import plain
 import pytest
 import torch
 import torch.nn.functional as F
-from test_golden import golden, relative
-from test_methods import TASK, TEMPLATES, tiny_resnet, zero_shot
-from test_tip_adapter import golden_batches
-from test_trainers import batch_of, build
+from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, relative
+from public_code import golden, single_batches
 
 
 def test_thirty_steps_are_those_of_the_public_code(toy_root, tmp_path):
@@ -19,7 +17,7 @@ def test_thirty_steps_are_those_of_the_public_code(toy_root, tmp_path):
     opts = (*optim, "OPTIM.MAX_EPOCH", 30, "DATASET.NUM_SHOTS", 4)
     trainer = build(toy_root, tmp_path, "ProLIP", dataset="ToySingle", opts=opts)
     trainer.clip.logit_scale.data.fill_(math.log(100))  # the public code's own
-    arrays, (images, label) = golden("single-ProLIP"), golden_batches()
+    arrays, (images, label) = golden("single-ProLIP"), single_batches()
     flat, label = images[:4].flatten(0, 1), label[:4].flatten()
     losses, rates, distances = [], [], []
     trainer.batch_idx, trainer.num_batches = 0, 1
@@ -49,7 +47,7 @@ def test_the_tasks_share_the_projection_and_train_within_each(toy_root, tmp_path
     hook = visual.ln_post.register_forward_hook(lambda module, inputs, output: below.append(output))
     visual(batch["img"])
     hook.remove()
-    text = F.normalize(zero_shot(plain.reference(), TEMPLATES), dim=1)
+    text = F.normalize(plain.zero_shot(CLASSNAMES, TEMPLATES), dim=1)
     logits = trainer.clip.logit_scale.exp() * F.normalize(below[0] @ weight, dim=1) @ text.T
     torch.testing.assert_close(trainer.model_inference(batch["img"]), logits.detach(), rtol=1e-4, atol=1e-4)
     own = TASK == TASK[label].unsqueeze(1)
@@ -63,8 +61,8 @@ def test_the_tasks_share_the_projection_and_train_within_each(toy_root, tmp_path
     assert relative(trainer.prompts.weight.grad, weight.grad) < 1e-4
 
 
-def test_a_resnets_features_are_the_projection_of_what_is_below_it():
-    visual, image = tiny_resnet(), torch.randn(3, 3, 64, 64)
+def test_a_resnets_features_are_the_projection_of_what_is_below_it(resnet):
+    visual, image = resnet, torch.randn(3, 3, 64, 64)
     weight, bias = visual.projection_weights()
     torch.nn.init.normal_(visual.attnpool.c_proj.bias)
     torch.testing.assert_close(visual.unprojected(image) @ weight + bias, visual(image), rtol=1e-4, atol=1e-5)

@@ -8,39 +8,22 @@ import plain
 import pytest
 import torch
 import torch.nn.functional as F
-import toy
 from clip import clip
-from dassl.engine import build_trainer
-from test_golden import BATCHES, golden, group, relative
-from test_maple import image_feature, text_feature
-from test_methods import CLASSNAMES, TASK
-from test_scripts import call  # noqa: F401
-from test_trainers import batch_of, build
+from methods import CLASSNAMES, TASK, batch_of, build, relative, resumes_after_two_epochs, serves_new_classes
+from public_code import EPOCHS, case_of, check_gradients, check_training
 
 import train
 from trainers.modules.losses import agreement_divergence
 from trainers.modules.method_parts.averaging import RunningAverage, gaussian_weights
 from trainers.modules.prompts.hand_made import IMAGENET
 
-EPOCHS = 5
-
-
 # -- the public code's figures ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def case(toy_root, tmp_path):
-    """(golden arrays, trainer with the golden initial parameters, batches)."""
-    opts = ("OPTIM.LR", 0.0025, "OPTIM.MAX_EPOCH", EPOCHS, "TRAINER.PROMPTSRC.GPA_MEAN", 3.0)
-    trainer = build_trainer(toy.config(toy_root, tmp_path, "PromptSRC", *opts, dataset="ToySingle"))
-    arrays = golden("single-PromptSRC")
-    trainer.prompts.load_state_dict({**trainer.prompts.state_dict(), **group(arrays, "init/")})
-    data = {key: torch.from_numpy(value) for key, value in golden("batches").items()}
-    batches = [
-        {"img": data["images"][i], "label": data["label"][i] % 5, "domain": torch.zeros(8, dtype=torch.long)}
-        for i in range(BATCHES)
-    ]
-    return arrays, trainer, batches
+    opts = ("OPTIM.LR", 0.0025, "TRAINER.PROMPTSRC.GPA_MEAN", 3.0)
+    return case_of("single-PromptSRC", toy_root, tmp_path, "PromptSRC", *opts)
 
 
 def test_logits_losses_and_gradients_are_those_of_the_public_code(case):
@@ -56,27 +39,12 @@ def test_logits_losses_and_gradients_are_those_of_the_public_code(case):
     cross_entropy = loss.item() - logs["text"] - logs["image"] - logs["divergence"]
     assert cross_entropy == pytest.approx(float(arrays["cross_entropy"]), rel=1e-4)
     loss.backward()
-    gradients = group(arrays, "grads/")
-    assert gradients.keys() == dict(trainer.prompts.named_parameters()).keys()
-    for name, parameter in trainer.prompts.named_parameters():
-        assert relative(parameter.grad, gradients[name]) < 1e-4, name
+    check_gradients(case)
 
 
 def test_thirty_steps_and_the_average_over_the_epochs_are_those_of_the_public_code(case):
-    arrays, trainer, batches = case
-    losses, rates = [], []
-    trainer.num_batches = BATCHES
-    for trainer.epoch in range(EPOCHS):
-        for trainer.batch_idx, batch in enumerate(batches):
-            rates.append(trainer.get_current_lr())
-            losses.append(trainer.forward_backward(batch)["loss"])
-        trainer.average_prompts()
-    np.testing.assert_allclose(gaussian_weights(EPOCHS, 3, 1), arrays["gauss"], rtol=1e-6)
-    np.testing.assert_allclose(rates, arrays["lrs"], rtol=1e-6, atol=1e-12)
-    np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-4)
-    assert relative(trainer.model_inference(batches[0]["img"]), arrays["final_logits"]) < 1e-4
-    for name, value in group(arrays, "final/").items():
-        assert relative(trainer.prompts.state_dict()[name], value) < 1e-4, name
+    check_training(case, after_epoch=case.trainer.average_prompts)
+    np.testing.assert_allclose(gaussian_weights(EPOCHS, 3, 1), case.arrays["gauss"], rtol=1e-6)
 
 
 # -- oracles ---------------------------------------------------------------------------------------------------------
@@ -85,8 +53,8 @@ def test_thirty_steps_and_the_average_over_the_epochs_are_those_of_the_public_co
 def naive(trainer, image, words="a photo of a"):
     """Text features (C, E) and image features (B, E), one prompt and one image at a time."""
     model, prompts = plain.reference(), trainer.prompts
-    texts = torch.stack([text_feature(model, name, [prompts.ctx, *prompts.text], words) for name in CLASSNAMES])
-    return texts, torch.stack([image_feature(model, x, list(prompts.image)) for x in image])
+    texts = torch.stack([plain.text_feature(model, name, [prompts.ctx, *prompts.text], words) for name in CLASSNAMES])
+    return texts, torch.stack([plain.image_feature(model, x, list(prompts.image)) for x in image])
 
 
 def test_loss_and_gradients_over_several_tasks_are_those_of_the_paper_written_as_loops(toy_root, tmp_path):
@@ -179,17 +147,7 @@ def test_a_run_ends_with_the_average_of_its_epochs_and_a_resumed_one_with_the_sa
     weights = gaussian_weights(3, 2.0, 1.5).tolist()
     torch.testing.assert_close(whole.prompts.ctx.detach(), sum(w * ctx for w, ctx in zip(weights, seen)))
     assert not torch.allclose(whole.prompts.ctx.detach(), seen[-1])
-
-    cut = build(toy_root, tmp_path / "cut", "PromptSRC", *options, opts=opts)
-    run_cut = cut.run_epoch
-    monkeypatch.setattr(cut, "run_epoch", lambda: run_cut() if cut.epoch < 2 else (_ for _ in ()).throw(KeyError()))
-    with pytest.raises(KeyError):
-        cut.train()
-    again = build(toy_root, tmp_path / "cut", "PromptSRC", *options, opts=opts)
-    again.train()
-    assert again.start_epoch == 2
-    for name, value in whole.prompts.state_dict().items():
-        assert torch.equal(again.prompts.state_dict()[name], value), name
+    resumes_after_two_epochs(toy_root, tmp_path, "PromptSRC", whole, *options, opts=opts)
 
 
 # -- towers ----------------------------------------------------------------------------------------------------------
@@ -216,12 +174,7 @@ def test_a_resnet_is_refused_with_what_is_possible_and_takes_text_prompts(toy_ro
 
 
 def test_prompts_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):
-    opts = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
-    build(toy_root, tmp_path / "base", "PromptSRC", opts=opts).train()
-    new = build(toy_root, tmp_path / "new", "PromptSRC", opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
-    new.load_model(str(tmp_path / "base"))
-    new.test()
-    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
+    serves_new_classes(toy_root, tmp_path, "PromptSRC")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +191,7 @@ def test_the_configs_are_understood(name, epochs, mean, std):
     assert (options.GPA_MEAN, options.GPA_STD) == (mean, std)
 
 
-def test_its_script_takes_a_vit(call):  # noqa: F811
+def test_its_script_takes_a_vit(call):
     _, calls, _ = call("scripts/promptsrc/main.sh", "general10", "16", SEEDS="1")
     assert "configs/trainers/PromptSRC/vit_b16.yaml" in calls[0]
     assert "/PromptSRC/vit_b16_16shots/default/seed1" in calls[0]

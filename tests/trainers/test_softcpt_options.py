@@ -4,9 +4,7 @@ import plain
 import pytest
 import torch
 import torch.nn.functional as F
-from test_methods import TASK, TEMPLATES, cosine
-from test_taskres import zero_shot
-from test_trainers import batch_of, build
+from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, cosine
 
 from trainers.modules.method_parts.blend import TRUSTS, Trust, blend, task_losses
 
@@ -77,7 +75,7 @@ def test_the_weight_of_the_distance_falls_with_the_images_per_class(toy_root, tm
     batch = batch_of(trainer)
     x, label = trainer.image_features(batch["img"]), batch["label"]
     rows = [c for c in range(10) if TASK[c] in TASK[label]]
-    learned, handmade = trainer.text_features(), zero_shot(plain.reference(), TEMPLATES)
+    learned, handmade = trainer.text_features(), plain.zero_shot(CLASSNAMES, TEMPLATES)
     distance = 1 - sum(cosine(learned[c], handmade[c]) for c in rows) / len(rows)
     expected = without.compute_loss(x, label)[0] + 3 / (1 if shots == 1 else 4) * distance
     loss, logs = trainer.compute_loss(x, label)
@@ -99,7 +97,7 @@ def test_blending_changes_nothing_of_the_training(toy_root, tmp_path):
 
 def test_each_task_chooses_its_trust_on_its_validation_shots(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True, opts=("FEATURES.TEST_CACHE", False))
-    handmade, seen = F.normalize(zero_shot(plain.reference(), TEMPLATES), dim=1), []
+    handmade, seen = F.normalize(plain.zero_shot(CLASSNAMES, TEMPLATES), dim=1), []
     for seed in range(4):
         torch.manual_seed(seed)
         torch.nn.init.normal_(trainer.prompts.meta_net.weight)
@@ -154,7 +152,7 @@ def test_a_task_that_was_not_trained_is_served_by_the_hand_made_prompts(toy_root
     assert new.prompts.trust(new.task_names).tolist() == [0]
     new.test()
     with torch.no_grad():
-        expected = F.normalize(zero_shot(plain.reference(), TEMPLATES)[5:], dim=1)
+        expected = F.normalize(plain.zero_shot(CLASSNAMES, TEMPLATES)[5:], dim=1)
         torch.testing.assert_close(new.text_features(), expected, atol=1e-5, rtol=1e-4)
 
 

@@ -4,23 +4,15 @@ import plain
 import pytest
 import torch
 import torch.nn.functional as F
-from clip import clip
-from test_methods import CLASSNAMES, TASK, TEMPLATES, relative
-from test_trainers import batch_of, build
+from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, relative
 
 import train
-
-
-def zero_shot(model, templates):
-    with torch.no_grad():
-        tokens = clip.tokenize([template.format(name) for template, name in zip(templates, CLASSNAMES)])
-        return model.encode_text(tokens)
 
 
 @pytest.mark.parametrize("template", ["", "a toy {}."])
 def test_it_starts_as_zero_shot_clip(toy_root, tmp_path, template):
     trainer = build(toy_root, tmp_path, "TaskRes", "TEMPLATE", template)
-    expected = zero_shot(plain.reference(), [template] * 10 if template else TEMPLATES)
+    expected = plain.zero_shot(CLASSNAMES, [template] * 10 if template else TEMPLATES)
     torch.testing.assert_close(trainer.text_features().detach(), expected, rtol=1e-4, atol=1e-5)
     rows = torch.tensor([1, 5, 8])
     torch.testing.assert_close(trainer.text_features(rows).detach(), expected[rows], rtol=1e-4, atol=1e-5)
@@ -34,7 +26,7 @@ def test_a_classifier_is_its_text_feature_plus_the_scaled_residual(toy_root, tmp
     with torch.no_grad():
         trainer.prompts.residual.normal_()
     residual = trainer.prompts.residual.detach().clone().requires_grad_()
-    base = zero_shot(plain.reference(), TEMPLATES)
+    base = plain.zero_shot(CLASSNAMES, TEMPLATES)
     classifier = torch.stack([base[c] + 0.3 * residual[c] for c in range(10)])
     logits = trainer.clip.logit_scale.exp() * F.normalize(x, dim=1) @ F.normalize(classifier, dim=1).T
     torch.testing.assert_close(trainer.model_inference(batch["img"]), logits.detach(), rtol=1e-4, atol=1e-4)

@@ -7,10 +7,8 @@ import plain
 import pytest
 import torch
 import torch.nn.functional as F
-from clip import clip
-from test_golden import golden, relative
-from test_methods import CLASSNAMES, TASK, TEMPLATES
-from test_trainers import batch_of, build
+from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, relative
+from public_code import golden, single_batches
 
 from datasets.multitask import Task
 from trainers.modules.method_parts.shot_cache import cache_logits, search_grid
@@ -19,16 +17,11 @@ from trainers.modules.method_parts.validation import metric_of, shares_of_metric
 SEARCH = ("SEARCH_SCALE", (13.0, 10.0), "SEARCH_STEPS", (40, 20))
 
 
-def golden_batches():
-    data = {key: torch.from_numpy(value) for key, value in golden("batches").items()}
-    return data["images"], data["label"] % 5
-
-
 def public(toy_root, tmp_path, name, *opts):
     """(figures, trainer on the shots of the public code's run, images (6, 8, ...), labels (6, 8))."""
     options = ("VIEWS", 3, "ALPHA", 2.0, *SEARCH)
     trainer = build(toy_root, tmp_path, name, *options, dataset="ToySingle", opts=opts)
-    images, label = golden_batches()
+    images, label = single_batches()
     trainer.clip.logit_scale.data.fill_(math.log(100))  # the public code's own
     with torch.no_grad():
         views = [trainer.clip.encode_image(images[:4].flatten(0, 1).roll(v, -1)) for v in range(3)]
@@ -76,8 +69,7 @@ def test_twenty_steps_of_the_keys_are_those_of_the_public_code(toy_root, tmp_pat
 
 def naive_logits(trainer, x):
     """(B, C): the keys of each class answer with its task's alpha and beta."""
-    tokens = clip.tokenize([template.format(name) for template, name in zip(TEMPLATES, CLASSNAMES)])
-    t = F.normalize(plain.reference().encode_text(tokens), dim=1)
+    t = F.normalize(plain.zero_shot(CLASSNAMES, TEMPLATES), dim=1)
     x, prompts = F.normalize(x, dim=1), trainer.prompts
     rows = []
     for f in x:

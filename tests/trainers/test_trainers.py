@@ -2,15 +2,8 @@
 
 import pytest
 import torch
-import toy
-from dassl.engine import TRAINER_REGISTRY, build_trainer
+from methods import CLASSES, FITTED, LEARNING, METHODS, batch_of, build
 
-from trainers.base import PromptTrainer
-
-CLASSES = {name: TRAINER_REGISTRY.get(name) for name in TRAINER_REGISTRY.registered_names()}
-METHODS = [name for name, method in CLASSES.items() if issubclass(method, PromptTrainer)]
-LEARNING = [name for name in METHODS if CLASSES[name].learns_by_gradient]
-FITTED = [name for name in METHODS if CLASSES[name].uses_shots and not CLASSES[name].learns_by_gradient]
 VARIANTS = {
     "SoftCPT": [("VARIANT", variant) for variant in ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")]
     + [
@@ -53,29 +46,27 @@ VARIANTS = {
 }
 
 
+def name_of(value):
+    return value if isinstance(value, str) else "-".join(map(str, value))
+
+
 def cases(names):
     grid = [(name, options) for name in names for options in VARIANTS.get(name, [()])]
-    return pytest.mark.parametrize(
-        "name, options", grid, ids=lambda x: x if isinstance(x, str) else "-".join(map(str, x))
-    )
+    return pytest.mark.parametrize("name, options", grid, ids=name_of)
 
 
-case = cases(LEARNING)
-data = pytest.mark.parametrize("dataset", ["ToyTasks", "ToySingle"])
-
-
-def build(root, out, name, *options, dataset="ToyTasks", opts=()):
-    pairs = [
-        item for key, value in zip(options[::2], options[1::2]) for item in (f"TRAINER.{name.upper()}.{key}", value)
+def cases_and_data(names):
+    """Each case over the tasks, and each method over one; the other options over one task are slow tests."""
+    grid = [
+        pytest.param(name, options, data, marks=pytest.mark.slow if data == "ToySingle" and i else ())
+        for name in names
+        for i, options in enumerate(VARIANTS.get(name, [()]))
+        for data in ("ToyTasks", "ToySingle")
     ]
-    torch.manual_seed(0)
-    return build_trainer(toy.config(root, out, name, *pairs, *opts, dataset=dataset))
+    return pytest.mark.parametrize("name, options, dataset", grid, ids=name_of)
 
 
-def batch_of(trainer):
-    batch = next(iter(trainer.train_loader_x))
-    trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 2
-    return batch
+data = pytest.mark.parametrize("dataset", ["ToyTasks", "ToySingle"])
 
 
 def gradients(trainer, batch):
@@ -85,8 +76,7 @@ def gradients(trainer, batch):
     return loss
 
 
-@case
-@data
+@cases_and_data(LEARNING)
 def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
     for module in trainer.prompts.modules():
@@ -105,7 +95,7 @@ def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, o
     assert trainer.n_params == sum(p.numel() for p in optimised)
 
 
-@case
+@cases(LEARNING)
 def test_a_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, monkeypatch):
     trainer = build(toy_root, tmp_path, name, *options)
     steps, step = [], trainer.optim.step
@@ -134,8 +124,7 @@ def test_the_released_schedule_steps_with_a_gradient_scaler_as_the_release_does(
     assert len(steps) == expected and trainer.scaler.get_scale() < 1e38
 
 
-@case
-@data
+@cases_and_data(LEARNING)
 def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
     batch = batch_of(trainer)
@@ -148,8 +137,7 @@ def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name,
     assert torch.equal(fresh.model_inference(batch["img"]), expected)
 
 
-@cases(FITTED)
-@data
+@cases_and_data(FITTED)
 def test_a_fitted_method_is_trained_at_once_and_has_the_same_results_when_loaded(
     toy_root, tmp_path, name, options, dataset
 ):
@@ -242,100 +230,3 @@ def test_a_checkpoint_of_other_shapes_or_another_method_is_an_error(toy_root, tm
         build(toy_root, tmp_path, other).load_model(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="model.pth.tar-7.*there: model.pth.tar-1"):
         trainer.load_model(str(tmp_path), epoch=7)
-
-
-def test_frozen_tokens_in_upstream_checkpoints_are_ignored(toy_root, tmp_path):
-    trainer = build(toy_root, tmp_path, "CoOp", dataset="ToySingle")
-    state = {**trainer.prompts.state_dict(), "token_prefix": torch.zeros(2, 1, 64), "0.token_suffix": torch.zeros(1)}
-    (tmp_path / "prompt_learner").mkdir()
-    torch.save({"state_dict": state, "epoch": 2}, tmp_path / "prompt_learner" / "model.pth.tar-2")
-    trainer.load_model(str(tmp_path), epoch=2)
-
-
-def test_prompts_learned_on_base_classes_serve_new_classes_of_unequal_number(toy_root, tmp_path):
-    base = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
-    trainer = build(toy_root, tmp_path / "base", "SoftCPT", opts=base)
-    assert [len(task.classnames) for task in trainer.tasks] == [2, 1, 3]
-    trainer.train()
-    new = build(toy_root, tmp_path / "new", "SoftCPT", opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
-    assert [len(task.classnames) for task in new.tasks] == [1, 1, 2]
-    new.load_model(str(tmp_path / "base"))
-    new.test()
-    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
-    assert new.tasks[2].classnames == ("DHC-8-300", "Spitfire")
-
-
-@pytest.mark.parametrize(
-    "name, options",
-    [
-        ("CoOp", ("CSC", True)),
-        ("SoftCPT", ("VARIANT", "CSTA")),
-        ("CoOp", ("TSC", True)),
-        ("SoftCPT", ("VARIANT", "NATS")),
-        ("SoftCPT", ("TASK_FEATURES", "learned")),
-        ("TaskRes", ()),
-        ("TipAdapterF", ()),
-        ("LPPlusPlus", ()),
-    ],
-)
-def test_parameters_of_classes_or_tasks_do_not_serve_as_many_others(toy_root, tmp_path, name, options):
-    """Aircraft has 5 classes: its first 3 and the 3 flowers are equal in number, and a silent mix-up otherwise."""
-    first = ("DATASET.TASKS", "aircraft model recognition", "DATASET.SUBSAMPLE_CLASSES", "base")
-    trainer = build(toy_root, tmp_path / "one", name, *options, opts=first)
-    trainer.save_model(0, str(tmp_path / "one"))
-    other = build(toy_root, tmp_path / "two", name, *options, opts=("DATASET.TASKS", "flower recognition"))
-    with pytest.raises(ValueError, match="learned for other classes or tasks"):
-        other.load_model(str(tmp_path / "one"))
-
-
-def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
-    trainer = build(toy_root, tmp_path / "base", "SoftCPT", opts=("DATASET.TASKS", "base", "OPTIM.MAX_EPOCH", 1))
-    trainer.train()
-    new = build(toy_root, tmp_path / "new", "SoftCPT", opts=("DATASET.TASKS", "new"))
-    new.load_model(str(tmp_path / "base"))
-    assert [task.name for task in new.tasks] == ["aircraft model recognition"]
-    new.test()
-
-
-@pytest.mark.parametrize(
-    "name, options, message",
-    [
-        ("SoftCPT", ("VARIANT", "NAXX"), "TRAINER.SOFTCPT.VARIANT: 'NAXX' is not legal; one of NATA"),
-        ("SoftCPT", ("PREC", "fp8"), "TRAINER.SOFTCPT.PREC: 'fp8'"),
-        ("SoftCPT", ("META_NET", "lincls"), "META_NET: lincls reads class features, and VARIANT NATA has none"),
-        ("SoftCPT", ("CLASS_SAMPLE_RATE", 0.0), r"CLASS_SAMPLE_RATE: 0.0 is not in \(0, 1\]"),
-        ("SoftCPT", ("KNOWLEDGE_WEIGHT", -1.0), "TRAINER.SOFTCPT.KNOWLEDGE_WEIGHT: -1.0 is not at least 0"),
-        ("SoftCPT", ("CLASS_TOKEN_POSITION", "start"), "CLASS_TOKEN_POSITION: 'start'"),
-        ("SoftCPT", ("N_CTX", 72), "the prompt of 'ox-eye daisy' has"),
-        ("CoOp", ("CSC", True, "TSC", True), "CSC and TRAINER.COOP.TSC are both True"),
-        ("KgCoOp", ("CSC", True, "TSC", True), "TRAINER.KGCOOP.CSC and TRAINER.KGCOOP.TSC are both True"),
-        ("KgCoOp", ("TEACHER_TEMPLATE", "a photo."), "TRAINER.KGCOOP.TEACHER_TEMPLATE: 'a photo.' must have one {}"),
-        ("ProGrad", ("T", 0.0), "TRAINER.PROGRAD.T: 0.0 is not above 0"),
-        ("ProGrad", ("N_CTX", 3), "CTX_INIT: 'a photo of a' has 4 tokens, more than N_CTX 3"),
-        ("CoCoOp", ("CSC", True), "TRAINER.COCOOP.CSC: .*; CoOp, KgCoOp and ProGrad have one per class"),
-        ("PLOT", ("CSC", True), "TRAINER.PLOT.CSC: .*; CoOp, KgCoOp and ProGrad have contexts per class"),
-        ("PLOT", ("N", 0), "TRAINER.PLOT.N: 0 is not at least 1"),
-        ("PLOT", ("EPS", 0.01), "TRAINER.PLOT.EPS: 0.01 is below 0.025"),
-        ("LinearProbe", ("C", -1.0), "TRAINER.LINEARPROBE.C: -1.0 is not at least 0"),
-        ("MaPLe", ("N_CTX", 5), "TRAINER.MAPLE.N_CTX: 5 is more than the 4 tokens of CTX_INIT 'a photo of a'"),
-        ("MaPLe", ("DEPTH", 0), "TRAINER.MAPLE.DEPTH: 0 is not at least 1"),
-        ("CLIPLoRA", ("TOWERS", "none"), "TRAINER.CLIPLORA.TOWERS: 'none' is not legal; one of both, image, text"),
-        ("CLIPLoRA", ("RANK", 0), "TRAINER.CLIPLORA.RANK: 0 is not at least 1"),
-        ("CLIPLoRA", ("DROPOUT", 1.0), r"TRAINER.CLIPLORA.DROPOUT: 1.0 is not in \[0, 1\)"),
-        ("PromptSRC", ("N_CTX_TEXT", 5), "TRAINER.PROMPTSRC.N_CTX_TEXT: 5 is more than the 4 tokens of CTX_INIT"),
-        ("PromptSRC", ("PROMPT_DEPTH_TEXT", 0), "TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT: 0 is not at least 1"),
-        ("PromptSRC", ("PROMPT_DEPTH_VISION", -1), "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION: -1 is not at least 0"),
-        ("PromptSRC", ("GPA_STD", 0.0), "TRAINER.PROMPTSRC.GPA_STD: 0.0 is not above 0"),
-        ("TaskRes", ("ALPHA", 0.0), "TRAINER.TASKRES.ALPHA: 0.0 is not above 0"),
-        ("TaskRes", ("TEMPLATE", "a photo."), "TRAINER.TASKRES.TEMPLATE: 'a photo.' must have one {}"),
-        ("TipAdapter", ("VIEWS", 0), "TRAINER.TIPADAPTER.VIEWS: 0 is not above 0"),
-        ("TipAdapterF", ("ALPHA", 0.0), "TRAINER.TIPADAPTERF.ALPHA: 0.0 is not above 0"),
-        ("TipAdapter", ("SEARCH_STEPS", (200, 0)), "TRAINER.TIPADAPTER.SEARCH_SCALE, SEARCH_STEPS: .* are no grid"),
-        ("LPPlusPlus", ("SCHEDULE", "paper"), "TRAINER.LPPLUSPLUS.SCHEDULE: 'paper' is not legal; .*standard"),
-        ("LPPlusPlus", ("STEPS", 0), "TRAINER.LPPLUSPLUS.STEPS: 0 is not at least 1"),
-        ("ProLIP", ("LAMBDA", -1.0), "TRAINER.PROLIP.LAMBDA: -1.0 is not at least 0"),
-    ],
-)
-def test_an_illegal_option_is_an_error_that_says_what_is_legal(toy_root, tmp_path, name, options, message):
-    with pytest.raises(ValueError, match=message):
-        build(toy_root, tmp_path, name, *options)

@@ -1,0 +1,126 @@
+"""Data sets of other libraries as tasks."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from data_sets import build
+from PIL import Image
+
+from datasets.adapters import export_task
+from datasets.multitask import Task
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def draw(folder, count, suffix=".png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / f"{i}{suffix}")
+
+
+class Pairs:
+    """A data set in memory, as torchvision makes them."""
+
+    classes = ("cat", "AC/DC")
+
+    def __init__(self, count, shift=0):
+        self.items = [(Image.new("RGB", (4, 4), (i + shift, 0, 0)), i % 2) for i in range(count)]
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+class Label:
+    names = ["oak", "elm"]
+
+
+class Picture:
+    def __init__(self, decode=True):
+        self.decode = decode
+
+
+class Columns:
+    """A data set as Hugging Face makes them: columns, and encoded pictures when asked for."""
+
+    features = {"image": Picture(), "label": Label()}
+    decode = True
+
+    def cast_column(self, column, feature):
+        assert column == "image" and not feature.decode
+        other = Columns()
+        other.decode = False
+        return other
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        assert not self.decode
+        buffer = io.BytesIO()
+        Image.new("RGB", (4, 4), (index, 9, 9)).save(buffer, "JPEG")
+        return {"image": {"bytes": buffer.getvalue(), "path": None}, "label": index % 2}
+
+
+def test_a_data_set_in_memory_is_written_once(tmp_path):
+    folder = Path(export_task({"train": Pairs(6), "test": Pairs(4, 100)}, str(tmp_path), "animals"))
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    assert len(written) == 10
+    export_task({"train": Pairs(6), "test": Pairs(4, 100)}, str(tmp_path), "animals")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")} == written
+    dataset = build(tmp_path)
+    assert dataset.tasks == (Task("animals", ("AC-DC", "cat")),)
+    assert [len(dataset.train_x), len(dataset.test)] == [6, 4]
+    pixels = {Image.open(item.impath).getpixel((0, 0))[0] for item in dataset.train_x if item.classname == "cat"}
+    assert pixels == {0, 2, 4}
+
+
+def test_encoded_pictures_are_written_as_they_are(tmp_path):
+    export_task({"train": Columns(), "validation": Columns()}, str(tmp_path), "leaves")
+    dataset = build(tmp_path)
+    assert dataset.classnames == ["elm", "oak"]
+    assert [len(dataset.train_x), dataset.val, len(dataset.test)] == [6, None, 6]  # validation serves as test
+    assert all(item.impath.endswith(".jpeg") for item in dataset.train_x)
+
+
+def test_pictures_on_disk_are_linked(tmp_path):
+    from torchvision.datasets import ImageFolder
+
+    for name in ("a", "b"):
+        draw(tmp_path / "source" / name, 5)
+    export_task(ImageFolder(str(tmp_path / "source")), str(tmp_path / "mine"), "letters")
+    files = list((tmp_path / "mine").rglob("*.png"))
+    assert len(files) == 10 and all(path.is_symlink() for path in files)
+    assert build(tmp_path / "mine").classnames == ["a", "b"]
+
+
+def test_a_failed_export_leaves_nothing_behind(tmp_path):
+    broken = Pairs(4)
+    broken.items[3] = ("no such file", 1)
+    with pytest.raises(ValueError, match="'no such file' is no PIL image"):
+        export_task({"train": broken, "test": broken}, str(tmp_path), "animals")
+    broken.items[3] = (broken.items[0][0], -1)
+    with pytest.raises(ValueError, match="label -1 of 2 classes"):
+        export_task(broken, str(tmp_path), "animals")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_adapter_runs_beside_another_package_called_datasets(tmp_path):
+    (tmp_path / "lib/datasets").mkdir(parents=True)
+    (tmp_path / "lib/datasets/__init__.py").write_text(
+        "from PIL import Image\n"
+        "def load_dataset(name, cache_dir):\n"
+        "    items = [{'img': Image.new('RGB', (4, 4)), 'label': ('x', 'y')[i % 2]} for i in range(8)]\n"
+        "    return {'train': items, 'test': items}\n"
+    )
+    command = [sys.executable, PROJECT / "datasets/adapters.py", "huggingface", "org/set", "--root", tmp_path / "mine"]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path / "lib")}, cwd=PROJECT
+    )
+    assert done.returncode == 0, done.stderr
+    assert [task.name for task in build(tmp_path / "mine").tasks] == ["org set"]

@@ -1,0 +1,32 @@
+"""Odd prompts, told by rule of thumb."""
+
+import layouts
+import pytest
+from dassl.data.datasets import DATASET_REGISTRY
+
+from datasets import prompt_checks
+
+
+@pytest.mark.parametrize(
+    "template, names, expected",
+    [
+        ("a photo of a {}.", ["red", "rose"], ["1 prompts name no thing"]),
+        ("a photo of a {} texture.", ["red", "dotted"], []),
+        ("{} texture.", ["banded", "braided"], []),
+        ("a photo of a {}.", ["orange", "apple", "pear"], []),
+        ("a photo of a {}.", ["one", "two", "3"], ["3 prompts name no thing"]),
+        ("a photo of the number {}.", ["0", "1"], []),
+        ("a photo of a {}.", ["a dog", "the cat", "bed", "seed"], ["2 prompts have two articles"]),
+        ("a photo of a {}.", ["class_01", "n01440764", "c2"], ["3 class names are no words"]),
+        ("a photo of a {}, a type of aircraft.", ["707-320", "A340", "DHC-8"], []),
+    ],
+)
+def test_odd_prompts_are_told_by_rule_of_thumb(template, names, expected):
+    found = prompt_checks.odd_prompts(template, names)
+    assert [text.split(":")[0].split(",")[0] for text in found] == expected
+
+
+def test_prompts_of_the_published_data_sets_are_not_odd():
+    layout_names = {name: layouts.LAYOUTS[name] for name in layouts.LAYOUTS}
+    templates = {DATASET_REGISTRY.get(name).template for name in layout_names}
+    assert not [t for t in templates if prompt_checks.odd_prompts(t, ["heron", "grey heron", "wedding", "weed"])]

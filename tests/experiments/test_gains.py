@@ -1,0 +1,36 @@
+"""What a task gains from each other one."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from records import LEFT_OUT
+
+from experiments.interpretation.gains import as_json, gains_of, markdown
+
+
+def test_the_change_is_that_of_pairs_of_runs_of_one_seed():
+    (gains,) = gains_of(LEFT_OUT)
+    assert gains.tasks == ["a", "b", "c"] and gains.variant == "NATA"
+    nan = math.nan
+    expected = [[nan, (-2 - 4) / 2, (1 + 2) / 2], [-10, nan, 0], [nan, nan, nan]]
+    np.testing.assert_allclose(gains.change, expected)
+    np.testing.assert_array_equal(gains.n, [[0, 2, 2], [1, 0, 1], [0, 0, 0]])
+    assert gains.deviation[0, 1] == pytest.approx(math.sqrt(2)) and np.isnan(gains.deviation[1, 0])
+    plain = json.loads(json.dumps(as_json(gains), allow_nan=False))
+    assert plain["change"][1] == [-10.0, None, 0.0]
+    assert markdown(gains).splitlines()[3] == "| b | -10.0 | – | +0.0 | -5.0 |"
+
+
+def test_methods_shots_and_data_sets_have_matrices_of_their_own_and_evaluations_do_not_count():
+    others = [{**run, "shots": 16} for run in LEFT_OUT] + [{**run, "loaded_from": "elsewhere"} for run in LEFT_OUT]
+    halves = [{**run, "split": "test-base-classes"} for run in LEFT_OUT]
+    assert [gains.shots for gains in gains_of([*LEFT_OUT, *others, *halves])] == [16, 4]
+
+
+def test_nothing_to_compare_and_the_same_run_twice_are_errors():
+    with pytest.raises(ValueError, match="leave_one_out.yaml"):
+        gains_of(LEFT_OUT[:2])
+    with pytest.raises(ValueError, match="are of the same run: trainer SoftCPT, variant NATA"):
+        gains_of([*LEFT_OUT, LEFT_OUT[0]])

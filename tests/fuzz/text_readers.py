@@ -1,0 +1,234 @@
+"""Readers of JSON, YAML and CSV, each beside a naive one that says what is right."""
+
+import ast
+import csv
+import gzip
+import io
+import json
+import os
+from pathlib import Path
+
+import hypothesis.strategies as st
+from fuzz.hostile import Reader, damaged, edited, json_files, yaml_files
+from PIL import Image
+from yacs.config import CfgNode
+
+import train
+from datasets.settings import read_settings
+from datasets.splits import read_split
+from datasets.tables import read_table
+from evaluation.classes import read_classes
+from evaluation.predictions import read_predictions
+from evaluation.records import LATER_KEYS, read_record
+from trainers.modules.engine.settings import flatten, merge_file
+
+IMAGES = [f"{name}{i}.png" for name in "ab" for i in range(3)]
+
+
+def draw_images(folder: Path) -> None:
+    for name in IMAGES:
+        Image.new("RGB", (2, 2)).save(folder / name)
+
+
+# -- JSON ------------------------------------------------------------------------------------------------------------
+
+SPLIT = {
+    "train": [[name, "ab".index(name[0]), name[0]] for name in IMAGES[::3]],
+    "val": [["a1.png", 0, "a"]],
+    "test": [["a2.png", 0, "a"], ["b2.png", 1, "b"]],
+}
+
+
+def split(path: Path) -> list:
+    parts = read_split(str(path), str(path.parent))
+    return [[[os.path.relpath(i.impath, path.parent), i.label, i.classname] for i in part] for part in parts]
+
+
+def plain_split(content: bytes) -> list:
+    value = json.loads(content)
+    rows = [row for part in ("train", "val", "test") for row in value[part]]
+    assert all(0 <= row[1] < len(rows) and os.path.normpath(row[0]) in IMAGES for row in rows)
+    return [[[os.path.normpath(row[0]), *row[1:]] for row in value[part]] for part in ("train", "val", "test")]
+
+
+TASK = {"name": "leaf", "template": "a {}.", "metric": "accuracy", "classnames": ["ash", "oak"]}
+RECORD = {
+    "schema": 1,
+    "trainer": "CoOp",
+    "variant": "",
+    "dataset": "D",
+    "shots": 4,
+    "seed": 1,
+    "backbone": "RN50",
+    "split": "test",
+    "metric": 75.0,
+    "tasks": [{"name": "leaf", "metric": "accuracy", "value": 75.0, "n": 4}],
+    "n_params": 10,
+    "train_seconds": 1.5,
+    "test_seconds": 0.5,
+    "peak_memory_bytes": 1,
+    "epochs": 2,
+    "commit": "",
+    "versions": {"torch": "2"},
+    "command": "",
+}
+
+
+def record(path: Path) -> dict:
+    return {key: value for key, value in read_record(path).items() if key != "path"}
+
+
+def plain_record(content: bytes) -> dict:
+    return {**LATER_KEYS, **{key: value for key, value in json.loads(content).items() if key != "path"}}
+
+
+# -- YAML ------------------------------------------------------------------------------------------------------------
+
+TASKS = {
+    "leaves": {"name": "leaf", "template": "a {}.", "metric": "mean_per_class", "classes": {"a": "ash", "b": "oak"}},
+    "cups": {"classes": ["x", "y_z"]},
+}
+CONFIG = {
+    "DATALOADER": {"TRAIN_X": {"BATCH_SIZE": 32}, "NUM_WORKERS": 2},
+    "INPUT": {"SIZE": [224, 224], "PIXEL_MEAN": [0.5, 0.5, 0.5], "TRANSFORMS": ["normalize"]},
+    "OPTIM": {"NAME": "sgd", "LR": 0.002, "MAX_EPOCH": 50, "STEPSIZE": [1]},
+    "TRAINER": {"SOFTCPT": {"N_CTX": 16, "PREC": "amp", "CLASS_SAMPLE_RATE": "1e-1"}},
+}
+EVERY = train.default_cfg()
+DEFAULTS = CfgNode(
+    {**{key: EVERY[key] for key in ("DATALOADER", "INPUT", "OPTIM")}, "TRAINER": {"SOFTCPT": EVERY.TRAINER.SOFTCPT}}
+)
+
+
+def plain_yaml(content: bytes):
+    import yaml
+
+    return yaml.safe_load(content.decode())
+
+
+def tasks(path: Path) -> dict:
+    found = read_settings(str(path), ["leaves", "cups"])
+    return {folder: [own.name, own.template, own.metric, own.classes] for folder, own in found.items()}
+
+
+def plain_tasks(content: bytes) -> dict:
+    found = {}
+    for folder, own in (plain_yaml(content) or {}).items():
+        own = own or {}
+        names = own.get("classes")
+        if isinstance(names, list):
+            names = {name: str(name).replace("_", " ") for name in names}
+        names = None if names is None else {str(name): str(text) for name, text in names.items()}
+        name = own.get("name") or folder.replace("_", " ")
+        found[folder] = [name, own.get("template", "a photo of a {}."), own.get("metric", "accuracy"), names]
+    return found
+
+
+def config(path: Path) -> str:
+    cfg = DEFAULTS.clone()
+    merge_file(cfg, str(path))
+    return repr(sorted(flatten(cfg).items()))
+
+
+def plain_config(content: bytes) -> str:
+    known = flatten(DEFAULTS)
+    for key, value in flatten(plain_yaml(content) or {}).items():
+        default = known[key]
+        if isinstance(value, str):
+            try:
+                value = ast.literal_eval(value)
+            except (ValueError, SyntaxError):
+                pass
+        if isinstance(default, float):
+            value = float(value)
+        elif isinstance(default, list | tuple):
+            floats = default and all(isinstance(item, float) for item in default)
+            value = type(default)(float(item) if floats else item for item in value)
+        assert default is None or type(value) is type(default), (key, value)
+        known[key] = value
+    return repr(sorted(known.items()))
+
+
+# -- CSV -------------------------------------------------------------------------------------------------------------
+
+TABLE = [
+    ["path", "task", "class", "split"],
+    *([name, "leaf", name[0], ("train", "val", "test")[int(name[1])]] for name in IMAGES),
+]
+PREDICTIONS = [["task", "image", "class", "predicted", "probability"], *(["leaf", n, n[0], "a", "0.5"] for n in IMAGES)]
+
+
+@st.composite
+def csv_files(draw, rows):
+    if draw(st.integers(0, 2)) == 0:
+        return draw(damaged("\n".join(map(",".join, rows)).encode()))
+    changed = draw(edited(rows))
+    lines = [row if isinstance(row, list) else [row] for row in (changed if isinstance(changed, list) else [changed])]
+    if draw(st.booleans()):
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(lines)
+        return text.getvalue().encode(errors="surrogatepass")
+    return "\n".join(",".join(map(str, line)) for line in lines).encode(errors="surrogatepass")
+
+
+def rows_of(content: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+
+
+def plain_table(content: bytes) -> dict:
+    header, *rows = [[field.strip() for field in row] for row in rows_of(content)]
+    found: dict = {}
+    for row in rows:
+        if any(row):
+            row = dict(zip(header, row, strict=True))
+            part = {"valid": "val", "validation": "val"}.get(row["split"], row["split"]) if "split" in row else ""
+            name = os.path.normpath(row["path"])
+            assert name in IMAGES
+            found.setdefault(row["task"], {}).setdefault(part, {}).setdefault(row["class"], []).append(name)
+    return found
+
+
+def table(path: Path) -> dict:
+    found, _ = read_table(str(path))
+    return {
+        task: {
+            part: {name: [os.path.relpath(p, path.parent) for p in paths] for name, paths in classes.items()}
+            for part, classes in parts.items()
+        }
+        for task, parts in found.items()
+    }
+
+
+def predictions(path: Path) -> list:
+    return [list(row) for row in read_predictions(path)]
+
+
+def plain_predictions(content: bytes) -> list:
+    return [
+        [*row[:4], float(row[4])]
+        for row in list(csv.reader(io.StringIO(gzip.decompress(content).decode(), newline="")))[1:]
+    ]
+
+
+def readers(folder: Path) -> dict[str, Reader]:
+    draw_images(folder)
+    packed = gzip.compress("\n".join(map(",".join, PREDICTIONS)).encode(), mtime=0)
+    return {
+        "split JSON": Reader("split.json", split, plain_split, json_files(SPLIT)),
+        "tasks.csv": Reader("tasks.csv", table, plain_table, csv_files(TABLE)),
+        "tasks.yaml": Reader("tasks.yaml", tasks, plain_tasks, yaml_files(TASKS)),
+        "config yaml": Reader("config.yaml", config, plain_config, yaml_files(CONFIG)),
+        "classes.json": Reader(
+            "classes.json",
+            read_classes,
+            lambda content: json.loads(content)["tasks"],
+            json_files({"schema": 1, "tasks": [TASK]}),
+        ),
+        "results.json": Reader("results.json", record, plain_record, json_files(RECORD)),
+        "predictions.csv.gz": Reader(
+            "predictions.csv.gz",
+            predictions,
+            plain_predictions,
+            st.one_of(damaged(packed), csv_files(PREDICTIONS).map(gzip.compress)),
+        ),
+    }

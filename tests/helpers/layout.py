@@ -1,0 +1,49 @@
+"""What a miniature of a data set holds, and its pictures."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+PER_CLASS = 10  # images per class without official parts: 5 train, 2 val, 3 test
+TRAINVAL, TEST = 10, 4  # images per class with an official test part: 8 train, 2 val, 4 test
+
+
+@dataclass
+class Layout:
+    """What was laid out: the folder of the images, and {path below it: (label, class name)}."""
+
+    image_dir: Path
+    rows: dict[str, tuple[int, str]] = field(default_factory=dict)
+    test: set[str] | None = None  # paths of the official test part
+    counts: tuple[int, int, int] = (5, 2, 3)  # per class
+    annotations: tuple[Path, ...] = ()  # not needed where there is a split file
+
+    @property
+    def classnames(self) -> list[str]:
+        return [name for _, name in sorted(set(self.rows.values()))]
+
+
+_written = 0
+
+
+def write_image(path: Path, content: bytes | None = None) -> None:
+    """An 8 x 8 image; its bytes differ from all others unless `content` is given."""
+    global _written
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content is None:
+        _written += 1
+        content = _pixels(path.suffix.lower()) + b"%08d" % _written  # decoders ignore what follows the image
+    path.write_bytes(content)
+
+
+def _pixels(suffix: str, _cache: dict[str, bytes] = {}) -> bytes:  # noqa: B006
+    if suffix not in _cache:
+        buffer = io.BytesIO()
+        kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF"}[suffix]
+        Image.new("RGB", (8, 8), (200, 120, 40)).save(buffer, kind)
+        _cache[suffix] = buffer.getvalue()
+    return _cache[suffix]

@@ -1,0 +1,92 @@
+"""The registered methods, their trainers over the toy tasks, and what the oracles of several methods share."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import toy
+from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.utils import read_image
+from torchvision.transforms.functional import normalize, to_tensor
+
+from trainers.base import PromptTrainer
+
+CLASSES = {name: TRAINER_REGISTRY.get(name) for name in TRAINER_REGISTRY.registered_names()}
+METHODS = [name for name, method in CLASSES.items() if issubclass(method, PromptTrainer)]
+LEARNING = [name for name in METHODS if CLASSES[name].learns_by_gradient]
+FITTED = [name for name in METHODS if CLASSES[name].uses_shots and not CLASSES[name].learns_by_gradient]
+
+# Of the classes of the toy tasks, in order: their names, tasks and templates.
+CLASSNAMES = [name.replace("_", " ") for names in toy.CLASSES.values() for name in names]
+TASK = torch.tensor([0] * 3 + [1] * 2 + [2] * 5)
+TEMPLATES = ["a photo of a {}."] * 3 + ["{} texture."] * 2 + ["a photo of a {}."] * 5
+
+
+def build(root, out, name, *options, dataset="ToyTasks", opts=()):
+    """The trainer of a method; `options` are keys and values of the method's own, `opts` of any."""
+    pairs = [
+        item for key, value in zip(options[::2], options[1::2]) for item in (f"TRAINER.{name.upper()}.{key}", value)
+    ]
+    torch.manual_seed(0)
+    return build_trainer(toy.config(root, out, name, *pairs, *opts, dataset=dataset))
+
+
+def batch_of(trainer):
+    """The first training batch, with the trainer at its first step."""
+    batch = next(iter(trainer.train_loader_x))
+    trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 2
+    return batch
+
+
+def cosine(a, b):
+    """Of two lists of numbers."""
+    return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+
+def relative(value, expected) -> float:
+    """The largest difference, as a share of the largest expected value."""
+    value, expected = torch.as_tensor(value).double(), torch.as_tensor(expected).double()
+    return ((value - expected).abs().max() / expected.abs().max()).item()
+
+
+def probabilities_of(trainer, paths, task):
+    """The softmax over a task's columns among the logits of all classes, of pictures that need no resizing."""
+    cfg = trainer.cfg.INPUT
+    image = torch.stack([normalize(to_tensor(read_image(path)), cfg.PIXEL_MEAN, cfg.PIXEL_STD) for path in paths])
+    trainer.set_model_mode("eval")
+    own = trainer.class_task == [task.name for task in trainer.tasks].index(task)
+    return trainer.model_inference(image)[:, own].softmax(1)
+
+
+# -- what a method of prompts or updates must do, called with its name -------------------------------------------------
+
+
+def serves_new_classes(root, folder, name):
+    """Check that what is learned on the base classes is tested on the new ones."""
+    opts = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
+    build(root, folder / "base", name, opts=opts).train()
+    new = build(root, folder / "new", name, opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
+    new.load_model(str(folder / "base"))
+    new.test()
+    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
+
+
+def resumes_after_two_epochs(root, folder, name, whole, *options, opts):
+    """Check that a run that is cut off after two epochs ends with the parameters of the trained trainer `whole`."""
+
+    def cut_off():
+        if cut.epoch == 2:
+            raise KeyboardInterrupt
+        run_epoch()
+
+    cut = build(root, folder / "cut", name, *options, opts=opts)
+    run_epoch, cut.run_epoch = cut.run_epoch, cut_off
+    with pytest.raises(KeyboardInterrupt):
+        cut.train()
+    again = build(root, folder / "cut", name, *options, opts=opts)
+    again.train()
+    assert again.start_epoch == 2
+    for key, value in whole.prompts.state_dict().items():
+        assert torch.equal(again.prompts.state_dict()[key], value), key

@@ -1,0 +1,122 @@
+"""An exported classifier, used as scikit-learn's are, and what it needs."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import toy
+from PIL import Image
+
+import train
+from backbones import Head
+from finished.export import export_of
+from finished.load import load_run
+from inference import load_classifier, write_export
+
+TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
+
+
+def test_paths_images_and_tensors_in_batches_of_any_size_are_the_same(model, pictures):
+    classifier, task = load_classifier(model, device="cpu"), TASKS[2]
+    expected = classifier.decision_function(pictures, task)
+    assert expected.shape == (7, 5) and expected.dtype == np.float32
+    images = [Image.open(picture) for picture in pictures]
+    tensor = torch.stack([classifier.transform(image.convert("RGB")) for image in images])
+    for same in (images, tensor, [str(picture) for picture in pictures]):
+        np.testing.assert_allclose(classifier.decision_function(same, task, batch_size=3), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        classifier.predict_proba(images[0], task), torch.tensor(expected[:1]).softmax(1), atol=1e-6
+    )
+    np.testing.assert_allclose(classifier.predict_proba(tensor, task).sum(1), 1, atol=1e-6)
+    assert classifier.predict([], task).shape == (0,) and classifier.predict_proba(tensor[:0], task).shape == (0, 5)
+    assert classifier.classes_[task].tolist() == toy.CLASSES["ToyAircraft"]
+
+
+def test_wrong_tasks_shapes_and_pictures_are_named(model, tmp_path):
+    classifier = load_classifier(model, device="cpu")
+    with pytest.raises(ValueError, match="several tasks; name one of flower recognition, "):
+        classifier.predict([])
+    with pytest.raises(ValueError, match="did you mean 'flower recognition'"):
+        classifier.predict([], "flower recognitoin")
+    with pytest.raises(ValueError, match=r"shape \(2, 3, 8, 8\), expected \(B, 3, 32, 32\)"):
+        classifier.predict(torch.zeros(2, 3, 8, 8), TASKS[0])
+    with pytest.raises(OSError, match="rose.png"):
+        classifier.predict([tmp_path / "rose.png"], TASKS[0])
+    with pytest.raises(ValueError, match="precision: 'half' is not legal"):
+        load_classifier(model, precision="half")
+
+
+def test_zero_shot_weights_are_open_clips_layout(model, finished_run, pictures, tmp_path):
+    classifier = load_classifier(model, device="cpu")
+    weights = classifier.zero_shot_weights(TASKS[0])  # (E, C)
+    assert weights.shape == (classifier.export.heads[0].weight.shape[1], 3)
+    torch.testing.assert_close(weights.norm(dim=0), torch.ones(3))
+    images = torch.stack([classifier.transform(Image.open(picture).convert("RGB")) for picture in pictures])
+    features = classifier.features(images)
+    features /= features.norm(dim=-1, keepdim=True)
+    logits = classifier.logit_scale(TASKS[0]) * features @ weights
+    np.testing.assert_allclose(logits, classifier.decision_function(images, TASKS[0]), atol=1e-4)
+    for method, reason in (
+        ("LinearProbe", "not normalised"),
+        ("LPPlusPlus", "have biases"),
+        ("TipAdapter", "a cache of training images"),
+        ("MaPLe", "image tower is changed"),
+    ):
+        path = tmp_path / f"{method}.safetensors"
+        write_export(path, export_of(load_run(finished_run(method)), finished_run(method)))
+        with pytest.raises(ValueError, match=f"'flower recognition' is no zero-shot classifier: .*{reason}"):
+            load_classifier(path, device="cpu").zero_shot_weights(TASKS[0])
+
+
+def test_a_head_is_what_a_loop_over_images_classes_and_keys_computes():
+    torch.manual_seed(0)
+    x, weight, bias, keys, labels = (
+        *(torch.randn(*shape) for shape in ((4, 6), (3, 6), (3,), (5, 6))),
+        torch.tensor([2, 0, 0, 1, 2]),
+    )
+    head = Head(weight, bias, 7.0, True, keys, labels, 1.5, 2.5)
+    expected = torch.zeros(4, 3)
+    for b in range(4):
+        unit = x[b] / x[b].norm()
+        for c in range(3):
+            expected[b, c] = 7 * unit @ weight[c] + bias[c]
+            for i in range(5):
+                if labels[i] == c:
+                    expected[b, c] += 1.5 * torch.exp(-2.5 * (1 - unit @ keys[i]))
+    torch.testing.assert_close(head(x), expected)
+    torch.testing.assert_close(Head(weight, normalised=False)(x), x @ weight.T)
+
+
+def test_another_backbone_is_refused_and_the_same_in_another_place_taken(model, pictures, tmp_path):
+    with pytest.raises(ValueError, match="tiny_vit.npz@quickgelu .SHA-256 .*, not on scripts/demo/tiny_clip.npz"):
+        load_classifier(model, backbone="scripts/demo/tiny_clip.npz")
+    with pytest.raises(ValueError, match="their image towers differ"):
+        load_classifier(model, backbone=f"{toy.GOLDEN}/tiny_vit.npz@gelu")
+    with pytest.raises(ValueError, match="their image towers differ"):  # a precision of which no digest is known
+        load_classifier(model, backbone=f"{toy.GOLDEN}/tiny_vit.npz@gelu", precision="bf16")
+    (tmp_path / "moved.npz").write_bytes((toy.GOLDEN / "tiny_vit.npz").read_bytes())
+    moved = load_classifier(model, backbone=f"{tmp_path}/moved.npz@quickgelu", device="cpu")
+    own = load_classifier(model, device="cpu")
+    assert (moved.predict(pictures, TASKS[0]) == own.predict(pictures, TASKS[0])).all()
+    with pytest.raises(FileNotFoundError, match="name it with `backbone`"):
+        load_classifier(model, backbone="nowhere.npz")
+
+
+NEEDS_NEITHER = """
+import sys
+from inference import load_classifier
+classifier = load_classifier(sys.argv[1], device="cpu")
+print(*classifier.predict(sys.argv[2:], task="flower recognition"), sep="|")
+loaded = {name.split(".")[0] for name in sys.modules}
+assert not loaded & {"dassl", "trainers", "datasets", "evaluation", "train", "finished"}, loaded
+"""
+
+
+def test_an_export_needs_neither_dassl_nor_the_trainers(model, pictures):
+    command = [sys.executable, "-c", NEEDS_NEITHER, str(model), *map(str, pictures)]
+    done = subprocess.run(command, cwd=train.PROJECT_ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = load_classifier(model, device="cpu").predict(pictures, "flower recognition")
+    assert done.stdout.strip().split("|") == expected.tolist()

@@ -1,0 +1,63 @@
+"""Exported classifiers as ONNX models."""
+
+import json
+
+import export
+import numpy as np
+import pytest
+import torch
+import toy
+from PIL import Image
+
+from inference import load_classifier
+
+TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
+
+
+@pytest.mark.parametrize(
+    "method, opts",
+    [
+        ("SoftCPT", ()),
+        ("TipAdapter", ()),
+        ("ProLIP", ("TRAINER.PROLIP.PREC", "amp", "MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz")),
+    ],
+    ids=["SoftCPT", "TipAdapter", "ProLIP-ResNet"],
+)
+def test_the_onnx_model_says_what_pytorch_does_for_any_batch(method, opts, finished_run, pictures, tmp_path, capsys):
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    run, path, file = finished_run(method, *opts), tmp_path / "model.safetensors", tmp_path / "model.onnx"
+    assert export.main([str(run), str(path), "--onnx", str(file)]) == 0
+    assert "differ from PyTorch's by" in capsys.readouterr().out
+    assert sorted(tmp_path.iterdir()) == [file, path]
+    classifier = load_classifier(path, device="cpu", precision="fp32")
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    facts = json.loads({entry.key: entry.value for entry in onnx.load(file).metadata_props}["classifier"])
+    assert [task["name"] for task in facts["tasks"]] == TASKS
+    assert (
+        facts["tasks"][0]["output"] == "flower_recognition"
+        and facts["tasks"][0]["classnames"] == toy.CLASSES["ToyFlower"]
+    )
+    images = torch.stack([classifier.transform(Image.open(picture).convert("RGB")) for picture in pictures])
+    for count in (1, 4, 7):
+        found = session.run([task["output"] for task in facts["tasks"]], {"image": images[:count].numpy()})
+        for name, logits in zip(TASKS, found):
+            np.testing.assert_allclose(logits, classifier.decision_function(images[:count], name), atol=1e-3)
+
+
+def test_an_onnx_model_that_computes_something_else_is_not_written(model, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    from inference import onnx_model
+
+    monkeypatch.setattr(onnx_model, "quick_gelu", torch.relu)
+    with pytest.raises(ValueError, match="not written: its logits differ from PyTorch's by"):
+        onnx_model.write_onnx(tmp_path / "model.onnx", load_classifier(model, device="cpu"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_onnx_package_is_named(model, tmp_path, without_package):
+    from inference import onnx_model
+
+    without_package("onnxscript")
+    with pytest.raises(ValueError, match="need the package onnxscript: pip install -r requirements-onnx.txt"):
+        onnx_model.write_onnx(tmp_path / "model.onnx", load_classifier(model, device="cpu"))

@@ -1,0 +1,17 @@
+"""What tests of scripts/data.py share."""
+
+import data as data_script
+import pytest
+
+
+@pytest.fixture
+def data(tmp_path, tmp_path_factory, capsys, monkeypatch):
+    """Runs scripts/data.py on the root `tmp_path`, from a folder of its own; gives (exit status, what it printed)."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+
+    def run(*args):
+        status = data_script.main([*map(str, args), "--root", str(tmp_path)])
+        output = capsys.readouterr()
+        return status, output.out + output.err
+
+    return run

@@ -1,0 +1,168 @@
+"""scripts/data.py check: what is wrong is named, all at once."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import layouts
+import pytest
+import toy
+from layout import write_image
+from PIL import Image
+
+from datasets.tools import check
+
+
+@pytest.mark.parametrize("name", ["OxfordPets", "ImageNetA", "ImageNet", "FruitVegetable", "RSICB128"])
+def test_check_passes_what_is_as_it_was_published(data, tmp_path, monkeypatch, name):
+    layout = layouts.lay_out(name, tmp_path)
+    layouts.as_published(monkeypatch, name, layout)
+    status, text = data("check", name, "--workers", 1)
+    assert status == 0 and text.rstrip().endswith("All right."), text
+    assert f"{len(layout.classnames)} classes; train" in text
+
+
+def test_check_names_everything_that_is_wrong(data, tmp_path, monkeypatch):
+    layout = layouts.lay_out("EuroSAT", tmp_path)
+    layouts.as_published(monkeypatch, "EuroSAT", layout)
+    file = layouts.write_split("EuroSAT", layout, tmp_path / "eurosat")
+    split = json.loads(file.read_text())
+    images = [layout.image_dir / row[0] for part in ("train", "val", "test") for row in split[part]]
+    images[0].write_bytes(b"no image")
+    jpeg = io.BytesIO()
+    Image.effect_noise((64, 64), 90).convert("RGB").save(jpeg, "JPEG")
+    images[1].write_bytes(jpeg.getvalue()[:-600])  # cut off
+    images[-1].write_bytes(images[2].read_bytes())  # test = train
+    split["val"].append(split["train"][3])
+    for part in split.values():
+        for row in part:
+            row[2] = {0: "sea_or lake", 1: "word " * 70, 2: "Sea or Lake"}[row[1]]
+    split["test"] = [row for row in split["test"] if row[1] != 1]
+    file.write_text(json.dumps(split))
+    status, text = data("check", "EuroSAT", "--workers", 1, "--classes")
+    assert status == 1
+    wrong = [line for line in text.splitlines() if line.startswith("WRONG")]
+    for start in (
+        "WRONG: no test image of 1 classes: 'word",
+        "WRONG: 29 images, but 30 were published",
+        "WRONG: 1 images are listed twice",
+        "WRONG: classes with one name: 'sea_or lake' and 'Sea or Lake'",
+        "WRONG: 1 class names are longer than the 59 tokens left beside a context of 16",
+        "WRONG: 2 unreadable images",
+        "WRONG: 1 images are in two parts",
+    ):
+        assert any(line.startswith(start) for line in wrong), (start, text)
+    assert any("training images are in another part, too" in line for line in wrong)
+    assert len(wrong) == 8 and text.rstrip().endswith("8 problems found.")
+    assert str(images[0]) in text and str(images[1]) in text
+    assert re.search(r"Sea or Lake +\d+ +\d+ +\d+", text)
+    assert "unreadable" not in data("check", "EuroSAT", "--no-images")[1]
+
+
+def test_check_reports_each_task_of_a_benchmark_although_others_are_missing(data, tmp_path):
+    layouts.lay_out("OxfordPets", tmp_path)
+    status, text = data("check", "FGVC", "--workers", 1)
+    assert status == 1
+    assert "== OxfordPets" in text and "3 classes, but 37 were published" in text
+    assert "no folder " in text and "data.py download StanfordCars" in text
+
+
+def test_check_finds_a_data_set_whatever_the_case_of_its_name(data, tmp_path):
+    layouts.lay_out("EuroSAT", tmp_path)
+    for name in ("eurosat", "EUROSAT"):
+        assert "== EuroSAT" in data("check", name, "--no-images")[1]
+    assert "did you mean 'eurosat'?" in data("check", "eurosad")[1]
+
+
+def test_check_shows_all_problems_of_a_split_at_once_and_reads_on(data, tmp_path, monkeypatch):
+    layout = layouts.lay_out("EuroSAT", tmp_path)
+    layouts.as_published(monkeypatch, "EuroSAT", layout)
+    file = layouts.write_split("EuroSAT", layout, tmp_path / "eurosat")
+    split = json.loads(file.read_text())
+    (layout.image_dir / split["test"][0][0]).unlink()
+    split["train"] = [row for row in split["train"] if row[1] != 1]
+    split["val"][0][2] = "another name"
+    file.write_text(json.dumps(split))
+    text = data("check", "EuroSAT", "--workers", 1)[1]
+    for message in (
+        "1 of its images are missing",
+        "is both ",
+        "no training image for ",
+        "images, but 30 were published",
+    ):
+        assert len(re.findall(rf"^WRONG: .*{message}", text, re.M)) == 1, (message, text)
+
+
+def test_check_shows_all_problems_of_a_users_own_folders_at_once(data, tmp_path):
+    for task in ("colours", "shapes", "empty"):
+        for name in ("red", "round"):
+            for i in range(0 if task == "empty" else 4):
+                write_image(tmp_path / task / name / f"{i}.png")
+    (tmp_path / "colours/notes.txt").write_text("x")
+    (tmp_path / "colours/red/list.doc").write_text("x")
+    (tmp_path / "colours/red/2.png").write_bytes(b"cut off")
+    (tmp_path / "empty").mkdir()
+    status, text = data("check", "foldertasks", "--workers", 1)
+    wrong = "\n".join(line for line in text.splitlines() if line.startswith("WRONG"))
+    assert status == 1 and wrong.count("WRONG") == 4, text
+    for message in (
+        "notes.txt lies in no class folder",
+        "list.doc: not an image file",
+        "unreadable images",
+        "no class",
+    ):
+        assert message in wrong, message
+    assert "== shapes" in text
+
+
+def test_check_warns_of_prompts_that_name_no_thing(data, tmp_path):
+    for task, names in {"ink": ("red", "blue", "dotted"), "fruit": ("orange", "apple", "n01440764")}.items():
+        for name in names:
+            for i in range(4):
+                write_image(tmp_path / task / name / f"{i}.png")
+    status, text = data("check", "FolderTasks", "--workers", 1)
+    assert status == 0
+    assert 'note: 3 prompts name no thing: "a photo of a blue.", "a photo of a dotted.", "a photo of a red."' in text
+    assert 'note: 1 class names are no words, so that CLIP cannot know them: "a photo of a n01440764."' in text
+    assert text.count("name no thing") == 1
+
+
+def test_check_names_classes_whose_features_are_equal_in_a_clip(data, tmp_path):
+    for name in ("rose", "Rose", "oak"):
+        for i in range(4):
+            write_image(tmp_path / "plants" / name / f"{i}.png")
+    clip = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"
+    text = data("check", "FolderTasks", "--workers", 1, "--backbone", clip)[1]
+    assert text.count("same class features") == 1
+    assert "note: 'Rose' and 'rose' have the same class features (cosine 1.00000)" in text
+    assert "same class features" not in data("check", "FolderTasks", "--workers", 1)[1]
+
+
+def test_check_reads_images_in_several_processes(tmp_path):
+    paths = []
+    for i in range(100):
+        paths.append(str(tmp_path / f"{i}.png"))
+        write_image(Path(paths[-1]))
+    Path(paths[70]).write_bytes(b"")
+    results = list(check.examine_all(paths, 2, "test"))
+    assert [path for path, _, _ in results] == paths
+    assert [path for path, _, error in results if error] == [paths[70]]
+    assert len({digest for _, digest, _ in results}) == 100
+
+
+def test_check_and_splits_take_a_users_own_folders(data, tmp_path):
+    for name in ("red", "blue_green"):
+        for i in range(10):
+            write_image(tmp_path / "colours" / name / f"{i}.png")
+    (tmp_path / "tasks.yaml").write_text("colours: {name: colour recognition, classes: {red: red, blue_green: cyan}}")
+    status, text = data("check", "FolderTasks", "--workers", 1)
+    assert status == 0 and "== colour recognition" in text, text
+    before = data("shots", "FolderTasks", "--shots", 2)[1]
+    status, text = data("splits", "FolderTasks")
+    assert status == 0 and (tmp_path / "tasks.csv").read_text().startswith("path,task,class,split")
+    assert data("shots", "FolderTasks", "--shots", 2)[1] == before
+    assert "is there already" in data("splits", "FolderTasks")[1]
+    (tmp_path / "colours/red/3.png").unlink()
+    status, text = data("check", "FolderTasks")
+    assert status == 1 and re.search(r"tasks.csv, line \d+: no file .*red/3.png", text)

@@ -1,0 +1,58 @@
+"""Which parameters serve which classes and tasks."""
+
+import pytest
+import torch
+from methods import build
+
+
+def test_frozen_tokens_in_upstream_checkpoints_are_ignored(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "CoOp", dataset="ToySingle")
+    state = {**trainer.prompts.state_dict(), "token_prefix": torch.zeros(2, 1, 64), "0.token_suffix": torch.zeros(1)}
+    (tmp_path / "prompt_learner").mkdir()
+    torch.save({"state_dict": state, "epoch": 2}, tmp_path / "prompt_learner" / "model.pth.tar-2")
+    trainer.load_model(str(tmp_path), epoch=2)
+
+
+def test_prompts_learned_on_base_classes_serve_new_classes_of_unequal_number(toy_root, tmp_path):
+    base = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
+    trainer = build(toy_root, tmp_path / "base", "SoftCPT", opts=base)
+    assert [len(task.classnames) for task in trainer.tasks] == [2, 1, 3]
+    trainer.train()
+    new = build(toy_root, tmp_path / "new", "SoftCPT", opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
+    assert [len(task.classnames) for task in new.tasks] == [1, 1, 2]
+    new.load_model(str(tmp_path / "base"))
+    new.test()
+    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
+    assert new.tasks[2].classnames == ("DHC-8-300", "Spitfire")
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("CoOp", ("CSC", True)),
+        ("SoftCPT", ("VARIANT", "CSTA")),
+        ("CoOp", ("TSC", True)),
+        ("SoftCPT", ("VARIANT", "NATS")),
+        ("SoftCPT", ("TASK_FEATURES", "learned")),
+        ("TaskRes", ()),
+        ("TipAdapterF", ()),
+        ("LPPlusPlus", ()),
+    ],
+)
+def test_parameters_of_classes_or_tasks_do_not_serve_as_many_others(toy_root, tmp_path, name, options):
+    """Aircraft has 5 classes: its first 3 and the 3 flowers are equal in number, and a silent mix-up otherwise."""
+    first = ("DATASET.TASKS", "aircraft model recognition", "DATASET.SUBSAMPLE_CLASSES", "base")
+    trainer = build(toy_root, tmp_path / "one", name, *options, opts=first)
+    trainer.save_model(0, str(tmp_path / "one"))
+    other = build(toy_root, tmp_path / "two", name, *options, opts=("DATASET.TASKS", "flower recognition"))
+    with pytest.raises(ValueError, match="learned for other classes or tasks"):
+        other.load_model(str(tmp_path / "one"))
+
+
+def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path / "base", "SoftCPT", opts=("DATASET.TASKS", "base", "OPTIM.MAX_EPOCH", 1))
+    trainer.train()
+    new = build(toy_root, tmp_path / "new", "SoftCPT", opts=("DATASET.TASKS", "new"))
+    new.load_model(str(tmp_path / "base"))
+    assert [task.name for task in new.tasks] == ["aircraft model recognition"]
+    new.test()
