@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         cfg = setup_cfg(args)
         check_same_config(cfg, Path(cfg.OUTPUT_DIR))
-        new_folders = make_run_folder(Path(cfg.OUTPUT_DIR))
+        # The first process alone, so that it knows what to remove if the run fails.
+        new_folders = make_run_folder(Path(cfg.OUTPUT_DIR)) if distributed.rank() == 0 else []
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

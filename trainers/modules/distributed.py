@@ -30,7 +30,8 @@ def stop() -> None:
 
 
 def rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
+    """The number of this process, 0 for the first; before `start` it is the one that torchrun has set."""
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", 0))
 
 
 def world() -> int:
