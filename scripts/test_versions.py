@@ -48,6 +48,8 @@ def make_environment(folder: Path, version: str, torch: str, torchvision: str) -
     if not (folder / "complete").is_file():
         subprocess.run([find_python(version), "-m", "venv", "--clear", folder], check=True)
         requirements = ["-r", PROJECT_ROOT / "requirements-test.txt", f"torch=={torch}", f"torchvision=={torchvision}"]
+        if tuple(map(int, torch.split(".")[:2])) < (2, 6):
+            requirements.append("transformers<5")  # which takes an older PyTorch for none
         subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
         (folder / "complete").touch()
     return python
@@ -58,7 +60,9 @@ def run_tests(python: Path, options: list[str], report: Path) -> None:
     # Scripts that the tests start look for `python` on the PATH.
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": str(python), "PATH": path}
-    command = [python, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *options]
+    # A folder of its own for what the tests write: pytest removes the one of its last run but three.
+    files = [f"--junitxml={report}", f"--basetemp={report.parent / 'tests'}"]
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", *files, *options]
     subprocess.run(command, cwd=PROJECT_ROOT, env=environment)
 
 
