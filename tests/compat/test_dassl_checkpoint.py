@@ -110,9 +110,6 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
     assert not os.path.exists("harmed")
 
 
-@pytest.mark.skipif(
-    not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"), reason="needs PyTorch 2.6 to read them"
-)
 @pytest.mark.parametrize("scheduler", ["cosine", "single_step"])
 def test_a_checkpoint_of_upstream_with_its_pickled_scheduler_is_resumed(tmp_path, scheduler):
     optim_cfg = get_cfg_default().OPTIM

@@ -204,6 +204,15 @@ def test_no_copy_of_a_test_image_is_trained_on(world):
         assert len(set(everything)) == len(everything)
 
 
+def test_shipped_parts_with_different_classes_have_one_numbering(tmp_path):
+    layouts.lay_out("FruitVegetable", tmp_path)
+    for i in range(10):  # before the other classes, and in one of the three folders alone
+        layouts.write_image(tmp_path / f"fruit_vegetable/images/train/aaa/{i}.jpg")
+    dataset = build(tmp_path, "FruitVegetable")
+    names = {(item.label, item.classname) for part in (dataset.train_x, dataset.val, dataset.test) for item in part}
+    assert names == {(0, "aaa"), (1, "apple"), (2, "bell pepper"), (3, "sweetcorn")}
+
+
 def test_fashion_tasks_are_split_per_class_and_can_be_selected(tmp_path):
     for name in layouts.FASHION:
         layouts.lay_out(f"Fashion{name}", tmp_path)

@@ -12,8 +12,10 @@ from dassl.data.datasets import build_dataset
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+import train
 from datasets.multitask import Task
 from evaluation.classes import check_same_classes, write_classes
+from storage import read_config
 from trainers.modules.images.feature_cache import FeatureCache, FeatureLoader, image_list
 
 
@@ -87,6 +89,40 @@ def test_what_is_learned_is_kept_in_fp32_in_every_precision(precision, toy_root,
 
     trainer = build_trainer(toy.config(toy_root, tmp_path, "SoftCPT", "TRAINER.SOFTCPT.PREC", precision))
     assert {parameter.dtype for parameter in trainer.prompts.parameters()} == {torch.float32}
+
+
+def test_initial_weights_are_loaded_into_what_is_learned(finished_run, toy_root, tmp_path):
+    from dassl.engine import build_trainer
+
+    file = finished_run("CoOp") / "prompt_learner/model.pth.tar-1"
+    trainer = build_trainer(toy.config(toy_root, tmp_path, "CoOp", "MODEL.INIT_WEIGHTS", file))
+    assert torch.equal(trainer.prompts.ctx, torch.load(file, weights_only=True)["state_dict"]["ctx"])
+
+
+def test_with_class_sampling_the_class_branch_encodes_the_sampled_classes_alone(toy_root, tmp_path, monkeypatch):
+    from dassl.engine import build_trainer
+
+    options = ("TRAINER.SOFTCPT.VARIANT", "CATS", "TRAINER.SOFTCPT.CLASS_SAMPLE_RATE", 0.3)
+    trainer = build_trainer(toy.config(toy_root, tmp_path, "SoftCPT", *options))
+    encoded, encode_names = [], trainer.prompts.encode_names
+
+    def recorded(template, context, rows):
+        if template is trainer.prompts.class_template:
+            encoded.append(rows.tolist())
+        return encode_names(template, context, rows)
+
+    monkeypatch.setattr(trainer.prompts, "encode_names", recorded)
+    trainer.compute_loss(torch.randn(2, trainer.clip.embed_dim), torch.tensor([5, 7]))
+    [rows] = encoded
+    assert {5, 7} <= set(rows) < {5, 6, 7, 8, 9}  # classes of the third task, not all of them
+
+
+def test_every_config_of_a_method_with_epochs_saves_checkpoints_on_the_way():
+    """By Dassl's default a run is saved at its end alone, so that a killed one starts anew."""
+    configs = map(read_config, (train.PROJECT_ROOT / "configs/trainers").glob("*/*.yaml"))
+    configs = [config for config in configs if "MAX_EPOCH" in config.get("OPTIM", {})]
+    assert len(configs) > 40
+    assert all(0 < config["TRAIN"]["CHECKPOINT_FREQ"] < config["OPTIM"]["MAX_EPOCH"] for config in configs)
 
 
 # -- cached features ---------------------------------------------------------------------------------------------------

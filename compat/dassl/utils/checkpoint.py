@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import pickle
+import pickletools
 import zipfile
 from typing import Any
 
@@ -16,8 +17,8 @@ __all__ = ["CheckpointError", "first_line", "load_checkpoint", "pointed_file", "
 
 logger = logging.getLogger(__name__)
 
-# What checkpoints of upstream Dassl pickle beside the weights: the scheduler after the warm-up, with its optimiser.
-_UPSTREAM_PICKLES = ("torch.optim.", "collections.defaultdict", "builtins.dict", "__builtin__.dict")
+# Objects that checkpoints of upstream Dassl pickle beside the weights: the scheduler after the warm-up, its optimiser.
+_UPSTREAM_PICKLES = ("torch.optim.", "collections.defaultdict", "builtins.dict")
 
 
 class CheckpointError(ValueError):
@@ -124,23 +125,41 @@ class _Inert:
         pass
 
 
-def _dict_for_defaultdict(*args: Any) -> dict:
-    return {}  # the unpickler fills dicts, and no subclass of them
+def _stand_in(name: str) -> Any:
+    """What takes the place of the global `name`: under this name for PyTorch, which reads the attributes."""
+
+    def empty_dict(*args: Any) -> dict:
+        return {}  # the unpickler fills exact dicts only
+
+    place = empty_dict if name == "collections.defaultdict" else type("Inert", (_Inert,), {})
+    place.__module__, place.__qualname__ = name.rsplit(".", 1)
+    place.__name__ = place.__qualname__  # which is what PyTorch before 2.6 reads
+    return place
+
+
+def _pickled_globals(fpath: str) -> set[str]:
+    """The dotted names of the classes and functions in the pickle of a checkpoint, of which nothing is run."""
+    with zipfile.ZipFile(fpath) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        operations = list(pickletools.genops(archive.read(name)))
+    return {argument.replace(" ", ".") for opcode, argument, _ in operations if opcode.name == "GLOBAL"}
 
 
 def _load_upstream(fpath: str) -> dict[str, Any] | None:
     """The weights, epoch and optimiser state of a checkpoint of upstream Dassl; None if it holds unknown objects."""
+    allowed = list(torch.serialization.get_safe_globals())
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(fpath)  # PyTorch >= 2.6
-        if not names or not all(name.startswith(_UPSTREAM_PICKLES) for name in names):
-            return None
-        stand_ins = [(_dict_for_defaultdict if name.endswith("defaultdict") else _Inert, name) for name in names]
-        with torch.serialization.safe_globals(stand_ins):
-            checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
+        names = {name.replace("__builtin__.", "builtins.") for name in _pickled_globals(fpath)}
+        # The unpickler refuses what is neither its own nor one of these.
+        torch.serialization.add_safe_globals([_stand_in(name) for name in names if name.startswith(_UPSTREAM_PICKLES)])
+        checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
         checkpoint = {**checkpoint, "scheduler": None}
         _to_plain(checkpoint)  # raises if anything else is an object
     except Exception:  # whatever it is, the caller has an error to report already
         return None
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(allowed)
     logger.warning("%s was written by upstream Dassl: its scheduler is rebuilt from the epoch", fpath)
     return checkpoint
 
