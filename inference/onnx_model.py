@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import json
 import os
 import re
@@ -41,19 +42,25 @@ class TowerWithHeads(nn.Module):
         return tuple(head(features) for head in self.heads)
 
 
+EXPORTS = "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters  # not before PyTorch 2.5
+
+
 def write_onnx(path: str | os.PathLike, classifier: Classifier) -> float:
     """Write a classifier as ONNX, checked against PyTorch and atomically.
 
     The batch is dynamic, and each task has an output of logits. The metadata entry "classifier" holds the tasks, their
     classes and the preprocessing as JSON.
 
-    Returns the largest difference between the logits of onnxruntime and PyTorch, both in fp32, on random images. Raises
-    ValueError if a package is missing, if the logits differ by more than 1e-3 of the largest, or if the tower has parts
-    that ONNX lacks.
+    Returns the largest difference between the logits of onnxruntime and PyTorch, both in fp32, on random images.
+
+    Raises ValueError if a package is missing or PyTorch is too old, if the logits differ by more than 1e-3 of the
+    largest, or if the tower has parts that ONNX lacks.
     """
     path = Path(path)
     onnx = package("onnx")
     package("onnxscript")
+    if not EXPORTS:
+        raise ValueError(f"ONNX models need PyTorch 2.5 or newer; this is {torch.__version__}")
     model = TowerWithHeads(classifier).eval()
     names = output_names(classifier.tasks)
     example = random_images(classifier, TRACED)
