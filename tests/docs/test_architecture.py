@@ -8,6 +8,7 @@ import traceback
 import pytest
 import toy
 from dassl.engine import TRAINER_REGISTRY
+from rooms import CALLS_TRAINING, MAY_IMPORT, ROOMS
 
 import train
 from trainers.base import PromptTrainer
@@ -15,19 +16,7 @@ from trainers.modules import losses
 from trainers.softcpt import SoftCPT
 
 ROOT = train.PROJECT_ROOT
-MAY_IMPORT = {
-    "storage": set(),
-    "backbones": set(),
-    "datasets": {"compat", "storage"},
-    "evaluation": {"storage"},
-    "experiments": {"evaluation", "storage"},
-    "inference": {"backbones", "storage"},
-    "trainers": {"backbones", "compat", "datasets", "evaluation", "storage"},
-    "finished": {"backbones", "datasets", "evaluation", "experiments", "storage", "inference", "train", "trainers"},
-}
-CALLS_TRAINING = {"experiments/sweeps/train_run.py": {"datasets", "train"}}  # in processes of its own
-ROOMS = {*MAY_IMPORT, "train", "scripts", "compat"}
-# The same within trainers/modules, whose single files are "": what serves all rooms.
+# What may import what within trainers/modules, whose single files are "": what serves all rooms.
 PARTS = {
     "": set(),
     "images": {""},

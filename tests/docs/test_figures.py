@@ -3,7 +3,11 @@
 import re
 
 import pytest
-from test_architecture import CALLS_TRAINING, MAY_IMPORT, ROOMS, ROOT
+from rooms import CALLS_TRAINING, MAY_IMPORT, ROOMS
+
+import train
+
+ROOT = train.PROJECT_ROOT
 
 
 @pytest.fixture

@@ -1,0 +1,14 @@
+"""The rooms of the project, and what each may import: docs/architecture.md."""
+
+MAY_IMPORT = {
+    "storage": set(),
+    "backbones": set(),
+    "datasets": {"compat", "storage"},
+    "evaluation": {"storage"},
+    "experiments": {"evaluation", "storage"},
+    "inference": {"backbones", "storage"},
+    "trainers": {"backbones", "compat", "datasets", "evaluation", "storage"},
+    "finished": {"backbones", "datasets", "evaluation", "experiments", "storage", "inference", "train", "trainers"},
+}
+CALLS_TRAINING = {"experiments/sweeps/train_run.py": {"datasets", "train"}}  # in processes of its own
+ROOMS = {*MAY_IMPORT, "train", "scripts", "compat"}
