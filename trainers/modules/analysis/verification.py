@@ -85,7 +85,7 @@ def verify(trainer: PromptTrainer, published: Sequence[Published]) -> Verificati
         missed += not right
         lines += [
             f"{'ok   ' if right else 'WRONG'}  {row.metric} {found:.2f}, published {row.accuracy:.2f} "
-            f"({found - row.accuracy:+.2f}); {score.n:,} images, {row.backbone}, prompt {row.template!r}",
+            f"({round(found - row.accuracy, 2) + 0.0:+.2f}); {score.n:,} images, {row.backbone}, prompt {row.template!r}",
             f"       source: {row.source}",
         ]
     for score in test.scores() if not published else ():
