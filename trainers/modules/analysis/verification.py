@@ -83,9 +83,10 @@ def verify(trainer: PromptTrainer, published: Sequence[Published]) -> Verificati
         found = score.values.get(row.metric, 0.0)
         right = row.matches(found)
         missed += not right
+        difference = round(found - row.accuracy, 2) + 0.0  # 0.0, not -0.0
         lines += [
             f"{'ok   ' if right else 'WRONG'}  {row.metric} {found:.2f}, published {row.accuracy:.2f} "
-            f"({round(found - row.accuracy, 2) + 0.0:+.2f}); {score.n:,} images, {row.backbone}, prompt {row.template!r}",
+            f"({difference:+.2f}); {score.n:,} images, {row.backbone}, prompt {row.template!r}",
             f"       source: {row.source}",
         ]
     for score in test.scores() if not published else ():
