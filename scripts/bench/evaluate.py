@@ -23,7 +23,7 @@ def measure(kind: str, case: str, backbone: str, prec: str, images: int) -> dict
         items[:] = (items * (images // len(items) + 1))[:images]
         if kind == "plain":
             trainer.model_inference = lambda image: _plain_inference(trainer, image)
-        tower = harness.seconds_of(lambda: [trainer._encode_batch(batch["img"]) for batch in loader])
+        tower = harness.seconds_of(lambda: [trainer.encode_batch(batch["img"]) for batch in loader])
         return {"tower": tower, "first": harness.seconds_of(trainer.test), "second": harness.seconds_of(trainer.test)}
 
 
