@@ -92,7 +92,6 @@ FILLERS = (
     "x x x x|someone has drawn|what you see is|a simple picture with|this was made for you and shows|and|, and|. |"
     "of the|as shown here :|file name|page 3 of a book|for sale|my favourite"
 ).split("|")
-PLACES = ("on {}", "on a {} background", "in front of {}", "with {} in the background", "{} background")
 # Words that prompts may use although no caption does; their rows stay in the checkpoint.
 EXTRA = (
     "a photo of a . , : ; ! ? - ' \" ( ) x X the an in on with type task tasks recognition classification class "
