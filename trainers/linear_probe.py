@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from dassl.engine import TRAINER_REGISTRY
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from datasets.multitask import Task
 
@@ -71,6 +69,9 @@ class LinearProbe(LinearClassifierTrainer):
 
     def regress(self, x: np.ndarray, y: np.ndarray, log_c: float) -> np.ndarray:
         """Weights and bias (C_t, E + 1) of the regression on x (N, E), y (N,)."""
+        from sklearn.exceptions import ConvergenceWarning  # a second to import, which other methods need not wait for
+        from sklearn.linear_model import LogisticRegression
+
         model = LogisticRegression(C=10**log_c, max_iter=self.options.MAX_ITER)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # for huge C on separable shots, as in the protocol

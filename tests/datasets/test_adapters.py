@@ -2,12 +2,12 @@
 
 import io
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from data_sets import build
 from PIL import Image
+from warm_python import python
 
 from datasets.adapters import export_task
 from datasets.multitask import Task
@@ -118,7 +118,7 @@ def test_the_adapter_runs_beside_another_package_called_datasets(tmp_path):
         "    items = [{'img': Image.new('RGB', (4, 4)), 'label': ('x', 'y')[i % 2]} for i in range(8)]\n"
         "    return {'train': items, 'test': items}\n"
     )
-    command = [sys.executable, PROJECT / "datasets/adapters.py", "huggingface", "org/set", "--root", tmp_path / "mine"]
+    command = [python(), PROJECT / "datasets/adapters.py", "huggingface", "org/set", "--root", tmp_path / "mine"]
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path / "lib")}, cwd=PROJECT
     )

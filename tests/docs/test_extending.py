@@ -9,13 +9,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import new_method
 import numpy as np
 import pytest
 from PIL import Image
+from warm_python import python
 
 import train
 
@@ -55,7 +55,7 @@ def copy(tmp_path_factory):
 
 def run(folder, *command):
     env = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([python(), *command], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 

@@ -4,7 +4,8 @@ import os
 import re
 import shutil
 import subprocess
-import sys
+
+from warm_python import python
 
 import train
 
@@ -28,7 +29,7 @@ def test_the_tutorial_runs_as_it_is_printed(tmp_path):
     for path in ROOT.iterdir():
         if not path.name.startswith(".") and path.name not in ("data", "output", "my_data"):
             (tmp_path / path.name).symlink_to(path)
-    env = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PATH": f"{os.path.dirname(python())}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     env.pop("PYTHONPATH", None)
     for kind, text in steps():
         if kind == "yaml":
@@ -37,7 +38,7 @@ def test_the_tutorial_runs_as_it_is_printed(tmp_path):
         if kind == "python":
             picture = next((tmp_path / "my_data" / "sign").rglob("*.png"))
             shutil.copy(picture, tmp_path / "picture.png")
-        command = ["bash", "-euc", text] if kind == "sh" else [sys.executable, "-c", text]
+        command = ["bash", "-euc", text] if kind == "sh" else [python(), "-c", text]
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
         assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     left = {path.name for path in (tmp_path / "output" / "mine").iterdir()}

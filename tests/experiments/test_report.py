@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 from PIL import Image
 from records import RUNS, record, write_runs
+from warm_python import python
 
 from experiments.reports import REPORT_FILES
 from experiments.reports.runs import readable_records, told_apart
@@ -20,7 +20,7 @@ REPORT = Path(__file__).resolve().parents[2] / "scripts" / "report.py"
 
 
 def run_report(*arguments, cwd="/"):
-    return subprocess.run([sys.executable, str(REPORT), *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
+    return subprocess.run([python(), str(REPORT), *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
 
 
 def placed(run, path, **changes):
@@ -94,6 +94,6 @@ def test_a_folder_without_finished_runs_is_one_clear_error(tmp_path):
 
 def test_the_benchmark_of_the_report_prints_its_seconds():
     script = REPORT.parent / "bench" / "report.py"
-    done = subprocess.run([sys.executable, str(script), "--runs", "30"], capture_output=True, text=True, cwd="/")
+    done = subprocess.run([python(), str(script), "--runs", "30"], capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("30 runs: ") and "report.html" in done.stdout

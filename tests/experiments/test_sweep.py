@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -13,6 +12,7 @@ import torch
 import toy
 import yaml
 from records import prompts, run_of, table_rows, without_costs
+from warm_python import python
 
 import train
 from evaluation.records import read_records, write_record
@@ -151,7 +151,7 @@ def test_a_sweep_at_equal_steps_on_halves_of_the_classes_from_start_to_end(tmp_p
     ]
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": methods}))
     flags = "--config tiny --data data --out out --shots 1 --seeds 1 --jobs 1 --steps 3 --halves classes".split()
-    command = [sys.executable, str(ROOT / "scripts/sweep.py"), "s.yaml", "--benchmark", "folder", *flags]
+    command = [python(), str(ROOT / "scripts/sweep.py"), "s.yaml", "--benchmark", "folder", *flags]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "rows is left out: it does not serve new classes" in done.stderr
@@ -186,7 +186,7 @@ def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, mon
     ]
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": methods}))
     arguments = "s.yaml --benchmark folder --config tiny --data data --out out --shots 1 --seeds 1 --jobs 1".split()
-    command = [sys.executable, str(ROOT / "scripts/sweep.py"), *arguments]
+    command = [python(), str(ROOT / "scripts/sweep.py"), *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "1 of 5 runs failed:\n  wrong, 1 shots, seed 1: exit status 2" in done.stderr

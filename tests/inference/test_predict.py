@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import export
@@ -14,6 +13,7 @@ import torch
 import toy
 from dassl.engine import build_trainer
 from methods import METHODS, probabilities_of
+from warm_python import python
 
 import train
 
@@ -208,6 +208,6 @@ def test_bad_input_is_one_clear_error(what, run, flowers, tmp_path, capsys):
 
 
 def test_the_command_line_works_from_any_folder(tmp_path):
-    command = [sys.executable, str(train.PROJECT_ROOT / "scripts/predict.py"), "nowhere", "."]
+    command = [python(), str(train.PROJECT_ROOT / "scripts/predict.py"), "nowhere", "."]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: nowhere is no run's folder")

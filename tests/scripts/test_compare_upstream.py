@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from dataclasses import replace
 
 import compare_upstream
 import pytest
 import toy
 from compare_upstream import Comparison, Seen, Side
+from warm_python import python
 
 import train
 
@@ -35,7 +35,7 @@ def test_losses_of_each_step_the_result_and_the_logits_of_the_test_images_are_re
     )
     command = [compare_upstream.__file__, "--record", tmp_path / "seen.json", tmp_path / "train_toy.py", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(train.PROJECT_ROOT / "compat"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(list(map(str, [sys.executable, *command])), capture_output=True, text=True, env=environment)
+    done = subprocess.run(list(map(str, [python(), *command])), capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     seen = Seen(**json.loads((tmp_path / "seen.json").read_text()))
     record = json.loads((tmp_path / "run/results.json").read_text())

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import layouts
@@ -12,6 +11,7 @@ import toy
 from dassl.data.datasets import DATASET_REGISTRY
 from layout import write_image
 from PIL import Image
+from warm_python import python
 
 import train
 
@@ -80,7 +80,7 @@ def test_the_method_script_says_what_is_missing_and_how_to_get_it(tmp_path):
     environment = {**os.environ, "DATA": str(tmp_path / "data"), "OUT": str(tmp_path / "out"), "SEEDS": "1"}
     command = ["bash", str(PROJECT / "scripts/softcpt/main.sh"), "fgvc", "16"]
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**environment, "PYTHON": sys.executable}, cwd=tmp_path
+        command, capture_output=True, text=True, env={**environment, "PYTHON": python()}, cwd=tmp_path
     )
     assert done.returncode != 0
     for name in ("FGVCAircraft", "StanfordCars", "OxfordPets", "OxfordFlowers", "Food101"):

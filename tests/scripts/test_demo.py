@@ -1,5 +1,6 @@
 """The demo, shortened: SoftCPT at 16 shots is better than zero-shot CLIP, and CLIPs of all libraries do as well."""
 
+import functools
 import json
 
 import pytest
@@ -28,10 +29,23 @@ def record(root, out, trainer, *opts, config="tiny") -> dict:
 
 def test_softcpt_at_16_shots_beats_zero_shot_on_the_demo(demo_root, tmp_path):
     zero_shot = record(demo_root, tmp_path / "zs", "ZeroshotCLIP")["metric"]
-    short = "DATASET.NUM_SHOTS 16 OPTIM.MAX_EPOCH 12 FEATURES.TRAIN_VIEWS 2".split()
+    short = "DATASET.NUM_SHOTS 16 OPTIM.MAX_EPOCH 4 FEATURES.TRAIN_VIEWS 1".split()
     softcpt = record(demo_root, tmp_path / "run", "SoftCPT", *short)["metric"]
     assert zero_shot > 25  # chance is 12.4
     assert softcpt > zero_shot + 2
+
+
+@pytest.fixture(scope="module")
+def trained(demo_root, tmp_path_factory):
+    """A function of a config and a CLIP: the record of a short training of SoftCPT."""
+
+    @functools.cache
+    def train_shortly(config, clip=None):
+        short = "DATASET.NUM_SHOTS 2 OPTIM.MAX_EPOCH 2 FEATURES.TRAIN_VIEWS 1".split()
+        opts = [*short, "MODEL.BACKBONE.NAME", clip] if clip else short
+        return record(demo_root, tmp_path_factory.mktemp("run") / "run", "SoftCPT", *opts, config=config)
+
+    return train_shortly
 
 
 @pytest.mark.parametrize(
@@ -42,13 +56,9 @@ def test_softcpt_at_16_shots_beats_zero_shot_on_the_demo(demo_root, tmp_path):
         ("transformers", "tiny_vit", "tiny_vit"),
     ],
 )
-def test_the_demos_clip_in_another_librarys_format_gives_the_same_results(demo_root, tmp_path, family, clip, config):
+def test_the_demos_clip_in_another_librarys_format_gives_the_same_results(trained, tmp_path, family, clip, config):
     convert(family, tmp_path / "clip", ROOT / "scripts/demo" / f"{clip}.npz")
-    opts = "DATASET.NUM_SHOTS 4 OPTIM.MAX_EPOCH 3 FEATURES.TRAIN_VIEWS 1".split()
-    expected = record(demo_root, tmp_path / "npz", "SoftCPT", *opts, config=config)
-    found = record(
-        demo_root, tmp_path / "run", "SoftCPT", *opts, "MODEL.BACKBONE.NAME", tmp_path / "clip", config=config
-    )
+    expected, found = trained(config), trained(config, tmp_path / "clip")
     assert found["tasks"] == expected["tasks"] and found["backbone"] != expected["backbone"]
 
 

@@ -1,11 +1,11 @@
 """scripts/test_versions.py without its environments: the interpreters that it finds, the rows that it prints."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import test_versions as versions
+from warm_python import python
 
 TESTS = """
 import pytest
@@ -21,7 +21,7 @@ def test_cannot_start(broken): pass
 
 def test_tests_are_counted_with_errors_among_the_failures(tmp_path):
     (tmp_path / "test_some.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-c", "/dev/null", f"--junitxml={tmp_path}/report.xml", tmp_path]
+    command = [python(), "-m", "pytest", "-c", "/dev/null", f"--junitxml={tmp_path}/report.xml", tmp_path]
     subprocess.run(list(map(str, command)), capture_output=True, cwd=tmp_path)
     assert versions.outcomes(tmp_path / "report.xml") == {"passed": 1, "skipped": 1, "failed": 2}
 

@@ -4,13 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 import torch
 import toy
 from dassl.engine import TrainerX
 from records import prompts
+from warm_python import python
 
 import train
 from storage import RUN_FILES, remove_run
@@ -221,7 +221,7 @@ def test_the_command_line_works_from_any_folder_and_takes_paths_from_there(toy_r
     settings = toy.arguments(
         "data", "runs/mine", "SoftCPT", "MODEL.BACKBONE.NAME", "clip.npz@quickgelu", dataset="FolderTasks"
     )
-    command = [sys.executable, str(train.PROJECT_ROOT / "train.py"), "--config-file", "method.yaml", *settings]
+    command = [python(), str(train.PROJECT_ROOT / "train.py"), "--config-file", "method.yaml", *settings]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"data", "clip.npz", "method.yaml", "runs"}

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 import toy
 from faults.runs import start_pair
 from records import prompts
+from warm_python import python
 
 from evaluation.predictions import PREDICTIONS_FILE, read_predictions
 
@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "helpers/toy_process.py"
 
 def torchrun(arguments: list[str], copies: Path) -> subprocess.CompletedProcess:
     """A run of two processes, each of which writes its parameters to `copies`<rank>."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(SCRIPT)]
+    command = [python(), "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(SCRIPT)]
     env = {**os.environ, "COPIES": str(copies), "OMP_NUM_THREADS": "1"}
     return subprocess.run([*command, *arguments], capture_output=True, text=True, env=env)
 

@@ -16,6 +16,7 @@ import toy
 from dassl.utils.logger import Logger
 from methods import build
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from warm_python import python
 
 import train
 from trainers.modules.engine.progress import TrainingBar
@@ -223,7 +224,7 @@ def test_ctrl_c_says_the_command_that_resumes_and_ends_with_130_and_the_bar_is_d
     opts = ("OPTIM.MAX_EPOCH", 100000, "TRAIN.CHECKPOINT_FREQ", 1, "FEATURES.TRAIN_VIEWS", 1)
     arguments = toy.arguments(tmp_path / "data", tmp_path / "my run", "CoOp", *opts, dataset="FolderTasks")
     master, slave = pty.openpty()
-    command = [sys.executable, str(train.PROJECT_ROOT / "train.py"), *arguments]
+    command = [python(), str(train.PROJECT_ROOT / "train.py"), *arguments]
     process = subprocess.Popen(
         command,
         stdout=slave,

@@ -1,0 +1,41 @@
+"""A stand-in for Python whose commands start at once: they run in forks of a server that has imported the libraries.
+
+Importing torch, torchvision and scikit-learn takes longer than most commands that the tests run. `python()` is the path
+of an executable that takes Python's command line; the project's own modules are still imported by each command.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+@functools.cache
+def python() -> str:
+    """The path of the stand-in, whose server ends with this process; of Python itself where the system lacks pidfd."""
+    if not hasattr(os, "pidfd_open"):
+        return sys.executable
+    folder = Path(tempfile.mkdtemp(prefix="python-"))  # a socket's path must be short
+    stand_in = folder / "python"
+    client = [sys.executable, "-IS", str(HERE / "client.py"), str(folder / "socket")]
+    stand_in.write_text(f'#!/bin/sh\nexec {" ".join(client)} "$@"\n')
+    stand_in.chmod(0o755)
+    command = [sys.executable, "-E", str(HERE / "server.py"), str(folder / "socket"), str(stand_in)]
+    server = subprocess.Popen(command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    server.stdout.readline()  # it listens
+
+    @atexit.register
+    def end() -> None:
+        server.stdin.close()
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return str(stand_in)

@@ -1,0 +1,31 @@
+"""python -IS client.py SOCKET [ARGUMENTS of Python]: has the server run a command, and ends as the command ends."""
+
+import json
+import os
+import signal
+import socket
+import sys
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
+
+
+def main() -> None:
+    address, *arguments = sys.argv[1:]
+    if not arguments or arguments[0].startswith("-") and arguments[0] not in ("-c", "-m"):
+        os.execv(sys.executable, [sys.executable, *arguments])
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(address)
+        ignored = [number for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN]
+        for number in set(FORWARDED) - set(ignored):
+            signal.signal(number, lambda number, _: server.sendall(bytes([number])))
+        job = {"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ), "ignored": ignored}
+        socket.send_fds(server, [json.dumps(job).encode() + b"\n"], [0, 1, 2])
+        status = json.loads(server.makefile().readline())
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
