@@ -1,6 +1,7 @@
 """Draws the offline benchmark: seven small classification tasks in one sketchy style, with CoOp's split files.
 
     python scripts/demo/render.py [--out data/demo] [--seed 0]      draws what is missing (about 15 s on 2 cores)
+    python scripts/demo/render.py --tasks texture sign              draws only these tasks
     python scripts/demo/render.py --sheet sheet.png                 a contact sheet of the benchmark
 
 Writes <out>/<task>/images/<class>/*.png (64 x 64) and, last, <out>/<task>/split_zhou_Demo<Task>.json. A task that is
@@ -14,6 +15,7 @@ import json
 import random
 import shutil
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -170,14 +172,16 @@ def is_complete(out: Path, task: str, seed: int, sizes: dict[str, int]) -> bool:
     return stamp == {"version": VERSION, "seed": seed, "sizes": sizes} and listed <= present
 
 
-def render(out: Path, seed: int = 0, sizes: dict[str, int] | None = None, workers: int = 2) -> list[str]:
-    """Draws the tasks that are not complete and returns their names.
+def render(
+    out: Path, seed: int = 0, sizes: dict[str, int] | None = None, workers: int = 2, tasks: Sequence[str] = tuple(TASKS)
+) -> list[str]:
+    """Draws those of `tasks` that are not complete and returns their names.
 
     Args:
         sizes: images per class for "train", "val" and "test"; SPLITS if None.
     """
     sizes = sizes or SPLITS
-    missing = [task for task in TASKS if not is_complete(out, task, seed, sizes)]
+    missing = [task for task in tasks if not is_complete(out, task, seed, sizes)]
     for task in missing:
         split_file(out, task).unlink(missing_ok=True)
         shutil.rmtree(out / task / "images", ignore_errors=True)
@@ -218,10 +222,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("data/demo"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file and draw nothing else")
     args = parser.parse_args()
     if args.sheet:
         contact_sheet(args.sheet, args.seed)
     else:
-        drawn = render(args.out, args.seed)
+        drawn = render(args.out, args.seed, tasks=args.tasks)
         print(f"{args.out}: drew {', '.join(drawn)}" if drawn else f"{args.out}: complete, nothing to draw")

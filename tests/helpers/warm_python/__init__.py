@@ -28,8 +28,10 @@ def python() -> str:
     client = [sys.executable, "-IS", str(HERE / "client.py"), str(folder / "socket")]
     stand_in.write_text(f'#!/bin/sh\nexec {" ".join(client)} "$@"\n')
     stand_in.chmod(0o755)
-    command = [sys.executable, "-E", str(HERE / "server.py"), str(folder / "socket"), str(stand_in)]
-    server = subprocess.Popen(command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    command = [sys.executable, str(HERE / "server.py"), str(folder / "socket"), str(stand_in)]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # each command has its own
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    server = subprocess.Popen(command, cwd="/", env=env, start_new_session=True, **pipes)
     server.stdout.readline()  # it listens
 
     @atexit.register
