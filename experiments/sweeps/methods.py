@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from storage import read_config
 
 HALVES = ("classes", "tasks")  # may be divided into base and new
 MAX_STEPS = "OPTIM.MAX_STEPS"
@@ -52,11 +52,13 @@ def run_variant(variant: str, separate: bool) -> str:
 
 
 def read_sweep(path: str | os.PathLike) -> list[Method]:
-    """The methods of a sweep's yaml file.
+    """The methods of a sweep's yaml file; a row that names another sweep stands for all methods of that sweep.
 
     Raises FileNotFoundError, and ValueError with the file and what is wrong in it.
     """
-    rows = _content(Path(path))["methods"]
+    rows: list[object] = []
+    for row in _content(path)["methods"]:
+        rows += _content(Path(path).parent / row)["methods"] if isinstance(row, str) else [row]
     methods = [_method(row, f"{path}: methods[{i}]") for i, row in enumerate(rows)]
     for halves in ("", *HALVES):
         some = for_halves(methods, halves)
@@ -70,7 +72,7 @@ def read_sweep(path: str | os.PathLike) -> list[Method]:
 
 def read_defaults(path: str | os.PathLike) -> dict[str, list]:
     """{"benchmarks", "shots" or "seeds": values}, those keys that the sweep's yaml file has. Raises as `read_sweep`."""
-    content = _content(Path(path))
+    content = _content(path)
     found = {key: content[key] for key in DEFAULTS if key in content}
     for key, values in found.items():
         kind = DEFAULTS[key]
@@ -79,16 +81,9 @@ def read_defaults(path: str | os.PathLike) -> dict[str, list]:
     return found
 
 
-def _content(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        there = ", ".join(sorted(file.name for file in path.parent.glob("*.yaml"))) or "no sweep"
-        raise FileNotFoundError(f"no sweep {path}; in {path.parent}: {there}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not a YAML file ({error})") from error
-    rows = content.get("methods") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not rows:
+def _content(path: str | os.PathLike) -> dict[str, Any]:
+    content = read_config(path)
+    if not isinstance(content.get("methods"), list) or not content["methods"]:
         raise ValueError(f"{path}: expected the key 'methods' with a list")
     _check_known(content, ("methods", *DEFAULTS), str(path))
     return content
