@@ -9,7 +9,7 @@ import pickle
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -70,19 +70,16 @@ class LocalExecutor(ThreadPoolExecutor):
     def _take_device(self) -> None:
         self._own.device = self._devices.get()
 
-    @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Calls submitted within may be grouped; here they are not."""
-        yield
+    batch = contextlib.nullcontext  # SlurmExecutor makes a job array of the calls within
 
-    def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
-        return super().submit(self._call, function, args, kwargs)
+    def submit(self, function: Callable, /, *args: Any) -> Future:
+        return super().submit(self._call, function, args)
 
-    def _call(self, function: Callable, args: tuple, kwargs: dict) -> Any:
+    def _call(self, function: Callable, args: tuple) -> Any:
         receiver, sender = self._context.Pipe(duplex=False)
         env = {"LOCAL_WORLD_SIZE": str(self._workers)}  # torchrun's variable: so many processes share the cores
         env |= {} if self._own.device is None else {"CUDA_VISIBLE_DEVICES": self._own.device}
-        process = self._context.Process(target=_answer, args=(sender, env, function, args, kwargs))
+        process = self._context.Process(target=_answer, args=(sender, env, function, args))
         with receiver:
             with sender, self._lock:
                 if self._stopped:
@@ -98,7 +95,9 @@ class LocalExecutor(ThreadPoolExecutor):
             process.join()
             self._running.discard(process)
         if kind is None:
-            raise ProcessEndedError(f"{_name(function)}: its process ended without an answer, {_end(process.exitcode)}")
+            name, status = getattr(function, "__name__", type(function).__name__), process.exitcode or 0
+            end = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+            raise ProcessEndedError(f"{name}: its process ended without an answer, {end}")
         if kind == "error":
             raise value
         return value
@@ -119,20 +118,12 @@ class LocalExecutor(ThreadPoolExecutor):
                 process.kill()
 
 
-def _name(function: Callable) -> str:
-    return getattr(function, "__name__", type(function).__name__)
-
-
-def _end(status: int | None) -> str:
-    return f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
-
-
-def _answer(sender: Connection, env: dict[str, str], function: Callable, args: tuple, kwargs: dict) -> None:
+def _answer(sender: Connection, env: dict[str, str], function: Callable, args: tuple) -> None:
     """The body of a call's process: sends ("value", value) or ("error", exception)."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= env
     try:
-        answer = "value", function(*args, **kwargs)
+        answer = "value", function(*args)
     except Exception as error:
         answer = "error", error
     try:

@@ -153,17 +153,16 @@ class SlurmExecutor(Executor):
                 continue
             if future.job.paths.result_pickle.exists():
                 _settle(future)
-            elif present is None or future.job_id in present:
+                continue
+            if present is None or future.job_id in present:
                 self._waiting[future] = 0.0
-                left.add(future)
             elif not self._waiting[future]:  # its result may still be on its way over a network file system
                 self._waiting[future] = time.monotonic()
-                left.add(future)
-            elif time.monotonic() - self._waiting[future] < SLOWEST_POLL:
-                left.add(future)
-            else:
+            elif time.monotonic() - self._waiting[future] >= SLOWEST_POLL:
                 what = f"job {future.job_id} ended without an answer; its output: {future.job.paths.stderr}"
                 future.set_exception(ProcessEndedError(what))
+                continue
+            left.add(future)
         return left
 
     def _in_queue(self, waiting: list[JobFuture]) -> set[str] | None:
@@ -181,8 +180,7 @@ class SlurmExecutor(Executor):
         if cancel_futures:
             for future in list(self._waiting):
                 future.cancel()
-        watcher = self._watcher
-        if wait and watcher is not None:
+        if wait and (watcher := self._watcher):  # which sets the attribute to None when it ends
             watcher.join()
         self._closed.set()
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
@@ -42,7 +41,6 @@ def similarity_figure(similarity: np.ndarray, names: Sequence[str], title: str) 
     order, tree = ordered(similarity)
     n, size = len(names), max(3.0, CELL * len(names))
     figure = Figure(figsize=(size + 3.4, size + 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 2, height_ratios=[1, max(3.0, size)], width_ratios=[max(3.0, size), 0.15])
     main = figure.add_subplot(grid[1, 0])
     if tree is not None:
@@ -74,7 +72,6 @@ def change_figure(change: np.ndarray, rows: Sequence[str], columns: Sequence[str
     """Changes in points (R, C), NaN for none: task left out x task tested, brown for worse."""
     width, height = (max(3.0, CELL * len(names)) for names in (columns, rows))
     figure = Figure(figsize=(width + 3.6, height + 2.6), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     largest = float(np.nanmax(np.abs(change))) if np.isfinite(change).any() else 1.0
     largest = largest or 1.0

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from PIL import Image
 
 from evaluation.predictions import PREDICTIONS_FILE, Prediction, read_predictions
 from evaluation.provenance import PROJECT_ROOT
+from storage import read_yaml
 
 from ..pictures import data_url
 
@@ -107,30 +107,26 @@ def of_method(
 
 def _data_root(run: Path) -> Path | None:
     """DATASET.ROOT of a run; for a run trained once per task, that of its first task."""
-    for path in (run / "config.yaml", *sorted(run.glob("tasks/*/config.yaml"))):
-        if path.is_file():
-            try:
-                root = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]["ROOT"]
-            except (yaml.YAMLError, KeyError, TypeError):
-                return None
-            return PROJECT_ROOT / Path(root).expanduser() if root else None
-    return None
+    try:
+        path = next(path for path in (run / "config.yaml", *sorted(run.glob("tasks/*/config.yaml"))) if path.is_file())
+        root = read_yaml(path)["DATASET"]["ROOT"]
+    except (StopIteration, ValueError, KeyError, TypeError):
+        return None
+    return PROJECT_ROOT / Path(root).expanduser() if root else None
 
 
 def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, budget: int) -> bool:
     """Add thumbnails to the pairs as far as the budget goes, the first of every pair before the second of any. Returns
     whether there is any."""
-    found = False
+    pairs = [pair for task in tasks for pair in task.pairs]
     for i in range(IMAGES):
-        for confused in (pair for task in tasks for pair in task.pairs):
-            if i < len(confused.images):
-                path, probability = confused.images[i]
+        for confused in pairs:
+            for path, probability in confused.images[i : i + 1]:
                 text = thumbnail(root / path)
                 if text and len(text) <= budget:
                     confused.thumbnails.append((text, probability))
                     budget -= len(text)
-                    found = True
-    return found
+    return any(pair.thumbnails for pair in pairs)
 
 
 def thumbnail(path: Path) -> str:

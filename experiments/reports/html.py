@@ -1,6 +1,6 @@
 """report.html: one page that holds its pictures, style and script, and loads nothing from a network."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,7 +27,6 @@ def html(
     notes: Sequence[str] = (),
     data: Path | None = None,
     inside: Sequence[Mapping] = (),
-    title: str = "Results",
 ) -> str:
     """The page of a report.
 
@@ -43,13 +42,11 @@ def html(
     )
     commands, left_out = commands_of(records)
     return environment.get_template("report.html").render(
-        title=title,
         css=(PAGE / "style.css").read_text(encoding="utf-8"),
         script=(PAGE / "sort.js").read_text(encoding="utf-8"),
         sections=sections,
-        pictures=[{"alt": alt, "url": data_url(content)} for alt, content in pictures.items()],
-        gains=[[_shaded(*gain) for gain in gains(section)] for section in sections[:MOST_GAINS]]
-        + [[] for _ in sections[MOST_GAINS:]],
+        pictures={alt: data_url(content) for alt, content in pictures.items()},
+        gains=[[_shaded(*gain) for gain in gains(section)] for section in sections[:MOST_GAINS]],
         confusions=confusions(sections, records, data),
         commands=commands,
         commands_left_out=left_out,
@@ -77,9 +74,10 @@ def shade(share: float) -> str:
 def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Path | None) -> list[list[dict]]:
     """For each section the mistakes of SoftCPT and its best rival at their most shots; at most MOST_CONFUSIONS
     in all."""
-    wanted, runs = [], {}
+    runs = defaultdict(list)
     for record in records:
-        runs.setdefault(section_key(record), []).append(record)
+        runs[record["dataset"], record["backbone"], record["split"], tested(record["tasks"])].append(record)
+    wanted = []
     for i, section in enumerate(sections):
         stressed = highlights(section.summary)
         own = runs[tuple(section.name[key] for key in SECTION)]
@@ -92,11 +90,6 @@ def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Pa
         if found is not None:
             shown[i].append(_confusion(found))
     return shown
-
-
-def section_key(record: Mapping) -> tuple[str, ...]:
-    """The section that a record belongs to."""
-    return record["dataset"], record["backbone"], record["split"], tested(record["tasks"])
 
 
 def _confusion(found: MethodConfusion) -> dict:
@@ -130,15 +123,14 @@ def _task(task: TaskConfusion) -> dict:
 
 def commands_of(records: Sequence[Mapping]) -> tuple[list[tuple[str, list[str]]], int]:
     """Each method's commands, in order, and the number of commands that did not fit."""
-    grouped: dict[str, list[str]] = {}
-    size, left_out = 0, 0
+    grouped, size, left_out = defaultdict(list), 0, 0
     for record in records:
         text = command_of(record)
         size += len(text)
         if size > COMMANDS_BYTES:
             left_out += 1
         else:
-            grouped.setdefault(method_name(record), []).append(text)
+            grouped[method_name(record)].append(text)
     return list(grouped.items()), left_out
 
 
@@ -148,9 +140,8 @@ def command_of(record: Mapping) -> str:
         return record["command"]
     path = Path(record.get("path", "results.json")).absolute()
     config = path.with_name("config.yaml")
-    if not config.is_file():
-        return f"not recorded: {path}"
-    return f"python train.py --config-file {config} --output-dir NEW_FOLDER"
+    known = f"python train.py --config-file {config} --output-dir NEW_FOLDER"
+    return known if config.is_file() else f"not recorded: {path}"
 
 
 def environment_table(records: Sequence[Mapping]) -> pd.DataFrame:

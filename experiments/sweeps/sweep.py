@@ -34,8 +34,8 @@ class Sweep:
         self.args, self.elsewhere = args, elsewhere
         self.tasks: dict[str, list[str]] = {}  # {benchmark: its tasks}, read where runs of single tasks need them
         self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
-        jobs = sorted((job for name in args.benchmarks for job in self._jobs_on(name)), key=running_order)
-        self.steps = select(self._steps(jobs), args.only)
+        jobs = [job for name in args.benchmarks for job in self._jobs_on(name)]
+        self.steps = select(self._steps(sorted(jobs, key=running_order)), args.only)
 
     # -- planning ----------------------------------------------------------------------------------------------------
 
@@ -66,11 +66,9 @@ class Sweep:
         steps = []
         for job in jobs:
             whole = Step(job, self.args.data, self.args.out)
-            # The list of tasks may have to be read from the data: a merged run does without.
-            if not job.method.separate or (whole.done and "task" not in self.args.only):
-                steps.append(whole)
-            else:
-                steps += self._steps_of(job)
+            # The list of tasks may have to be read from the data, so a merged run does without it.
+            in_one = not job.method.separate or (whole.done and "task" not in self.args.only)
+            steps += [whole] if in_one else self._steps_of(job)
         return steps
 
     def _steps_of(self, job: Job) -> list[Step]:
