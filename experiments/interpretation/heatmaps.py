@@ -16,11 +16,11 @@ SIMILARITY, CHANGE = "viridis", "PuOr"  # both safe for colour-blind readers
 
 
 def ordered(similarity: np.ndarray) -> tuple[list[int], np.ndarray | None]:
-    """An order of the rows that puts similar ones together, and its tree as SciPy's `linkage` gives it (None for fewer
-    than two rows).
+    """An order of the rows that puts similar ones together, and its tree as SciPy's `linkage` returns it (None for
+    fewer than two rows).
 
-    Average linkage of 1 - similarity (N, N). Branches are turned so that neighbours are similar. Of the two ways to
-    read the leaves, the one whose first row has the smaller index is taken, so the order depends on the values alone.
+    Average linkage of 1 - similarity (N, N), with branches turned so that neighbours are similar. Of an order and its
+    mirror image, the one whose first row has the smaller index is taken, so it depends on the values alone.
     """
     n = len(similarity)
     if n < 2:
@@ -73,8 +73,7 @@ def change_figure(change: np.ndarray, rows: Sequence[str], columns: Sequence[str
     width, height = (max(3.0, CELL * len(names)) for names in (columns, rows))
     figure = Figure(figsize=(width + 3.6, height + 2.6), layout="constrained")
     axes = figure.subplots()
-    largest = float(np.nanmax(np.abs(change))) if np.isfinite(change).any() else 1.0
-    largest = largest or 1.0
+    largest = float(np.nanmax(np.abs(change), initial=0)) or 1.0
     image = axes.imshow(change, cmap=CHANGE, vmin=-largest, vmax=largest, aspect="auto")
     _label(axes, rows, columns)
     axes.set_ylabel("left out of training")

@@ -14,12 +14,12 @@ from .heatmaps import change_figure, ordered, similarity_figure
 
 SCHEMA = 1
 FOLDER = "interpret"  # below the run folder
-SHOWN = 12  # interpret.md has the words of so many contexts, interpret.json those of all
-LEAST = 2  # a picture of similarities needs so many tasks
+SHOWN = 12  # contexts whose words are in interpret.md; interpret.json has those of all
+LEAST = 2  # tasks for a picture of similarities
 
 
 def token_rows(words: Sequence[Sequence[str]], distances: Sequence[Sequence[float]]) -> list[dict]:
-    """The nearest words of M context tokens, k each with their distances, as values of interpret.json."""
+    """The k nearest words of each of M context tokens, with their distances, as values of interpret.json."""
     return [
         {"position": i + 1, "words": list(some), "distances": [round(float(value), 4) for value in own]}
         for i, (some, own) in enumerate(zip(words, distances))
@@ -27,7 +27,7 @@ def token_rows(words: Sequence[Sequence[str]], distances: Sequence[Sequence[floa
 
 
 def similarity_entry(similarity: np.ndarray, tasks: Sequence[str]) -> dict:
-    """A similarity matrix (T, T) with the tasks in the order of its dendrogram, as a value of interpret.json."""
+    """A similarity matrix (T, T) and the order of the tasks in its dendrogram, as a value of interpret.json."""
     return {
         "tasks": list(tasks),
         "similarity": [[round(float(value), 6) for value in row] for row in similarity],
@@ -83,35 +83,34 @@ def section(found: Mapping, gains: Sequence[Gains]) -> str:
         lines += [
             f"### A task left out: {some.name}",
             "",
-            "Change of a task's metric, in points, where the task of the row is left out of training: below zero, the "
+            "Change of a task's metric, in points, when the task of the row is left out of training: below zero, the "
             f"task of the column gains from it. Mean over {' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}.",
             "",
             markdown(some),
             "",
-            f"![Change of the metric where a task is left out]({name})",
+            f"![Change of the metric when a task is left out]({name})",
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _words(found: Mapping) -> list[str]:
-    contexts = found["contexts"]
     lines = [
         "Words of CLIP's vocabulary nearest to each context token, with their Euclidean distance. A word's own nearest "
-        f"neighbour is {found['word_distance']:.2f} away (median): tokens that are farther from all words are none of "
-        "them, and the list then says little.",
+        f"neighbour is {found['word_distance']:.2f} away (median): for tokens that are farther from all words, the "
+        "list says little.",
         "",
     ]
     lines += [found["note"], ""] if found.get("note") else []
-    for context in contexts[:SHOWN]:
+    for context in found["contexts"][:SHOWN]:
         lines += [f"### {context['owner']}", "", "| token | nearest words |", "|---:|:---|"]
         for token in context["tokens"]:
             pairs = zip(token["words"], token["distances"])
             words = ", ".join(f"`{_cell(word)}` {distance:.2f}" for word, distance in pairs)
             lines.append(f"| {token['position']} | {words} |")
         lines.append("")
-    if len(contexts) > SHOWN:
-        lines += [f"The other {len(contexts) - SHOWN} contexts are in interpret.json.", ""]
+    if (others := len(found["contexts"]) - SHOWN) > 0:
+        lines += [f"The other {others} contexts are in interpret.json.", ""]
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Base-to-new results: the classes, or tasks, that a method was trained on, and those that it was not.
+"""Base-to-new results: accuracy on the classes, or tasks, that a method was trained on and on those that are new to it.
 
 The split of a record says which half was tested, e.g. "test-base-classes" or "test-new-tasks". The harmonic mean H = 2
 base new / (base + new) is that of CoCoOp's protocol (Zhou et al., CVPR 2022, arXiv 2203.05557). For the average over
@@ -27,15 +27,15 @@ from .tables import (
 )
 
 MEASURES = ("base", "new", "H")
-SETTING = ["dataset", "backbone", "split"]  # names a section
+SETTING = ["dataset", "backbone", "split"]  # identifies a section
 
 
 def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataFrame:
     """One row per run and task with the columns base, new and H, in percent; NaN where a half was not evaluated.
 
     The other columns are dataset, backbone, split (without the half), method, shots, seed, task, and COSTS of the run
-    on the base half. Records of other splits are left out. On halves of the tasks, a task has a value on one side only,
-    and the row AVERAGE has both.
+    on the base half. Records of other splits are left out. On halves of the tasks, each task has either a base or a new
+    value; the row AVERAGE has both.
 
     Raises ValueError if `halves` is not "classes" or "tasks", or if two records are of the same run.
     """
@@ -61,7 +61,7 @@ def base_to_new_summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean, sd (sample) and n of each measure over the seeds, and costs as in `summarise`: one row per section, method,
     shots, task and measure."""
     names = [*SETTING, "method", "shots", "task"]
-    long = frame.melt([*names, "seed", *COSTS], list(MEASURES), "measure", "value")
+    long = frame.melt([*names, "seed", *COSTS], MEASURES, "measure", "value")
     return over_seeds(long.groupby([*names, "measure"], sort=False))
 
 
@@ -90,15 +90,14 @@ def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str
         rows = rows.assign(method=rows["method"] + shots.where(~untrained, ""))
     n = usual_n(rows[rows["n"] > 0])
     usual = untrained.map({True: 1, False: n})  # a method that learns nothing needs one run
-    cells = [cell(row.mean, row.sd, row.n, m) for row, m in zip(rows.itertuples(index=False), usual)]
-    rows = rows.assign(cell=cells)
+    rows = rows.assign(cell=[cell(*row) for row in zip(rows["mean"], rows["sd"], rows["n"], usual)])
     average = rows[rows["task"] == AVERAGE]
     spread = f"mean ± sample standard deviation over {n} seeds" if n > 1 else "one run each"
     table = _table(average, "method", "measure", list(MEASURES)).set_index("method")
     costs = average.drop_duplicates("method").set_index("method").loc[table.index]
     lines = [
         f"## {section_title(names)}: base and new {halves}",
-        f"Percent, {spread} unless said otherwise; trained on the base {halves} alone. H is the harmonic mean of a "
+        f"Percent, {spread} unless stated otherwise; trained on the base {halves} alone. H is the harmonic mean of a "
         "run's base and new values.",
         f"### {AVERAGE.capitalize()}",
         markdown(table.join(cost_columns(costs)).reset_index()),

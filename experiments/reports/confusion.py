@@ -1,4 +1,4 @@
-"""Which classes a method mistakes for which, with images of the mistakes, from the predictions of its runs."""
+"""Which classes a method confuses, with images of the mistakes, from the predictions of its runs."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -23,8 +23,8 @@ BUDGET = 2_500_000  # bytes of all thumbnails of a report, in base64
 
 @dataclass
 class Confused:
-    """A pair of classes: `count` of the `of` images of `classname` are predicted as `predicted`. `images` holds the
-    paths with the probability of the wrong class, the surest first."""
+    """A pair of classes: `count` of the `of` images of `classname` are predicted as `predicted`. `images` holds their
+    paths with the probability of the wrong class, the largest first."""
 
     classname: str
     predicted: str
@@ -36,7 +36,7 @@ class Confused:
 
 @dataclass
 class TaskConfusion:
-    """A task's counts (C, C), rows true and columns predicted classes in one order, and its most confused pairs."""
+    """A task's counts (C, C), rows true and columns predicted classes, and its most confused pairs."""
 
     task: str
     counts: pd.DataFrame
@@ -45,7 +45,7 @@ class TaskConfusion:
 
 @dataclass
 class MethodConfusion:
-    """A method's mistakes at one number of shots, added up over the runs (seeds)."""
+    """A method's mistakes at one number of shots, summed over the runs (seeds)."""
 
     method: str
     shots: int
@@ -80,8 +80,8 @@ def of_method(
     """The confusion of a method's runs at one number of shots, with thumbnails of at most `budget` bytes.
 
     Args:
-        records: of one section, with their names in the key "method" and their files in "path".
-        data: the folder of the images; None for the runs' DATASET.ROOT.
+        records: those of one section, with their methods in the key "method" and their files in "path".
+        data: folder of the images; None for the runs' DATASET.ROOT.
 
     Returns None if no run has predictions.
     """
@@ -101,7 +101,7 @@ def of_method(
     tasks = of_rows(rows)
     root = Path(data) if data else _data_root(folders[0])
     if root is None or not _add_thumbnails(tasks, root, budget):
-        notes.append(f"No images of the mistakes: they are not below {root or 'a known folder'} (--data names it).")
+        notes.append(f"No images of the mistakes: they are not below {root or 'a known folder'} (name it by --data).")
     return MethodConfusion(method, shots, seeds, tasks, " ".join(notes))
 
 
@@ -116,8 +116,8 @@ def _data_root(run: Path) -> Path | None:
 
 
 def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, budget: int) -> bool:
-    """Add thumbnails to the pairs as far as the budget goes, the first of every pair before the second of any. Returns
-    whether there is any."""
+    """Add thumbnails to the pairs within the budget, the first of every pair before the second of any. Returns whether
+    there are any."""
     pairs = [pair for task in tasks for pair in task.pairs]
     for i in range(IMAGES):
         for confused in pairs:
@@ -144,7 +144,7 @@ def thumbnail(path: Path) -> str:
 
 
 def matrix_picture(counts: pd.DataFrame, side: int = 360) -> bytes:
-    """The matrix as a PNG, for tasks with many classes: the larger the share of the true class (row), the darker."""
+    """The matrix as a PNG, for tasks with many classes: the larger the share within the true class, the darker."""
     values = counts.to_numpy(dtype=float)
     shares = values / np.maximum(values.sum(1, keepdims=True), 1)
     blue = np.array([0, 114, 178]) / 255

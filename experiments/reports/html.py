@@ -1,4 +1,4 @@
-"""report.html: one page that holds its pictures, style and script, and loads nothing from a network."""
+"""report.html: one page that contains its pictures, style and script, and loads nothing from the network."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from .tables import SECTION, method_name, shots_name, shots_order, tested
 
 PAGE = Path(__file__).parent / "page"
 NAMED_CLASSES = 25  # the confusion matrix of a task with more classes is a picture without names and numbers
-MOST_CONFUSIONS = 4  # at most so many methods, of all sections, have their mistakes shown
-MOST_GAINS = 4  # at most so many sections have a table of gains
+MOST_CONFUSIONS = 4  # methods, over all sections, whose mistakes are shown
+MOST_GAINS = 4  # sections with a table of gains
 COMMANDS_BYTES = 600_000  # commands beyond are left out
 
 
@@ -31,10 +31,10 @@ def html(
     """The page of a report.
 
     Args:
-        records: with their names in the key "method"; predictions are read from the files beside theirs.
+        records: with their methods in the key "method"; predictions are read from their folders.
         pictures: {description: PNG}.
         notes: on runs that are left out or kept apart.
-        data: the folder of the test images; None for the runs' own DATASET.ROOT.
+        data: folder of the test images; None for the runs' own DATASET.ROOT.
         inside: from `interpretation.read.insides`.
     """
     environment = jinja2.Environment(
@@ -72,8 +72,7 @@ def shade(share: float) -> str:
 
 
 def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Path | None) -> list[list[dict]]:
-    """For each section the mistakes of SoftCPT and its best rival at their most shots; at most MOST_CONFUSIONS
-    in all."""
+    """For each section the mistakes of SoftCPT and its best rival at their most shots; MOST_CONFUSIONS in all."""
     runs = defaultdict(list)
     for record in records:
         runs[record["dataset"], record["backbone"], record["split"], tested(record["tasks"])].append(record)
@@ -122,7 +121,7 @@ def _task(task: TaskConfusion) -> dict:
 
 
 def commands_of(records: Sequence[Mapping]) -> tuple[list[tuple[str, list[str]]], int]:
-    """Each method's commands, in order, and the number of commands that did not fit."""
+    """The commands of each method, and the number of commands left out because the page would be too large."""
     grouped, size, left_out = defaultdict(list), 0, 0
     for record in records:
         text = command_of(record)
@@ -135,7 +134,7 @@ def commands_of(records: Sequence[Mapping]) -> tuple[list[tuple[str, list[str]]]
 
 
 def command_of(record: Mapping) -> str:
-    """The command of a run; where it was not recorded, the command that its config.yaml makes."""
+    """The command of a run; if it was not recorded, one made from the run's config.yaml."""
     if record.get("command"):
         return record["command"]
     path = Path(record.get("path", "results.json")).absolute()

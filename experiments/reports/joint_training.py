@@ -1,5 +1,4 @@
-"""Did the tasks help each other? A method trained on all tasks at once against the same method trained once per
-task."""
+"""Did the tasks help each other? A method trained on all tasks at once against the same one trained once per task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ def pairs(records: Sequence[dict], method: str) -> list[Pair]:
         records: with their names in tables in the key "method".
         method: a trainer ("SoftCPT"), one of its variants ("SoftCPT NATA"), or a sweep's label.
 
-    Raises ValueError, with the methods there are and the missing command, if there are none.
+    Raises ValueError, with the known methods and how to train once per task, if there are none.
     """
     runs: dict[tuple[str, str], str] = {}
     for record in records:
@@ -65,8 +64,7 @@ def joint_table(frame: pd.DataFrame, pair: Pair, shots: int) -> pd.DataFrame:
 
 
 def joint_sections(frame: pd.DataFrame, found: Sequence[Pair]) -> list[tuple[str, pd.DataFrame, str]]:
-    """(heading, table, note) for each pair and number of shots in one section, and the tests of each pair over its
-    shots."""
+    """(heading, table, note) of each pair at each number of shots in one section, and of its tests over the shots."""
     parts, values = [], values_of(frame)
     for pair in found:
         if not {pair.joint, pair.separate} <= set(frame["method"]):

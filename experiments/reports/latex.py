@@ -1,6 +1,6 @@
 """Tables in LaTeX: booktabs, the best value of a column bold, the second underlined.
 
-`document` makes a whole file that pdflatex compiles. To copy a table from it, take along the packages of its head.
+`document` makes a complete file for pdflatex. A table copied from it needs the packages of its head.
 """
 
 import re
@@ -37,7 +37,7 @@ def document(sections: Sequence[Section]) -> str:
 
 
 def table_of(table: Table, title: str = "") -> str:
-    """One table, with methods in the rows."""
+    """One table, with the methods in the rows."""
     body = table.table.iloc[:, 1:].map(escape)
     if table.marks is not None:
         for row, column in zip(*(table.marks.isin([BEST, SECOND])).to_numpy().nonzero()):

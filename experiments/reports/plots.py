@@ -27,8 +27,8 @@ COLUMNS = 4  # tasks side by side, at most
 
 @dataclass(frozen=True)
 class Ranking:
-    """A panel: methods (rows with method, mean and sd) sorted by their mean, as dots or bars. Dots of untrained methods
-    are hollow."""
+    """A panel: methods (rows with method, mean and sd) sorted by their mean, as dots or bars. The dots of untrained
+    methods are hollow."""
 
     title: str
     rows: pd.DataFrame
@@ -37,13 +37,13 @@ class Ranking:
 
 
 def accuracy_figure(summary: pd.DataFrame) -> Figure:
-    """The main picture: all methods of each section, the best on top, in a panel per number of shots; bars if there is
-    one number. At most MOST_SECTIONS sections are drawn."""
+    """The main picture: all methods of each section, the best on top, in a panel per number of shots, or as bars if
+    there is one number. At most MOST_SECTIONS sections are drawn."""
     return _rankings_figure([(section_title(name), rankings(section), section) for name, section in sections(summary)])
 
 
 def rankings(section: pd.DataFrame) -> list[Ranking]:
-    """A section's panels, one per number of shots. Untrained methods are in each."""
+    """A section's panels, one per number of shots, each with the untrained methods."""
     average = section[section["task"] == AVERAGE].dropna(subset="mean")
     untrained, shots = zero_shot_methods(section), shots_in(average)
     if len(shots) == 1:
@@ -140,7 +140,7 @@ def draw_rankings(subfigure: Figure, panels: Sequence[Ranking], section: pd.Data
 
 
 def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed: Highlights) -> None:
-    """Methods from the best down, with intervals and the mean as a number. A dashed line marks zero-shot."""
+    """Methods from the best down, with the mean as a number and an interval. A dashed line marks zero-shot."""
     rows = panel.rows.sort_values("mean", kind="stable")
     names, mean, sd = list(rows["method"]), rows["mean"].to_numpy(), rows["sd"].fillna(0).to_numpy()
     places = np.arange(len(rows))
@@ -166,7 +166,7 @@ def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed:
 
 
 def draw_bars(axes: Axes, rows: pd.DataFrame, shown: Mapping[str, str], named: bool) -> None:
-    """A bar per method, from below in the order of the rows."""
+    """A bar per method, from the bottom up in the order of the rows."""
     places = np.arange(len(rows))
     axes.barh(places, rows["mean"].fillna(0), color=[shown[name] for name in rows["method"]], height=0.72)
     axes.errorbar(rows["mean"], places, xerr=rows["sd"].fillna(0), fmt="none", ecolor="#333333", elinewidth=0.8)

@@ -1,4 +1,4 @@
-"""The runs that a report shows: which records it reads, what they are called, and which of them are kept apart."""
+"""The runs that a report shows: reading their records, naming them, and keeping repeated runs apart."""
 
 import os
 import re
@@ -10,9 +10,9 @@ from evaluation.records import FILE_NAME, is_of_one_task, read_record
 from ..sweeps import HALVES, Method, for_halves, on_benchmark, with_steps
 from .tables import method_name, tested
 
-EVALUATION = " (evaluation)"  # suffix of a method's name where its runs evaluate prompts that other runs learned
+EVALUATION = " (evaluation)"  # suffix of a method's name if its runs evaluate prompts that other runs learned
 NOT_RUNS = {"prompt_learner", "tensorboard", "features"}  # folders without runs below them
-NAMED = 5  # at most so many unfinished runs are named
+NAMED = 5  # unfinished runs that are listed by name
 
 
 def runs_below(
@@ -51,7 +51,7 @@ def runs_below(
 def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = None) -> tuple[list[dict], list[str]]:
     """The records below `folder`, sorted by path, and notes on what cannot be read.
 
-    There is one note for each file that is not a record of this schema, for instance because it is cut off, and one
+    There is a note for each file that is not a record of this schema, for instance because it is cut off, and one note
     for all runs without a record. `runs` limits the search to these run folders.
 
     Raises FileNotFoundError if the folder does not exist.
@@ -117,11 +117,12 @@ def _run_of(path: Path) -> tuple[str, str, str, str]:
 
 
 def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:
-    """The records with names, in the key "method", under which no run occurs twice; and a note for each new name.
+    """The records, each with a name in the key "method", so that no name has the same run twice; and a note for each
+    name that was changed.
 
     A run that evaluates the prompts of another run is called "<name> (evaluation)", except on new classes or tasks,
-    where every run is an evaluation. Where two folders hold the same run, the second, by path, is called
-    "<name> [<the part of the path that differs>]". No mean then contains the same run twice.
+    where every run is an evaluation. If two folders hold the same run, the second, by path, is called
+    "<name> [<the part of the path that differs>]". So no mean contains a run twice.
     """
     copies = [dict(record) for record in records]
     first: dict[tuple, dict] = {}
@@ -139,7 +140,7 @@ def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:
             twins.setdefault(name, []).append((twin, record))
         record["method"] = name
     notes = [
-        f"{name}: {len(pairs)} runs that are there twice, as {pairs[0][1]['path']} beside {pairs[0][0]['path']}; "
+        f"{name}: {len(pairs)} runs exist twice, e.g. {pairs[0][1]['path']} beside {pairs[0][0]['path']}; "
         "they are kept apart (TRAINER.LABEL names a run)"
         for name, pairs in twins.items()
     ]
@@ -147,7 +148,7 @@ def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:
 
 
 def _run(record: Mapping) -> tuple:
-    """Two records of one method with equal values are the same run."""
+    """The values that identify a run of a method."""
     return (*(record[key] for key in ("dataset", "backbone", "split", "shots", "seed")), tested(record["tasks"]))
 
 

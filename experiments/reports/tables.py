@@ -44,7 +44,7 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
             raise ValueError(
                 f"the same run twice ({run['method']}, {run['dataset']}, {run['shots']} shots, seed {run['seed']}): "
                 f"{twin.get('path', '?')} and {record.get('path', '?')}; "
-                "report a folder with one of them, or name one in tables by TRAINER.LABEL"
+                "report a folder that holds one of them, or give one another name with TRAINER.LABEL"
             )
         cost = {key: record.get(name) for key, name in COSTS.items()}
         average = {"name": AVERAGE, "metric": "mean over tasks", "value": record["metric"]}
@@ -82,8 +82,8 @@ def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def over_seeds(groups: pd.core.groupby.DataFrameGroupBy) -> pd.DataFrame:
-    """Each group's mean, sd (sample; NaN for one run) and n of the values, with the mean of train_seconds, the largest
-    parameters, steps and peak_memory_bytes, and all devices."""
+    """Each group's mean, sample sd (NaN for one run) and n of the values; the mean of train_seconds; the largest
+    parameters, steps and peak_memory_bytes; all devices."""
     return groups.agg(
         mean=("value", "mean"),
         sd=("value", "std"),
@@ -97,18 +97,18 @@ def over_seeds(groups: pd.core.groupby.DataFrameGroupBy) -> pd.DataFrame:
 
 
 def zero_shot_methods(summary: pd.DataFrame) -> list[str]:
-    """The methods that only ran without training images."""
+    """The methods that ran without training images only."""
     untrained = (summary["shots"] == 0).groupby(summary["method"], sort=False).all()
     return list(untrained[untrained].index)
 
 
 def shots_in(rows: pd.DataFrame) -> list[int]:
-    """The numbers of shots, in order, at which methods were trained; [0] if none was."""
+    """The numbers of shots in the rows, in order, without 0; [0] if there is no other."""
     return sorted(set(rows["shots"]) - {0}, key=shots_order) or [0]
 
 
 def at_shots(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
-    """The rows at one number of shots, and those of methods without training images."""
+    """The rows at one number of shots, and those of the untrained methods."""
     return rows[(rows["shots"] == shots) | rows["method"].isin(zero_shot_methods(rows))]
 
 
@@ -149,7 +149,7 @@ def usual_n(section: pd.DataFrame) -> int:
 
 
 def _pivot(rows: pd.DataFrame, index: str, columns: str, usual: pd.Series) -> pd.DataFrame:
-    """A table of texts; `usual` holds each method's number of seeds that goes without saying."""
+    """A table of texts; `usual` holds each method's usual number of seeds."""
     cells = rows.assign(cell=[cell(row.mean, row.sd, row.n, usual[row.method]) for row in rows.itertuples(index=False)])
     table = cells.pivot(index=index, columns=columns, values="cell").fillna(MISSING)
     return table.reindex(index=rows[index].unique(), columns=rows[columns].unique())
@@ -204,9 +204,9 @@ def cost_note(devices: Iterable[str]) -> str:
     kinds += ["allocated on a GPU"] if devices != ["cpu"] else []
     measured = f" Measured on: {', '.join(devices)}." if devices else ""
     return (
-        "Parameters are those that are trained, steps are batches. Training is the time without the test and without "
-        f"the filling of feature caches; memory is the peak of a run's process, {' and '.join(kinds)}. Where a method "
-        f"trains once per task, parameters, steps and times are summed, and memory is the largest.{measured}"
+        "Parameters are the trained ones, steps are batches. Training is the time without the test and without filling "
+        f"feature caches; memory is the peak of a run's process, {' and '.join(kinds)}. Where a method trains once per "
+        f"task, parameters, steps and times are summed, and memory is the largest.{measured}"
     )
 
 

@@ -32,7 +32,7 @@ class Sweep:
 
     def __init__(self, args: argparse.Namespace, elsewhere: Callable[..., Any]) -> None:
         self.args, self.elsewhere = args, elsewhere
-        self.tasks: dict[str, list[str]] = {}  # {benchmark: its tasks}, read where runs of single tasks need them
+        self.tasks: dict[str, list[str]] = {}  # {benchmark: its tasks}, read when runs of single tasks need them
         self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
         jobs = [job for name in args.benchmarks for job in self._jobs_on(name)]
         self.steps = select(self._steps(sorted(jobs, key=running_order)), args.only)
@@ -49,7 +49,7 @@ class Sweep:
         able = [method.label for method in for_halves(methods, self.args.halves)]
         for method in methods:
             if method.label not in able:
-                print(f"{method.label} is left out: it does not serve new {self.args.halves}", file=sys.stderr)
+                print(f"{method.label} is left out: it cannot be tested on new {self.args.halves}", file=sys.stderr)
         return methods
 
     def _tasks_of(self, benchmark: str) -> list[str]:
@@ -83,8 +83,7 @@ class Sweep:
         return (job_states() or {}) if any(step.job_id() for step in self.steps if not step.done) else {}
 
     def to_do(self) -> list[Step]:
-        """The steps to run, earlier failures last; with --retry only these. Prints the steps that other
-        processes hold."""
+        """The steps to run, failed ones last; with --retry only these. Prints the steps that other processes run."""
         todo, failed = [], []
         for step in self.steps:
             if step.done:
@@ -100,7 +99,7 @@ class Sweep:
         return failed if self.args.retry else todo + failed
 
     def run(self, steps: Sequence[Step], executor: Executor) -> list[str]:
-        """Run the steps that train, then those that evaluate on a new half. Returns a line for each failure."""
+        """Run the steps that train, then those that evaluate on a new half. Returns a line per failure."""
         failed = self._run_together([step for step in steps if not step.loads], executor)
         loading = [step for step in steps if step.loads]
         failed += [f"{step}: it was not trained" for step in loading if not step.is_trained]
@@ -136,7 +135,7 @@ class Sweep:
         return failed
 
     def _submit(self, steps: Sequence[Step], executor: Executor) -> dict[Future, Step]:
-        """Submit the steps, and wait for those that are already in SLURM's queue."""
+        """Submit the steps, except for those that are already in SLURM's queue."""
         futures = {}
         with executor.batch():
             for step in steps:
@@ -171,13 +170,13 @@ class Sweep:
     # -- merging and the report --------------------------------------------------------------------------------------
 
     def merge(self, step: Step) -> None:
-        """Write the record of a run that is trained once per task, after the last of its tasks."""
+        """Write the record of a run that is trained once per task, when its last task is done."""
         folder = step.job.folder(self.args.out)
         if step.task and not (folder / FILE_NAME).is_file() and all(part.done for part in self._steps_of(step.job)):
             merge_folder(folder, self._tasks_of(step.job.benchmark))
 
     def merge_all(self) -> None:
-        """Merge the runs whose last task was done before the sweep was stopped."""
+        """Merge the runs whose last task was done when the sweep was stopped."""
         for step in self.steps:
             if step.task and step.done:
                 self.merge(step)

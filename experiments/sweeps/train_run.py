@@ -1,4 +1,4 @@
-"""What runs in the processes of a sweep: one call of train.py, and questions that need PyTorch or the data.
+"""What the processes of a sweep run: a call of train.py, and queries that need PyTorch or the data.
 
 Only these functions import train.py, and only when they are called.
 """
@@ -66,7 +66,7 @@ class TrainRun:
             return 1
 
     def checkpoint(self) -> Any:
-        """SLURM runs this after a pre-emption: the same call, which resumes from the run's own checkpoint."""
+        """The call to make after a pre-emption by SLURM: the same one, which resumes from the run's checkpoint."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)
@@ -81,7 +81,7 @@ def _import_train() -> ModuleType:
 
 
 def log_of(folder: Path) -> Path:
-    """The file beside a run folder that takes its output while it runs."""
+    """The file beside a run folder with the output of the run while it lasts."""
     return folder.with_name(f"{folder.name}.log")
 
 
@@ -105,7 +105,7 @@ def output_in(log: Path):
 
 
 def note_failure(folder: Path, what: str) -> None:
-    """Write a failed run's reason and output to failure.txt in its folder, unless it is there; its log is removed."""
+    """Move a failed run's output to failure.txt in its folder, below the reason, unless the file exists."""
     log, note = log_of(folder), folder / FAILURE
     if log.is_file() or not note.is_file():
         output = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
@@ -124,7 +124,7 @@ def failure_of(folder: Path, lines: int = LINES) -> tuple[str, list[str]]:
 
 
 def device_names() -> list[str]:
-    """The GPUs that runs may use, as names for CUDA_VISIBLE_DEVICES."""
+    """The GPUs that runs may use, as values of CUDA_VISIBLE_DEVICES."""
     import torch
 
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]

@@ -40,7 +40,7 @@ def test_the_same_run_in_two_folders_is_kept_apart_and_named():
     runs = [placed(run, f"{folder}/demo/run{i}/results.json") for folder in "ba" for i, run in enumerate(RUNS[1:4])]
     records, notes = told_apart(runs)
     assert [run["method"] for run in records] == 3 * ["CoOp [b]"] + 3 * ["CoOp"]
-    assert len(notes) == 1 and notes[0].startswith("CoOp [b]: 3 runs that are there twice, as b/demo/run0/results.json")
+    assert len(notes) == 1 and notes[0].startswith("CoOp [b]: 3 runs exist twice, e.g. b/demo/run0/results.json")
     assert told_apart(RUNS)[1] == []
     more = told_apart([placed(RUNS[1], f"x/{name}/results.json") for name in ("a", "b", "c")])[0]
     assert [run["method"] for run in more] == ["CoOp", "CoOp [b]", "CoOp [c]"]
