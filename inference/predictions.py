@@ -17,7 +17,7 @@ from .images import image_batches
 
 @dataclass(frozen=True)
 class Prediction:
-    """For one image: probabilities (R,) by the name of their source, or the reason why it could not be read."""
+    """Of one image: probabilities (R,) by the name of their source, or the reason why it could not be read."""
 
     path: Path
     scores: Mapping[str, Tensor] = field(default_factory=dict)

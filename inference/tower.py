@@ -21,7 +21,7 @@ class TunedTower(nn.Module):
     """Images (B, 3, H, W) to features (B, E), not normalised: CLIP's image tower with an export's changes.
 
     Args:
-        visual: the tower. Weights that the export has are overwritten in place.
+        visual: the tower, whose weights are overwritten with those of the export.
         export: its `weights`, `prompts` and `projection` are used.
     """
 
@@ -56,7 +56,7 @@ def load_tower(export: Export, path: Path, backbone: str | None, precision: Prec
     try:
         clip = load_clip(name, precision.stored)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} needs the CLIP {own['name']} ({error}): name it with `backbone`") from error
+        raise FileNotFoundError(f"{path} needs the CLIP {own['name']} ({error}): name it by `backbone`") from error
     if not same_tower(clip, name, export, precision):
         raise ValueError(
             f"{path} is a classifier on {own['name']} (SHA-256 {own['sha256']}), not on {name} "
@@ -71,7 +71,7 @@ def load_tower(export: Export, path: Path, backbone: str | None, precision: Prec
 def same_tower(clip: CLIP, name: str, export: Export, precision: Precision) -> bool:
     """Whether a CLIP's image tower is that of an export.
 
-    Weights and activation are compared, whatever file they come from. In another precision than the run's, for which no
+    Weights and activation are compared, whatever file they come from. In a precision other than the run's, for which no
     digest is known, the files and the way they are read are compared.
     """
     half = Precision(export.precision, precision.device).stored

@@ -76,4 +76,4 @@ def test_every_method_serves_a_new_task_or_says_why_not(method, finished_run, fl
 )
 def test_a_variant_with_parameters_per_task_refuses_new_ones(opts, finished_run, flowers, mushrooms, capsys):
     assert predict.main([str(finished_run("SoftCPT", *opts)), str(flowers), *mushrooms]) == 2
-    assert "parameters of their own for each class or task" in capsys.readouterr().err
+    assert "its own parameters for each class or task" in capsys.readouterr().err
