@@ -1,7 +1,5 @@
 """classes.json, the tasks and classes that a run started with, and the check that they are still the same."""
 
-from __future__ import annotations
-
 import json
 import os
 import reprlib

@@ -1,7 +1,5 @@
 """Exporting a run: its heads, and its changes to the image tower."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from pathlib import Path

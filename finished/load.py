@@ -4,8 +4,6 @@ The classes come from the run's classes.json, so its data set is not needed. A r
 such file, takes them from its data set.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

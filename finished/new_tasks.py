@@ -1,7 +1,5 @@
 """Tasks that a run was not trained on: classifiers from their names, and from hand-made prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -5,8 +5,6 @@ which returns the probabilities (B, R) of a task's classes for images (B, 3, H, 
 if there is only one).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """An exported classifier with the methods of scikit-learn's classifiers."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +25,7 @@ def load_classifier(
     backbone: str | None = None,
     device: str | torch.device | None = None,
     precision: str | None = None,
-) -> Classifier:
+) -> "Classifier":
     """The classifier of an export.
 
     Args:

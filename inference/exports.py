@@ -1,7 +1,5 @@
 """The file of an exported classifier: safetensors, with everything but the tensors as JSON in its metadata."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Users' own images, of any mode: finding, reading and batching them."""
 
-from __future__ import annotations
-
 import glob
 import os
 import warnings

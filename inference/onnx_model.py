@@ -1,7 +1,5 @@
 """A classifier as one ONNX model: the image tower with its heads."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import inspect

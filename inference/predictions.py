@@ -1,7 +1,5 @@
 """Predictions for many images, as text, CSV or JSON."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

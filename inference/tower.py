@@ -1,7 +1,5 @@
 """CLIP's image tower with the changes that a method learned."""
 
-from __future__ import annotations
-
 import logging
 import re
 from pathlib import Path
@@ -56,7 +54,7 @@ def load_tower(export: Export, path: Path, backbone: str | None, precision: Prec
     try:
         clip = load_clip(name, precision.stored)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} needs the CLIP {own['name']} ({error}): name it by `backbone`") from error
+        raise FileNotFoundError(f"{path} needs the CLIP {own['name']} ({error}): name it with `backbone`") from error
     if not same_tower(clip, name, export, precision):
         raise ValueError(
             f"{path} is a classifier on {own['name']} (SHA-256 {own['sha256']}), not on {name} "

@@ -1,7 +1,5 @@
 """Calls as processes of this machine, each with a device of its own."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """Calls as jobs of a SLURM cluster, through submitit."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess

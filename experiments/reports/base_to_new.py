@@ -10,21 +10,8 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ..sweeps import HALVES
-from .tables import (
-    AVERAGE,
-    COSTS,
-    MISSING,
-    cell,
-    cost_columns,
-    cost_note,
-    markdown,
-    over_seeds,
-    results_frame,
-    section_title,
-    shots_name,
-    usual_n,
-    zero_shot_methods,
-)
+from .tables import AVERAGE, COSTS, over_seeds, results_frame, usual_n, zero_shot_methods
+from .texts import MISSING, cell, cost_columns, cost_note, markdown, section_title, shots_name
 
 MEASURES = ("base", "new", "H")
 SETTING = ["dataset", "backbone", "split"]  # identifies a section

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from .styles import GREY, Highlights, drawing_order
-from .tables import shots_name, zero_shot_methods
+from .tables import zero_shot_methods
+from .texts import shots_name
 
 GAP = 0.045  # between labels, of the axes' height
 

@@ -11,7 +11,8 @@ from ..pictures import data_url
 from .confusion import BUDGET, MethodConfusion, TaskConfusion, matrix_picture, of_method
 from .sections import Section, gains, signed
 from .styles import highlights
-from .tables import SECTION, method_name, shots_name, shots_order, tested
+from .tables import SECTION, method_name, tested
+from .texts import shots_name, shots_order
 
 PAGE = Path(__file__).parent / "page"
 NAMED_CLASSES = 25  # the confusion matrix of a task with more classes is a picture without names and numbers

@@ -7,7 +7,8 @@ import pandas as pd
 
 from ..sweeps import run_variant
 from .statistics import at_each_shots, compare, comparison_note, comparison_table, values_of
-from .tables import AVERAGE, cell, shots_name, shots_order
+from .tables import AVERAGE
+from .texts import cell, shots_name, shots_order
 
 
 @dataclass(frozen=True)

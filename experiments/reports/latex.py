@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from .sections import BEST, SECOND, Section, Table
-from .tables import MISSING
+from .texts import MISSING
 
 HEAD = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}

@@ -8,7 +8,8 @@ import pandas as pd
 from evaluation.provenance import PROJECT_ROOT
 
 from ..sweeps import on_benchmark, read_sweep
-from .tables import MISSING, cell, duration, method_name, shots_name, shots_table
+from .tables import method_name, shots_table
+from .texts import MISSING, cell, duration, shots_name
 
 SWEEPS = PROJECT_ROOT / "configs" / "sweeps"
 PAPER_TABLE = SWEEPS / "paper_table.csv"

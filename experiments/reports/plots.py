@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from .base_to_new import SETTING
 from .curves import draw_curves, light_grid
 from .styles import DARK_GREY, Highlights, colors, highlights
-from .tables import AVERAGE, at_shots, section_title, sections, shots_in, shots_name, zero_shot_methods
+from .tables import AVERAGE, at_shots, sections, shots_in, zero_shot_methods
+from .texts import section_title, shots_name
 
 MOST_SECTIONS = 4  # sections beyond are not drawn
 RANKING = (3.9, 0.235)  # inches: width of a panel, and height of a method in it

@@ -8,20 +8,8 @@ import pandas as pd
 from .joint_training import Pair, joint_sections
 from .statistics import against_all, at_each_shots, comparison_note, comparison_table, values_of
 from .styles import highlights
-from .tables import (
-    AVERAGE,
-    MISSING,
-    at_shots,
-    cost_note,
-    markdown,
-    section_title,
-    shots_in,
-    shots_name,
-    shots_table,
-    task_table,
-    usual_n,
-    zero_shot_methods,
-)
+from .tables import AVERAGE, at_shots, shots_in, shots_table, task_table, usual_n, zero_shot_methods
+from .texts import MISSING, cost_note, markdown, section_title, shots_name
 
 BEST, SECOND = "best", "second"
 COST_ROWS = 2  # rows of a table of tasks: training and memory

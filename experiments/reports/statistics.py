@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, wilcoxon
 
-from .tables import AVERAGE, MISSING, shots_name, shots_order
+from .tables import AVERAGE
+from .texts import MISSING, shots_name, shots_order
 
 LEVEL = 0.05
 
@@ -93,6 +94,7 @@ def compare(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> C
     if not len(found):
         return None
     found = np.where(np.abs(found) < 1e-9, 0.0, found.round(9))  # equal but for rounding
+    wins, ties, losses = (int(some.sum()) for some in (found > 0, found == 0, found < 0))
     differing = found[found != 0]
     p, effect = 1.0, 0.0
     if len(differing):
@@ -100,19 +102,8 @@ def compare(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> C
         effect = float((ranks * np.sign(differing)).sum() / ranks.sum())
         # SciPy's p is exact up to 50 tasks, with ties up to 13; beyond, it is the normal approximation.
         p = float(wilcoxon(differing).pvalue)
-    return Comparison(
-        a,
-        b,
-        shots,
-        n=len(found),
-        difference=float(found.mean()),
-        wins=int((found > 0).sum()),
-        ties=int((found == 0).sum()),
-        losses=int((found < 0).sum()),
-        effect=effect,
-        p=p,
-        smallest_p=min(1.0, 2.0 ** (1 - len(differing))),
-    )
+    smallest_p = min(1.0, 2.0 ** (1 - len(differing)))
+    return Comparison(a, b, shots, len(found), float(found.mean()), wins, ties, losses, effect, p, smallest_p)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -68,8 +69,8 @@ def write_report(
     text = markdown_report(found, notes, inside, to)
     links = "\n".join(f"![{alt}]({name})\n" for name, alt in PICTURES.items())
     page = html(found, records, {PICTURES[name]: content for name, content in drawn.items()}, notes, data, inside)
-    _write(to, {**drawn, "report.html": page, "report.tex": document(found), "report.csv": csv(summary)})
-    _write(to, {"report.md": text.replace("\n", f"\n\n{links}", 1)})
+    files = {**drawn, "report.html": page, "report.tex": document(found), "report.csv": csv(summary)}
+    _write(to, {**files, "report.md": text.replace("\n", f"\n\n{links}", 1)})
     return text
 
 
@@ -90,13 +91,12 @@ def write_halves_report(
     records, notes = runs_below(out_dir, list(methods), steps, halves, folders, shots)
     text = "\n\n".join(["# Results", base_to_new_report(records, halves), *left_out_text(notes)]) + "\n"
     numbers = base_to_new_summary(base_to_new(records, halves))
-    _write(to, {"halves.png": png(halves_figure(numbers, halves))})
-    _write(to, {"report.csv": numbers.to_csv(index=False, lineterminator="\n")})
-    _write(to, {"report.md": text.replace("\n", f"\n\n![Base and new {halves}](halves.png)\n", 1)})
+    files = {"halves.png": png(halves_figure(numbers, halves)), "report.csv": csv(numbers)}
+    _write(to, {**files, "report.md": text.replace("\n", f"\n\n![Base and new {halves}](halves.png)\n", 1)})
     return text
 
 
-def _write(folder: Path, files: Mapping[str, str | bytes]) -> None:
+def _write(folder: Path, files: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_atomically(folder / name, content)

@@ -5,17 +5,5 @@ Imports `executors`, and `reports` at the end of a sweep. The names below descri
 
 # ruff: noqa: F401
 
-from .jobs import TASKS_FOLDER, plan, without_config
-from .methods import (
-    HALVES,
-    Method,
-    for_halves,
-    leaving_out,
-    on_backbone,
-    on_benchmark,
-    read_defaults,
-    read_sweep,
-    run_variant,
-    task_folders,
-    with_steps,
-)
+from .jobs import TASKS_FOLDER, plan
+from .methods import HALVES, Method, for_halves, on_benchmark, read_sweep, run_variant, task_folders, with_steps

@@ -1,7 +1,5 @@
 """The calls of train.py that a sweep makes: selecting them (--only), and the state of each on disk."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter, defaultdict

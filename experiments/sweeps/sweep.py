@@ -1,7 +1,5 @@
 """A sweep from its arguments to its report: plan the runs, start those that are left, merge tasks, write the report."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 Only these functions import train.py, and only when they are called.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

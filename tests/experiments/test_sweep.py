@@ -20,11 +20,7 @@ from experiments.reports import HALVES_FILES, REPORT_FILES, write_report
 from experiments.reports.paper import paper_names, paper_table
 from experiments.reports.runs import named_records
 from experiments.reports.tables import results_frame, sections, summarise
-from experiments.sweeps import (
-    Method,
-    plan,
-    read_sweep,
-)
+from experiments.sweeps import Method, plan, read_sweep
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"

@@ -5,16 +5,9 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 import train
-from experiments.sweeps import (
-    Method,
-    leaving_out,
-    on_backbone,
-    on_benchmark,
-    plan,
-    read_defaults,
-    read_sweep,
-    without_config,
-)
+from experiments.sweeps import Method, on_benchmark, plan, read_sweep
+from experiments.sweeps.jobs import without_config
+from experiments.sweeps.methods import leaving_out, on_backbone, read_defaults
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"
