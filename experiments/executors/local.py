@@ -1,4 +1,4 @@
-"""Calls as processes of this machine, each with a device of its own."""
+"""Calls as processes of this machine, each with its own device."""
 
 import contextlib
 import multiprocessing
@@ -24,15 +24,14 @@ class ProcessEndedError(RuntimeError):
 
 
 def prepare(threads: int, preload: str = "train") -> BaseContext:
-    """A multiprocessing context whose processes have `threads` threads each; call it once, before any process starts.
+    """A multiprocessing context whose processes have `threads` threads each. Call it once, before any process starts.
 
-    On Linux the module `preload` (and with it PyTorch) is imported once, in a server process, and each call runs in a
-    fork of it.
+    On Linux a server process imports the module `preload` (and so PyTorch) once, and each call runs in a fork of it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # A process that has initialised CUDA cannot be forked, so PyTorch must look for GPUs without it.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    # For the server of forks, since not every Python passes sys.path on to it.
+    # Not every Python passes sys.path on to the server of forks.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
@@ -44,8 +43,8 @@ class LocalExecutor(ThreadPoolExecutor):
     """A pool of workers, each with a device, that starts a fresh process for every call.
 
     The standard library's process pool drops all calls when one process is killed, and before Python 3.11 it reuses
-    processes. Here a worker is a thread that waits for one process at a time. A killed process gives its own Future a
-    ProcessEndedError, and no process outlives this one.
+    processes. Here a worker is a thread that waits for one process at a time. If a process is killed, only its own
+    Future raises a ProcessEndedError. No process outlives this one.
 
     Args:
         workers: number of calls at a time.
@@ -60,7 +59,7 @@ class LocalExecutor(ThreadPoolExecutor):
         self._context, self._workers = context, workers
         self._running: set[BaseProcess] = set()
         self._stopped = False
-        # Starts and ends of processes must not overlap: multiprocessing polls all processes at each start.
+        # Starts and ends of processes must not overlap, since multiprocessing polls all processes at each start.
         self._lock = threading.Lock()
         super().__init__(max_workers=workers, thread_name_prefix="worker", initializer=self._take_device)
         self._own = threading.local()

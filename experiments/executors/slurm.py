@@ -13,10 +13,10 @@ from typing import Any
 from .local import ROOT, ProcessEndedError
 
 MOST_IN_ARRAY = 1000  # SLURM's default MaxArraySize is 1001
-TIMEOUTS = 20  # at most so often a job may reach its time limit and continue in another
+TIMEOUTS = 20  # times that a job may reach its time limit and continue in another
 SLOWEST_POLL = 15  # seconds
 SLURM_OPTIONS = {  # {flag: (name of submitit's parameter, help)}
-    "time": ("time", "minutes that a job may take; one that needs more goes back into the queue and resumes"),
+    "time": ("time", "minutes that a job may take; a longer one goes back into the queue and resumes"),
     "memory": ("mem", "GB of memory of a job"),
     "gpus": ("gpus_per_node", "GPUs of a job"),
     "cpus": ("cpus_per_task", "processors of a job"),
@@ -25,7 +25,7 @@ SLURM_OPTIONS = {  # {flag: (name of submitit's parameter, help)}
 
 
 class JobFuture(Future):
-    """The Future of a job; `cancel` removes the job from the queue."""
+    """The Future of a job."""
 
     job: Any = None  # submitit's; None until it is submitted
 
@@ -33,18 +33,12 @@ class JobFuture(Future):
     def job_id(self) -> str:
         return self.job.job_id if self.job else ""
 
-    def cancel(self) -> bool:
-        cancelled = super().cancel()
-        if cancelled and self.job:
-            self.job.cancel(check=False)
-        return cancelled
-
 
 class SlurmExecutor(Executor):
     """Submits calls as SLURM jobs, those of a `batch` as a job array, and waits for their results on disk.
 
     A function with a method `checkpoint`, such as TrainRun, goes back into the queue when its job is pre-empted or
-    reaches its time limit. Jobs are not children of this process: they go on when it ends.
+    reaches its time limit. Jobs are not children of this process, and continue after it ends.
 
     Args:
         folder: for submitit's files, visible to all nodes.
@@ -92,7 +86,7 @@ class SlurmExecutor(Executor):
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
-        """Calls submitted within become one job array, or several if there are more than an array takes."""
+        """Calls submitted within become one job array, or several if an array cannot take them all."""
         self._batch, calls = [], []
         try:
             yield
@@ -171,13 +165,10 @@ class SlurmExecutor(Executor):
         return None if states is None else set(states)
 
     def terminate_workers(self) -> None:
-        """Stop waiting; the jobs go on."""
+        """Stop waiting; the jobs continue."""
         self.shutdown(wait=False)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        if cancel_futures:
-            for future in list(self._waiting):
-                future.cancel()
+    def shutdown(self, wait: bool = True) -> None:
         if wait and (watcher := self._watcher):  # which sets the attribute to None when it ends
             watcher.join()
         self._closed.set()

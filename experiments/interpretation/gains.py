@@ -107,10 +107,7 @@ def as_json(gains: Gains) -> dict:
 
 def markdown(gains: Gains) -> str:
     """The matrix as a Markdown table, with the mean effect of each task on the others."""
-    lines = [
-        "| left out | " + " | ".join(gains.tasks) + " | mean |",
-        "|:---|" + "---:|" * (len(gains.tasks) + 1),
-    ]
+    lines = ["| left out | " + " | ".join(gains.tasks) + " | mean |", "|:---|" + "---:|" * (len(gains.tasks) + 1)]
     for task, row in zip(gains.tasks, gains.change):
         cells = ["–" if np.isnan(value) else f"{value:+.1f}" for value in row]
         mean = f"{np.nanmean(row):+.1f}" if np.isfinite(row).any() else "–"

@@ -146,7 +146,7 @@ def select(steps: Sequence[Step], wanted: Mapping[str, Sequence[str]]) -> list[S
     return chosen
 
 
-# -- how they stand --------------------------------------------------------------------------------------------------
+# -- their states ----------------------------------------------------------------------------------------------------
 
 
 def state_of(step: Step, queue: Mapping[str, str] | None = None) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from evaluation.provenance import PROJECT_ROOT
 from .methods import Method, for_halves, on_benchmark, with_steps
 
 CONFIGS = PROJECT_ROOT / "configs" / "trainers"
-TASKS_FOLDER = "tasks"  # holds a run folder per task, in the folder of a run that trains once per task
+TASKS_FOLDER = "tasks"  # in the folder of a run that trains once per task: holds a run folder per task
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Job:
         return replace(self, half=base)
 
     def arguments(self, data: str, out: str, task: str = "", task_folder: str = "") -> list[str]:
-        """The arguments of train.py, for a call in the project's root; with `task`, for the run on that task alone."""
+        """The arguments of train.py, called in the project's root; with `task`, those of the run on that task only."""
         method = self.method
         part, _, halves = self.half.partition("-")
         pairs = {"DATASET.NUM_SHOTS": self.shots, "FEATURES.DIR": f"{out}/features"}

@@ -122,7 +122,7 @@ class Sweep:
             executor.terminate_workers()
             if isinstance(executor, SlurmExecutor):
                 jobs = sorted({future.job_id.split("_")[0] for future in futures if not future.done()})
-                print(f"\nSLURM's jobs go on; to end them: scancel {' '.join(jobs)}", file=sys.stderr)
+                print(f"\nSLURM's jobs continue; to end them: scancel {' '.join(jobs)}", file=sys.stderr)
             else:
                 for future, step in futures.items():
                     if not future.done() or future.cancelled() or future.exception():
