@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ..sweeps import HALVES
-from .tables import AVERAGE, COSTS, over_seeds, results_frame, usual_n, zero_shot_methods
-from .texts import MISSING, cell, cost_columns, cost_note, markdown, section_title, shots_name
+from .tables import AVERAGE, COSTS, cells_table, over_seeds, results_frame, usual_n, zero_shot_methods
+from .texts import cost_columns, cost_note, markdown, section_title, shots_name
 
 MEASURES = ("base", "new", "H")
 SETTING = ["dataset", "backbone", "split"]  # identifies a section
@@ -76,18 +76,17 @@ def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str
         shots = ", " + rows["shots"].map(shots_name)
         rows = rows.assign(method=rows["method"] + shots.where(~untrained, ""))
     n = usual_n(rows[rows["n"] > 0])
-    usual = untrained.map({True: 1, False: n})  # a method that learns nothing needs one run
-    rows = rows.assign(cell=[cell(*row) for row in zip(rows["mean"], rows["sd"], rows["n"], usual)])
+    rows = rows.assign(usual=untrained.map({True: 1, False: n}))  # a method that learns nothing needs one run
     average = rows[rows["task"] == AVERAGE]
     spread = f"mean ± sample standard deviation over {n} seeds" if n > 1 else "one run each"
-    table = _table(average, "method", "measure", list(MEASURES)).set_index("method")
+    table = cells_table(average, "method", "measure")
     costs = average.drop_duplicates("method").set_index("method").loc[table.index]
     lines = [
         f"## {section_title(names)}: base and new {halves}",
         f"Percent, {spread} unless stated otherwise; trained on the base {halves} alone. H is the harmonic mean of a "
         "run's base and new values.",
         f"### {AVERAGE.capitalize()}",
-        markdown(table.join(cost_columns(costs)).reset_index()),
+        markdown(table.join(cost_columns(costs)).rename_axis("method").reset_index()),
         "Costs are those of a method's runs on the base half. " + cost_note(costs["device"]),
     ]
     tasks = rows[(rows["task"] != AVERAGE) & (rows["n"] > 0)]
@@ -96,10 +95,5 @@ def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str
         if not values.empty and rows["task"].nunique() > 2:
             heading = "H of each task" if measure == "H" else f"{measure.capitalize()} {halves} of each task"
             lines += [f"### {heading if halves == 'classes' else f'{measure.capitalize()} tasks'}"]
-            lines += [markdown(_table(values, "task", "method", list(values["method"].unique())))]
+            lines += [markdown(cells_table(values, "task", "method").rename_axis("task").reset_index())]
     return lines
-
-
-def _table(rows: pd.DataFrame, index: str, columns: str, order: list[str]) -> pd.DataFrame:
-    table = rows.pivot(index=index, columns=columns, values="cell").reindex(rows[index].unique(), columns=order)
-    return table.fillna(MISSING).rename_axis(index).reset_index()

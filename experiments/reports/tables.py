@@ -96,7 +96,7 @@ def over_seeds(groups: pd.core.groupby.DataFrameGroupBy) -> pd.DataFrame:
 
 
 def zero_shot_methods(summary: pd.DataFrame) -> list[str]:
-    """The methods that ran without training images only."""
+    """The methods that have no run with training images."""
     untrained = (summary["shots"] == 0).groupby(summary["method"], sort=False).all()
     return list(untrained[untrained].index)
 
@@ -117,13 +117,11 @@ def sections(summary: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]
     return [(dict(zip(SECTION, names)), rows.reset_index(drop=True)) for names, rows in groups]
 
 
-def shots_table(section: pd.DataFrame, task: str = AVERAGE) -> pd.DataFrame:
-    """Methods x shots for one task or the average, as texts "mean ± sd", followed by the methods' costs."""
-    rows = section[section["task"] == task]
-    usual = pd.Series(usual_n(section), index=rows["method"].unique())
-    shots = sorted(rows["shots"].unique(), key=shots_order)
-    table = _pivot(rows, "method", "shots", usual).reindex(columns=shots)
-    table.columns = [shots_name(value) for value in shots]
+def shots_table(section: pd.DataFrame) -> pd.DataFrame:
+    """Methods x shots for the average over tasks, as texts "mean ± sd", followed by the methods' costs."""
+    rows = section[section["task"] == AVERAGE]
+    table = cells_table(rows.assign(usual=usual_n(section)), "method", "shots")
+    table = table[sorted(table, key=shots_order)].rename(columns=shots_name)
     longest = rows.drop_duplicates("method", keep="last").set_index("method").loc[table.index]
     return table.join(cost_columns(longest)).rename_axis("method").reset_index()
 
@@ -135,7 +133,7 @@ def task_table(section: pd.DataFrame, shots: int) -> pd.DataFrame:
     tasks = [task for task in rows["task"].unique() if task != AVERAGE]
     # A number of seeds shared by a whole column goes into its title.
     usual = rows.groupby("method")["n"].agg(lambda n: n.mode().max())
-    table = _pivot(rows, "task", "method", usual).reindex(index=[*tasks, AVERAGE])
+    table = cells_table(rows.assign(usual=rows["method"].map(usual)), "task", "method").reindex([*tasks, AVERAGE])
     costs = cost_columns(rows[rows["task"] == AVERAGE].set_index("method").loc[table.columns])
     table = pd.concat([table, costs[["training", "memory"]].T])
     others = {method: f"{method} (n={n})" for method, n in usual.items() if n != usual_n(section)}
@@ -147,9 +145,9 @@ def usual_n(section: pd.DataFrame) -> int:
     return int(section["n"].mode().max())
 
 
-def _pivot(rows: pd.DataFrame, index: str, columns: str, usual: pd.Series) -> pd.DataFrame:
-    """A table of texts; `usual` holds each method's usual number of seeds."""
-    cells = rows.assign(cell=[cell(row.mean, row.sd, row.n, usual[row.method]) for row in rows.itertuples(index=False)])
+def cells_table(rows: pd.DataFrame, index: str, columns: str) -> pd.DataFrame:
+    """A table of texts from rows with mean, sd, n, and the usual n in the column "usual"."""
+    cells = rows.assign(cell=[cell(*row) for row in rows[["mean", "sd", "n", "usual"]].itertuples(index=False)])
     table = cells.pivot(index=index, columns=columns, values="cell").fillna(MISSING)
     return table.reindex(index=rows[index].unique(), columns=rows[columns].unique())
 
