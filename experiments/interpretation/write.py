@@ -67,51 +67,45 @@ def write_interpretation(folder: Path, found: Mapping, gains: Sequence[Gains]) -
 
 def section(found: Mapping, gains: Sequence[Gains]) -> str:
     """The text of interpret.md, with headings from the second level down and pictures by their file names."""
-    lines = [f"## Looking inside: {found['title']}", ""] if found else ["## Which tasks gain from which", ""]
-    if found:
-        lines += _words(found)
+    parts = [f"## Looking inside: {found['title']}", *_words(found)] if found else ["## Which tasks gain from which"]
     for key, text in (
         ("task_features", "Cosine similarity of the task features, which the meta network reads"),
         ("task_contexts", "Cosine similarity of the tasks' contexts, all tokens as one vector"),
     ):
         if key in found and len(found[key]["tasks"]) >= LEAST:
             order = "; ".join(found[key]["order"])
-            lines += [f"{text}, in the order of the dendrogram ({order}).", "", f"![{text}]({key}.png)", ""]
+            parts += [f"{text}, in the order of the dendrogram ({order}).", f"![{text}]({key}.png)"]
     for i, some in enumerate(gains):
         name = f"gains{i + 1 if len(gains) > 1 else ''}.png"
         seeds = sorted(set(some.n[some.n > 0].tolist()))
-        lines += [
+        parts += [
             f"### A task left out: {some.name}",
-            "",
             "Change of a task's metric, in points, when the task of the row is left out of training: below zero, the "
             f"task of the column gains from it. Mean over {' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}.",
-            "",
             markdown(some),
-            "",
             f"![Change of the metric when a task is left out]({name})",
-            "",
         ]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _words(found: Mapping) -> list[str]:
-    lines = [
+    """The paragraphs on the words near the contexts."""
+    parts = [
         "Words of CLIP's vocabulary nearest to each context token, with their Euclidean distance. A word's own nearest "
         f"neighbour is {found['word_distance']:.2f} away (median): for tokens that are farther from all words, the "
         "list says little.",
-        "",
+        found.get("note", ""),
     ]
-    lines += [found["note"], ""] if found.get("note") else []
     for context in found["contexts"][:SHOWN]:
-        lines += [f"### {context['owner']}", "", "| token | nearest words |", "|---:|:---|"]
+        rows = ["| token | nearest words |", "|---:|:---|"]
         for token in context["tokens"]:
             pairs = zip(token["words"], token["distances"])
             words = ", ".join(f"`{_cell(word)}` {distance:.2f}" for word, distance in pairs)
-            lines.append(f"| {token['position']} | {words} |")
-        lines.append("")
+            rows.append(f"| {token['position']} | {words} |")
+        parts += [f"### {context['owner']}", "\n".join(rows)]
     if (others := len(found["contexts"]) - SHOWN) > 0:
-        lines += [f"The other {others} contexts are in interpret.json.", ""]
-    return lines
+        parts.append(f"The other {others} contexts are in interpret.json.")
+    return [part for part in parts if part]
 
 
 def _cell(word: str) -> str:
