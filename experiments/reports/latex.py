@@ -49,19 +49,12 @@ def table_of(table: Table, title: str = "") -> str:
     if table.turned:
         body, first = body.T, "method"
         body.columns = [rf"\rotatebox{{60}}{{{name}}}" for name in body]
-    lines = [
-        rf"\begin{{tabular}}{{l{'r' * body.shape[1]}}}",
-        r"\toprule",
-        " & ".join([first, *body.columns]) + r" \\",
-        r"\midrule",
-        *(" & ".join([name, *row]) + r" \\" for name, row in zip(body.index, body.to_numpy())),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    if body.shape[1] >= WIDE:
-        lines = [r"\resizebox{\textwidth}{!}{%", *lines[:-1], lines[-1] + "}"]
+    body = body.reset_index(names=first)
+    tabular = body.to_latex(index=False, escape=False, column_format="l" + "r" * (body.shape[1] - 1)).rstrip()
+    if body.shape[1] > WIDE:
+        tabular = "\\resizebox{\\textwidth}{!}{%\n" + tabular + "}"
     caption = escape(". ".join(filter(None, (title, table.heading))))
-    return "\n".join([r"\begin{table}[ht]", r"\centering", rf"\caption{{{caption}}}", *lines, r"\end{table}", ""])
+    return "\n".join([r"\begin{table}[ht]", r"\centering", rf"\caption{{{caption}}}", tabular, r"\end{table}", ""])
 
 
 def escape(text: object) -> str:
