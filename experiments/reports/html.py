@@ -94,13 +94,9 @@ def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Pa
 
 def _confusion(found: MethodConfusion) -> dict:
     runs = f"{len(found.seeds)} runs (seeds {', '.join(map(str, sorted(found.seeds)))})"
-    return {
-        "method": found.method,
-        "shots": shots_name(found.shots),
-        "runs": runs if len(found.seeds) > 1 else "one run",
-        "note": found.note,
-        "tasks": [_task(task) for task in found.tasks],
-    }
+    runs = runs if len(found.seeds) > 1 else "one run"
+    tasks = [_task(task) for task in found.tasks]
+    return {**vars(found), "shots": shots_name(found.shots), "runs": runs, "tasks": tasks}
 
 
 def _task(task: TaskConfusion) -> dict:

@@ -37,11 +37,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a report: its names, summary and runs (rows of `summarise` and `results_frame`), and its tables."""
+    """A section of a report: its names, its summary (rows of `summarise`) and its tables."""
 
     name: Mapping[str, str]
     summary: pd.DataFrame
-    frame: pd.DataFrame
     intro: str
     tables: Sequence[Table] = field(default_factory=list)
 
@@ -61,6 +60,7 @@ def section_of(
     """A section with its tables: the average, `more`, the tasks, the tests, and joint against separate training.
 
     Args:
+        frame: the section's rows of `results_frame`.
         compared: pairs (A, B) of methods to test; by default SoftCPT, or the best method, against all others.
     """
     n = usual_n(summary)
@@ -71,7 +71,7 @@ def section_of(
     tables += comparison_tables(summary, frame, compared)
     tables += [Table(heading, table, note) for heading, table, note in joint_sections(frame, joint)]
     intro = f"{spread} unless stated otherwise. Tasks (test images): {name['tested']}."
-    return Section(name, summary, frame, intro, tables)
+    return Section(name, summary, intro, tables)
 
 
 def average_table(summary: pd.DataFrame) -> Table:

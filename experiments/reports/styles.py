@@ -55,21 +55,12 @@ class Highlights:
     Attributes:
         hero: SoftCPT, its variant NATA if there is one; without SoftCPT the best method; "" for none.
         rival: the best other trained method that is not a variant of SoftCPT; "" for none.
-        rival_mean: its mean over `numbers` numbers of shots.
-        why: how it was chosen, in words.
+        why: how the rival was chosen, in words.
     """
 
     hero: str
     rival: str
-    rival_mean: float = float("nan")
-    numbers: int = 1
-
-    @property
-    def why(self) -> str:
-        if not self.rival:
-            return ""
-        how = f", by the mean over the {self.numbers} numbers of shots" if self.numbers > 1 else ""
-        return f"Best rival{how}: {self.rival} ({self.rival_mean:.1f})."
+    why: str = ""
 
     def __contains__(self, name: str) -> bool:
         return bool(name) and name in (self.hero, self.rival)
@@ -88,7 +79,10 @@ def highlights(section: pd.DataFrame) -> Highlights:
     plain = [name for name in own if re.fullmatch(r"softcpt([- ]nata)?", name.casefold())]
     hero = (plain or own or list(means.index))[0]
     rivals = [name for name in means.index if name != hero and not (own and is_softcpt(name))]
-    return Highlights(hero, rivals[0], float(means[rivals[0]]), table.shape[1]) if rivals else Highlights(hero, "")
+    if not rivals:
+        return Highlights(hero, "")
+    how = f", by the mean over the {table.shape[1]} numbers of shots" if table.shape[1] > 1 else ""
+    return Highlights(hero, rivals[0], f"Best rival{how}: {rivals[0]} ({means[rivals[0]]:.1f}).")
 
 
 def is_softcpt(name: str) -> bool:

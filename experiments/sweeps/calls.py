@@ -14,7 +14,7 @@ from storage import RUN_FILES, describe, holder, write_atomically
 
 from .jobs import TASKS_FOLDER, Job
 from .methods import did_you_mean, task_folders
-from .train_run import TrainRun, failure_of, log_of
+from .train_run import failure_of, log_of
 
 STATES = ("done", "running", "queued", "cut off", "failed", "to do")
 KEYS = ("benchmark", "method", "shots", "seed", "half", "task")  # of --only
@@ -37,10 +37,6 @@ class Step:
     @property
     def arguments(self) -> list[str]:
         return self.job.arguments(self.data, self.out, self.task, self.task_folder)
-
-    @property
-    def call(self) -> TrainRun:
-        return TrainRun(self.arguments, self.folder)
 
     @property
     def done(self) -> bool:

@@ -17,7 +17,7 @@ from ..executors.slurm import job_states
 from .calls import Step, merge_folder, select, state_of, steps_of
 from .jobs import Job, default_config, plan, running_order, without_config
 from .methods import Method, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
-from .train_run import BUSY, benchmark_tasks, failure_of, note_failure
+from .train_run import BUSY, TrainRun, benchmark_tasks, failure_of, note_failure
 
 
 class Sweep:
@@ -138,7 +138,8 @@ class Sweep:
         with executor.batch():
             for step in steps:
                 waits = isinstance(executor, SlurmExecutor) and step.job_id() in self.queue
-                futures[executor.attach(step.job_id()) if waits else executor.submit(step.call)] = step
+                call = TrainRun(step.arguments, step.folder)
+                futures[executor.attach(step.job_id()) if waits else executor.submit(call)] = step
         for future, step in futures.items():
             if isinstance(executor, SlurmExecutor):
                 step.note_job(future.job_id)
