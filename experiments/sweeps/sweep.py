@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from tqdm import tqdm
@@ -29,10 +29,12 @@ class Sweep:
     """
 
     def __init__(self, args: argparse.Namespace, elsewhere: Callable[..., Any]) -> None:
-        self.args, self.elsewhere = args, elsewhere
-        self.tasks: dict[str, list[str]] = {}  # {benchmark: its tasks}, read when runs of single tasks need them
+        self.args = args
+        # The tasks of a benchmark are read only if runs of single tasks need them.
+        self.tasks_of: Callable[[str], list[str]] = cache(lambda name: elsewhere(benchmark_tasks, name, args.data))
         self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
-        jobs = [job for name in args.benchmarks for job in self._jobs_on(name)]
+        settings = (args.shots, args.seeds, args.config, args.steps, args.halves)
+        jobs = [job for name, methods in self.methods.items() for job in plan(methods, name, *settings)]
         self.steps = select(self._steps(sorted(jobs, key=running_order)), args.only)
 
     # -- planning ----------------------------------------------------------------------------------------------------
@@ -43,22 +45,12 @@ class Sweep:
         for label, configs in without_config(methods, config).items():
             print(f"{label} is left out: it has no config {config}, but {', '.join(configs)}", file=sys.stderr)
         if any(method.leave_out for method in methods):
-            methods = leaving_out(methods, self._tasks_of(benchmark))
+            methods = leaving_out(methods, self.tasks_of(benchmark))
         able = [method.label for method in for_halves(methods, self.args.halves)]
         for method in methods:
             if method.label not in able:
                 print(f"{method.label} is left out: it cannot be tested on new {self.args.halves}", file=sys.stderr)
         return methods
-
-    def _tasks_of(self, benchmark: str) -> list[str]:
-        if benchmark not in self.tasks:
-            self.tasks[benchmark] = self.elsewhere(benchmark_tasks, benchmark, self.args.data)
-        return self.tasks[benchmark]
-
-    def _jobs_on(self, benchmark: str) -> list[Job]:
-        args = self.args
-        config = args.config or default_config(benchmark)
-        return plan(self.methods[benchmark], benchmark, args.shots, args.seeds, config, args.steps, args.halves)
 
     def _steps(self, jobs: Sequence[Job]) -> list[Step]:
         steps = []
@@ -71,7 +63,7 @@ class Sweep:
 
     def _steps_of(self, job: Job) -> list[Step]:
         """One step per task."""
-        return steps_of(job, self.args.data, self.args.out, self._tasks_of(job.benchmark))
+        return steps_of(job, self.args.data, self.args.out, self.tasks_of(job.benchmark))
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -172,7 +164,7 @@ class Sweep:
         """Write the record of a run that is trained once per task, when its last task is done."""
         folder = step.job.folder(self.args.out)
         if step.task and not (folder / FILE_NAME).is_file() and all(part.done for part in self._steps_of(step.job)):
-            merge_folder(folder, self._tasks_of(step.job.benchmark))
+            merge_folder(folder, self.tasks_of(step.job.benchmark))
 
     def merge_all(self) -> None:
         """Merge the runs whose last task was done when the sweep was stopped."""

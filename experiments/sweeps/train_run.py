@@ -6,7 +6,7 @@ Only these functions import train.py, and only when they are called.
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +21,7 @@ LINES = 20  # lines of a failed run's output to show
 MOST_OUTPUT = 200_000  # characters of it to keep
 
 
+@dataclass
 class TrainRun:
     """A call of train.py that can be sent to another process or machine.
 
@@ -29,8 +30,8 @@ class TrainRun:
         folder: run folder. The output goes to <folder>.log beside it, and after a failure to failure.txt in it.
     """
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
-        self.arguments, self.folder = list(arguments), folder
+    arguments: list[str]
+    folder: Path
 
     def __call__(self) -> int:
         """Make the whole run in this process; returns its exit status, or BUSY."""
