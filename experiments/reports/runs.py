@@ -77,7 +77,7 @@ def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = 
             left_out.append(str(error))
     if unfinished:
         names = ", ".join(sorted(unfinished)[:NAMED]) + (", ..." if len(unfinished) > NAMED else "")
-        left_out.append(f"without a {FILE_NAME}, so unfinished: {len(unfinished)} ({names})")
+        left_out.append(f"unfinished runs, without a {FILE_NAME}: {len(unfinished)} ({names})")
     return records, left_out
 
 
@@ -140,8 +140,8 @@ def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:
             twins.setdefault(name, []).append((twin, record))
         record["method"] = name
     notes = [
-        f"{name}: {len(pairs)} runs exist twice, e.g. {pairs[0][1]['path']} beside {pairs[0][0]['path']}; "
-        "they are kept apart (TRAINER.LABEL names a run)"
+        f"{name}: runs that are in two folders, {len(pairs)} in all, e.g. {pairs[0][1]['path']} and "
+        f"{pairs[0][0]['path']}; they are kept apart (TRAINER.LABEL names a run)"
         for name, pairs in twins.items()
     ]
     return copies, notes

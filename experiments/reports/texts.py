@@ -63,9 +63,9 @@ def cost_note(devices: Iterable[str]) -> str:
     kinds += ["allocated on a GPU"] if devices != ["cpu"] else []
     measured = f" Measured on: {', '.join(devices)}." if devices else ""
     return (
-        "Parameters are the trained ones, steps are batches. Training is the time without the test and without filling "
-        f"feature caches; memory is the peak of a run's process, {' and '.join(kinds)}. Where a method trains once per "
-        f"task, parameters, steps and times are summed, and memory is the largest.{measured}"
+        "The parameters are those that are trained; a step is a batch. Training is the time without the test and "
+        f"without filling feature caches; memory is the peak of a run's process, {' and '.join(kinds)}. If a method is "
+        f"trained once per task, parameters, steps and times are summed, and memory is the largest.{measured}"
     )
 
 
