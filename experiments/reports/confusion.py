@@ -62,8 +62,7 @@ def of_rows(rows: Iterable[Prediction]) -> list[TaskConfusion]:
 
 def _of_task(task: str, rows: pd.DataFrame) -> TaskConfusion:
     classes = pd.concat([rows["classname"], rows["predicted"]]).unique()
-    counts = rows.groupby(["classname", "predicted"]).size().unstack(fill_value=0)
-    counts = counts.reindex(index=classes, columns=classes, fill_value=0)
+    counts = pd.crosstab(rows["classname"], rows["predicted"]).reindex(index=classes, columns=classes, fill_value=0)
     mistakes = rows[rows["classname"] != rows["predicted"]]
     pairs = []
     for (true, predicted), own in mistakes.groupby(["classname", "predicted"], sort=False):
