@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,8 @@ class SlurmExecutor(Executor):
         self._cluster = cluster
         self._batch: list[tuple[JobFuture, Callable, tuple]] | None = None
         self._waiting: dict[JobFuture, float] = {}  # {future: when it was first missing from the queue, or 0}
-        self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._watcher: threading.Thread | None = None
+        threading.Thread(target=self._poll, daemon=True).start()
 
     def submit(self, function: Callable, /, *args: Any) -> JobFuture:
         future = JobFuture()
@@ -106,44 +106,30 @@ class SlurmExecutor(Executor):
             raise OSError(f"sbatch refused the jobs: {error}") from error
         for (future, *_), job in zip(calls, jobs):
             future.job = job
-            self._watch(future)
+            self._waiting[future] = 0.0
 
     def attach(self, job_id: str) -> JobFuture:
         """The Future of a job that was submitted earlier with the same folder."""
         future = JobFuture()
         future.job = self._executor.job_class(self._executor.folder, job_id)
-        self._watch(future)
+        self._waiting[future] = 0.0
         return future
-
-    def _watch(self, future: JobFuture) -> None:
-        with self._lock:
-            self._waiting[future] = 0.0
-            if self._watcher is None or not self._watcher.is_alive():
-                self._watcher = threading.Thread(target=self._poll, daemon=True)
-                self._watcher.start()
 
     def _poll(self) -> None:
         pause = 0.5
         while not self._closed.wait(pause):
-            with self._lock:
-                waiting = list(self._waiting)
-                if not waiting:
-                    self._watcher = None
-                    return
-            left = self._unfinished(waiting)
-            with self._lock:
-                for future in set(waiting) - left:
-                    del self._waiting[future]
-            pause = min(1.3 * pause, SLOWEST_POLL) if len(left) == len(waiting) else 0.5
+            waiting = list(self._waiting)
+            left = self._unfinished(waiting) if waiting else set()
+            for future in set(waiting) - left:
+                del self._waiting[future]
+            pause = min(1.3 * pause, SLOWEST_POLL) if waiting and len(left) == len(waiting) else 0.5
 
     def _unfinished(self, waiting: list[JobFuture]) -> set[JobFuture]:
         """The Futures that stay open; the others receive the results of their jobs."""
         present = self._in_queue(waiting)
         left = set()
         for future in waiting:
-            if future.cancelled():
-                continue
-            if future.job.paths.result_pickle.exists():
+            if future.cancelled() or future.job.paths.result_pickle.exists():
                 _settle(future)
                 continue
             if present is None or future.job_id in present:
@@ -169,8 +155,8 @@ class SlurmExecutor(Executor):
         self.shutdown(wait=False)
 
     def shutdown(self, wait: bool = True) -> None:
-        if wait and (watcher := self._watcher):  # which sets the attribute to None when it ends
-            watcher.join()
+        if wait:
+            futures.wait(list(self._waiting))
         self._closed.set()
 
 
