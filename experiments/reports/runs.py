@@ -1,5 +1,6 @@
 """The runs that a report shows: reading their records, naming them, and keeping repeated runs apart."""
 
+import functools
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -89,21 +90,22 @@ def named_records(
     With `steps` ({shots: steps}) only runs with that budget are kept; with `halves` only runs on halves of the
     "classes" or "tasks", and without it none of them.
     """
+
+    @functools.cache
+    def labels(benchmark: str, shots: int) -> dict[tuple[str, str], str]:
+        own = for_halves(on_benchmark(methods, benchmark), halves)
+        runs = [with_steps(method, (steps or {}).get(shots, 0)) for method in own]
+        return {(run.trainer, run.run_label or "default"): run.label for run in runs}
+
     found = []
-    labels: dict[tuple[str, int], dict[tuple[str, str], str]] = {}  # {(benchmark, shots): {(trainer, variant): label}}
     for record in records:
         benchmark, trainer, variant, half = _run_of(Path(record["path"]))
         shots = record["shots"]
         if half.partition("-")[2] != halves or (steps and shots and shots not in steps):
             continue
-        if (benchmark, shots) not in labels:
-            own = [
-                with_steps(method, (steps or {}).get(shots, 0))
-                for method in for_halves(on_benchmark(methods, benchmark), halves)
-            ]
-            labels[benchmark, shots] = {(run.trainer, run.run_label or "default"): run.label for run in own}
-        if (trainer, variant) in labels[benchmark, shots]:
-            found.append({**record, "method": labels[benchmark, shots][trainer, variant]})
+        label = labels(benchmark, shots).get((trainer, variant))
+        if label:
+            found.append({**record, "method": label})
     return found
 
 
