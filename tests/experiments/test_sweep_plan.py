@@ -103,6 +103,17 @@ def test_a_wrong_sweep_is_one_error_that_names_the_file(tmp_path, content, messa
         read_sweep(tmp_path / "t.yaml")
 
 
+def test_a_row_that_names_another_sweep_stands_for_its_methods(tmp_path):
+    (tmp_path / "a.yaml").write_text("methods: [{label: a, trainer: CoOp}]\nshots: [2]")
+    (tmp_path / "b.yaml").write_text("methods: [a.yaml, {label: b, trainer: PLOT}]")
+    assert [method.label for method in read_sweep(tmp_path / "b.yaml")] == ["a", "b"]
+    assert read_defaults(tmp_path / "b.yaml") == {}
+    (tmp_path / "c.yaml").write_text("_BASE_: a.yaml\nmethods: [none.yaml]")
+    assert read_defaults(tmp_path / "c.yaml") == {"shots": [2]}
+    with pytest.raises(FileNotFoundError, match="none.yaml; in .*: a, b, c"):
+        read_sweep(tmp_path / "c.yaml")
+
+
 def test_a_task_left_out_makes_a_method_and_a_run_folder_of_its_own():
     methods = [Method("joint", "SoftCPT", variant="NATA"), Method("soft", "SoftCPT", variant="NATA", leave_out=True)]
     found = leaving_out(methods, ["sea animals", "air", "cars"])
