@@ -142,10 +142,10 @@ def command_of(record: Mapping) -> str:
 
 def environment_table(records: Sequence[Mapping]) -> pd.DataFrame:
     """Commits, devices, backbones and versions, one row per value, with the number of runs."""
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: dict[str, Counter] = defaultdict(Counter)
     for record in records:
         values = {key: record[key] for key in ("commit", "device", "backbone")}
-        counts.update({**values, **record["versions"]}.items())
-    order = list(dict.fromkeys(what for what, _ in counts))
-    rows = [(what, value, f"{count:,}") for (what, value), count in counts.items() if value]
-    return pd.DataFrame(sorted(rows, key=lambda row: order.index(row[0])), columns=["what", "value", "runs"])
+        for what, value in {**values, **record["versions"]}.items():
+            counts[what][value] += 1
+    rows = [(what, value, f"{n:,}") for what, own in counts.items() for value, n in own.items() if value]
+    return pd.DataFrame(rows, columns=["what", "value", "runs"])
