@@ -1,8 +1,7 @@
-"""Evaluation of a run, and the files that the run leaves: the multi-task evaluator, results.json, predictions.csv.gz
-and classes.json.
+"""Evaluation of a run, and the files that it writes: results.json, predictions.csv.gz and classes.json.
 
-Imports `storage` alone. The evaluator needs PyTorch and Dassl and is registered by `extend_cfg`; records and
-predictions need neither.
+Imports only `storage`. The evaluator needs PyTorch and Dassl and is registered by `extend_cfg`; records and predictions
+need neither.
 """
 
 from yacs.config import CfgNode

@@ -1,6 +1,4 @@
-"""classes.json, the tasks and classes that a run was started with, and the check that they are still the same."""
-
-from __future__ import annotations
+"""classes.json, the tasks and classes that a run started with, and the check that they are still the same."""
 
 import json
 import os
@@ -14,15 +12,13 @@ from storage import read_json, read_yaml, write_atomically
 FILE_NAME = "classes.json"
 SCHEMA = 1
 KEYS = {"name": str, "template": str, "metric": str, "classnames": list}
-SHOWN = 20  # at most so many names of a list are in a message
+SHOWN = 20  # names of a list in a message, at most
 SELECTION = ("NAME", "TASKS", "SUBSAMPLE_CLASSES")  # keys of DATASET that select the tasks and classes of a run
 
 
 def classes_of(tasks: Sequence[Any]) -> list[dict]:
     """The name, template, metric and classnames of tasks, as dicts."""
-    return [
-        {"name": t.name, "template": t.template, "metric": t.metric, "classnames": list(t.classnames)} for t in tasks
-    ]
+    return [{**{key: getattr(task, key) for key in KEYS}, "classnames": list(task.classnames)} for task in tasks]
 
 
 def write_classes(path: str | os.PathLike, tasks: Sequence[Any]) -> None:
@@ -48,8 +44,7 @@ def read_classes(path: str | os.PathLike) -> list[dict]:
 
 
 def classes_in(run: str | os.PathLike) -> list[dict] | None:
-    """The tasks in a run folder, or else beside its checkpoint; None for a run of an older version, which keeps
-    none."""
+    """The tasks in a run folder or beside its checkpoint; None for a run of an older version, which has none."""
     for path in (Path(run, FILE_NAME), Path(run, "prompt_learner", FILE_NAME)):
         if path.is_file():
             return read_classes(path)
@@ -59,16 +54,15 @@ def classes_in(run: str | os.PathLike) -> list[dict] | None:
 def check_same_classes(
     run: str | os.PathLike, tasks: Sequence[Any], selection: Mapping[str, Any] | None = None
 ) -> None:
-    """Raise ValueError, with both lists, if a run's tasks, class names, templates or metrics differ from those of
-    `tasks`.
+    """Raise ValueError, with both lists, if a run's tasks, class names, templates or metrics differ from `tasks`.
 
-    A run of an older version, which keeps no classes, passes.
+    A run of an older version, without classes.json, passes.
 
     Args:
         run: its folder.
         tasks: objects with name, template, metric and classnames, or the dicts of a classes.json.
         selection: NAME, TASKS and SUBSAMPLE_CLASSES of the data set of `tasks`. If the run has other values, only
-            common parts are compared: tasks of the same name, and the half of all classes. None compares everything.
+            common parts are compared: tasks of the same name, and half of the classes. None compares everything.
     """
     there = classes_in(run)
     if there is None:
@@ -96,8 +90,7 @@ def check_same_classes(
 
 
 def check_classes(tasks: Sequence[Any], cfg: Any, model_dir: str = "") -> None:
-    """Raise ValueError if the run to resume, or to evaluate (`model_dir`), learned other classes than the data set has
-    now."""
+    """Raise ValueError if the run to resume, or to evaluate (`model_dir`), has other classes than the data set now."""
     if model_dir:
         check_same_classes(model_dir, tasks, cfg.DATASET)
     for run in {cfg.OUTPUT_DIR, cfg.RESUME or cfg.OUTPUT_DIR}:
@@ -106,7 +99,7 @@ def check_classes(tasks: Sequence[Any], cfg: Any, model_dir: str = "") -> None:
 
 
 def comparable(there: list[str], here: list[str], then: str, now: str) -> tuple[list[str], list[str]]:
-    """The parts of two lists of classes that must be equal, where one list may be a half (base or new) of the other."""
+    """The parts of two lists of classes that must be equal; one may be a half (base or new) of the other."""
     if then == now:
         return there, here
     if then == "all":
@@ -131,10 +124,10 @@ def selection_in(run: str | os.PathLike) -> dict[str, Any]:
 
 
 def different(run: str | os.PathLike, what: str, there: list[str], here: list[str]) -> ValueError:
-    message = f"{run} is a run with other classes ({what}). The run has: {listed(there)}. Here are: {listed(here)}."
+    message = f"{run} is a run with other classes ({what}). The run has: {listed(there)}. Now: {listed(here)}."
     if max(len(there), len(here)) > SHOWN:
         only = [[name for name in part if name not in other] for part, other in ((there, here), (here, there))]
-        message += f" Only in the run: {listed(only[0])}. Only here: {listed(only[1])}."
+        message += f" Only in the run: {listed(only[0])}. Only now: {listed(only[1])}."
     return ValueError(f"{message} Restore the names, or train again in another folder")
 
 

@@ -31,8 +31,8 @@ class AllClasses(NamedTuple):
 class MultiTaskClassification(EvaluatorBase):
     """Accuracy or mean per-class recall of each task, and their unweighted mean.
 
-    The prediction of a sample is one of its own task's classes. The evaluator keeps a confusion matrix per task, int64
-    (C_t, C_t) with rows the true classes, and with TEST.PREDICTIONS 12 bytes per sample.
+    A sample is predicted to be one of its own task's classes. The evaluator keeps a confusion matrix per task, int64
+    (C_t, C_t) with true classes in the rows, and with TEST.PREDICTIONS 12 bytes per sample.
 
     Args:
         lab2cname: class name of each global label; used without `tasks`.
@@ -47,11 +47,7 @@ class MultiTaskClassification(EvaluatorBase):
     """
 
     def __init__(
-        self,
-        cfg: CfgNode,
-        lab2cname: Mapping[int, str] | None = None,
-        tasks: Sequence | None = None,
-        **kwargs,
+        self, cfg: CfgNode, lab2cname: Mapping[int, str] | None = None, tasks: Sequence | None = None, **kwargs
     ):
         super().__init__(cfg)
         if not tasks and lab2cname:
@@ -129,7 +125,7 @@ class MultiTaskClassification(EvaluatorBase):
             f"=> result\n* total: {total:,}\n* correct: {correct:,}\n* accuracy: {accuracy:.2f}%\n"
             f"* error: {100 - accuracy:.2f}%\n* macro_f1: {f1:.2f}%"
         )
-        # The next line must not have the block's form, which parsers go on to read.
+        # The next line must not look like the block's, or parsers of logs would read it, too.
         metric = next(result["metric"] for result in self.task_results if result["n"])
         if len(values) > 1 or metric != "accuracy":
             what = f"the mean over {len(values)} tasks" if len(values) > 1 else f"{metric} of the task"
@@ -149,8 +145,8 @@ class MultiTaskClassification(EvaluatorBase):
         return [self._value(t) for t in range(len(self.tasks))]
 
     def weak_tasks(self, zero_shot: Sequence[float | None] | None = None) -> list[str]:
-        """After `evaluate`: a warning for tasks that are worse than a constant answer, and one for tasks that are worse
-        than `zero_shot`, the values of hand-made prompts."""
+        """After `evaluate`: a warning on the tasks that are worse than a constant answer, and one on those that are
+        worse than `zero_shot`, the values of hand-made prompts."""
         constant = [100 * best_constant(counts, t.metric) for counts, t in zip(self.confusion, self.tasks)]
         baselines = {
             "below what always answering one class gives": constant,
@@ -168,8 +164,7 @@ class MultiTaskClassification(EvaluatorBase):
         return warnings
 
     def _add_other_processes(self) -> None:
-        """Join the parts of the processes, which under torchrun each see some of the images, in the order of the
-        ranks."""
+        """Join what the processes counted, in the order of their ranks; under torchrun each sees some of the images."""
         if dist.is_available() and dist.is_initialized():
             parts: list = [None] * dist.get_world_size()
             dist.all_gather_object(parts, (self.confusion, self._batches))
@@ -182,11 +177,10 @@ class MultiTaskClassification(EvaluatorBase):
         """The result of one task. Prints it, and logs the classes without samples."""
         task, counts = self.tasks[t], self.confusion[t]
         n, value = int(counts.sum()), self._value(t)
-        if n:
-            absent = [task.classnames[c] for c in (counts.sum(1) == 0).nonzero().flatten().tolist()]
-            if absent:
-                logger.warning("task %s: %d classes have no test sample: %s", task.name, len(absent), ", ".join(absent))
-        # Not in the form "* accuracy: ...%": parsers of logs would take the last such line for the result.
+        absent = [name for name, count in zip(task.classnames, counts.sum(1).tolist()) if not count]
+        if n and absent:
+            logger.warning("task %s: %d classes have no test sample: %s", task.name, len(absent), ", ".join(absent))
+        # Not in the form "* accuracy: ...%", since parsers of logs take the last such line for the result.
         outcome = f"{value:.2f}% {task.metric}, n = {n:,}" if n else "no samples, left out of the mean"
         print(f"task {t + 1}/{len(self.tasks)} ({task.name}): {outcome}")
         return {"name": task.name, "metric": task.metric, "value": value, "n": n}

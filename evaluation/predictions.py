@@ -1,8 +1,7 @@
 """predictions.csv.gz, the predictions of a run, from which a report shows confused classes and images.
 
-There is one row per tested image, in the order of the test set: its task, its path relative to DATASET.ROOT with
-forward slashes, its class, the predicted class of the same task, and the softmax probability of that class within the
-task.
+A row per tested image, in the order of the test set: its task, its path relative to DATASET.ROOT with forward slashes,
+its class, the predicted class of the same task, and the softmax probability of that class within the task.
 """
 
 import csv
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from storage import write_atomically
 
 PREDICTIONS_FILE = "predictions.csv.gz"
-SMALL, MAX_RATIO = 1 << 20, 200  # limits: bytes of text in any file, or per byte of a larger file
+SMALL, MAX_RATIO = 1 << 20, 200  # limits of a file's text: bytes, or bytes per byte of the file if that is more
 
 
 class Prediction(NamedTuple):
@@ -54,7 +53,7 @@ def prediction_rows(
     Raises ValueError if `labels` are not those of the items.
     """
     if list(labels) != [item.label for item in items]:
-        raise ValueError(f"{len(labels)} predictions are not of the {len(items)} images in their order")
+        raise ValueError(f"{len(labels)} predictions do not belong to the {len(items)} images in this order")
     names = [(task.name, name) for task in tasks for name in task.classnames]
     root = os.path.abspath(os.path.expanduser(root)) if root else ""
     for item, chosen, share in zip(items, predicted, probability):
@@ -83,7 +82,7 @@ def read_predictions(path: str | os.PathLike) -> list[Prediction]:
         with gzip.open(path) as file:
             content = file.read(limit + 1)
         if len(content) > limit:
-            raise ValueError(f"more than {MAX_RATIO} times its size comes out of it")
+            raise ValueError(f"it unpacks to more than {MAX_RATIO} times its size")
         rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     except (EOFError, gzip.BadGzipFile, zlib.error, csv.Error, ValueError) as error:
         raise ValueError(f"{path}: not a complete gzip file of text ({error})") from error
@@ -101,12 +100,12 @@ def _prediction(row: Sequence[str], where: str) -> Prediction:
     except ValueError:
         probability = math.nan
     if not 0 <= probability <= 1:
-        raise ValueError(f"{where}: {row[4][:40]!r} is no probability")
+        raise ValueError(f"{where}: {row[4][:40]!r} is not a probability")
     return Prediction(*row[:4], probability)
 
 
 def merge_predictions(folder: Path, parts: Iterable[Path]) -> None:
-    """Merge the predictions of the run folders `parts` into those of `folder`, if all parts have some."""
+    """Merge the predictions of the run folders `parts` into `folder`, if all parts have some."""
     paths = [Path(part, PREDICTIONS_FILE) for part in parts]
     if all(path.is_file() for path in paths):
         write_predictions(folder / PREDICTIONS_FILE, (row for path in paths for row in read_predictions(path)))

@@ -1,4 +1,4 @@
-"""What a run's numbers depend on besides its config: commit, software versions and command."""
+"""What the numbers of a run depend on besides its config: commit, software versions and command."""
 
 import importlib.metadata
 import os
@@ -63,6 +63,6 @@ def git_commit(folder: str | os.PathLike = PROJECT_ROOT) -> str:
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """The call of train.py, in the project's root, with these arguments."""
+    """The call of train.py with these arguments, in the project's root."""
     world = int(os.environ.get("WORLD_SIZE", 1))
     return shlex.join([*(["torchrun", f"--nproc_per_node={world}"] if world > 1 else ["python"]), "train.py", *argv])

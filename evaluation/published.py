@@ -14,10 +14,9 @@ TOLERANCE = 0.5  # points: half precision and image decoders change a few predic
 
 @dataclass(frozen=True)
 class Published:
-    """A row of the table: the zero-shot accuracy that a paper reports for a data set, a CLIP and a prompt, in
-    percent."""
+    """A row of the table: a zero-shot accuracy in percent that a paper reports, with data set, CLIP and prompt."""
 
-    dataset: str  # as it is registered
+    dataset: str  # its registered name
     backbone: str  # OpenAI's name
     accuracy: float
     metric: str  # accuracy or mean_per_class

@@ -1,4 +1,4 @@
-"""results.json, the record of a run. It is written last, and tables and pictures are made from it."""
+"""results.json, the record of a run: written last, and the source of tables and pictures."""
 
 import json
 import os
@@ -14,7 +14,7 @@ SCHEMA = 1
 KEYS = {  # {key of a record: type of its value}
     "schema": int,
     "trainer": str,
-    "variant": str,  # tells the runs of one trainer apart, "" if nothing does
+    "variant": str,  # distinguishes the runs of one trainer; may be ""
     "dataset": str,
     "shots": int,  # training images per class: 0 for a method that uses none, -1 for all images
     "seed": int,
@@ -64,14 +64,14 @@ def merge_tasks(records: Sequence[Mapping]) -> dict:
     """One record from those of runs that trained a method on one task each, in the order of the tasks.
 
     Parameters, steps and times are summed (None if one is None), epochs and memory are the largest, and the split loses
-    the task's name. Raises ValueError without records, or if they are not parts of one run; their epochs may differ if
-    they made equal numbers of steps.
+    the task's name. Raises ValueError without records, or if they are not parts of one run. Their epochs may differ if
+    their numbers of steps are equal.
     """
     if not records:
         raise ValueError("no records of tasks to merge")
     for i, record in enumerate(records):
         check_record(record, f"record {i} of {len(records)} to merge")
-    records = [{**record, **_later(record)} for record in records]
+    records = [{**LATER_KEYS, **record} for record in records]
     splits = [record["split"].removesuffix(f"-{record['tasks'][0]['name']}-tasks") for record in records]
     same = ("trainer", "variant", "dataset", "shots", "seed", "backbone")
     shared = {key: [record[key] for record in records] for key in same} | {"split": splits}
@@ -106,16 +106,11 @@ def check_record(record: object, source: str) -> None:
         raise ValueError(f"{source}: not the record of a run (no key 'schema')")
     if record["schema"] != SCHEMA:
         raise ValueError(f"{source}: schema is {reprlib.repr(record['schema'])}, this version reads schema {SCHEMA}")
-    _check_keys({**record, **_later(record)}, KEYS, source)
+    _check_keys({**LATER_KEYS, **record}, KEYS, source)
     if not record["tasks"]:
         raise ValueError(f"{source}: 'tasks' is empty")
     for i, task in enumerate(record["tasks"]):
         _check_keys(task, TASK_KEYS, f"{source}: tasks[{i}]")
-
-
-def _later(record: Mapping) -> dict:
-    """The LATER_KEYS that a record lacks."""
-    return {key: value for key, value in LATER_KEYS.items() if key not in record}
 
 
 def _check_keys(values: object, types: Mapping, source: str) -> None:
@@ -137,7 +132,7 @@ def write_record(path: str | os.PathLike, record: Mapping) -> None:
 def read_records(folder: str | os.PathLike) -> list[dict]:
     """All results.json below `folder`, sorted by path, each with its file in the extra key "path".
 
-    Records of single tasks, <run>/tasks/<task>/results.json in a run that is trained once per task, are left out.
+    The records of single tasks, <run>/tasks/<task>/results.json in a run that is trained once per task, are left out.
     Raises FileNotFoundError without such a folder, ValueError for a file that is not a record of schema 1.
     """
     folder = Path(folder)
@@ -152,10 +147,8 @@ def is_of_one_task(path: Path, folder: Path) -> bool:
 
 
 def read_record(path: Path) -> dict:
-    """A record, with its file in the extra key "path". Raises ValueError for a file that is not a record of
-    schema 1."""
-    record = _read(path)
-    return {**record, **_later(record), "path": str(path)}
+    """A record, with its file in the extra key "path". Raises ValueError if it is not a record of schema 1."""
+    return {**LATER_KEYS, **_read(path), "path": str(path)}
 
 
 def record_in(folder: str | os.PathLike) -> dict:

@@ -1,5 +1,5 @@
 """Many runs: `sweeps` plans and starts them, `executors` runs them, `reports` compares their results, and
-`interpretation` writes down what prompts hold.
+`interpretation` describes what their prompts have learned.
 
-Imports `evaluation` and `storage` alone, and works on files: a report needs neither PyTorch nor Dassl.
+Imports only `evaluation` and `storage`, and works on files: a report needs neither PyTorch nor Dassl.
 """

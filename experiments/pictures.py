@@ -1,4 +1,4 @@
-"""Pictures as the bytes of a PNG file, and as URLs that a page holds in itself."""
+"""Pictures as PNG files and as data: URLs, which a page can contain."""
 
 import base64
 import io

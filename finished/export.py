@@ -1,7 +1,5 @@
 """Exporting a run: its heads, and its changes to the image tower."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +75,7 @@ def preprocessing_of(cfg: CfgNode) -> Preprocessing:
     options = cfg.INPUT
     if options.NO_TRANSFORM or "instance_norm" in options.TRANSFORMS:
         key = "NO_TRANSFORM" if options.NO_TRANSFORM else "TRANSFORMS: instance_norm"
-        raise ValueError(f"INPUT.{key}: an export shows images resized and normalised by a mean and deviation alone")
+        raise ValueError(f"INPUT.{key}: an export can only resize images and normalise them by a mean and deviation")
     plain = "normalize" not in options.TRANSFORMS
     mean, std = ((0.0,) * 3, (1.0,) * 3) if plain else (tuple(options.PIXEL_MEAN), tuple(options.PIXEL_STD))
     return Preprocessing(tuple(options.SIZE), mean, std, options.INTERPOLATION, options.RESIZE)
@@ -87,7 +85,7 @@ def preprocessing_of(cfg: CfgNode) -> Preprocessing:
 def check_export(trainer: PromptTrainer, export: Export, heads: list[Head] | None, images: int = 4) -> float:
     """The largest difference between the export's and the trainer's probabilities on random images.
 
-    Raises ValueError if they differ: then the method's `head` does not do what its `class_logits` does.
+    Raises ValueError if they differ, because the method's `head` does not compute what its `class_logits` computes.
     """
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(images, 3, *export.preprocessing.size, generator=generator).to(trainer.device)
@@ -106,6 +104,6 @@ def check_export(trainer: PromptTrainer, export: Export, heads: list[Head] | Non
     if not worst < 1e-3:
         raise ValueError(
             f"{type(trainer).__name__} is not exported: the export's probabilities differ from its own by {worst:.1e}; "
-            "where a method overrides `logits` or `class_logits`, it must override `head`, too"
+            "a method that overrides `logits` or `class_logits` must override `head`, too"
         )
     return worst

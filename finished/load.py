@@ -1,10 +1,8 @@
 """Trainers that do not train: that of a finished run, and zero-shot CLIP on a data set. Nothing is written.
 
-The classes come from the run's classes.json, so its data set need not be there. A run of an older version, which has no
+The classes come from the run's classes.json, so its data set is not needed. A run of an older version, which has no
 such file, takes them from its data set.
 """
-
-from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -40,7 +38,7 @@ def check_run(run: Path) -> None:
     if not (run / "config.yaml").is_file():
         parts = ", ".join(sorted(str(path.parent) for path in (run / TASKS_FOLDER).glob("*/config.yaml")))
         hint = f"; it was trained once per task, so name the folder of one: {parts}" if parts else ""
-        raise FileNotFoundError(f"{run} is no run's folder: it has no config.yaml{hint}")
+        raise FileNotFoundError(f"{run} is not the folder of a run: it has no config.yaml{hint}")
 
 
 def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path | None = None) -> CfgNode:
@@ -59,7 +57,7 @@ def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path
     if classes is not None:
         cfg.DATASET.NAME, cfg.DATASET.ROOT = ClassesAlone.__name__, str(classes)
         cfg.DATASET.TASKS = cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-        # The loaders and the schedule are built and not used: let them fit so few data.
+        # The loaders and the schedule are built but not used; these values suit so few data.
         cfg.DATALOADER.TRAIN_X.SAMPLER, cfg.DATALOADER.TRAIN_X.BATCH_SIZE = "RandomSampler", 1
         cfg.OPTIM.MAX_STEPS = 0
     cfg.freeze()
@@ -72,13 +70,14 @@ def load_run(run: Path, root: str = "", opts: Sequence[str] = ()) -> PromptTrain
     Raises FileNotFoundError without run, checkpoint or CLIP, ValueError if they do not fit together.
     """
     own = [path for path in (run / "classes.json", run / "prompt_learner/classes.json") if path.is_file()]
-    return _load(config_of(run, root, opts, own[0] if own else None), run)
+    with contextlib.redirect_stdout(None):  # what Dassl prints
+        return _loaded(build_trainer(config_of(run, root, opts, own[0] if own else None)), run)
 
 
 def load_run_for(run: Path, task: Task, classes: Path, opts: Sequence[str] = ()) -> PromptTrainer:
-    """The trainer of a run with one task that it was not trained on, which the classes.json `classes` holds.
+    """The trainer of a run with one task that it was not trained on, which is in the classes.json `classes`.
 
-    Raises ValueError for a method with parameters for each class or task, which cannot serve new ones.
+    Raises ValueError for a method with parameters for each class or task, which do not apply to new ones.
     """
     with contextlib.redirect_stdout(None):
         trainer = build_trainer(config_of(run, opts=opts, classes=classes))
@@ -86,15 +85,10 @@ def load_run_for(run: Path, task: Task, classes: Path, opts: Sequence[str] = ())
     if owned:
         name = " ".join(filter(None, (type(trainer).__name__, trainer.variant)))
         raise ValueError(
-            f"{run} is a run of {name}, which has parameters of their own for each class or task: they do not serve "
-            f"{task.name!r}. SoftCPT NATA and CATA, or a method with one context for all tasks, can"
+            f"{run} is a run of {name}, which has its own parameters for each class or task and so none for "
+            f"{task.name!r}. SoftCPT NATA and CATA, or methods with one context for all tasks, can predict on it"
         )
     return _loaded(trainer, run)
-
-
-def _load(cfg: CfgNode, run: Path) -> PromptTrainer:
-    with contextlib.redirect_stdout(None):  # what Dassl prints
-        return _loaded(build_trainer(cfg), run)
 
 
 def _loaded(trainer: PromptTrainer, run: Path) -> PromptTrainer:

@@ -1,7 +1,5 @@
 """Tasks that a run was not trained on: classifiers from their names, and from hand-made prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +11,11 @@ from datasets.multitask import DEFAULT_TEMPLATE, Task
 from trainers import PromptTrainer
 from trainers.modules.prompts.hand_made import hand_made_features
 
-FEATURES = ("context", "zero-shot", "average")  # the heads of `new_task_heads`
+FEATURES = ("context", "zero-shot", "average")  # names of the heads of `new_task_heads`
 
 
 def new_task(name: str, classnames: Sequence[str], template: str = "") -> Task:
-    """A task from class names. Raises ValueError for no names, two equal ones, or a template without a placeholder."""
+    """A task from class names. Raises ValueError without names, for two equal ones, or for a template without {}."""
     twice = sorted({word for word in classnames if list(classnames).count(word) > 1})
     if not classnames or twice:
         raise ValueError(f"task {name!r}: " + (f"{twice[0]!r} occurs twice" if twice else "no class names"))
@@ -26,14 +24,13 @@ def new_task(name: str, classnames: Sequence[str], template: str = "") -> Task:
 
 @torch.no_grad()
 def new_task_heads(trainer: PromptTrainer) -> dict[str, Head]:
-    """Heads for a task that was not trained, on the unchanged image tower: "zero-shot" from hand-made prompts and, if
-    the method has class features, "context" from these and "average" from the mean of both after normalisation."""
+    """Heads for an untrained task on the unchanged image tower: "zero-shot" from hand-made prompts and, if the method
+    has class features, "context" from these and "average" from the mean of both after normalisation."""
     with trainer.autocast():
         handmade = hand_made_features(trainer.tasks, "", trainer.clip, trainer.text_encoder)
     heads = {"zero-shot": PromptTrainer.head(trainer, handmade, 0)}
-    if trainer.no_heads or trainer.tunes_images or trainer.image_projection() is not None:
-        return heads
-    if not trainer.prompts.state_dict():  # zero-shot CLIP itself
+    learns = bool(trainer.prompts.state_dict())  # unlike zero-shot CLIP
+    if not learns or trainer.no_heads or trainer.tunes_images or trainer.image_projection() is not None:
         return heads
     with trainer.autocast():
         own = trainer.new_class_features()

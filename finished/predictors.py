@@ -1,11 +1,9 @@
 """Predictors with one interface: a run, a run on a new task, an export.
 
 They have `tasks` (names), `classes_` ({task: class names}), `transform` (from an RGB image to a tensor) and `scores`,
-which returns probabilities (B, R) of images (B, 3, H, W) among the classes of a task, by the name of their source (""
+which returns the probabilities (B, R) of a task's classes for images (B, 3, H, W), by the name of their source (""
 if there is only one).
 """
-
-from __future__ import annotations
 
 import torch
 from torch import Tensor
@@ -64,7 +62,7 @@ class NewTaskPredictor(RunPredictor):
     def legend(self) -> str:
         """What the sources are."""
         template = self.trainer.tasks[0].template
-        own = "the context that it makes of the task's name" if self.method == "SoftCPT" else "as it was trained"
+        own = "the context that it generates from the task's name" if self.method == "SoftCPT" else "as it was trained"
         parts = [f'zero-shot: the hand-made prompt "{template}"']
         if self.trainer.prompts.state_dict():
             parts.insert(0, f"{self.method}: {own}, never trained on this task")

@@ -1,7 +1,5 @@
 """An exported classifier with the methods of scikit-learn's classifiers."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +25,7 @@ def load_classifier(
     backbone: str | None = None,
     device: str | torch.device | None = None,
     precision: str | None = None,
-) -> Classifier:
+) -> "Classifier":
     """The classifier of an export.
 
     Args:
@@ -51,11 +49,11 @@ def load_classifier(
 class Classifier:
     """Predicts the classes of images among those of a task.
 
-    `images` are paths or PIL images, a list or a single one, or a tensor (B, 3, H, W) made by `transform`. `task` is a
-    task's name and may be left out if there is only one.
+    `images` is a path, a PIL image, a list of these, or a tensor (B, 3, H, W) made by `transform`. `task` is the name
+    of a task and may be left out if there is only one.
 
     Attributes:
-        tasks: the tasks' names.
+        tasks: names of the tasks.
         classes_: {task: its class names (R,)}, in the order of the columns.
         export: templates, metrics, preprocessing and provenance.
         transform: makes a tensor (3, H, W) from an RGB image.
@@ -84,7 +82,8 @@ class Classifier:
         self, images: Images, task: str | None = None, batch_size: int = 64, workers: int = 0
     ) -> np.ndarray:
         """Logits (B, R) of the task's classes. Raises OSError, naming the file, for an image that cannot be read."""
-        name, parts = self.task_named(task), [np.empty((0, len(self.classes_[self.task_named(task)])), np.float32)]
+        name = self.task_named(task)
+        parts = [np.empty((0, len(self.classes_[name])), np.float32)]
         for batch in self.batches(images, batch_size, workers):
             parts.append(self.logits(self.features(batch), name).cpu().numpy())
         return np.concatenate(parts)
@@ -93,13 +92,13 @@ class Classifier:
         """Class features (E, C) with columns of length 1. As in open_clip's zero-shot code, logits are `logit_scale`
         times normalised image features times these weights.
 
-        Raises ValueError if the classifier is not of this form.
+        Raises ValueError, with the reason, if the classifier does not have this form.
         """
         name = self.task_named(task)
         head = self.heads[name]
         reason = head.not_cosine or ("the image tower is changed, too" if self.export.tunes_images else "")
         if reason:
-            raise ValueError(f"task {name!r} is no zero-shot classifier: {reason}")
+            raise ValueError(f"task {name!r} is not a zero-shot classifier: {reason}")
         return torch.nn.functional.normalize(head.weight, dim=-1).T.cpu()
 
     def logit_scale(self, task: str | None = None) -> float:
@@ -123,9 +122,9 @@ class Classifier:
             return task
         if task is None and len(self.tasks) == 1:
             return self.tasks[0]
-        near = difflib.get_close_matches(str(task), self.tasks, n=1)
-        what = f"no task {task!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
-        what = "there are several tasks" if task is None else what
+        near = difflib.get_close_matches(task or "", self.tasks, n=1)
+        what = "there are several tasks" if task is None else f"no task {task!r}"
+        what += f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"task: {what}; name one of {', '.join(self.tasks)}")
 
     def batches(self, images: Images, batch_size: int = 64, workers: int = 0) -> Iterator[Tensor]:

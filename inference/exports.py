@@ -1,6 +1,4 @@
-"""The file of an exported classifier: tensors as safetensors, everything else as JSON in its metadata."""
-
-from __future__ import annotations
+"""The file of an exported classifier: safetensors, with everything but the tensors as JSON in its metadata."""
 
 import hashlib
 import json
@@ -22,7 +20,7 @@ from backbones.precision import PRECISIONS
 from storage import parse_json, write_atomically
 
 SCHEMA = 1
-ENTRY = "classifier"  # of the metadata
+ENTRY = "classifier"  # key of the metadata
 KEYS = {
     "schema": int,
     "tasks": list,
@@ -46,7 +44,7 @@ class Export:
         tasks: name, template, metric and class names of each.
         heads: one per task, from image features to logits.
         preprocessing: of images, before the tower.
-        backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights as the run has them.
+        backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights as the run used them.
         precision: of the run.
         weights: tuned weights of the image tower, by their names in it.
         prompts: (M, W) each, extra tokens of the image tower's layers.
@@ -66,7 +64,7 @@ class Export:
 
     @property
     def tunes_images(self) -> bool:
-        """Whether its image features differ from those of its CLIP."""
+        """Whether image features differ from those of the CLIP."""
         return bool(self.weights or len(self.prompts) or self.projection is not None)
 
 
@@ -108,8 +106,8 @@ def read_export(path: str | os.PathLike) -> Export:
             text = (file.metadata() or {}).get(ENTRY, "null")
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         facts = parse_json(text)
-    except Exception as error:  # beside its own, safetensors raises those of PyTorch and of Python
-        raise ValueError(f"{path} is no exported classifier, or it is truncated ({error})") from error
+    except Exception as error:  # besides its own, safetensors raises those of PyTorch and of Python
+        raise ValueError(f"{path} is not an exported classifier, or it is truncated ({error})") from error
     facts = check_facts(facts, tensors, path)
     projection = tensors.get("projection.weight")
     shown = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["preprocessing"].items()}
@@ -129,28 +127,24 @@ def read_export(path: str | os.PathLike) -> Export:
             provenance=facts["provenance"],
         )
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{path} is no complete exported classifier ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{path} is not a complete exported classifier ({type(error).__name__}: {error})") from error
 
 
 def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     """The checked metadata of an export. Raises ValueError, with the file and what is wrong."""
     if not isinstance(facts, dict) or "schema" not in facts:
-        raise ValueError(f"{path} is a safetensors file, but no exported classifier: write one with scripts/export.py")
+        raise ValueError(f"{path} is a safetensors file, but not an exported classifier: use scripts/export.py")
     if facts["schema"] != SCHEMA:
         raise ValueError(f"{path}: schema is {reprlib.repr(facts['schema'])}, this version reads schema {SCHEMA}")
     wrong = [key for key, kind in KEYS.items() if not isinstance(facts.get(key), kind)]
     if wrong:
-        raise ValueError(f"{path}: the metadata's {', '.join(wrong)} are missing or of another type")
+        raise ValueError(f"{path}: missing from the metadata, or of another type: {', '.join(wrong)}")
     if facts["digest"] != digest_of({key: value for key, value in facts.items() if key != "digest"}, tensors):
         raise ValueError(f"{path} is damaged: its contents are not those that were written; export the run again")
-    tasks, backbone = facts["tasks"], facts["backbone"]
-    if (
-        any(wrong_task(task) for task in tasks)
-        or not tasks
-        or len(tasks) != len(facts["heads"])
-        or any(key not in backbone for key in BACKBONE_KEYS)
-    ):
-        raise ValueError(f"{path}: its tasks, heads and backbone are incomplete")
+    tasks = facts["tasks"]
+    complete = tasks and len(tasks) == len(facts["heads"]) and all(key in facts["backbone"] for key in BACKBONE_KEYS)
+    if not complete or any(wrong_task(task) for task in tasks):
+        raise ValueError(f"{path}: its tasks, heads or backbone are incomplete")
     if facts["precision"] not in PRECISIONS:
         raise ValueError(f"{path}: precision is {facts['precision']!r}, use one of {', '.join(PRECISIONS)}")
     for t, task in enumerate(tasks):
@@ -161,7 +155,7 @@ def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[s
 
 
 def wrong_task(task: Any) -> bool:
-    """Whether it is not the description of a task."""
+    """Whether this is not the description of a task."""
     wrong = not isinstance(task, dict) or any(not isinstance(task.get(k), kind) for k, kind in TASK_KEYS.items())
     return wrong or not all(isinstance(name, str) for name in task["classnames"])
 

@@ -1,6 +1,4 @@
-"""Users' own images: finding, reading and batching them, in any mode."""
-
-from __future__ import annotations
+"""Users' own images, of any mode: finding, reading and batching them."""
 
 import glob
 import os
@@ -21,16 +19,16 @@ from torchvision.transforms import InterpolationMode
 from backbones.config import Preprocessing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
-PROGRAMS = ("EPS",)  # formats that Pillow would have another program run
+PROGRAMS = ("EPS",)  # formats that Pillow decodes by running another program
 NO_RANGE = {"I": "32-bit integer", "F": "floating-point"}  # modes whose pixels have no known range
 
 
 class Batch(NamedTuple):
     """Some of the requested images."""
 
-    positions: list[int]  # of those that could be read
+    positions: list[int]  # of the images that could be read
     images: Tensor  # (B, 3, H, W)
-    errors: list[tuple[int, str]]  # position and reason of those that could not
+    errors: list[tuple[int, str]]  # position and reason of each image that could not
 
 
 def find_images(places: Sequence[Path]) -> list[Path]:
@@ -60,7 +58,7 @@ def read_image(path: str | os.PathLike) -> Image.Image:
     """
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # of palettes with transparency, and of large images that are still read
+            warnings.simplefilter("ignore")  # on palettes with transparency, and on large images, which are read, too
             if image.format in PROGRAMS:
                 raise ValueError(f"{image.format} is a program, not pixels")
             image.load()
@@ -90,9 +88,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         grey = np.asarray(image) >> 8
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.mode in NO_RANGE:
-        raise ValueError(
-            f"its pixels are {NO_RANGE[image.mode]} numbers, whose range is not known: save it with 8 bits"
-        )
+        raise ValueError(f"its pixels are {NO_RANGE[image.mode]} numbers of unknown range: save it with 8 bits")
     return image.convert("RGB")
 
 

@@ -1,7 +1,5 @@
 """A classifier as one ONNX model: the image tower with its heads."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import inspect
@@ -24,9 +22,10 @@ from backbones import layers
 
 from .classifier import Classifier
 
-BATCHES = (1, 2, 5)  # that are compared; the model is traced with another
+BATCHES = (1, 2, 5)  # sizes of the batches that are compared; the model is traced with another
 TRACED = 3
-TOLERANCE = 1e-3  # of the largest logit
+TOLERANCE = 1e-3  # times the largest logit
+EXPORTS = "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters  # from PyTorch 2.5 on
 
 
 class TowerWithHeads(nn.Module):
@@ -42,14 +41,11 @@ class TowerWithHeads(nn.Module):
         return tuple(head(features) for head in self.heads)
 
 
-EXPORTS = "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters  # not before PyTorch 2.5
-
-
 def write_onnx(path: str | os.PathLike, classifier: Classifier) -> float:
-    """Write a classifier as ONNX, checked against PyTorch and atomically.
+    """Write a classifier as ONNX, atomically and after a comparison with PyTorch.
 
-    The batch is dynamic, and each task has an output of logits. The metadata entry "classifier" holds the tasks, their
-    classes and the preprocessing as JSON.
+    The batch size is dynamic, and each task has an output of logits. The metadata entry "classifier" holds the tasks,
+    their classes and the preprocessing as JSON.
 
     Returns the largest difference between the logits of onnxruntime and PyTorch, both in fp32, on random images.
 
@@ -82,9 +78,8 @@ def write_onnx(path: str | os.PathLike, classifier: Classifier) -> float:
                 )
             except torch.onnx.errors.OnnxExporterError as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise ValueError(
-                    f"the image tower of {classifier.export.backbone['name']} is not exported: {reason}"
-                ) from error
+                name = classifier.export.backbone["name"]
+                raise ValueError(f"the image tower of {name} cannot be exported: {reason}") from error
         written = onnx.load(file)
         entry = written.metadata_props.add()
         entry.key, entry.value = "classifier", json.dumps(description(classifier, names), ensure_ascii=False)
@@ -107,14 +102,12 @@ def check(file: Path, model: TowerWithHeads, classifier: Classifier) -> float:
             found = session.run(None, {"image": image.numpy()})
         except Exception as error:  # onnxruntime's own types derive from Exception alone
             reason = str(error).strip().splitlines()[0]
-            raise ValueError(
-                f"the ONNX model is not written: onnxruntime cannot run {count} images ({reason})"
-            ) from error
+            raise ValueError(f"no ONNX model is written: onnxruntime cannot run {count} images ({reason})") from error
         for ours, theirs in zip(expected, found, strict=True):
             worst, largest = max(worst, float(np.abs(ours - theirs).max())), max(largest, float(np.abs(ours).max()))
     if not worst <= TOLERANCE * largest:
         raise ValueError(
-            f"the ONNX model is not written: its logits differ from PyTorch's by {worst:.1e}, of {largest:.3g} at most"
+            f"no ONNX model is written: its logits, up to {largest:.3g}, differ from PyTorch's by {worst:.1e}"
         )
     return worst
 
@@ -145,18 +138,17 @@ def output_names(tasks: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def plain_activations(model: nn.Module) -> Iterator[None]:
-    """Within it, QuickGELU is made of operations that the exporter knows. The usual one is written for the backward
-    pass."""
-    changed = [
-        m for m in model.modules() if isinstance(m, layers.MLP) and m.activation is layers.ACTIVATIONS["quick_gelu"]
-    ]
+    """A context in which QuickGELU consists of operations that the exporter knows; the usual one has a backward pass of
+    its own."""
+    usual = layers.ACTIVATIONS["quick_gelu"]
+    changed = [module for module in model.modules() if getattr(module, "activation", None) is usual]
     for module in changed:
         module.activation = quick_gelu
     try:
         yield
     finally:
         for module in changed:
-            module.activation = layers.ACTIVATIONS["quick_gelu"]
+            module.activation = usual
 
 
 def quick_gelu(x: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Predictions for many images, as text, CSV or JSON."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -17,7 +15,7 @@ from .images import image_batches
 
 @dataclass(frozen=True)
 class Prediction:
-    """For one image: probabilities (R,) by the name of their source, or the reason why it could not be read."""
+    """Of one image: probabilities (R,) by the name of their source, or the reason why it could not be read."""
 
     path: Path
     scores: Mapping[str, Tensor] = field(default_factory=dict)

@@ -1,7 +1,5 @@
 """CLIP's image tower with the changes that a method learned."""
 
-from __future__ import annotations
-
 import logging
 import re
 from pathlib import Path
@@ -21,7 +19,7 @@ class TunedTower(nn.Module):
     """Images (B, 3, H, W) to features (B, E), not normalised: CLIP's image tower with an export's changes.
 
     Args:
-        visual: the tower. Weights that the export has are overwritten in place.
+        visual: the tower, whose weights are overwritten with those of the export.
         export: its `weights`, `prompts` and `projection` are used.
     """
 
@@ -71,7 +69,7 @@ def load_tower(export: Export, path: Path, backbone: str | None, precision: Prec
 def same_tower(clip: CLIP, name: str, export: Export, precision: Precision) -> bool:
     """Whether a CLIP's image tower is that of an export.
 
-    Weights and activation are compared, whatever file they come from. In another precision than the run's, for which no
+    Weights and activation are compared, whatever file they come from. In a precision other than the run's, for which no
     digest is known, the files and the way they are read are compared.
     """
     half = Precision(export.precision, precision.device).stored

@@ -1,6 +1,6 @@
 """Files on disk: atomic writes, strict readers of JSON, YAML and configs, the folder of a run and its lock.
 
-Imports nothing of the project.
+Imports no other room.
 """
 
 # ruff: noqa: F401

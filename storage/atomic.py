@@ -7,7 +7,7 @@ from pathlib import Path
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
     """Write a file (text in UTF-8) through a temporary file beside it, so that a failure leaves nothing half-written.
 
-    Raises OSError, with the file and its size, if it cannot be written; an existing file is then unchanged.
+    Raises OSError, with the file and its size; an existing file is then unchanged.
     """
     path = Path(path)
     content = content.encode() if isinstance(content, str) else content

@@ -1,4 +1,4 @@
-"""Config files that build on others, by the key _BASE_."""
+"""Config files that build on others by the key _BASE_."""
 
 import os
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 from .documents import read_yaml
 
-BASE_KEY = "_BASE_"  # in a config file: one or more files to build on, relative to its own folder
+BASE_KEY = "_BASE_"  # one or more files to build on, relative to the folder of the file that names them
 
 
 def read_config(path: str | os.PathLike, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The content of a YAML config file, merged into that of its bases. Later bases win over earlier ones.
+    """The content of a YAML config file, merged into that of its bases; a later base wins over an earlier one.
 
     Raises:
         FileNotFoundError: no such file; the message lists the files beside it.
@@ -18,7 +18,7 @@ def read_config(path: str | os.PathLike, chain: tuple[Path, ...] = ()) -> dict[s
     """
     path = Path(path)
     if not path.is_file():
-        near = sorted(file.stem for file in path.parent.glob("*.yaml")) or ["no such folder"]
+        near = sorted(file.stem for file in path.parent.glob("*.yaml")) or ["no config files"]
         raise FileNotFoundError(f"no config file {path}; in {path.parent}: {', '.join(near)}")
     chain = (*chain, path.resolve())
     if len(set(chain)) < len(chain):
@@ -38,7 +38,9 @@ def read_config(path: str | os.PathLike, chain: tuple[Path, ...] = ()) -> dict[s
 
 
 def _merged(first: dict, second: dict) -> dict:
-    """A nested dictionary with the values of both, and of the second where both have one."""
-    both = {key: _merged(first[key], second[key]) for key in first.keys() & second.keys()
-            if isinstance(first[key], dict) and isinstance(second[key], dict)}  # fmt: skip
-    return {**first, **second, **both}
+    """The nested dictionary with the values of both; the second wins where they differ."""
+    merged = dict(first)
+    for key, value in second.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if nested else value
+    return merged

@@ -21,8 +21,8 @@ def read_json(path: str | os.PathLike) -> Any:
 def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
-    Raises RecursionError, and ValueError also for what Python would accept: an object with a repeated key, numbers that
-    are not finite, and lone surrogates, which cannot be written again.
+    Raises RecursionError, and ValueError also for what Python accepts: repeated keys of an object, numbers that are not
+    finite, and lone surrogates, which cannot be written again.
     """
     text = text.decode() if isinstance(text, bytes) else text
     value = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
@@ -35,7 +35,7 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} is there twice")
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} occurs twice")
     return found
 
 
@@ -49,7 +49,7 @@ def read_yaml(path: str | os.PathLike) -> Any:
     """The content of a YAML file of plain values; None for an empty file.
 
     Raises ValueError, with the file, for invalid YAML, a repeated key of a mapping, and references (*name) that expand
-    to so many nodes, or to themselves, that they would fill the memory.
+    to too many nodes or contain themselves, and so would fill the memory.
     """
     import yaml  # here: not every command needs it
 
@@ -67,19 +67,19 @@ def read_yaml(path: str | os.PathLike) -> Any:
 
 
 def _size(node: Any, sizes: dict[int, int]) -> int:
-    """The number of nodes that a YAML node stands for with references expanded. Raises ValueError for a repeated key of
-    a mapping, and for lone surrogates."""
+    """The number of nodes of a YAML node with its references expanded. Raises ValueError for a repeated key of a
+    mapping and for lone surrogates."""
     if id(node) not in sizes:
         if isinstance(node.value, str):
             node.value.encode()  # UnicodeEncodeError is a ValueError
             if node.tag.endswith(":int") and len(node.value) > MOST_DIGITS:
                 raise ValueError(f"line {node.start_mark.line + 1}: a number of {len(node.value):,} digits")
-        sizes[id(node)] = 1 << 60  # where it is met within itself
+        sizes[id(node)] = 1 << 60  # in case it contains itself
         parts = node.value if isinstance(node.value, list) else []
         names = [part[0].value for part in parts if isinstance(part, tuple) and isinstance(part[0].value, str)]
         twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
         if twice:
-            raise ValueError(f"line {node.start_mark.line + 1}: the key {twice[0][:80]!r} is there twice")
+            raise ValueError(f"line {node.start_mark.line + 1}: the key {twice[0][:80]!r} occurs twice")
         inner = [item for part in parts for item in (part if isinstance(part, tuple) else (part,))]
         sizes[id(node)] = 1 + sum(_size(item, sizes) for item in inner)
     return sizes[id(node)]

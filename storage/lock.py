@@ -1,11 +1,11 @@
 """The lock of a run folder: one process at a time trains or evaluates there.
 
-`running.json` names the process's host, id and start. It is created exclusively (O_EXCL, which works on network file
-systems, too) and touched every minute. So a lock that a killed process left is recognised:
+`running.json` names the process's host, id and start. It is created exclusively (O_EXCL, which also works on network
+file systems) and touched every minute. So the lock of a killed process is recognised:
 
-- on the same host, because no such process lives (its start time tells it from a later process with its id);
-- from another host, because it has not been touched for some time;
-- by a SLURM job that was put back in the queue, because it holds the job's own id.
+- on the same host, because the process no longer exists (its start time tells it from a later one with the same id);
+- on another host, because the lock has not been touched for some time;
+- by a SLURM job that was put back in the queue, because the lock holds the job's own id.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from .run_folder import remove_temporaries
 
 FILE_NAME = "running.json"
 TOUCHED_EVERY = 60  # seconds
-STALE_AFTER = 10 * TOUCHED_EVERY  # a lock of another host is stale then; its clock may differ a little
+STALE_AFTER = 10 * TOUCHED_EVERY  # for a lock of another host, whose clock may differ a little
 UNWRITTEN_FOR = 10  # seconds after which a lock without content is stale: its process was killed before it wrote
 
 
@@ -47,15 +47,14 @@ def this_process() -> dict[str, object]:
 
 
 def slurm_job() -> str:
-    """The SLURM job of this process, "12", or "12_3" in an array. It is the same after a restart, and "" outside of
-    SLURM."""
+    """The SLURM job of this process: "12", "12_3" in an array, "" outside of SLURM. A restart keeps it."""
     array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
 def start_time(pid: int) -> str:
-    """The start of a process of this host, in ticks since boot; "" if the system does not tell, "ended" for a process
-    that has ended and waits for its parent."""
+    """The start of a process on this host, in ticks since boot; "" if it is not known, "ended" for a process that has
+    ended and waits for its parent."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -65,7 +64,7 @@ def start_time(pid: int) -> str:
 
 
 def holder(folder: str | os.PathLike) -> dict | None:
-    """The process that holds a run folder: one that lives, or that may live. None if there is none."""
+    """The process that holds a run folder and is, or may be, alive; None if there is none."""
     path = Path(folder, FILE_NAME)
     try:
         age = time.time() - path.stat().st_mtime
@@ -80,7 +79,7 @@ def holder(folder: str | os.PathLike) -> dict | None:
 
 
 def _read(path: Path) -> dict:
-    """A lock's content; {} if it is not yet written, or is not a lock's. Raises FileNotFoundError."""
+    """A lock's content; {} if it is not written yet or not that of a lock. Raises FileNotFoundError."""
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -89,7 +88,7 @@ def _read(path: Path) -> dict:
 
 
 def _same_job(owner: Mapping) -> bool:
-    """Whether the lock is of an earlier start of this process's SLURM job."""
+    """Whether the lock comes from an earlier start of this process's SLURM job."""
     return bool(owner.get("job")) and owner["job"] == slurm_job()
 
 
@@ -106,7 +105,7 @@ def _alive(owner: Mapping) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Hold a run folder, which is created if needed. What a killed process left half-written there is removed.
+    """Hold a run folder, creating it if needed, and remove what a killed process left half-written there.
 
     Raises LockedError, with host and process, if another process holds it.
     """
@@ -139,19 +138,20 @@ def _take(path: Path) -> None:
         if owner:
             raise LockedError(
                 f"{path.parent} is in use by {describe(owner)}; wait for it, or choose another --output-dir. "
-                f"If that process is no more, remove {path}"
+                f"If that process no longer exists, remove {path}"
             )
         _remove_stale(path)
-    raise LockedError(f"{path.parent}: other processes take its lock at the same moment; try again")
+    raise LockedError(f"{path.parent}: other processes are taking its lock at the same moment; try again")
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a stale lock, but not a new one that another process may just have put in its place."""
+    """Remove a stale lock, but not a new one that another process may have put in its place meanwhile."""
     aside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)  # of several processes one succeeds
         content, moved = _read(aside), aside.stat().st_mtime
-        if content.get("host") == socket.gethostname() and _alive(content) or not content and _fresh(moved):
+        fresh = time.time() - moved < UNWRITTEN_FOR
+        if content.get("host") == socket.gethostname() and _alive(content) or not content and fresh:
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
         aside.unlink()
@@ -164,10 +164,6 @@ def _remove_asides(path: Path) -> None:
         pid = aside.name.removeprefix(start)
         if pid.isdigit() and not _alive({"pid": pid}):
             aside.unlink(missing_ok=True)
-
-
-def _fresh(modified: float) -> bool:
-    return time.time() - modified < UNWRITTEN_FOR
 
 
 def _touch(path: Path, released: threading.Event) -> None:

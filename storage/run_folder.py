@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FAILURE_FILE = "failure.json"  # after a loss that was not finite: the step, its images and its numbers
-# results.json comes last. Only runs on users' own folders have a split.csv.
+# results.json is not among them: it marks a finished run. Only runs on users' own folders have a split.csv.
 RUN_FILES = (
     "config.yaml",
     "log.txt",
@@ -22,19 +22,19 @@ RUN_FILES = (
 
 
 def make_run_folder(folder: Path) -> list[Path]:
-    """Create a run's folder, and return the folders that are new, innermost first. Raises OSError, with the flag."""
+    """Create a run's folder; returns the new folders, innermost first. Raises OSError, naming the flag."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise type(error)(f"--output-dir: the folder {folder} cannot be made ({error.strerror or error})") from error
+        raise type(error)(f"--output-dir: cannot create the folder {folder} ({error.strerror or error})") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"--output-dir: no permission to write into {folder}")
     return new
 
 
 def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
-    """Remove the files of a failed run that has nothing to resume, and its new folders as far as they are empty."""
+    """Remove the files of a failed run that has nothing to resume, and those of its new folders that are empty."""
     for name in RUN_FILES:
         path = folder / name
         if path.is_dir():
@@ -47,8 +47,7 @@ def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove the files that killed processes left half-written in a run's folder. No other process may be at work in
-    it."""
+    """Remove the half-written files of killed processes from a run's folder, which no other process may be using."""
     for name in ("*.tmp", ".*.tmp-*"):
         for path in (*folder.glob(name), *folder.glob(f"prompt_learner/{name}")):
             path.unlink(missing_ok=True)

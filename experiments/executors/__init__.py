@@ -1,8 +1,8 @@
-"""Where runs are executed: on this machine or on a SLURM cluster, behind the interface of `concurrent.futures`.
+"""Executors with the interface of `concurrent.futures`, for this machine and for a SLURM cluster.
 
-`submit(function, *args)` returns a Future for `as_completed`, and `shutdown` waits. Each call has a process of its own,
-so every run starts with fresh random generators, loggers and memory. The state of a sweep is in the run folders, so
-executors of different kinds and machines can share one sweep. Imports nothing of the project.
+`submit(function, *args)` returns a Future for `as_completed`, and `shutdown` waits. Each call has its own process, so
+every run starts with fresh random generators, loggers and memory. The state of a sweep is in the run folders, so
+executors of different kinds and machines can share one sweep. Imports no other room.
 """
 
 from .local import LocalExecutor, ProcessEndedError, prepare

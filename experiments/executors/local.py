@@ -1,6 +1,4 @@
-"""Calls as processes of this machine, each with a device of its own."""
-
-from __future__ import annotations
+"""Calls as processes of this machine, each with its own device."""
 
 import contextlib
 import multiprocessing
@@ -9,7 +7,7 @@ import pickle
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -26,15 +24,14 @@ class ProcessEndedError(RuntimeError):
 
 
 def prepare(threads: int, preload: str = "train") -> BaseContext:
-    """A multiprocessing context whose processes have `threads` threads each; call it once, before any process starts.
+    """A multiprocessing context whose processes have `threads` threads each. Call it once, before any process starts.
 
-    On Linux the module `preload` (and with it PyTorch) is imported once, in a server process, and each call runs in a
-    fork of it.
+    On Linux a server process imports the module `preload` (and so PyTorch) once, and each call runs in a fork of it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # A process that has initialised CUDA cannot be forked, so PyTorch must look for GPUs without it.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    # For the server of forks, since not every Python passes sys.path on to it.
+    # Not every Python passes sys.path on to the server of forks.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
@@ -46,8 +43,8 @@ class LocalExecutor(ThreadPoolExecutor):
     """A pool of workers, each with a device, that starts a fresh process for every call.
 
     The standard library's process pool drops all calls when one process is killed, and before Python 3.11 it reuses
-    processes. Here a worker is a thread that waits for one process at a time. A killed process gives its own Future a
-    ProcessEndedError, and no process outlives this one.
+    processes. Here a worker is a thread that waits for one process at a time. If a process is killed, only its own
+    Future raises a ProcessEndedError. No process outlives this one.
 
     Args:
         workers: number of calls at a time.
@@ -62,7 +59,7 @@ class LocalExecutor(ThreadPoolExecutor):
         self._context, self._workers = context, workers
         self._running: set[BaseProcess] = set()
         self._stopped = False
-        # Starts and ends of processes must not overlap: multiprocessing polls all processes at each start.
+        # Starts and ends of processes must not overlap, since multiprocessing polls all processes at each start.
         self._lock = threading.Lock()
         super().__init__(max_workers=workers, thread_name_prefix="worker", initializer=self._take_device)
         self._own = threading.local()
@@ -70,19 +67,16 @@ class LocalExecutor(ThreadPoolExecutor):
     def _take_device(self) -> None:
         self._own.device = self._devices.get()
 
-    @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Calls submitted within may be grouped; here they are not."""
-        yield
+    batch = contextlib.nullcontext  # SlurmExecutor makes a job array of the calls within
 
-    def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
-        return super().submit(self._call, function, args, kwargs)
+    def submit(self, function: Callable, /, *args: Any) -> Future:
+        return super().submit(self._call, function, args)
 
-    def _call(self, function: Callable, args: tuple, kwargs: dict) -> Any:
+    def _call(self, function: Callable, args: tuple) -> Any:
         receiver, sender = self._context.Pipe(duplex=False)
         env = {"LOCAL_WORLD_SIZE": str(self._workers)}  # torchrun's variable: so many processes share the cores
         env |= {} if self._own.device is None else {"CUDA_VISIBLE_DEVICES": self._own.device}
-        process = self._context.Process(target=_answer, args=(sender, env, function, args, kwargs))
+        process = self._context.Process(target=_answer, args=(sender, env, function, args))
         with receiver:
             with sender, self._lock:
                 if self._stopped:
@@ -98,7 +92,9 @@ class LocalExecutor(ThreadPoolExecutor):
             process.join()
             self._running.discard(process)
         if kind is None:
-            raise ProcessEndedError(f"{_name(function)}: its process ended without an answer, {_end(process.exitcode)}")
+            name, status = getattr(function, "__name__", type(function).__name__), process.exitcode or 0
+            end = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+            raise ProcessEndedError(f"{name}: its process ended without an answer, {end}")
         if kind == "error":
             raise value
         return value
@@ -119,20 +115,12 @@ class LocalExecutor(ThreadPoolExecutor):
                 process.kill()
 
 
-def _name(function: Callable) -> str:
-    return getattr(function, "__name__", type(function).__name__)
-
-
-def _end(status: int | None) -> str:
-    return f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
-
-
-def _answer(sender: Connection, env: dict[str, str], function: Callable, args: tuple, kwargs: dict) -> None:
+def _answer(sender: Connection, env: dict[str, str], function: Callable, args: tuple) -> None:
     """The body of a call's process: sends ("value", value) or ("error", exception)."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= env
     try:
-        answer = "value", function(*args, **kwargs)
+        answer = "value", function(*args)
     except Exception as error:
         answer = "error", error
     try:

@@ -1,13 +1,12 @@
 """Calls as jobs of a SLURM cluster, through submitit."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from typing import Any
 from .local import ROOT, ProcessEndedError
 
 MOST_IN_ARRAY = 1000  # SLURM's default MaxArraySize is 1001
-TIMEOUTS = 20  # at most so often a job may reach its time limit and continue in another
+TIMEOUTS = 20  # times that a job may reach its time limit and continue in another
 SLOWEST_POLL = 15  # seconds
 SLURM_OPTIONS = {  # {flag: (name of submitit's parameter, help)}
-    "time": ("time", "minutes that a job may take; one that needs more goes back into the queue and resumes"),
+    "time": ("time", "minutes that a job may take; a longer one goes back into the queue and resumes"),
     "memory": ("mem", "GB of memory of a job"),
     "gpus": ("gpus_per_node", "GPUs of a job"),
     "cpus": ("cpus_per_task", "processors of a job"),
@@ -27,7 +26,7 @@ SLURM_OPTIONS = {  # {flag: (name of submitit's parameter, help)}
 
 
 class JobFuture(Future):
-    """The Future of a job; `cancel` removes the job from the queue."""
+    """The Future of a job."""
 
     job: Any = None  # submitit's; None until it is submitted
 
@@ -35,18 +34,12 @@ class JobFuture(Future):
     def job_id(self) -> str:
         return self.job.job_id if self.job else ""
 
-    def cancel(self) -> bool:
-        cancelled = super().cancel()
-        if cancelled and self.job:
-            self.job.cancel(check=False)
-        return cancelled
-
 
 class SlurmExecutor(Executor):
     """Submits calls as SLURM jobs, those of a `batch` as a job array, and waits for their results on disk.
 
     A function with a method `checkpoint`, such as TrainRun, goes back into the queue when its job is pre-empted or
-    reaches its time limit. Jobs are not children of this process: they go on when it ends.
+    reaches its time limit. Jobs are not children of this process, and continue after it ends.
 
     Args:
         folder: for submitit's files, visible to all nodes.
@@ -80,9 +73,8 @@ class SlurmExecutor(Executor):
         self._cluster = cluster
         self._batch: list[tuple[JobFuture, Callable, tuple]] | None = None
         self._waiting: dict[JobFuture, float] = {}  # {future: when it was first missing from the queue, or 0}
-        self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._watcher: threading.Thread | None = None
+        threading.Thread(target=self._poll, daemon=True).start()
 
     def submit(self, function: Callable, /, *args: Any) -> JobFuture:
         future = JobFuture()
@@ -94,7 +86,7 @@ class SlurmExecutor(Executor):
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
-        """Calls submitted within become one job array, or several if there are more than an array takes."""
+        """Calls submitted within become one job array, or several if an array cannot take them all."""
         self._batch, calls = [], []
         try:
             yield
@@ -114,56 +106,41 @@ class SlurmExecutor(Executor):
             raise OSError(f"sbatch refused the jobs: {error}") from error
         for (future, *_), job in zip(calls, jobs):
             future.job = job
-            self._watch(future)
+            self._waiting[future] = 0.0
 
     def attach(self, job_id: str) -> JobFuture:
         """The Future of a job that was submitted earlier with the same folder."""
         future = JobFuture()
         future.job = self._executor.job_class(self._executor.folder, job_id)
-        self._watch(future)
+        self._waiting[future] = 0.0
         return future
-
-    def _watch(self, future: JobFuture) -> None:
-        with self._lock:
-            self._waiting[future] = 0.0
-            if self._watcher is None or not self._watcher.is_alive():
-                self._watcher = threading.Thread(target=self._poll, daemon=True)
-                self._watcher.start()
 
     def _poll(self) -> None:
         pause = 0.5
         while not self._closed.wait(pause):
-            with self._lock:
-                waiting = list(self._waiting)
-                if not waiting:
-                    self._watcher = None
-                    return
-            left = self._unfinished(waiting)
-            with self._lock:
-                for future in set(waiting) - left:
-                    del self._waiting[future]
-            pause = min(1.3 * pause, SLOWEST_POLL) if len(left) == len(waiting) else 0.5
+            waiting = list(self._waiting)
+            left = self._unfinished(waiting) if waiting else set()
+            for future in set(waiting) - left:
+                del self._waiting[future]
+            pause = min(1.3 * pause, SLOWEST_POLL) if waiting and len(left) == len(waiting) else 0.5
 
     def _unfinished(self, waiting: list[JobFuture]) -> set[JobFuture]:
         """The Futures that stay open; the others receive the results of their jobs."""
         present = self._in_queue(waiting)
         left = set()
         for future in waiting:
-            if future.cancelled():
-                continue
-            if future.job.paths.result_pickle.exists():
+            if future.cancelled() or future.job.paths.result_pickle.exists():
                 _settle(future)
-            elif present is None or future.job_id in present:
+                continue
+            if present is None or future.job_id in present:
                 self._waiting[future] = 0.0
-                left.add(future)
             elif not self._waiting[future]:  # its result may still be on its way over a network file system
                 self._waiting[future] = time.monotonic()
-                left.add(future)
-            elif time.monotonic() - self._waiting[future] < SLOWEST_POLL:
-                left.add(future)
-            else:
+            elif time.monotonic() - self._waiting[future] >= SLOWEST_POLL:
                 what = f"job {future.job_id} ended without an answer; its output: {future.job.paths.stderr}"
                 future.set_exception(ProcessEndedError(what))
+                continue
+            left.add(future)
         return left
 
     def _in_queue(self, waiting: list[JobFuture]) -> set[str] | None:
@@ -174,16 +151,12 @@ class SlurmExecutor(Executor):
         return None if states is None else set(states)
 
     def terminate_workers(self) -> None:
-        """Stop waiting; the jobs go on."""
+        """Stop waiting; the jobs continue."""
         self.shutdown(wait=False)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        if cancel_futures:
-            for future in list(self._waiting):
-                future.cancel()
-        watcher = self._watcher
-        if wait and watcher is not None:
-            watcher.join()
+    def shutdown(self, wait: bool = True) -> None:
+        if wait:
+            futures.wait(list(self._waiting))
         self._closed.set()
 
 

@@ -1,2 +1,2 @@
-"""What the prompts of a run hold, and which tasks gain from which: figures, pictures and text. Imports no other room
-of `experiments`."""
+"""What the prompts of a run have learned, and which tasks gain from which, as numbers, pictures and text. Imports no
+other room of `experiments`."""

@@ -1,4 +1,4 @@
-"""Which tasks gain from which: runs on all tasks against runs with one task left out."""
+"""Which tasks gain from which: runs on all tasks against runs that leave one task out."""
 
 import re
 from collections import defaultdict
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-WITHOUT = re.compile(r"(^|_)without-.+$")  # end of a run's variant where a task is left out (configs/sweeps)
+WITHOUT = re.compile(r"(^|_)without-.+$")  # end of the variant of a run that leaves a task out
 SAME = ("trainer", "variant", "dataset", "shots", "backbone")  # equal for all runs of a matrix
 
 
 @dataclass(frozen=True)
 class Gains:
-    """For one method, the change of each task's metric, in points, if another task is left out of training.
+    """The change of each task's metric, in points, when another task is left out of a method's training.
 
     Attributes:
-        change: (T, T), row the task left out, column the task tested; the mean over the seeds that both runs have, NaN
-            on the diagonal and where there are no such runs.
+        change: (T, T), row the task left out, column the task tested; the mean over the seeds that both runs have. NaN
+            on the diagonal and without such runs.
         deviation: (T, T), its sample standard deviation, NaN for fewer than two seeds.
         n: (T, T), the number of seeds.
     """
@@ -40,11 +40,11 @@ class Gains:
 
 
 def gains_of(records: Iterable[Mapping]) -> list[Gains]:
-    """One matrix for each method, data set, number of shots and CLIP among the records (`read_records`) that has runs
-    on all tasks and, with the same seeds, runs with one task left out.
+    """A matrix for each method, data set, number of shots and CLIP that has runs on all tasks and, with the same seeds,
+    runs that leave one task out.
 
-    The run with the most tasks defines all tasks. Evaluations of other runs, and runs on halves of the classes, do not
-    count. Raises ValueError if there is nothing to compare, or if two records are of the same run.
+    All tasks are those of the run with the most tasks. Evaluations of other runs and runs on halves of the classes do
+    not count. Raises ValueError if there is nothing to compare, or if two records are of the same run.
     """
     groups: dict[tuple, dict[tuple, dict]] = defaultdict(dict)
     for record in records:
@@ -58,11 +58,10 @@ def gains_of(records: Iterable[Mapping]) -> list[Gains]:
             where = " and ".join(str(some.get("path", "a record")) for some in (runs[run]["record"], record))
             raise ValueError(f"{where} are of the same run: {', '.join(f'{key} {own[key]}' for key in SAME)}")
         runs[run] = {"record": record, "values": values}
-    found = [_matrix(key, runs) for key, runs in groups.items()]
-    found = [gains for gains in found if gains is not None]
+    found = [gains for key, runs in groups.items() if (gains := _matrix(key, runs))]
     if not found:
         raise ValueError(
-            "no runs on all tasks beside runs with one task left out: "
+            "no runs on all tasks beside runs that leave one task out: "
             "python scripts/sweep.py configs/sweeps/leave_one_out.yaml --benchmark demo"
         )
     return sorted(found, key=lambda gains: (gains.name, gains.backbone))
@@ -108,10 +107,7 @@ def as_json(gains: Gains) -> dict:
 
 def markdown(gains: Gains) -> str:
     """The matrix as a Markdown table, with the mean effect of each task on the others."""
-    lines = [
-        "| left out | " + " | ".join(gains.tasks) + " | mean |",
-        "|:---|" + "---:|" * (len(gains.tasks) + 1),
-    ]
+    lines = ["| left out | " + " | ".join(gains.tasks) + " | mean |", "|:---|" + "---:|" * (len(gains.tasks) + 1)]
     for task, row in zip(gains.tasks, gains.change):
         cells = ["–" if np.isnan(value) else f"{value:+.1f}" for value in row]
         mean = f"{np.nanmean(row):+.1f}" if np.isfinite(row).any() else "–"

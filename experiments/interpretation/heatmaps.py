@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
@@ -17,11 +16,11 @@ SIMILARITY, CHANGE = "viridis", "PuOr"  # both safe for colour-blind readers
 
 
 def ordered(similarity: np.ndarray) -> tuple[list[int], np.ndarray | None]:
-    """An order of the rows that puts similar ones together, and its tree as SciPy's `linkage` gives it (None for fewer
-    than two rows).
+    """An order of the rows that puts similar ones together, and its tree as SciPy's `linkage` returns it (None for
+    fewer than two rows).
 
-    Average linkage of 1 - similarity (N, N). Branches are turned so that neighbours are similar. Of the two ways to
-    read the leaves, the one whose first row has the smaller index is taken, so the order depends on the values alone.
+    Average linkage of 1 - similarity (N, N), with branches turned so that neighbours are similar. Of an order and its
+    mirror image, the one whose first row has the smaller index is taken, so it depends on the values alone.
     """
     n = len(similarity)
     if n < 2:
@@ -42,7 +41,6 @@ def similarity_figure(similarity: np.ndarray, names: Sequence[str], title: str) 
     order, tree = ordered(similarity)
     n, size = len(names), max(3.0, CELL * len(names))
     figure = Figure(figsize=(size + 3.4, size + 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 2, height_ratios=[1, max(3.0, size)], width_ratios=[max(3.0, size), 0.15])
     main = figure.add_subplot(grid[1, 0])
     if tree is not None:
@@ -74,10 +72,8 @@ def change_figure(change: np.ndarray, rows: Sequence[str], columns: Sequence[str
     """Changes in points (R, C), NaN for none: task left out x task tested, brown for worse."""
     width, height = (max(3.0, CELL * len(names)) for names in (columns, rows))
     figure = Figure(figsize=(width + 3.6, height + 2.6), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
-    largest = float(np.nanmax(np.abs(change))) if np.isfinite(change).any() else 1.0
-    largest = largest or 1.0
+    largest = float(np.nanmax(np.abs(change), initial=0)) or 1.0
     image = axes.imshow(change, cmap=CHANGE, vmin=-largest, vmax=largest, aspect="auto")
     _label(axes, rows, columns)
     axes.set_ylabel("left out of training")

@@ -14,12 +14,12 @@ from .heatmaps import change_figure, ordered, similarity_figure
 
 SCHEMA = 1
 FOLDER = "interpret"  # below the run folder
-SHOWN = 12  # interpret.md has the words of so many contexts, interpret.json those of all
-LEAST = 2  # a picture of similarities needs so many tasks
+SHOWN = 12  # contexts whose words are in interpret.md; interpret.json has those of all
+LEAST = 2  # tasks for a picture of similarities
 
 
 def token_rows(words: Sequence[Sequence[str]], distances: Sequence[Sequence[float]]) -> list[dict]:
-    """The nearest words of M context tokens, k each with their distances, as values of interpret.json."""
+    """The k nearest words of each of M context tokens, with their distances, as values of interpret.json."""
     return [
         {"position": i + 1, "words": list(some), "distances": [round(float(value), 4) for value in own]}
         for i, (some, own) in enumerate(zip(words, distances))
@@ -27,7 +27,7 @@ def token_rows(words: Sequence[Sequence[str]], distances: Sequence[Sequence[floa
 
 
 def similarity_entry(similarity: np.ndarray, tasks: Sequence[str]) -> dict:
-    """A similarity matrix (T, T) with the tasks in the order of its dendrogram, as a value of interpret.json."""
+    """A similarity matrix (T, T) and the order of the tasks in its dendrogram, as a value of interpret.json."""
     return {
         "tasks": list(tasks),
         "similarity": [[round(float(value), 6) for value in row] for row in similarity],
@@ -67,52 +67,45 @@ def write_interpretation(folder: Path, found: Mapping, gains: Sequence[Gains]) -
 
 def section(found: Mapping, gains: Sequence[Gains]) -> str:
     """The text of interpret.md, with headings from the second level down and pictures by their file names."""
-    lines = [f"## Looking inside: {found['title']}", ""] if found else ["## Which tasks gain from which", ""]
-    if found:
-        lines += _words(found)
+    parts = [f"## Looking inside: {found['title']}", *_words(found)] if found else ["## Which tasks gain from which"]
     for key, text in (
         ("task_features", "Cosine similarity of the task features, which the meta network reads"),
         ("task_contexts", "Cosine similarity of the tasks' contexts, all tokens as one vector"),
     ):
         if key in found and len(found[key]["tasks"]) >= LEAST:
             order = "; ".join(found[key]["order"])
-            lines += [f"{text}, in the order of the dendrogram ({order}).", "", f"![{text}]({key}.png)", ""]
+            parts += [f"{text}, in the order of the dendrogram ({order}).", f"![{text}]({key}.png)"]
     for i, some in enumerate(gains):
         name = f"gains{i + 1 if len(gains) > 1 else ''}.png"
         seeds = sorted(set(some.n[some.n > 0].tolist()))
-        lines += [
+        parts += [
             f"### A task left out: {some.name}",
-            "",
-            "Change of a task's metric, in points, where the task of the row is left out of training: below zero, the "
+            "Change of a task's metric, in points, when the task of the row is left out of training: below zero, the "
             f"task of the column gains from it. Mean over {' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}.",
-            "",
             markdown(some),
-            "",
-            f"![Change of the metric where a task is left out]({name})",
-            "",
+            f"![Change of the metric when a task is left out]({name})",
         ]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _words(found: Mapping) -> list[str]:
-    contexts = found["contexts"]
-    lines = [
+    """The paragraphs on the words near the contexts."""
+    parts = [
         "Words of CLIP's vocabulary nearest to each context token, with their Euclidean distance. A word's own nearest "
-        f"neighbour is {found['word_distance']:.2f} away (median): tokens that are farther from all words are none of "
-        "them, and the list then says little.",
-        "",
+        f"neighbour is {found['word_distance']:.2f} away (median): for tokens that are farther from all words, the "
+        "list says little.",
+        found.get("note", ""),
     ]
-    lines += [found["note"], ""] if found.get("note") else []
-    for context in contexts[:SHOWN]:
-        lines += [f"### {context['owner']}", "", "| token | nearest words |", "|---:|:---|"]
+    for context in found["contexts"][:SHOWN]:
+        rows = ["| token | nearest words |", "|---:|:---|"]
         for token in context["tokens"]:
             pairs = zip(token["words"], token["distances"])
             words = ", ".join(f"`{_cell(word)}` {distance:.2f}" for word, distance in pairs)
-            lines.append(f"| {token['position']} | {words} |")
-        lines.append("")
-    if len(contexts) > SHOWN:
-        lines += [f"The other {len(contexts) - SHOWN} contexts are in interpret.json.", ""]
-    return lines
+            rows.append(f"| {token['position']} | {words} |")
+        parts += [f"### {context['owner']}", "\n".join(rows)]
+    if (others := len(found["contexts"]) - SHOWN) > 0:
+        parts.append(f"The other {others} contexts are in interpret.json.")
+    return [part for part in parts if part]
 
 
 def _cell(word: str) -> str:

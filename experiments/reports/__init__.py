@@ -1,6 +1,6 @@
-"""Reports of finished runs: tables, paired tests, pictures, and the files that they are written to.
+"""Reports of finished runs: tables, paired tests, pictures, and writing them to files.
 
-Imports `sweeps` for the names of methods, and `interpretation` for what it left beside the runs.
+Imports `sweeps` for the names of methods, and `interpretation` to show what it wrote beside the runs.
 """
 
 # ruff: noqa: F401

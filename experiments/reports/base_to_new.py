@@ -1,4 +1,4 @@
-"""Base-to-new results: the classes, or tasks, that a method was trained on, and those that it was not.
+"""Base-to-new results: accuracy on the classes, or tasks, that a method was trained on and on those that are new to it.
 
 The split of a record says which half was tested, e.g. "test-base-classes" or "test-new-tasks". The harmonic mean H = 2
 base new / (base + new) is that of CoCoOp's protocol (Zhou et al., CVPR 2022, arXiv 2203.05557). For the average over
@@ -10,32 +10,19 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ..sweeps import HALVES
-from .tables import (
-    AVERAGE,
-    COSTS,
-    MISSING,
-    cell,
-    cost_columns,
-    cost_note,
-    markdown,
-    over_seeds,
-    results_frame,
-    section_title,
-    shots_name,
-    usual_n,
-    zero_shot_methods,
-)
+from .tables import AVERAGE, COSTS, cells_table, over_seeds, results_frame, usual_n, zero_shot_methods
+from .texts import cost_columns, cost_note, markdown, section_title, shots_name
 
 MEASURES = ("base", "new", "H")
-SETTING = ["dataset", "backbone", "split"]  # names a section
+SETTING = ["dataset", "backbone", "split"]  # identifies a section
 
 
 def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataFrame:
     """One row per run and task with the columns base, new and H, in percent; NaN where a half was not evaluated.
 
     The other columns are dataset, backbone, split (without the half), method, shots, seed, task, and COSTS of the run
-    on the base half. Records of other splits are left out. On halves of the tasks, a task has a value on one side only,
-    and the row AVERAGE has both.
+    on the base half. Records of other splits are left out. On halves of the tasks, each task has either a base or a new
+    value; the row AVERAGE has both.
 
     Raises ValueError if `halves` is not "classes" or "tasks", or if two records are of the same run.
     """
@@ -61,7 +48,7 @@ def base_to_new_summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean, sd (sample) and n of each measure over the seeds, and costs as in `summarise`: one row per section, method,
     shots, task and measure."""
     names = [*SETTING, "method", "shots", "task"]
-    long = frame.melt([*names, "seed", *COSTS], list(MEASURES), "measure", "value")
+    long = frame.melt([*names, "seed", *COSTS], MEASURES, "measure", "value")
     return over_seeds(long.groupby([*names, "measure"], sort=False))
 
 
@@ -89,19 +76,17 @@ def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str
         shots = ", " + rows["shots"].map(shots_name)
         rows = rows.assign(method=rows["method"] + shots.where(~untrained, ""))
     n = usual_n(rows[rows["n"] > 0])
-    usual = untrained.map({True: 1, False: n})  # a method that learns nothing needs one run
-    cells = [cell(row.mean, row.sd, row.n, m) for row, m in zip(rows.itertuples(index=False), usual)]
-    rows = rows.assign(cell=cells)
+    rows = rows.assign(usual=untrained.map({True: 1, False: n}))  # a method that learns nothing needs one run
     average = rows[rows["task"] == AVERAGE]
     spread = f"mean ± sample standard deviation over {n} seeds" if n > 1 else "one run each"
-    table = _table(average, "method", "measure", list(MEASURES)).set_index("method")
+    table = cells_table(average, "method", "measure")
     costs = average.drop_duplicates("method").set_index("method").loc[table.index]
     lines = [
         f"## {section_title(names)}: base and new {halves}",
-        f"Percent, {spread} unless said otherwise; trained on the base {halves} alone. H is the harmonic mean of a "
+        f"Percent, {spread} unless stated otherwise; trained on the base {halves} alone. H is the harmonic mean of a "
         "run's base and new values.",
         f"### {AVERAGE.capitalize()}",
-        markdown(table.join(cost_columns(costs)).reset_index()),
+        markdown(table.join(cost_columns(costs)).rename_axis("method").reset_index()),
         "Costs are those of a method's runs on the base half. " + cost_note(costs["device"]),
     ]
     tasks = rows[(rows["task"] != AVERAGE) & (rows["n"] > 0)]
@@ -110,10 +95,5 @@ def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str
         if not values.empty and rows["task"].nunique() > 2:
             heading = "H of each task" if measure == "H" else f"{measure.capitalize()} {halves} of each task"
             lines += [f"### {heading if halves == 'classes' else f'{measure.capitalize()} tasks'}"]
-            lines += [markdown(_table(values, "task", "method", list(values["method"].unique())))]
+            lines += [markdown(cells_table(values, "task", "method").rename_axis("task").reset_index())]
     return lines
-
-
-def _table(rows: pd.DataFrame, index: str, columns: str, order: list[str]) -> pd.DataFrame:
-    table = rows.pivot(index=index, columns=columns, values="cell").reindex(rows[index].unique(), columns=order)
-    return table.fillna(MISSING).rename_axis(index).reset_index()

@@ -1,4 +1,4 @@
-"""Which classes a method mistakes for which, with images of the mistakes, from the predictions of its runs."""
+"""Which classes a method confuses, with images of the mistakes, from the predictions of its runs."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from PIL import Image
 
 from evaluation.predictions import PREDICTIONS_FILE, Prediction, read_predictions
 from evaluation.provenance import PROJECT_ROOT
+from storage import read_yaml
 
 from ..pictures import data_url
 
@@ -23,8 +23,8 @@ BUDGET = 2_500_000  # bytes of all thumbnails of a report, in base64
 
 @dataclass
 class Confused:
-    """A pair of classes: `count` of the `of` images of `classname` are predicted as `predicted`. `images` holds the
-    paths with the probability of the wrong class, the surest first."""
+    """A pair of classes: `count` of the `of` images of `classname` are predicted as `predicted`. `images` holds their
+    paths with the probability of the wrong class, the largest first."""
 
     classname: str
     predicted: str
@@ -36,7 +36,7 @@ class Confused:
 
 @dataclass
 class TaskConfusion:
-    """A task's counts (C, C), rows true and columns predicted classes in one order, and its most confused pairs."""
+    """A task's counts (C, C), rows true and columns predicted classes, and its most confused pairs."""
 
     task: str
     counts: pd.DataFrame
@@ -45,7 +45,7 @@ class TaskConfusion:
 
 @dataclass
 class MethodConfusion:
-    """A method's mistakes at one number of shots, added up over the runs (seeds)."""
+    """A method's mistakes at one number of shots, summed over the runs (seeds)."""
 
     method: str
     shots: int
@@ -62,8 +62,7 @@ def of_rows(rows: Iterable[Prediction]) -> list[TaskConfusion]:
 
 def _of_task(task: str, rows: pd.DataFrame) -> TaskConfusion:
     classes = pd.concat([rows["classname"], rows["predicted"]]).unique()
-    counts = rows.groupby(["classname", "predicted"]).size().unstack(fill_value=0)
-    counts = counts.reindex(index=classes, columns=classes, fill_value=0)
+    counts = pd.crosstab(rows["classname"], rows["predicted"]).reindex(index=classes, columns=classes, fill_value=0)
     mistakes = rows[rows["classname"] != rows["predicted"]]
     pairs = []
     for (true, predicted), own in mistakes.groupby(["classname", "predicted"], sort=False):
@@ -80,8 +79,8 @@ def of_method(
     """The confusion of a method's runs at one number of shots, with thumbnails of at most `budget` bytes.
 
     Args:
-        records: of one section, with their names in the key "method" and their files in "path".
-        data: the folder of the images; None for the runs' DATASET.ROOT.
+        records: those of one section, with their methods in the key "method" and their files in "path".
+        data: folder of the images; None for the runs' DATASET.ROOT.
 
     Returns None if no run has predictions.
     """
@@ -101,36 +100,32 @@ def of_method(
     tasks = of_rows(rows)
     root = Path(data) if data else _data_root(folders[0])
     if root is None or not _add_thumbnails(tasks, root, budget):
-        notes.append(f"No images of the mistakes: they are not below {root or 'a known folder'} (--data names it).")
+        notes.append(f"No images of the mistakes: they are not below {root or 'a known folder'} (name it by --data).")
     return MethodConfusion(method, shots, seeds, tasks, " ".join(notes))
 
 
 def _data_root(run: Path) -> Path | None:
     """DATASET.ROOT of a run; for a run trained once per task, that of its first task."""
-    for path in (run / "config.yaml", *sorted(run.glob("tasks/*/config.yaml"))):
-        if path.is_file():
-            try:
-                root = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]["ROOT"]
-            except (yaml.YAMLError, KeyError, TypeError):
-                return None
-            return PROJECT_ROOT / Path(root).expanduser() if root else None
-    return None
+    try:
+        path = next(path for path in (run / "config.yaml", *sorted(run.glob("tasks/*/config.yaml"))) if path.is_file())
+        root = read_yaml(path)["DATASET"]["ROOT"]
+    except (StopIteration, ValueError, KeyError, TypeError):
+        return None
+    return PROJECT_ROOT / Path(root).expanduser() if root else None
 
 
 def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, budget: int) -> bool:
-    """Add thumbnails to the pairs as far as the budget goes, the first of every pair before the second of any. Returns
-    whether there is any."""
-    found = False
+    """Add thumbnails to the pairs within the budget, the first of every pair before the second of any. Returns whether
+    there are any."""
+    pairs = [pair for task in tasks for pair in task.pairs]
     for i in range(IMAGES):
-        for confused in (pair for task in tasks for pair in task.pairs):
-            if i < len(confused.images):
-                path, probability = confused.images[i]
+        for confused in pairs:
+            for path, probability in confused.images[i : i + 1]:
                 text = thumbnail(root / path)
                 if text and len(text) <= budget:
                     confused.thumbnails.append((text, probability))
                     budget -= len(text)
-                    found = True
-    return found
+    return any(pair.thumbnails for pair in pairs)
 
 
 def thumbnail(path: Path) -> str:
@@ -148,7 +143,7 @@ def thumbnail(path: Path) -> str:
 
 
 def matrix_picture(counts: pd.DataFrame, side: int = 360) -> bytes:
-    """The matrix as a PNG, for tasks with many classes: the larger the share of the true class (row), the darker."""
+    """The matrix as a PNG, for tasks with many classes: the larger the share within the true class, the darker."""
     values = counts.to_numpy(dtype=float)
     shares = values / np.maximum(values.sum(1, keepdims=True), 1)
     blue = np.array([0, 114, 178]) / 255

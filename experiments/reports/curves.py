@@ -1,4 +1,4 @@
-"""Curves of accuracy over shots: a few methods in strong colours, with their names at the lines' ends."""
+"""Accuracy over shots: a few methods in strong colours, with their names at the ends of the lines."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from .styles import GREY, Highlights, drawing_order
-from .tables import shots_name, zero_shot_methods
+from .tables import zero_shot_methods
+from .texts import shots_name
 
 GAP = 0.045  # between labels, of the axes' height
 
@@ -15,12 +16,12 @@ GAP = 0.045  # between labels, of the axes' height
 def draw_curves(
     axes: Axes, rows: pd.DataFrame, shown: Mapping[str, str], stressed: Highlights, labels: bool = False
 ) -> None:
-    """One line per method with error bars (sample standard deviation); a dashed level line for an untrained method.
+    """One line per method with error bars (sample standard deviation); a dashed horizontal line for an untrained one.
 
     Args:
         rows: the summary's rows of one task, or of the average.
         shown: {method: colour}, see `styles.colors`.
-        labels: write the names of the coloured methods at the lines' ends.
+        labels: write the names of the coloured methods at the ends of their lines.
     """
     rows = rows[rows["mean"].notna()]
     untrained = zero_shot_methods(rows)
@@ -54,7 +55,7 @@ def draw_curves(
 
 
 def light_grid(axes: Axes, along: str, nbins: int) -> None:
-    """Light lines at about `nbins` round values of the x or y axis, and no frame on top and at the right."""
+    """Light grid lines at about `nbins` round values of the x or y axis, and no frame at the top and right."""
     getattr(axes, f"{along}axis").set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 5, 10]))
     axes.grid(axis=along, color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -1,6 +1,6 @@
-"""report.html: one page that holds its pictures, style and script, and loads nothing from a network."""
+"""report.html: one page that contains its pictures, style and script, and loads nothing from the network."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from ..pictures import data_url
 from .confusion import BUDGET, MethodConfusion, TaskConfusion, matrix_picture, of_method
 from .sections import Section, gains, signed
 from .styles import highlights
-from .tables import SECTION, method_name, shots_name, shots_order, tested
+from .tables import SECTION, method_name, tested
+from .texts import shots_name, shots_order
 
 PAGE = Path(__file__).parent / "page"
 NAMED_CLASSES = 25  # the confusion matrix of a task with more classes is a picture without names and numbers
-MOST_CONFUSIONS = 4  # at most so many methods, of all sections, have their mistakes shown
-MOST_GAINS = 4  # at most so many sections have a table of gains
+MOST_CONFUSIONS = 4  # methods, over all sections, whose mistakes are shown
+MOST_GAINS = 4  # sections with a table of gains
 COMMANDS_BYTES = 600_000  # commands beyond are left out
 
 
@@ -27,15 +28,14 @@ def html(
     notes: Sequence[str] = (),
     data: Path | None = None,
     inside: Sequence[Mapping] = (),
-    title: str = "Results",
 ) -> str:
     """The page of a report.
 
     Args:
-        records: with their names in the key "method"; predictions are read from the files beside theirs.
+        records: with their methods in the key "method"; predictions are read from their folders.
         pictures: {description: PNG}.
         notes: on runs that are left out or kept apart.
-        data: the folder of the test images; None for the runs' own DATASET.ROOT.
+        data: folder of the test images; None for the runs' own DATASET.ROOT.
         inside: from `interpretation.read.insides`.
     """
     environment = jinja2.Environment(
@@ -43,13 +43,11 @@ def html(
     )
     commands, left_out = commands_of(records)
     return environment.get_template("report.html").render(
-        title=title,
         css=(PAGE / "style.css").read_text(encoding="utf-8"),
         script=(PAGE / "sort.js").read_text(encoding="utf-8"),
         sections=sections,
-        pictures=[{"alt": alt, "url": data_url(content)} for alt, content in pictures.items()],
-        gains=[[_shaded(*gain) for gain in gains(section)] for section in sections[:MOST_GAINS]]
-        + [[] for _ in sections[MOST_GAINS:]],
+        pictures={alt: data_url(content) for alt, content in pictures.items()},
+        gains=[[_shaded(*gain) for gain in gains(section)] for section in sections[:MOST_GAINS]],
         confusions=confusions(sections, records, data),
         commands=commands,
         commands_left_out=left_out,
@@ -75,11 +73,11 @@ def shade(share: float) -> str:
 
 
 def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Path | None) -> list[list[dict]]:
-    """For each section the mistakes of SoftCPT and its best rival at their most shots; at most MOST_CONFUSIONS
-    in all."""
-    wanted, runs = [], {}
+    """For each section the mistakes of SoftCPT and its best rival at their most shots; MOST_CONFUSIONS in all."""
+    runs = defaultdict(list)
     for record in records:
-        runs.setdefault(section_key(record), []).append(record)
+        runs[record["dataset"], record["backbone"], record["split"], tested(record["tasks"])].append(record)
+    wanted = []
     for i, section in enumerate(sections):
         stressed = highlights(section.summary)
         own = runs[tuple(section.name[key] for key in SECTION)]
@@ -94,20 +92,11 @@ def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Pa
     return shown
 
 
-def section_key(record: Mapping) -> tuple[str, ...]:
-    """The section that a record belongs to."""
-    return record["dataset"], record["backbone"], record["split"], tested(record["tasks"])
-
-
 def _confusion(found: MethodConfusion) -> dict:
     runs = f"{len(found.seeds)} runs (seeds {', '.join(map(str, sorted(found.seeds)))})"
-    return {
-        "method": found.method,
-        "shots": shots_name(found.shots),
-        "runs": runs if len(found.seeds) > 1 else "one run",
-        "note": found.note,
-        "tasks": [_task(task) for task in found.tasks],
-    }
+    runs = runs if len(found.seeds) > 1 else "one run"
+    tasks = [_task(task) for task in found.tasks]
+    return {**vars(found), "shots": shots_name(found.shots), "runs": runs, "tasks": tasks}
 
 
 def _task(task: TaskConfusion) -> dict:
@@ -129,36 +118,34 @@ def _task(task: TaskConfusion) -> dict:
 
 
 def commands_of(records: Sequence[Mapping]) -> tuple[list[tuple[str, list[str]]], int]:
-    """Each method's commands, in order, and the number of commands that did not fit."""
-    grouped: dict[str, list[str]] = {}
-    size, left_out = 0, 0
+    """The commands of each method, and the number of commands left out because the page would be too large."""
+    grouped, size, left_out = defaultdict(list), 0, 0
     for record in records:
         text = command_of(record)
         size += len(text)
         if size > COMMANDS_BYTES:
             left_out += 1
         else:
-            grouped.setdefault(method_name(record), []).append(text)
+            grouped[method_name(record)].append(text)
     return list(grouped.items()), left_out
 
 
 def command_of(record: Mapping) -> str:
-    """The command of a run; where it was not recorded, the command that its config.yaml makes."""
+    """The command of a run; if it was not recorded, one made from the run's config.yaml."""
     if record.get("command"):
         return record["command"]
     path = Path(record.get("path", "results.json")).absolute()
     config = path.with_name("config.yaml")
-    if not config.is_file():
-        return f"not recorded: {path}"
-    return f"python train.py --config-file {config} --output-dir NEW_FOLDER"
+    known = f"python train.py --config-file {config} --output-dir NEW_FOLDER"
+    return known if config.is_file() else f"not recorded: {path}"
 
 
 def environment_table(records: Sequence[Mapping]) -> pd.DataFrame:
     """Commits, devices, backbones and versions, one row per value, with the number of runs."""
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: dict[str, Counter] = defaultdict(Counter)
     for record in records:
         values = {key: record[key] for key in ("commit", "device", "backbone")}
-        counts.update({**values, **record["versions"]}.items())
-    order = list(dict.fromkeys(what for what, _ in counts))
-    rows = [(what, value, f"{count:,}") for (what, value), count in counts.items() if value]
-    return pd.DataFrame(sorted(rows, key=lambda row: order.index(row[0])), columns=["what", "value", "runs"])
+        for what, value in {**values, **record["versions"]}.items():
+            counts[what][value] += 1
+    rows = [(what, value, f"{n:,}") for what, own in counts.items() for value, n in own.items() if value]
+    return pd.DataFrame(rows, columns=["what", "value", "runs"])

@@ -1,5 +1,4 @@
-"""Did the tasks help each other? A method trained on all tasks at once against the same method trained once per
-task."""
+"""Did the tasks help each other? A method trained on all tasks at once against the same one trained once per task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..sweeps import run_variant
-from .statistics import Comparison, at_each_shots, compare, comparison_note, comparison_table, values_of
-from .tables import AVERAGE, MISSING, cell, shots_name, shots_order
+from .statistics import at_each_shots, compare, comparison_note, comparison_table, values_of
+from .tables import AVERAGE
+from .texts import cell, shots_name, shots_order
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def pairs(records: Sequence[dict], method: str) -> list[Pair]:
         records: with their names in tables in the key "method".
         method: a trainer ("SoftCPT"), one of its variants ("SoftCPT NATA"), or a sweep's label.
 
-    Raises ValueError, with the methods there are and the missing command, if there are none.
+    Raises ValueError, with the known methods and how to train once per task, if there are none.
     """
     runs: dict[tuple[str, str], str] = {}
     for record in records:
@@ -59,15 +59,13 @@ def joint_table(frame: pd.DataFrame, pair: Pair, shots: int) -> pd.DataFrame:
     for task in [*tasks, *[AVERAGE] * (len(tasks) > 1)]:
         values = [joint.loc[task, seeds], alone.loc[task, seeds]]
         difference = values[0] - values[1]
-        sign = "+" if difference.mean() >= 0 else ""
         texts = [cell(some.mean(), some.std(), some.count(), some.count()) for some in (*values, difference)]
-        rows.append([task, texts[0], texts[1], MISSING if texts[2] == MISSING else sign + texts[2]])
-    return pd.DataFrame(rows, columns=["task", f"{pair.joint} (joint)", f"{pair.separate}", "joint - separate"])
+        rows.append([task, *texts[:2], ("+" if difference.mean() >= 0 else "") + texts[2]])
+    return pd.DataFrame(rows, columns=["task", f"{pair.joint} (joint)", pair.separate, "joint - separate"])
 
 
 def joint_sections(frame: pd.DataFrame, found: Sequence[Pair]) -> list[tuple[str, pd.DataFrame, str]]:
-    """(heading, table, note) for each pair and number of shots in one section, and the tests of each pair over its
-    shots."""
+    """(heading, table, note) of each pair at each number of shots in one section, and of its tests over the shots."""
     parts, values = [], values_of(frame)
     for pair in found:
         if not {pair.joint, pair.separate} <= set(frame["method"]):
@@ -78,16 +76,13 @@ def joint_sections(frame: pd.DataFrame, found: Sequence[Pair]) -> list[tuple[str
             test = compare(values, pair.joint, pair.separate, value)
             if test is not None:
                 heading = f"Did the tasks help each other? {pair.joint}, {shots_name(value)}"
-                parts.append((heading, table, _said(test)))
+                note = (
+                    f"Joint training is ahead on {test.wins} of {test.n} tasks, level on {test.ties} and behind on "
+                    f"{test.losses}; {test.difference:+.1f} points on average."
+                )
+                parts.append((heading, table, note))
         tests = at_each_shots(values, pair.joint, pair.separate) if parts else []
         if tests:
             heading = f"Does {pair.joint} beat {pair.separate}?"
             parts.append((heading, comparison_table(tests), comparison_note(tests)))
     return parts
-
-
-def _said(test: Comparison) -> str:
-    return (
-        f"Joint training is ahead on {test.wins} of {test.n} tasks, level on {test.ties} and behind on {test.losses}; "
-        f"{test.difference:+.1f} points on average."
-    )

@@ -1,13 +1,13 @@
 """Tables in LaTeX: booktabs, the best value of a column bold, the second underlined.
 
-`document` makes a whole file that pdflatex compiles. To copy a table from it, take along the packages of its head.
+`document` makes a complete file for pdflatex. A table copied from it needs the packages of its head.
 """
 
 import re
 from collections.abc import Sequence
 
 from .sections import BEST, SECOND, Section, Table
-from .tables import MISSING
+from .texts import MISSING
 
 HEAD = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
@@ -37,7 +37,7 @@ def document(sections: Sequence[Section]) -> str:
 
 
 def table_of(table: Table, title: str = "") -> str:
-    """One table, with methods in the rows."""
+    """One table, with the methods in the rows."""
     body = table.table.iloc[:, 1:].map(escape)
     if table.marks is not None:
         for row, column in zip(*(table.marks.isin([BEST, SECOND])).to_numpy().nonzero()):
@@ -49,19 +49,12 @@ def table_of(table: Table, title: str = "") -> str:
     if table.turned:
         body, first = body.T, "method"
         body.columns = [rf"\rotatebox{{60}}{{{name}}}" for name in body]
-    lines = [
-        rf"\begin{{tabular}}{{l{'r' * body.shape[1]}}}",
-        r"\toprule",
-        " & ".join([first, *body.columns]) + r" \\",
-        r"\midrule",
-        *(" & ".join([name, *row]) + r" \\" for name, row in zip(body.index, body.to_numpy())),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    if body.shape[1] >= WIDE:
-        lines = [r"\resizebox{\textwidth}{!}{%", *lines[:-1], lines[-1] + "}"]
+    body = body.reset_index(names=first)
+    tabular = body.to_latex(index=False, escape=False, column_format="l" + "r" * (body.shape[1] - 1)).rstrip()
+    if body.shape[1] > WIDE:
+        tabular = "\\resizebox{\\textwidth}{!}{%\n" + tabular + "}"
     caption = escape(". ".join(filter(None, (title, table.heading))))
-    return "\n".join([r"\begin{table}[ht]", r"\centering", rf"\caption{{{caption}}}", *lines, r"\end{table}", ""])
+    return "\n".join([r"\begin{table}[ht]", r"\centering", rf"\caption{{{caption}}}", tabular, r"\end{table}", ""])
 
 
 def escape(text: object) -> str:

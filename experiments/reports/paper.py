@@ -1,5 +1,4 @@
-"""The paper's numbers beside the measured ones. Methods are matched by trainer and variant, whatever a sweep calls
-them."""
+"""The paper's numbers beside the measured ones. Methods are matched by trainer and variant, not by a sweep's labels."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,20 +8,21 @@ import pandas as pd
 from evaluation.provenance import PROJECT_ROOT
 
 from ..sweeps import on_benchmark, read_sweep
-from .tables import MISSING, cell, duration, method_name, shots_name, shots_table
+from .tables import method_name, shots_table
+from .texts import MISSING, cell, duration, shots_name
 
 SWEEPS = PROJECT_ROOT / "configs" / "sweeps"
 PAPER_TABLE = SWEEPS / "paper_table.csv"
-PAPER_SWEEP = SWEEPS / "table1.yaml"  # its labels are the names in the paper's table
+PAPER_SWEEP = SWEEPS / "paper.yaml"  # its labels are the names in the paper's table
 # Parts of a run's variant that do not name a method: its budget of steps and its backbone.
 BESIDE = re.compile(r"(_|^)(MAX_STEPS|NAME)-[A-Za-z0-9.,=-]*")
 
 
 def paper_names(records: Iterable[Mapping], benchmark: str) -> dict[str, str]:
-    """{name of a method in tables: name in the paper's table}, for records of the paper's methods on a benchmark.
+    """{name of a method in tables: name in the paper's table}, for the records of the paper's methods.
 
-    A record matches by its trainer and its variant without budget of steps and backbone. `benchmark` is a data set's
-    name.
+    A record matches by its trainer and its variant, without budget of steps and backbone. `benchmark` is the name of
+    the data set.
     """
     methods = on_benchmark(read_sweep(PAPER_SWEEP), benchmark.lower())
     own = {(method.trainer, method.run_label): method.label for method in methods}
@@ -35,8 +35,7 @@ def paper_names(records: Iterable[Mapping], benchmark: str) -> dict[str, str]:
 
 
 def paper_table(section: pd.DataFrame, published: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """Methods x shots of the average over tasks; after each column stands the paper's column of that name, if there is
-    one.
+    """Methods x shots of the average over tasks, each column followed by the paper's, if there is one.
 
     Args:
         published: one row per method of the paper, with the columns of paper_table.csv.

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .base_to_new import SETTING
 from .curves import draw_curves, light_grid
 from .styles import DARK_GREY, Highlights, colors, highlights
-from .tables import AVERAGE, at_shots, section_title, sections, shots_in, shots_name, zero_shot_methods
+from .tables import AVERAGE, at_shots, sections, shots_in, zero_shot_methods
+from .texts import section_title, shots_name
 
 MOST_SECTIONS = 4  # sections beyond are not drawn
 RANKING = (3.9, 0.235)  # inches: width of a panel, and height of a method in it
@@ -28,8 +28,8 @@ COLUMNS = 4  # tasks side by side, at most
 
 @dataclass(frozen=True)
 class Ranking:
-    """A panel: methods (rows with method, mean and sd) sorted by their mean, as dots or bars. Dots of untrained methods
-    are hollow."""
+    """A panel: methods (rows with method, mean and sd) sorted by their mean, as dots or bars. The dots of untrained
+    methods are hollow."""
 
     title: str
     rows: pd.DataFrame
@@ -38,19 +38,13 @@ class Ranking:
 
 
 def accuracy_figure(summary: pd.DataFrame) -> Figure:
-    """The main picture: all methods of each section, the best on top, in a panel per number of shots; bars if there is
-    one number. At most MOST_SECTIONS sections are drawn."""
-    parts = sections(summary)[:MOST_SECTIONS]
-    blocks = [rankings(section) for _, section in parts]
-    figure, subfigures = _figure([_ranking_height(block) for block in blocks], RANKING[0] * _widest(blocks))
-    for subfigure, (name, section), block in zip(subfigures, parts, blocks):
-        subfigure.suptitle(section_title(name), fontsize=11, fontweight="bold")
-        draw_rankings(subfigure, block, section, highlights(section), axis_title(section))
-    return figure
+    """The main picture: all methods of each section, the best on top, in a panel per number of shots, or as bars if
+    there is one number. At most MOST_SECTIONS sections are drawn."""
+    return _rankings_figure([(section_title(name), rankings(section), section) for name, section in sections(summary)])
 
 
 def rankings(section: pd.DataFrame) -> list[Ranking]:
-    """A section's panels, one per number of shots. Untrained methods are in each."""
+    """A section's panels, one per number of shots, each with the untrained methods."""
     average = section[section["task"] == AVERAGE].dropna(subset="mean")
     untrained, shots = zero_shot_methods(section), shots_in(average)
     if len(shots) == 1:
@@ -71,11 +65,17 @@ def halves_figure(summary: pd.DataFrame, halves: str) -> Figure:
             panels = [Ranking(title, shown[shown["measure"] == key], untrained) for key, title in titles.items()]
             title = f"{section_title(dict(zip(SETTING, names)))}: trained on base {halves}, {shots_name(shots)}"
             blocks.append((title, panels, shown[shown["measure"] == "H"]))
+    return _rankings_figure(blocks)
+
+
+def _rankings_figure(blocks: Sequence[tuple[str, Sequence[Ranking], pd.DataFrame]]) -> Figure:
+    """A block of panels under each other for each (title, panels, rows of the summary)."""
     blocks = blocks[:MOST_SECTIONS]
-    figure, subfigures = _figure([_ranking_height(panels) for _, panels, _ in blocks], 3 * RANKING[0])
-    for subfigure, (title, panels, rows) in zip(subfigures, blocks):
-        subfigure.suptitle(title, fontsize=11, fontweight="bold")
-        draw_rankings(subfigure, panels, rows, highlights(rows), "accuracy (%)")
+    columns = max([2, *(min(len(panels), RANKINGS_IN_A_ROW) for _, panels, _ in blocks)])
+    heights = [_ranking_height(panels) for _, panels, _ in blocks]
+    figure, subfigures = _figure([title for title, *_ in blocks], heights, RANKING[0] * columns)
+    for subfigure, (_, panels, rows) in zip(subfigures, blocks):
+        draw_rankings(subfigure, panels, rows)
     return figure
 
 
@@ -84,9 +84,9 @@ def tasks_figure(summary: pd.DataFrame) -> Figure:
     one number of shots."""
     parts = sections(summary)[:MOST_SECTIONS]
     plans = [_task_grid(section) for _, section in parts]
-    figure, subfigures = _figure([height for *_, height in plans], PANEL[0] * (COLUMNS + 3))
-    for subfigure, (name, section), (rows, columns, _) in zip(subfigures, parts, plans):
-        subfigure.suptitle(section_title(name), fontsize=11, fontweight="bold")
+    titles = [section_title(name) for name, _ in parts]
+    figure, subfigures = _figure(titles, [height for *_, height in plans], PANEL[0] * (COLUMNS + 3))
+    for subfigure, (_, section), (rows, columns, _) in zip(subfigures, parts, plans):
         stressed = highlights(section)
         shown = colors(section, stressed)
         tasks = [task for task in section["task"].unique() if task != AVERAGE]
@@ -120,31 +120,28 @@ def _task_grid(section: pd.DataFrame) -> tuple[int, int, float]:
     return rows, max(1, math.ceil(tasks / rows)), height * rows + 0.4
 
 
-def draw_rankings(
-    subfigure: Figure, panels: Sequence[Ranking], section: pd.DataFrame, stressed: Highlights, title: str
-) -> None:
+def draw_rankings(subfigure: Figure, panels: Sequence[Ranking], section: pd.DataFrame) -> None:
+    """The panels of one block, all with the same range of values."""
+    stressed = highlights(section)
     shown = colors(section, stressed)
     columns = min(len(panels), RANKINGS_IN_A_ROW)
     grid = subfigure.add_gridspec(math.ceil(len(panels) / columns), columns)
-    low, high = min(_reach(panel)[0] for panel in panels), max(_reach(panel)[1] for panel in panels)
+    rows = pd.concat([panel.rows for panel in panels])
+    sd = rows["sd"].fillna(0)
+    low, high = float((rows["mean"] - sd).min()), float((rows["mean"] + sd).max())
     for i, panel in enumerate(panels):
         axes = subfigure.add_subplot(grid[i // columns, i % columns])
         draw_ranking(axes, panel, shown, stressed)
         margin = 0.06 * (high - low or 1)
         axes.set_xlim(0 if panel.bars else max(0, low - margin), min(100, high + margin) + 0.14 * (high - low or 1))
         axes.set_title(panel.title, fontsize=10)
-        axes.set_xlabel(title + ", ± s.d. over seeds", fontsize=8)
+        axes.set_xlabel(axis_title(section) + ", ± s.d. over seeds", fontsize=8)
     if stressed.why:
         subfigure.supxlabel(stressed.why, fontsize=8, color=DARK_GREY)
 
 
-def _reach(panel: Ranking) -> tuple[float, float]:
-    sd = panel.rows["sd"].fillna(0)
-    return float((panel.rows["mean"] - sd).min()), float((panel.rows["mean"] + sd).max())
-
-
 def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed: Highlights) -> None:
-    """Methods from the best down, with intervals and the mean as a number. A dashed line marks zero-shot."""
+    """Methods from the best down, with the mean as a number and an interval. A dashed line marks zero-shot."""
     rows = panel.rows.sort_values("mean", kind="stable")
     names, mean, sd = list(rows["method"]), rows["mean"].to_numpy(), rows["sd"].fillna(0).to_numpy()
     places = np.arange(len(rows))
@@ -170,7 +167,7 @@ def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed:
 
 
 def draw_bars(axes: Axes, rows: pd.DataFrame, shown: Mapping[str, str], named: bool) -> None:
-    """A bar per method, from below in the order of the rows."""
+    """A bar per method, from the bottom up in the order of the rows."""
     places = np.arange(len(rows))
     axes.barh(places, rows["mean"].fillna(0), color=[shown[name] for name in rows["method"]], height=0.72)
     axes.errorbar(rows["mean"], places, xerr=rows["sd"].fillna(0), fmt="none", ecolor="#333333", elinewidth=0.8)
@@ -197,12 +194,10 @@ def _ranking_height(panels: Sequence[Ranking]) -> float:
     return rows * (RANKING[1] * max(len(panel.rows) for panel in panels) + 0.85) + 0.55
 
 
-def _widest(blocks: Sequence[Sequence[Ranking]]) -> int:
-    return max(2, *(min(len(block), RANKINGS_IN_A_ROW) for block in blocks), 0)
-
-
-def _figure(heights: Sequence[float], width: float) -> tuple[Figure, list]:
-    """A figure with a subfigure per block, below one another; heights and width in inches."""
+def _figure(titles: Sequence[str], heights: Sequence[float], width: float) -> tuple[Figure, list]:
+    """A figure with a subfigure per title, one below the other; heights and width in inches."""
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+    subfigures = list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+    for subfigure, title in zip(subfigures, titles):
+        subfigure.suptitle(title, fontsize=11, fontweight="bold")
+    return figure, subfigures

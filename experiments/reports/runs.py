@@ -1,5 +1,6 @@
-"""The runs that a report shows: which records it reads, what they are called, and which of them are kept apart."""
+"""The runs that a report shows: reading their records, naming them, and keeping repeated runs apart."""
 
+import functools
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -10,9 +11,9 @@ from evaluation.records import FILE_NAME, is_of_one_task, read_record
 from ..sweeps import HALVES, Method, for_halves, on_benchmark, with_steps
 from .tables import method_name, tested
 
-EVALUATION = " (evaluation)"  # suffix of a method's name where its runs evaluate prompts that other runs learned
+EVALUATION = " (evaluation)"  # suffix of a method's name if its runs evaluate prompts that other runs learned
 NOT_RUNS = {"prompt_learner", "tensorboard", "features"}  # folders without runs below them
-NAMED = 5  # at most so many unfinished runs are named
+NAMED = 5  # unfinished runs that are listed by name
 
 
 def runs_below(
@@ -51,7 +52,7 @@ def runs_below(
 def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = None) -> tuple[list[dict], list[str]]:
     """The records below `folder`, sorted by path, and notes on what cannot be read.
 
-    There is one note for each file that is not a record of this schema, for instance because it is cut off, and one
+    There is a note for each file that is not a record of this schema, for instance because it is cut off, and one note
     for all runs without a record. `runs` limits the search to these run folders.
 
     Raises FileNotFoundError if the folder does not exist.
@@ -77,7 +78,7 @@ def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = 
             left_out.append(str(error))
     if unfinished:
         names = ", ".join(sorted(unfinished)[:NAMED]) + (", ..." if len(unfinished) > NAMED else "")
-        left_out.append(f"without a {FILE_NAME}, so unfinished: {len(unfinished)} ({names})")
+        left_out.append(f"unfinished runs, without a {FILE_NAME}: {len(unfinished)} ({names})")
     return records, left_out
 
 
@@ -89,21 +90,22 @@ def named_records(
     With `steps` ({shots: steps}) only runs with that budget are kept; with `halves` only runs on halves of the
     "classes" or "tasks", and without it none of them.
     """
+
+    @functools.cache
+    def labels(benchmark: str, shots: int) -> dict[tuple[str, str], str]:
+        own = for_halves(on_benchmark(methods, benchmark), halves)
+        runs = [with_steps(method, (steps or {}).get(shots, 0)) for method in own]
+        return {(run.trainer, run.run_label or "default"): run.label for run in runs}
+
     found = []
-    labels: dict[tuple[str, int], dict[tuple[str, str], str]] = {}  # {(benchmark, shots): {(trainer, variant): label}}
     for record in records:
         benchmark, trainer, variant, half = _run_of(Path(record["path"]))
         shots = record["shots"]
         if half.partition("-")[2] != halves or (steps and shots and shots not in steps):
             continue
-        if (benchmark, shots) not in labels:
-            own = [
-                with_steps(method, (steps or {}).get(shots, 0))
-                for method in for_halves(on_benchmark(methods, benchmark), halves)
-            ]
-            labels[benchmark, shots] = {(run.trainer, run.run_label or "default"): run.label for run in own}
-        if (trainer, variant) in labels[benchmark, shots]:
-            found.append({**record, "method": labels[benchmark, shots][trainer, variant]})
+        label = labels(benchmark, shots).get((trainer, variant))
+        if label:
+            found.append({**record, "method": label})
     return found
 
 
@@ -117,11 +119,12 @@ def _run_of(path: Path) -> tuple[str, str, str, str]:
 
 
 def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:
-    """The records with names, in the key "method", under which no run occurs twice; and a note for each new name.
+    """The records, each with a name in the key "method", so that no name has the same run twice; and a note for each
+    name that was changed.
 
     A run that evaluates the prompts of another run is called "<name> (evaluation)", except on new classes or tasks,
-    where every run is an evaluation. Where two folders hold the same run, the second, by path, is called
-    "<name> [<the part of the path that differs>]". No mean then contains the same run twice.
+    where every run is an evaluation. If two folders hold the same run, the second, by path, is called
+    "<name> [<the part of the path that differs>]". So no mean contains a run twice.
     """
     copies = [dict(record) for record in records]
     first: dict[tuple, dict] = {}
@@ -139,15 +142,15 @@ def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:
             twins.setdefault(name, []).append((twin, record))
         record["method"] = name
     notes = [
-        f"{name}: {len(pairs)} runs that are there twice, as {pairs[0][1]['path']} beside {pairs[0][0]['path']}; "
-        "they are kept apart (TRAINER.LABEL names a run)"
+        f"{name}: runs that are in two folders, {len(pairs)} in all, e.g. {pairs[0][1]['path']} and "
+        f"{pairs[0][0]['path']}; they are kept apart (TRAINER.LABEL names a run)"
         for name, pairs in twins.items()
     ]
     return copies, notes
 
 
 def _run(record: Mapping) -> tuple:
-    """Two records of one method with equal values are the same run."""
+    """The values that identify a run of a method."""
     return (*(record[key] for key in ("dataset", "backbone", "split", "shots", "seed")), tested(record["tasks"]))
 
 

@@ -1,4 +1,4 @@
-"""The sections of a report as tables of texts, before they are written as Markdown, LaTeX or HTML."""
+"""The sections of a report as tables of texts, to be written as Markdown, LaTeX or HTML."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,20 +8,8 @@ import pandas as pd
 from .joint_training import Pair, joint_sections
 from .statistics import against_all, at_each_shots, comparison_note, comparison_table, values_of
 from .styles import highlights
-from .tables import (
-    AVERAGE,
-    MISSING,
-    at_shots,
-    cost_note,
-    markdown,
-    section_title,
-    shots_in,
-    shots_name,
-    shots_table,
-    task_table,
-    usual_n,
-    zero_shot_methods,
-)
+from .tables import AVERAGE, at_shots, shots_in, shots_table, task_table, usual_n, zero_shot_methods
+from .texts import MISSING, cost_note, markdown, section_title, shots_name
 
 BEST, SECOND = "best", "second"
 COST_ROWS = 2  # rows of a table of tasks: training and memory
@@ -34,9 +22,9 @@ class Table:
     Attributes:
         table: the first column names the rows.
         note: a text below the table.
-        marks: BEST, SECOND or "" for each cell but those of the first column.
-        foot: number of rows at the end that are not sorted with the others: the average and costs.
-        turned: the columns are methods. In LaTeX, where a page is narrow, they become the rows.
+        marks: BEST, SECOND or "" for each cell outside the first column.
+        foot: number of last rows that stay in place when the page sorts the others: the average and costs.
+        turned: the methods are in the columns. LaTeX, whose pages are narrow, turns them into rows.
     """
 
     heading: str
@@ -49,11 +37,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a report: its names, summary and runs (rows of `summarise` and `results_frame`), and its tables."""
+    """A section of a report: its names, its summary (rows of `summarise`) and its tables."""
 
     name: Mapping[str, str]
     summary: pd.DataFrame
-    frame: pd.DataFrame
     intro: str
     tables: Sequence[Table] = field(default_factory=list)
 
@@ -66,14 +53,15 @@ def section_of(
     name: Mapping[str, str],
     summary: pd.DataFrame,
     frame: pd.DataFrame,
-    compared: Sequence[Sequence[str]] = (),
-    joint: Sequence[Pair] = (),
-    more: Sequence[Table] = (),
+    compared: Sequence[Sequence[str]],
+    joint: Sequence[Pair],
+    more: Sequence[Table],
 ) -> Section:
     """A section with its tables: the average, `more`, the tasks, the tests, and joint against separate training.
 
     Args:
-        compared: pairs (A, B) of methods to test; (): SoftCPT, or else the best method, against all others.
+        frame: the section's rows of `results_frame`.
+        compared: pairs (A, B) of methods to test; by default SoftCPT, or the best method, against all others.
     """
     n = usual_n(summary)
     spread = f"Percent, mean ± sample standard deviation over {n} seeds" if n > 1 else "Percent, one run each"
@@ -82,9 +70,8 @@ def section_of(
         tables += [tasks_table(summary, shots) for shots in shots_in(summary)]
     tables += comparison_tables(summary, frame, compared)
     tables += [Table(heading, table, note) for heading, table, note in joint_sections(frame, joint)]
-    return Section(
-        name, summary, frame, f"{spread} unless said otherwise. Tasks (test images): {name['tested']}.", tables
-    )
+    intro = f"{spread} unless stated otherwise. Tasks (test images): {name['tested']}."
+    return Section(name, summary, intro, tables)
 
 
 def average_table(summary: pd.DataFrame) -> Table:
@@ -108,26 +95,21 @@ def tasks_table(summary: pd.DataFrame, shots: int) -> Table:
 
 
 def best_two(means: pd.DataFrame) -> pd.DataFrame:
-    """BEST and SECOND in each column of methods x columns, by the printed values; none in a column with fewer than
-    three."""
+    """BEST and SECOND in each column, by the printed values; none in a column with fewer than three values."""
     places = means.round(1).rank(ascending=False, method="min")
     ranked = (means.count() >= 3) & (places.max() > 1)  # columns
     marks = pd.DataFrame("", index=means.index, columns=means.columns)
     return marks.mask((places == 1) & ranked, BEST).mask((places == 2) & ranked, SECOND)
 
 
-def comparison_tables(
-    summary: pd.DataFrame, frame: pd.DataFrame, compared: Sequence[Sequence[str]] = ()
-) -> list[Table]:
-    """The paired tests of a section, without those pairs of which it lacks a method."""
+def comparison_tables(summary: pd.DataFrame, frame: pd.DataFrame, compared: Sequence[Sequence[str]]) -> list[Table]:
+    """The paired tests of a section, for the pairs whose two methods it has."""
     values, there = values_of(frame), set(frame["method"])
     found = {f"Does {a} beat {b}?": at_each_shots(values, a, b) for a, b in compared if {a, b} <= there}
     hero = "" if compared else highlights(summary).hero
     if hero:
         found[f"Does {hero} beat the others?"] = against_all(values, hero)
-    return [
-        Table(heading, comparison_table(tests), comparison_note(tests)) for heading, tests in found.items() if tests
-    ]
+    return [Table(key, comparison_table(tests), comparison_note(tests)) for key, tests in found.items() if tests]
 
 
 def gains(section: Section) -> list[tuple[str, pd.DataFrame]]:

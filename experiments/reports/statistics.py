@@ -1,10 +1,10 @@
 """Does A beat B? Paired tests over tasks with effect sizes, and Holm's correction for several comparisons.
 
-The unit is the task. Seeds of one task share its test images and classes, so they are not independent observations, and
-a test over (task, seed) pairs would find differences too easily. As Demsar does ("Statistical Comparisons of
-Classifiers over Multiple Data Sets", JMLR 7, 2006), we average a task's values and put the tasks' differences into
-Wilcoxon's signed-rank test. The average is over pairs of runs with equal shots and seed, and so with the same training
-images. With few tasks the test cannot give a small p, however clear the differences; `smallest_p` says how small.
+The unit is the task. The seeds of a task share its test images and classes, so they are not independent, and a test
+over (task, seed) pairs would find differences too easily. Following Demsar ("Statistical Comparisons of Classifiers
+over Multiple Data Sets", JMLR 7, 2006), a task's values are averaged, and the tasks' differences go into Wilcoxon's
+signed-rank test. The average is over pairs of runs with equal shots and seed, and so with the same training images.
+With few tasks p cannot be small, however clear the differences are: see `smallest_p`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, wilcoxon
 
-from .tables import AVERAGE, MISSING, shots_name, shots_order
+from .tables import AVERAGE
+from .texts import MISSING, shots_name, shots_order
 
 LEVEL = 0.05
 
@@ -24,7 +25,7 @@ class Comparison:
     """A paired test of two methods.
 
     Attributes:
-        shots: number of shots; None for the average over the numbers that both methods have.
+        shots: None for the average over all numbers of shots that both methods have.
         n: number of tasks.
         difference: mean of a - b over the tasks, in points.
         wins, ties, losses: numbers of tasks where a is ahead, level or behind.
@@ -48,11 +49,10 @@ class Comparison:
 
 
 def values_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """Values of one section's rows of `results_frame`, tasks x (method, shots, seed): the input of the tests."""
+    """The input of the tests: one section's rows of `results_frame` as tasks x (method, shots, seed)."""
     frame = frame[frame["task"] != AVERAGE]
-    return frame.pivot(index="task", columns=["method", "shots", "seed"], values="value").reindex(
-        frame["task"].unique()
-    )
+    wide = frame.pivot(index="task", columns=["method", "shots", "seed"], values="value")
+    return wide.reindex(frame["task"].unique())
 
 
 def differences(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> pd.Series:
@@ -64,22 +64,24 @@ def differences(values: pd.DataFrame, a: str, b: str, shots: int | None = None) 
 
     Raises ValueError, with the known names, for an unknown method.
     """
-    there = list(dict.fromkeys(values.columns.get_level_values("method")))
-    for name in (a, b):
-        if name not in there:
-            raise ValueError(f"no method {name!r} to compare; there are: {', '.join(there)}")
+    check_names((a, b), values.columns.get_level_values("method").unique())
     first, second = (_runs(values[name], shots) for name in (a, b))
-    if isinstance(first, pd.DataFrame) and isinstance(second, pd.DataFrame):
-        common = first.columns.intersection(second.columns)
-        first, second = first[common], second[common]
     runs = second.rsub(first, axis=0) if isinstance(second, pd.DataFrame) else first.sub(second, axis=0)
     if isinstance(runs, pd.DataFrame):
         runs = runs.T.groupby(level="shots").mean().mean()  # over the seeds, then over the shots
     return runs.dropna()
 
 
+def check_names(names: Iterable[str], known: Sequence[str]) -> None:
+    """Raise ValueError, with the known names, for an unknown method."""
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no method {name!r} to compare; there are: {', '.join(known)}")
+
+
 def _runs(values: pd.DataFrame, shots: int | None) -> pd.DataFrame | pd.Series:
-    """A method's values, tasks x (shots, seed), at some shots; of an untrained method one value per task."""
+    """A method's values, tasks x (shots, seed), at one number of shots or all; for an untrained method one value per
+    task."""
     given = values.columns.get_level_values("shots")
     if (given == 0).all():
         return values.mean(axis=1)
@@ -87,11 +89,12 @@ def _runs(values: pd.DataFrame, shots: int | None) -> pd.DataFrame | pd.Series:
 
 
 def compare(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> Comparison | None:
-    """The test of a against b, see `differences`; None if they have no run in common."""
+    """The test of a against b, see `differences`; None without a common run."""
     found = differences(values, a, b, shots).to_numpy()
     if not len(found):
         return None
     found = np.where(np.abs(found) < 1e-9, 0.0, found.round(9))  # equal but for rounding
+    wins, ties, losses = (int(some.sum()) for some in (found > 0, found == 0, found < 0))
     differing = found[found != 0]
     p, effect = 1.0, 0.0
     if len(differing):
@@ -99,19 +102,8 @@ def compare(values: pd.DataFrame, a: str, b: str, shots: int | None = None) -> C
         effect = float((ranks * np.sign(differing)).sum() / ranks.sum())
         # SciPy's p is exact up to 50 tasks, with ties up to 13; beyond, it is the normal approximation.
         p = float(wilcoxon(differing).pvalue)
-    return Comparison(
-        a,
-        b,
-        shots,
-        n=len(found),
-        difference=float(found.mean()),
-        wins=int((found > 0).sum()),
-        ties=int((found == 0).sum()),
-        losses=int((found < 0).sum()),
-        effect=effect,
-        p=p,
-        smallest_p=min(1.0, 2.0 ** (1 - len(differing))),
-    )
+    smallest_p = min(1.0, 2.0 ** (1 - len(differing)))
+    return Comparison(a, b, shots, len(found), float(found.mean()), wins, ties, losses, effect, p, smallest_p)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -125,20 +117,20 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def against_all(values: pd.DataFrame, reference: str) -> list[Comparison]:
     """One method against every other of a section, over all shots that the two have in common."""
-    others = [name for name in dict.fromkeys(values.columns.get_level_values("method")) if name != reference]
-    return [found for name in others if (found := compare(values, reference, name)) is not None]
+    others = values.columns.get_level_values("method").unique().drop(reference)
+    return [found for name in others if (found := compare(values, reference, name))]
 
 
 def at_each_shots(values: pd.DataFrame, a: str, b: str) -> list[Comparison]:
     """Two methods at each number of shots that both have, and then over all of them."""
     shots = sorted(set(values.columns.get_level_values("shots")) - {0}, key=shots_order)
-    found = [one for value in shots if (one := compare(values, a, b, value)) is not None]
+    found = [one for value in shots if (one := compare(values, a, b, value))]
     whole = compare(values, a, b)
-    return found + ([whole] if whole is not None and len(found) != 1 else [])
+    return found + ([whole] if whole and len(found) != 1 else [])
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """A row of texts per comparison, with p as it is and after Holm's correction."""
+    """A row of texts per comparison, with p before and after Holm's correction."""
     adjusted = holm([one.p for one in comparisons])
     rows = [
         {
@@ -161,15 +153,14 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def comparison_note(comparisons: Iterable[Comparison]) -> str:
-    """What a table of comparisons means, and what so few tasks allow it to say."""
-    comparisons = list(comparisons)
+def comparison_note(comparisons: Sequence[Comparison]) -> str:
+    """What a table of comparisons means, and what it can show with so few tasks."""
     n, smallest = max(one.n for one in comparisons), min(one.smallest_p for one in comparisons)
     corrected = min(1.0, smallest * len(comparisons))
     note = (
         "Two-sided Wilcoxon signed-rank test over tasks, whose values are averaged over the runs of equal shots and "
-        "seed (seeds of a task are no independent observations). A - B is the mean difference in points, effect the "
-        "matched-pairs rank-biserial correlation: 1 where A is ahead on every task. "
+        "seed (the seeds of a task are not independent). A - B is the mean difference in points; effect is the "
+        "matched-pairs rank-biserial correlation, 1 if A is ahead on every task. "
         f"With {n} task{'s' if n > 1 else ''} the smallest p that the test can give is {p_text(smallest)}"
     )
     if len(comparisons) > 1:

@@ -1,4 +1,4 @@
-"""How methods look in pictures: a fixed colour for each name, and the two methods that are highlighted."""
+"""How methods look in pictures: a fixed colour for each name, and two highlighted methods."""
 
 import re
 import zlib
@@ -9,11 +9,11 @@ import pandas as pd
 
 from .tables import AVERAGE, zero_shot_methods
 
-# Okabe and Ito's palette, safe for colour-blind readers, without its yellow, which is too light for lines; and more.
+# Okabe and Ito's palette, safe for colour-blind readers, without its yellow, which is too light for lines, and more.
 BLUE, ORANGE_RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 AMBER, SKY, BROWN, VIOLET, OLIVE, CRIMSON = "#E69F00", "#56B4E9", "#8C564B", "#6A51A3", "#7A7A00", "#A50F15"
 GREY, DARK_GREY = "#B8B8B8", "#555555"
-# {start of a method's name: colour}, the first that fits; other names take a colour by their letters.
+# {start of a method's name: colour}; the first match counts. Other names get a colour by their checksum.
 COLORS = {
     "softcpt nats": SKY,
     "softcpt nata blend": VIOLET,
@@ -37,11 +37,11 @@ COLORS = {
     "lp": CRIMSON,
     "linearprobe": CRIMSON,
 }
-ALL_COLOURED = 5  # up to so many trained methods all have a colour
+ALL_COLOURED = 5  # up to this many trained methods are all coloured
 
 
 def color_of(name: str) -> str:
-    """The colour of a method in every picture where it is not grey."""
+    """The colour of a method wherever it is not grey."""
     words = re.sub(r"[-+* ]+", " ", name.casefold()).strip()
     known = next((color for beginning, color in COLORS.items() if words.startswith(beginning)), "")
     others = (GREEN, PINK, AMBER, BROWN, VIOLET, OLIVE, CRIMSON, ORANGE_RED)
@@ -53,31 +53,21 @@ class Highlights:
     """The methods of a section in strong colours; the others are grey.
 
     Attributes:
-        hero: SoftCPT, or its variant NATA if that is there; without SoftCPT the best method; "" for none.
+        hero: SoftCPT, its variant NATA if there is one; without SoftCPT the best method; "" for none.
         rival: the best other trained method that is not a variant of SoftCPT; "" for none.
-        rival_mean: its mean over `numbers` numbers of shots.
-        why: how it was chosen, in words.
+        why: how the rival was chosen, in words.
     """
 
     hero: str
     rival: str
-    rival_mean: float = float("nan")
-    numbers: int = 1
-
-    @property
-    def why(self) -> str:
-        if not self.rival:
-            return ""
-        how = f", by the mean over the {self.numbers} numbers of shots" if self.numbers > 1 else ""
-        return f"Best rival{how}: {self.rival} ({self.rival_mean:.1f})."
+    why: str = ""
 
     def __contains__(self, name: str) -> bool:
         return bool(name) and name in (self.hero, self.rival)
 
 
 def highlights(section: pd.DataFrame) -> Highlights:
-    """The methods of a section's summary to highlight. Only methods that ran at all numbers of shots can be the
-    best."""
+    """The methods of a section's summary to highlight. Only a method that ran at all numbers of shots can be best."""
     rows = section[(section["task"] == AVERAGE) & (section["shots"] != 0) & section["mean"].notna()]
     rows = rows[~rows["method"].isin(zero_shot_methods(section))]
     if rows.empty:
@@ -86,11 +76,13 @@ def highlights(section: pd.DataFrame) -> Highlights:
     complete = table.dropna() if len(table.dropna()) else table
     means = complete.mean(axis=1).sort_values(ascending=False, kind="stable")
     own = [name for name in table.index if is_softcpt(name)]
-    hero = next(
-        (name for name in own if re.fullmatch(r"softcpt([- ]nata)?", name.casefold())), (own or [means.index[0]])[0]
-    )
+    plain = [name for name in own if re.fullmatch(r"softcpt([- ]nata)?", name.casefold())]
+    hero = (plain or own or list(means.index))[0]
     rivals = [name for name in means.index if name != hero and not (own and is_softcpt(name))]
-    return Highlights(hero, rivals[0], float(means[rivals[0]]), table.shape[1]) if rivals else Highlights(hero, "")
+    if not rivals:
+        return Highlights(hero, "")
+    how = f", by the mean over the {table.shape[1]} numbers of shots" if table.shape[1] > 1 else ""
+    return Highlights(hero, rivals[0], f"Best rival{how}: {rivals[0]} ({means[rivals[0]]:.1f}).")
 
 
 def is_softcpt(name: str) -> bool:
@@ -98,8 +90,7 @@ def is_softcpt(name: str) -> bool:
 
 
 def colors(section: pd.DataFrame, stressed: Highlights) -> dict[str, str]:
-    """{method: colour} of a section: grey except for the highlighted ones, or all in colour where they are few and
-    differ."""
+    """{method: colour} of a section: grey but for the highlighted ones; all in colour if they are few and differ."""
     untrained = zero_shot_methods(section)
     trained = [name for name in section["method"].unique() if name not in untrained]
     own = {name: color_of(name) for name in trained}
@@ -109,5 +100,5 @@ def colors(section: pd.DataFrame, stressed: Highlights) -> dict[str, str]:
 
 
 def drawing_order(names: Iterable[str], stressed: Highlights) -> list[str]:
-    """The highlighted methods come last and so lie above the others."""
+    """The highlighted methods last, so that they lie above the others."""
     return sorted(names, key=lambda name: (name in stressed, name == stressed.hero))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,6 +20,7 @@ from .paper import PAPER_TABLE, paper_names, paper_table
 from .plots import accuracy_figure, halves_figure, tasks_figure
 from .runs import runs_below
 from .sections import Section, Table, markdown_of, section_of
+from .statistics import check_names
 from .tables import SECTION, csv, results_frame, sections, summarise
 
 REPORT_FILES = ("report.md", "report.csv", "report.tex", "report.html", "accuracy.png", "tasks.png")
@@ -41,25 +43,25 @@ def write_report(
 ) -> str:
     """Write REPORT_FILES, the report of the runs below `out_dir`, into the folder `to`, and return its text.
 
-    Runs that are unfinished, cannot be read or occur twice are named in the report and are part of no mean.
+    Runs that are unfinished, cannot be read or occur twice are named in the report, and no mean includes them.
 
     Args:
         methods: the methods of a sweep: only their runs, with their labels and in their order; () for all runs.
-        paper: add the paper's table beside the measured one, for the paper's benchmarks.
+        paper: show the paper's numbers beside the measured ones, for the paper's benchmarks.
         steps: {shots: steps} of the sweep, see `named_records`.
         folders: only the runs in these folders; None for all.
         shots: only runs at these numbers of shots, and those without training images; () for all.
-        compare: pairs (A, B) of methods to test; (): SoftCPT, or else the best method, against all others.
+        compare: pairs (A, B) of methods to test; by default SoftCPT, or the best method, against all others.
         joint: a method whose joint and separate training are compared, see `joint_training.pairs`; "" for none.
-        data: the folder of the test images, for the HTML page; None for the folder that the runs used.
+        data: folder of the test images, for the HTML page; None for the folder that the runs used.
 
-    Raises ValueError if there is no finished run, or no such method for `compare` or `joint`.
+    Raises ValueError without a finished run, or if `compare` or `joint` names an unknown method.
     """
     methods = list(methods)
     records, notes = runs_below(out_dir, methods, steps, "", folders, shots)
     frame = results_frame(records)
     summary = summarise(frame, [method.label for method in methods])
-    check_names(compare, summary)
+    check_names([name for pair in compare for name in pair], summary["method"].unique())
     found = section_contents(records, frame, summary, paper, compare, joint)
     inside, unread = insides(out_dir, [Path(record["path"]).parent for record in records])
     notes += unread
@@ -67,8 +69,8 @@ def write_report(
     text = markdown_report(found, notes, inside, to)
     links = "\n".join(f"![{alt}]({name})\n" for name, alt in PICTURES.items())
     page = html(found, records, {PICTURES[name]: content for name, content in drawn.items()}, notes, data, inside)
-    _write(to, {**drawn, "report.html": page, "report.tex": document(found), "report.csv": csv(summary)})
-    _write(to, {"report.md": text.replace("\n", f"\n\n{links}", 1)})
+    files = {**drawn, "report.html": page, "report.tex": document(found), "report.csv": csv(summary)}
+    _write(to, {**files, "report.md": text.replace("\n", f"\n\n{links}", 1)})
     return text
 
 
@@ -84,18 +86,17 @@ def write_halves_report(
 ) -> str:
     """Write HALVES_FILES, the report of a sweep's runs on halves of the "classes" or "tasks", into the folder `to`.
 
-    Arguments, text returned and errors are those of `write_report`.
+    The arguments, the returned text and the errors are those of `write_report`.
     """
     records, notes = runs_below(out_dir, list(methods), steps, halves, folders, shots)
     text = "\n\n".join(["# Results", base_to_new_report(records, halves), *left_out_text(notes)]) + "\n"
     numbers = base_to_new_summary(base_to_new(records, halves))
-    _write(to, {"halves.png": png(halves_figure(numbers, halves))})
-    _write(to, {"report.csv": numbers.to_csv(index=False, lineterminator="\n")})
-    _write(to, {"report.md": text.replace("\n", f"\n\n![Base and new {halves}](halves.png)\n", 1)})
+    files = {"halves.png": png(halves_figure(numbers, halves)), "report.csv": csv(numbers)}
+    _write(to, {**files, "report.md": text.replace("\n", f"\n\n![Base and new {halves}](halves.png)\n", 1)})
     return text
 
 
-def _write(folder: Path, files: Mapping[str, str | bytes]) -> None:
+def _write(folder: Path, files: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_atomically(folder / name, content)
@@ -115,7 +116,7 @@ def section_contents(
     runs = dict(tuple(frame.groupby(SECTION, sort=False)))
     contents = []
     for name, rows in sections(summary):
-        table, note = pd.DataFrame(), f"The paper has none for {name['dataset']}."
+        table, note = pd.DataFrame(), f"The paper has no numbers for {name['dataset']}."
         own = published[published["benchmark"] == name["dataset"]]
         if len(own):
             note = "The paper's columns: mean ± standard deviation over three seeds, RN50."
@@ -134,13 +135,5 @@ def markdown_report(found: Sequence[Section], notes: Sequence[str], inside: Sequ
 
 
 def left_out_text(notes: Sequence[str]) -> list[str]:
-    """The last part of a report, on runs that are part of no mean; [] without notes."""
+    """The last part of a report, on the runs that no mean includes; [] without notes."""
     return ["## Left out and kept apart", "\n".join(f"- {note}" for note in notes)] if notes else []
-
-
-def check_names(compare: Sequence[Sequence[str]], summary: pd.DataFrame) -> None:
-    """Raise ValueError for the name of a method that the summary does not have."""
-    there = list(summary["method"].unique())
-    for name in (name for some in compare for name in some):
-        if name not in there:
-            raise ValueError(f"no method {name!r} to compare; there are: {', '.join(there)}")

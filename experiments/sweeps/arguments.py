@@ -1,7 +1,5 @@
 """The command line of scripts/sweep.py."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re
@@ -17,8 +15,7 @@ from .methods import HALVES, did_you_mean, read_defaults
 
 
 def parse_args(argv: list[str] | None, description: str | None = None) -> argparse.Namespace:
-    """The checked arguments of scripts/sweep.py. Benchmarks, shots and seeds that the command line leaves out come from
-    the sweep's yaml."""
+    """The checked arguments of scripts/sweep.py. Benchmarks, shots and seeds default to those of the sweep's yaml."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_arguments(parser)
     args = parser.parse_args(argv)
@@ -38,7 +35,7 @@ def parse_args(argv: list[str] | None, description: str | None = None) -> argpar
     if args.jobs is not None and args.jobs < 1:
         parser.error(f"--jobs is {args.jobs}; it must be at least 1")
     if args.paper and args.halves:
-        parser.error("--paper: the paper's table has no numbers of --halves")
+        parser.error("--paper: the paper's table has no numbers for --halves")
     args.steps = _steps_by_shots(args, parser.error)
     args.job_options = _job_options(args, parser.error)
     return args
@@ -80,7 +77,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _check_benchmarks(benchmarks: list[str], error: Callable[[str], NoReturn]) -> None:
     known = sorted(path.stem for path in (PROJECT_ROOT / "configs/datasets").glob("*.yaml"))
     if not benchmarks:
-        error(f"name the --benchmark, for the sweep does not: {', '.join(known)}")
+        error(f"--benchmark is missing, and the sweep names none; use one of {', '.join(known)}")
     for name in benchmarks:
         if name not in known:
             error(f"no benchmark {name!r}{did_you_mean(name, known) or ': ' + ', '.join(known)}")

@@ -1,11 +1,8 @@
-"""The calls of train.py that a sweep makes: selecting them (--only), and the state of each as its run folder
-shows it."""
-
-from __future__ import annotations
+"""The calls of train.py that a sweep makes: selecting them (--only), and the state of each on disk."""
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +14,7 @@ from storage import RUN_FILES, describe, holder, write_atomically
 
 from .jobs import TASKS_FOLDER, Job
 from .methods import did_you_mean, task_folders
-from .train_run import TrainRun, failure_of, log_of
+from .train_run import failure_of, log_of
 
 STATES = ("done", "running", "queued", "cut off", "failed", "to do")
 KEYS = ("benchmark", "method", "shots", "seed", "half", "task")  # of --only
@@ -42,10 +39,6 @@ class Step:
         return self.job.arguments(self.data, self.out, self.task, self.task_folder)
 
     @property
-    def call(self) -> TrainRun:
-        return TrainRun(self.arguments, self.folder)
-
-    @property
     def done(self) -> bool:
         return (self.folder / FILE_NAME).is_file()
 
@@ -56,7 +49,7 @@ class Step:
 
     @property
     def is_trained(self) -> bool:
-        """Whether the run that it evaluates is there."""
+        """Whether the run that it evaluates is done."""
         return (self.job.trained.folder(self.out, self.task_folder) / FILE_NAME).is_file()
 
     @cached_property
@@ -75,7 +68,7 @@ class Step:
 
     @property
     def job_note(self) -> Path:
-        """The file beside the run folder with the id of its SLURM job."""
+        """The file beside the run folder that holds the id of its SLURM job."""
         return self.folder.with_name(f"{self.folder.name}.job")
 
     def note_job(self, job_id: str) -> None:
@@ -86,7 +79,7 @@ class Step:
         return self.job_note.read_text(encoding="utf-8").strip() if self.job_note.is_file() else ""
 
     def clear(self) -> None:
-        """Remove the files that stand beside the run folder while the run goes on."""
+        """Remove the files that are beside the run folder during the run."""
         self.job_note.unlink(missing_ok=True)
         log_of(self.folder).unlink(missing_ok=True)
 
@@ -95,7 +88,7 @@ class Step:
 
 
 def steps_of(job: Job, data: str, out: str, tasks: Sequence[str]) -> list[Step]:
-    """All calls of train.py that a job needs; `tasks` are the tasks of its benchmark."""
+    """The calls of train.py that a job needs; `tasks` are the tasks of its benchmark."""
     if not job.method.separate:
         return [Step(job, data, out)]
     return [Step(job, data, out, task, name) for task, name in task_folders(tasks).items()]
@@ -117,7 +110,7 @@ def merge_folder(folder: Path, names: Sequence[str]) -> dict:
 
 
 def read_only(texts: Iterable[str]) -> dict[str, list[str]]:
-    """{key: values} of texts like "method=SoftCPT,shots=16"; a key may occur twice, and then either value will do.
+    """{key: values} of texts like "method=SoftCPT,shots=16"; a key that occurs twice selects both values.
 
     Raises ValueError for an unknown key.
     """
@@ -132,7 +125,7 @@ def read_only(texts: Iterable[str]) -> dict[str, list[str]]:
 
 
 def select(steps: Sequence[Step], wanted: Mapping[str, Sequence[str]]) -> list[Step]:
-    """The steps with these values. Raises ValueError, with the legal values, for one that no step has."""
+    """The steps with these values. Raises ValueError, with the legal values, for a value that no step has."""
     if not wanted:
         return list(steps)
     for key, values in wanted.items():
@@ -149,11 +142,11 @@ def select(steps: Sequence[Step], wanted: Mapping[str, Sequence[str]]) -> list[S
     return chosen
 
 
-# -- how they stand --------------------------------------------------------------------------------------------------
+# -- their states ----------------------------------------------------------------------------------------------------
 
 
 def state_of(step: Step, queue: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """The state of a step, one of STATES, and details or "". `queue` holds SLURM's unfinished jobs, {id: state}."""
+    """The state of a step, one of STATES, and its details or "". `queue` holds SLURM's unfinished jobs, {id: state}."""
     if step.done:
         return "done", ""
     owner = holder(step.folder)
@@ -174,14 +167,14 @@ def status_report(steps: Sequence[Step], queue: Mapping[str, str] | None = None)
 
     states = {step: state_of(step, queue) for step in steps}
     several = len({step.job.benchmark for step in steps}) > 1
-    rows: dict[tuple, Counter] = {}
+    rows: dict[tuple[str, ...], Counter] = defaultdict(Counter)
     for step, (state, _) in states.items():
-        name = (step.job.benchmark,) if several else ()
-        rows.setdefault((*name, step.job.method.label), Counter())[state] += 1
-    total = Counter(state for state, _ in states.values())
+        name = (step.job.benchmark, step.job.method.label) if several else (step.job.method.label,)
+        rows[name][state] += 1
+    total = sum(rows.values(), Counter())
     table = [[*name, *(count[state] or "" for state in STATES)] for name, count in rows.items()]
-    table.append(["all", *([""] if several else []), *(total[state] for state in STATES)])
-    lines = [tabulate(table, [*(["benchmark"] if several else []), "method", *STATES], tablefmt="github")]
+    table.append(["all", *[""] * several, *(total[state] for state in STATES)])
+    lines = [tabulate(table, [*["benchmark"] * several, "method", *STATES], tablefmt="github")]
     for state in ("running", "queued", "cut off", "failed"):
         own = [(step, detail) for step, (of, detail) in states.items() if of == state]
         lines += [f"\n{state}:"] if own else []

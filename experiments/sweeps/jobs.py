@@ -14,7 +14,7 @@ from evaluation.provenance import PROJECT_ROOT
 from .methods import Method, for_halves, on_benchmark, with_steps
 
 CONFIGS = PROJECT_ROOT / "configs" / "trainers"
-TASKS_FOLDER = "tasks"  # holds a run folder per task, in the folder of a run that trains once per task
+TASKS_FOLDER = "tasks"  # in the folder of a run that trains once per task: holds a run folder per task
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Job:
 
     @property
     def trained(self) -> "Job":
-        """The job that trains what this job evaluates: itself, except for a method that learns, on the new half."""
+        """The job that trains what this job evaluates: itself, unless a method that learns is tested on a new half."""
         base = self.half.replace("new-", "base-") if self.method.shots else self.half
         return replace(self, half=base)
 
     def arguments(self, data: str, out: str, task: str = "", task_folder: str = "") -> list[str]:
-        """The arguments of train.py, for a call in the project's root; with `task`, for the run on that task alone."""
+        """The arguments of train.py, called in the project's root; with `task`, those of the run on that task only."""
         method = self.method
         part, _, halves = self.half.partition("-")
         pairs = {"DATASET.NUM_SHOTS": self.shots, "FEATURES.DIR": f"{out}/features"}
@@ -71,9 +71,9 @@ def default_config(benchmark: str) -> str:
 
 
 def without_config(methods: Iterable[Method], config: str) -> dict[str, list[str]]:
-    """{label: the trainer's configs} of the methods without `config`; MaPLe, for instance, has none for ResNets.
+    """{label: the trainer's configs} of the methods without `config`, such as MaPLe, which has none for ResNets.
 
-    Raises ValueError if no method has it, or for a trainer without any config.
+    Raises ValueError if no method has it, or for a trainer without configs.
     """
     methods = list(methods)
     there = {method.label: _configs(method.trainer) for method in methods}
@@ -119,11 +119,10 @@ def plan(
         for count in (shots if method.shots else [0])
         for seed in (seeds if method.shots else [1])
     ]
-
     return sorted(jobs, key=running_order)
 
 
 def running_order(job: Job) -> tuple:
-    """A sort key: base before new halves, long runs first, and seeds of one setting side by side, since they fill
+    """A sort key: base before new halves, long runs first, and the seeds of a setting side by side, since they fill
     different feature caches. -1 shots are all images."""
     return job.half.startswith("new"), -job.shots if job.shots >= 0 else -float("inf"), job.method.separate

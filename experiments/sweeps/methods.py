@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from storage import read_config
 
 HALVES = ("classes", "tasks")  # may be divided into base and new
 MAX_STEPS = "OPTIM.MAX_STEPS"
 TASKS = "DATASET.TASKS"
-DEFAULTS = {"benchmarks": str, "shots": int, "seeds": int}  # keys beside `methods`, each a list: the command's defaults
+DEFAULTS = {"benchmarks": str, "shots": int, "seeds": int}  # other keys of a sweep: lists, the defaults of the flags
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,19 @@ class Method:
     label: str  # its name in tables
     trainer: str
     variant: str = ""  # its name in the method's script
-    settings: Mapping = field(default_factory=dict)  # {config key: value} that the variant stands for
-    opts: Mapping = field(default_factory=dict)  # other {config key: value}, which the run folder names
+    settings: Mapping = field(default_factory=dict)  # {config key: value} that define the variant
+    opts: Mapping = field(default_factory=dict)  # further {config key: value}, part of the run folder's name
     separate: bool = False  # train once per task
     leave_out: bool = False  # one run for each task, which is left out of training and test
     shots: bool = True  # False: uses no training images, so there is one run
     steps: bool = True  # False: makes no optimiser steps, so a budget of steps does not apply
-    new: str = ""  # works untrained on new "classes", or on new "tasks" and so on new classes, too
+    new: str = ""  # can be tested on new "classes", or on new "tasks" and so on new classes, too
     benchmarks: Mapping = field(default_factory=dict)  # {benchmark: the keys that differ there}
     without: str = field(default="", metadata={"internal": True})  # folder name of the task left out
 
     @property
     def run_label(self) -> str:
-        """The name of its run folder and of TRAINER.LABEL, unlike those of the trainer's other runs; "" for the plain
-        trainer."""
+        """The name of its run folder and TRAINER.LABEL, unique among the trainer's runs; "" for the plain trainer."""
         parts = [run_variant(self.variant, self.separate)]
         parts += [f"{key.split('.')[-1]}-{re.sub('[^A-Za-z0-9.,=-]', '-', str(v))}" for key, v in self.opts.items()]
         parts += [f"without-{self.without or '*'}"] if self.leave_out else []
@@ -44,7 +43,7 @@ class Method:
 
 
 def run_variant(variant: str, separate: bool) -> str:
-    """A variant's name, with "separate" in front for runs that are trained once per task."""
+    """A variant's name, prefixed with "separate" for runs that are trained once per task."""
     return "-".join(part for part in ("separate" if separate else "", variant) if part)
 
 
@@ -52,11 +51,13 @@ def run_variant(variant: str, separate: bool) -> str:
 
 
 def read_sweep(path: str | os.PathLike) -> list[Method]:
-    """The methods of a sweep's yaml file.
+    """The methods of a sweep's yaml file; a row that names another sweep stands for all methods of that sweep.
 
     Raises FileNotFoundError, and ValueError with the file and what is wrong in it.
     """
-    rows = _content(Path(path))["methods"]
+    rows: list[object] = []
+    for row in _content(path)["methods"]:
+        rows += _content(Path(path).parent / row)["methods"] if isinstance(row, str) else [row]
     methods = [_method(row, f"{path}: methods[{i}]") for i, row in enumerate(rows)]
     for halves in ("", *HALVES):
         some = for_halves(methods, halves)
@@ -69,8 +70,8 @@ def read_sweep(path: str | os.PathLike) -> list[Method]:
 
 
 def read_defaults(path: str | os.PathLike) -> dict[str, list]:
-    """{"benchmarks", "shots" or "seeds": values}, those keys that the sweep's yaml file has. Raises as `read_sweep`."""
-    content = _content(Path(path))
+    """The keys DEFAULTS that the sweep's yaml file has, with their values. Raises what `read_sweep` raises."""
+    content = _content(path)
     found = {key: content[key] for key in DEFAULTS if key in content}
     for key, values in found.items():
         kind = DEFAULTS[key]
@@ -79,16 +80,9 @@ def read_defaults(path: str | os.PathLike) -> dict[str, list]:
     return found
 
 
-def _content(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        there = ", ".join(sorted(file.name for file in path.parent.glob("*.yaml"))) or "no sweep"
-        raise FileNotFoundError(f"no sweep {path}; in {path.parent}: {there}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not a YAML file ({error})") from error
-    rows = content.get("methods") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not rows:
+def _content(path: str | os.PathLike) -> dict[str, Any]:
+    content = read_config(path)
+    if not isinstance(content.get("methods"), list) or not content["methods"]:
         raise ValueError(f"{path}: expected the key 'methods' with a list")
     _check_known(content, ("methods", *DEFAULTS), str(path))
     return content
@@ -101,7 +95,7 @@ def _check_known(mapping: Mapping, known: Sequence[str], where: str) -> None:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: "; did you mean X?", or "" where no known name is near."""
+    """The end of a message about an unknown name: "; did you mean X?", or "" if no known name is close."""
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -134,15 +128,15 @@ def _method(row: object, where: str) -> Method:
 
 
 def on_benchmark(methods: Iterable[Method], benchmark: str) -> list[Method]:
-    """The methods with the settings that differ on a benchmark."""
+    """The methods with their settings for a benchmark."""
     return [replace(method, **{"benchmarks": {}, **method.benchmarks.get(benchmark, {})}) for method in methods]
 
 
 def for_halves(methods: Iterable[Method], halves: str) -> list[Method]:
-    """The methods that work on new `halves`, "classes" or "tasks"; all methods for "".
+    """The methods that can be tested on new `halves`, "classes" or "tasks"; all methods for "".
 
-    On halves of the tasks each method is trained on all base tasks at once, since what it learns on one task alone
-    serves no other.
+    On halves of the tasks each method is trained on all base tasks at once, since what it learns on one task does not
+    apply to others.
     """
     if not halves:
         return list(methods)
@@ -152,23 +146,22 @@ def for_halves(methods: Iterable[Method], halves: str) -> list[Method]:
 
 
 def with_steps(method: Method, steps: int) -> Method:
-    """The method with a budget of `steps`, if this is not 0; unchanged if the method makes no steps or the sweep sets
-    its budget."""
+    """The method with a budget of `steps`; unchanged for 0, or if it makes no steps or has a budget of its own."""
     if not steps or not method.steps or not method.shots or MAX_STEPS in method.opts:
         return method
     return replace(method, opts={**method.opts, MAX_STEPS: steps})
 
 
 def on_backbone(methods: Iterable[Method], backbone: str) -> list[Method]:
-    """The methods on the CLIP `backbone` (MODEL.BACKBONE.NAME); "" keeps those of their configs."""
+    """The methods on the CLIP `backbone` (MODEL.BACKBONE.NAME); "" keeps the CLIPs of their configs."""
     own = {"MODEL.BACKBONE.NAME": backbone} if backbone else {}
     return [replace(method, opts={**method.opts, **own}) for method in methods]
 
 
 def leaving_out(methods: Iterable[Method], tasks: Sequence[str]) -> list[Method]:
-    """The methods, where each with `leave_out` is replaced by one method per task.
+    """The methods, with each that has `leave_out` replaced by one method per task.
 
-    "SoftCPT" becomes "SoftCPT without air", and so on. It is trained and tested on the other tasks, in the folder
+    "SoftCPT" becomes "SoftCPT without air" and so on, trained and tested on the other tasks, in the folder
     `<variant>_without-air`. Raises ValueError for fewer than two tasks.
     """
     found = []
@@ -186,7 +179,7 @@ def leaving_out(methods: Iterable[Method], tasks: Sequence[str]) -> list[Method]
 
 
 def task_folders(names: Sequence[str]) -> dict[str, str]:
-    """{task: folder name}: lower-case words joined by dashes, numbered where two would be equal."""
+    """{task: folder name}: lower-case words joined by dashes, numbered if two are equal."""
     folders: dict[str, str] = {}
     for name in names:
         slug = re.sub(r"\W+", "-", name.lower()).strip("-") or "task"

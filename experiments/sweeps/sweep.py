@@ -1,12 +1,10 @@
 """A sweep from its arguments to its report: plan the runs, start those that are left, merge tasks, write the report."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from tqdm import tqdm
@@ -19,7 +17,7 @@ from ..executors.slurm import job_states
 from .calls import Step, merge_folder, select, state_of, steps_of
 from .jobs import Job, default_config, plan, running_order, without_config
 from .methods import Method, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
-from .train_run import BUSY, benchmark_tasks, failure_of, note_failure
+from .train_run import BUSY, TrainRun, benchmark_tasks, failure_of, note_failure
 
 
 class Sweep:
@@ -31,11 +29,13 @@ class Sweep:
     """
 
     def __init__(self, args: argparse.Namespace, elsewhere: Callable[..., Any]) -> None:
-        self.args, self.elsewhere = args, elsewhere
-        self.tasks: dict[str, list[str]] = {}  # {benchmark: its tasks}, read where runs of single tasks need them
+        self.args = args
+        # The tasks of a benchmark are read only if runs of single tasks need them.
+        self.tasks_of: Callable[[str], list[str]] = cache(lambda name: elsewhere(benchmark_tasks, name, args.data))
         self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
-        jobs = sorted((job for name in args.benchmarks for job in self._jobs_on(name)), key=running_order)
-        self.steps = select(self._steps(jobs), args.only)
+        settings = (args.shots, args.seeds, args.config, args.steps, args.halves)
+        jobs = [job for name, methods in self.methods.items() for job in plan(methods, name, *settings)]
+        self.steps = select(self._steps(sorted(jobs, key=running_order)), args.only)
 
     # -- planning ----------------------------------------------------------------------------------------------------
 
@@ -45,37 +45,25 @@ class Sweep:
         for label, configs in without_config(methods, config).items():
             print(f"{label} is left out: it has no config {config}, but {', '.join(configs)}", file=sys.stderr)
         if any(method.leave_out for method in methods):
-            methods = leaving_out(methods, self._tasks_of(benchmark))
+            methods = leaving_out(methods, self.tasks_of(benchmark))
         able = [method.label for method in for_halves(methods, self.args.halves)]
         for method in methods:
             if method.label not in able:
-                print(f"{method.label} is left out: it does not serve new {self.args.halves}", file=sys.stderr)
+                print(f"{method.label} is left out: it cannot be tested on new {self.args.halves}", file=sys.stderr)
         return methods
-
-    def _tasks_of(self, benchmark: str) -> list[str]:
-        if benchmark not in self.tasks:
-            self.tasks[benchmark] = self.elsewhere(benchmark_tasks, benchmark, self.args.data)
-        return self.tasks[benchmark]
-
-    def _jobs_on(self, benchmark: str) -> list[Job]:
-        args = self.args
-        config = args.config or default_config(benchmark)
-        return plan(self.methods[benchmark], benchmark, args.shots, args.seeds, config, args.steps, args.halves)
 
     def _steps(self, jobs: Sequence[Job]) -> list[Step]:
         steps = []
         for job in jobs:
             whole = Step(job, self.args.data, self.args.out)
-            # The list of tasks may have to be read from the data: a merged run does without.
-            if not job.method.separate or (whole.done and "task" not in self.args.only):
-                steps.append(whole)
-            else:
-                steps += self._steps_of(job)
+            # The list of tasks may have to be read from the data, so a merged run does without it.
+            in_one = not job.method.separate or (whole.done and "task" not in self.args.only)
+            steps += [whole] if in_one else self._steps_of(job)
         return steps
 
     def _steps_of(self, job: Job) -> list[Step]:
         """One step per task."""
-        return steps_of(job, self.args.data, self.args.out, self._tasks_of(job.benchmark))
+        return steps_of(job, self.args.data, self.args.out, self.tasks_of(job.benchmark))
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -85,8 +73,7 @@ class Sweep:
         return (job_states() or {}) if any(step.job_id() for step in self.steps if not step.done) else {}
 
     def to_do(self) -> list[Step]:
-        """The steps to run, earlier failures last; with --retry only these. Prints the steps that other
-        processes hold."""
+        """The steps to run, failed ones last; with --retry only these. Prints the steps that other processes run."""
         todo, failed = [], []
         for step in self.steps:
             if step.done:
@@ -102,7 +89,7 @@ class Sweep:
         return failed if self.args.retry else todo + failed
 
     def run(self, steps: Sequence[Step], executor: Executor) -> list[str]:
-        """Run the steps that train, then those that evaluate on a new half. Returns a line for each failure."""
+        """Run the steps that train, then those that evaluate on a new half. Returns a line per failure."""
         failed = self._run_together([step for step in steps if not step.loads], executor)
         loading = [step for step in steps if step.loads]
         failed += [f"{step}: it was not trained" for step in loading if not step.is_trained]
@@ -127,7 +114,7 @@ class Sweep:
             executor.terminate_workers()
             if isinstance(executor, SlurmExecutor):
                 jobs = sorted({future.job_id.split("_")[0] for future in futures if not future.done()})
-                print(f"\nSLURM's jobs go on; to end them: scancel {' '.join(jobs)}", file=sys.stderr)
+                print(f"\nSLURM's jobs continue; to end them: scancel {' '.join(jobs)}", file=sys.stderr)
             else:
                 for future, step in futures.items():
                     if not future.done() or future.cancelled() or future.exception():
@@ -138,12 +125,13 @@ class Sweep:
         return failed
 
     def _submit(self, steps: Sequence[Step], executor: Executor) -> dict[Future, Step]:
-        """Submit the steps, and wait for those that are already in SLURM's queue."""
+        """Submit the steps, except for those that are already in SLURM's queue."""
         futures = {}
         with executor.batch():
             for step in steps:
                 waits = isinstance(executor, SlurmExecutor) and step.job_id() in self.queue
-                futures[executor.attach(step.job_id()) if waits else executor.submit(step.call)] = step
+                call = TrainRun(step.arguments, step.folder)
+                futures[executor.attach(step.job_id()) if waits else executor.submit(call)] = step
         for future, step in futures.items():
             if isinstance(executor, SlurmExecutor):
                 step.note_job(future.job_id)
@@ -173,13 +161,13 @@ class Sweep:
     # -- merging and the report --------------------------------------------------------------------------------------
 
     def merge(self, step: Step) -> None:
-        """Write the record of a run that is trained once per task, after the last of its tasks."""
+        """Write the record of a run that is trained once per task, when its last task is done."""
         folder = step.job.folder(self.args.out)
         if step.task and not (folder / FILE_NAME).is_file() and all(part.done for part in self._steps_of(step.job)):
-            merge_folder(folder, self._tasks_of(step.job.benchmark))
+            merge_folder(folder, self.tasks_of(step.job.benchmark))
 
     def merge_all(self) -> None:
-        """Merge the runs whose last task was done before the sweep was stopped."""
+        """Merge the runs whose last task was done when the sweep was stopped."""
         for step in self.steps:
             if step.task and step.done:
                 self.merge(step)

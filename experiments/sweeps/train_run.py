@@ -1,14 +1,12 @@
-"""What runs in the processes of a sweep: one call of train.py, and questions that need PyTorch or the data.
+"""What the processes of a sweep run: a call of train.py, and queries that need PyTorch or the data.
 
 Only these functions import train.py, and only when they are called.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +21,7 @@ LINES = 20  # lines of a failed run's output to show
 MOST_OUTPUT = 200_000  # characters of it to keep
 
 
+@dataclass
 class TrainRun:
     """A call of train.py that can be sent to another process or machine.
 
@@ -31,8 +30,8 @@ class TrainRun:
         folder: run folder. The output goes to <folder>.log beside it, and after a failure to failure.txt in it.
     """
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
-        self.arguments, self.folder = list(arguments), folder
+    arguments: list[str]
+    folder: Path
 
     def __call__(self) -> int:
         """Make the whole run in this process; returns its exit status, or BUSY."""
@@ -66,7 +65,7 @@ class TrainRun:
             return 1
 
     def checkpoint(self) -> Any:
-        """SLURM runs this after a pre-emption: the same call, which resumes from the run's own checkpoint."""
+        """The call to make after a pre-emption by SLURM: the same one, which resumes from the run's checkpoint."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)
@@ -81,7 +80,7 @@ def _import_train() -> ModuleType:
 
 
 def log_of(folder: Path) -> Path:
-    """The file beside a run folder that takes its output while it runs."""
+    """The file beside a run folder with the output of the run while it lasts."""
     return folder.with_name(f"{folder.name}.log")
 
 
@@ -105,7 +104,7 @@ def output_in(log: Path):
 
 
 def note_failure(folder: Path, what: str) -> None:
-    """Write a failed run's reason and output to failure.txt in its folder, unless it is there; its log is removed."""
+    """Move a failed run's output to failure.txt in its folder, below the reason, unless the file exists."""
     log, note = log_of(folder), folder / FAILURE
     if log.is_file() or not note.is_file():
         output = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
@@ -124,7 +123,7 @@ def failure_of(folder: Path, lines: int = LINES) -> tuple[str, list[str]]:
 
 
 def device_names() -> list[str]:
-    """The GPUs that runs may use, as names for CUDA_VISIBLE_DEVICES."""
+    """The GPUs that runs may use, as values of CUDA_VISIBLE_DEVICES."""
     import torch
 
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]

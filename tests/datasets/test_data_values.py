@@ -99,7 +99,7 @@ BOMB = "&a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         (f"a: {BOMB}leaves: {{name: *j}}", "references repeat too much"),
         (f"x: {BOMB}leaves: {{<<: [*j, *j]}}", "references repeat too much"),
-        ("leaves: {name: a, name: b}", "line 1: the key 'name' is there twice"),
+        ("leaves: {name: a, name: b}", "line 1: the key 'name' occurs twice"),
         (f"leaves:\n  name: {BOMB.splitlines()[0]}", "name must be text"),
         ("leaves: {classes: [[a, b], b]}", "classes must be names"),
         ("leaves: {name: " + "9" * 5000 + "}", "not a YAML file"),

@@ -123,7 +123,8 @@ def test_the_configs_of_a_laid_out_method_are_read_and_name_its_script():
     files = new_method.files_of("CLIPAdapter2")
     assert {"trainers/clip_adapter2.py", "scripts/clip_adapter2/main.sh"} < set(files)
     text = files["configs/trainers/CLIPAdapter2/tiny.yaml"]
-    assert text.startswith("# bash scripts/clip_adapter2/main.sh demo 16\n") and "CLIPADAPTER2:" in text
+    assert text.startswith("# bash scripts/clip_adapter2/main.sh demo 16 ") and "CLIPADAPTER2:" in text
+    assert not any("results.md" in text for text in files.values()), "nothing is measured yet"
     assert not [path for path, text in files.items() if re.search("TaskRes|TASKRES|taskres|TunedScale", text)]
 
 

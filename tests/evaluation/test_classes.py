@@ -44,11 +44,11 @@ def test_classes_are_read_as_they_were_written(tmp_path):
 @pytest.mark.parametrize(
     "other, message",
     [
-        (task(classnames=["robin", "wren", "rook"]), "has: 'robin', 'wren', 'crow'. Here are: 'robin', 'wren', 'rook'"),
+        (task(classnames=["robin", "wren", "rook"]), "has: 'robin', 'wren', 'crow'. Now: 'robin', 'wren', 'rook'"),
         (task(classnames=["wren", "robin", "crow"]), "classes"),
         (task(classnames=["robin", "wren", "crow", "rook"]), "'rook'"),
-        (task(name="fowl recognition"), "tasks.* has: 'bird recognition'. Here are: 'fowl recognition'"),
-        (task(template="one {}."), "template.* has: 'a {}.'. Here are: 'one {}.'"),
+        (task(name="fowl recognition"), "tasks.* has: 'bird recognition'. Now: 'fowl recognition'"),
+        (task(template="one {}."), "template.* has: 'a {}.'. Now: 'one {}.'"),
         (task(metric="mean_per_class"), "metric.* has: 'accuracy'"),
     ],
 )
@@ -63,7 +63,7 @@ def test_a_difference_is_refused_with_both_lists(tmp_path, other, message, selec
 def test_of_long_lists_the_names_that_differ_are_told(tmp_path):
     names = [f"class {i}" for i in range(100)]
     run = run_with(tmp_path / "run", [task(classnames=names)])
-    with pytest.raises(ValueError, match=r"\(100 in all\).* Only in the run: 'class 77'. Only here: 'new'"):
+    with pytest.raises(ValueError, match=r"\(100 in all\).* Only in the run: 'class 77'. Only now: 'new'"):
         check_same_classes(run, [task(classnames=[*names[:77], "new", *names[78:]])])
 
 

@@ -66,7 +66,7 @@ def test_predictions_of_tasks_are_merged_only_where_all_have_some(tmp_path):
 
 
 def test_predictions_of_other_images_are_refused():
-    with pytest.raises(ValueError, match="1 predictions are not of the 0 images in their order"):
+    with pytest.raises(ValueError, match="1 predictions do not belong to the 0 images in this order"):
         list(prediction_rows([], [], [0], [0], [1.0]))
 
 

@@ -76,7 +76,7 @@ def test_records_are_read_back_sorted_with_their_files(tmp_path):
     write_runs(tmp_path)
     records = read_records(tmp_path)
     assert [run.pop("path") for run in records] == sorted(map(str, tmp_path.rglob("results.json")))
-    assert sorted(map(str, records)) == sorted(map(str, RUNS))
+    assert len(records) == len(RUNS) and all(run in records for run in RUNS)
     assert not list(tmp_path.rglob("*.tmp"))
 
 

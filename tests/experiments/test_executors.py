@@ -41,7 +41,7 @@ def wait_for(what, seconds=30):
 
 def test_a_call_returns_its_value_or_raises_its_error(executor, tmp_path):
     assert executor.submit(task_folders, ["A b"]).result() == {"A b": "a-b"}
-    with pytest.raises(FileNotFoundError, match="no sweep"):
+    with pytest.raises(FileNotFoundError, match="no config file"):
         executor.submit(read_sweep, tmp_path / "none.yaml").result()
     with pytest.raises(RuntimeError, match="lambda|pickle"):
         executor.submit(eval, "lambda: 0").result()

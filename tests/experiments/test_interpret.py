@@ -79,7 +79,7 @@ def test_contexts_in_one_piece_have_words_and_no_picture(runs):
     [
         (["{zero}"], "ZeroshotCLIP has no contexts to look into: its prompts are hand-made words"),
         (["{zero}", "--words", "0"], "--words: 0 is not at least 1"),
-        (["nowhere"], "nowhere is no run's folder"),
+        (["nowhere"], "nowhere is not the folder of a run"),
         ([], "name a run folder"),
         (["--gains", "{tmp}", "--to", "{tmp}/x"], "no runs on all tasks"),
         (["{zero}", "--to", "{tmp}/file"], "is a file"),

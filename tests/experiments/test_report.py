@@ -11,10 +11,7 @@ from warm_python import python
 
 from experiments.reports import REPORT_FILES
 from experiments.reports.runs import readable_records, told_apart
-from experiments.reports.tables import (
-    results_frame,
-    summarise,
-)
+from experiments.reports.tables import results_frame, summarise
 
 REPORT = Path(__file__).resolve().parents[2] / "scripts" / "report.py"
 
@@ -40,7 +37,9 @@ def test_the_same_run_in_two_folders_is_kept_apart_and_named():
     runs = [placed(run, f"{folder}/demo/run{i}/results.json") for folder in "ba" for i, run in enumerate(RUNS[1:4])]
     records, notes = told_apart(runs)
     assert [run["method"] for run in records] == 3 * ["CoOp [b]"] + 3 * ["CoOp"]
-    assert len(notes) == 1 and notes[0].startswith("CoOp [b]: 3 runs that are there twice, as b/demo/run0/results.json")
+    assert len(notes) == 1 and notes[0].startswith(
+        "CoOp [b]: runs that are in two folders, 3 in all, e.g. b/demo/run0/results.json"
+    )
     assert told_apart(RUNS)[1] == []
     more = told_apart([placed(RUNS[1], f"x/{name}/results.json") for name in ("a", "b", "c")])[0]
     assert [run["method"] for run in more] == ["CoOp", "CoOp [b]", "CoOp [c]"]
@@ -57,7 +56,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_reported(tmp_path):
     assert len(records) == len(RUNS) and len(left_out) == 3
     assert f"{tmp_path}/cut/results.json: not a JSON file" in left_out[0]
     assert f"{tmp_path}/other/results.json: schema is 2" in left_out[1]
-    assert left_out[2] == f"without a results.json, so unfinished: 1 ({tmp_path}/begun)"
+    assert left_out[2] == f"unfinished runs, without a results.json: 1 ({tmp_path}/begun)"
 
 
 def test_report_end_to_end_from_another_folder(tmp_path):

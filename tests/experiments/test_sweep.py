@@ -20,11 +20,7 @@ from experiments.reports import HALVES_FILES, REPORT_FILES, write_report
 from experiments.reports.paper import paper_names, paper_table
 from experiments.reports.runs import named_records
 from experiments.reports.tables import results_frame, sections, summarise
-from experiments.sweeps import (
-    Method,
-    plan,
-    read_sweep,
-)
+from experiments.sweeps import Method, plan, read_sweep
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"
@@ -37,7 +33,7 @@ TABLE1 = ROOT / "configs/sweeps/table1.yaml"
         ("--steps 5 6", "--steps has 2 numbers; give one, or one for each of --shots"),
         ("--steps many", "invalid int value: 'many'"),
         ("--halves images", "invalid choice: 'images'"),
-        ("--halves tasks --paper", "no numbers of --halves"),
+        ("--halves tasks --paper", "no numbers for --halves"),
     ],
 )
 def test_wrong_flags_of_a_sweep_are_one_error(capsys, flags, message):
@@ -154,7 +150,7 @@ def test_a_sweep_at_equal_steps_on_halves_of_the_classes_from_start_to_end(tmp_p
     command = [python(), str(ROOT / "scripts/sweep.py"), "s.yaml", "--benchmark", "folder", *flags]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
-    assert "rows is left out: it does not serve new classes" in done.stderr
+    assert "rows is left out: it cannot be tested on new classes" in done.stderr
     assert "2 of 10 runs failed:\n  wrong, 1 shots, seed 1, base-classes: exit status 2" in done.stderr
     assert "wrong, 1 shots, seed 1, new-classes: it was not trained" in done.stderr
     rows = table_rows(done.stdout)

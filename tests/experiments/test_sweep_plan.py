@@ -5,16 +5,9 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 import train
-from experiments.sweeps import (
-    Method,
-    leaving_out,
-    on_backbone,
-    on_benchmark,
-    plan,
-    read_defaults,
-    read_sweep,
-    without_config,
-)
+from experiments.sweeps import Method, on_benchmark, plan, read_sweep
+from experiments.sweeps.jobs import without_config
+from experiments.sweeps.methods import leaving_out, on_backbone, read_defaults
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"
@@ -73,7 +66,7 @@ def test_long_runs_come_first():
     "content, message",
     [
         ("methods: [", "not a YAML file"),
-        ("- a", "expected the key 'methods' with a list"),
+        ("- a", "expected keys with their values, found list"),
         ("methods: []", "expected the key 'methods' with a list"),
         ("methods: [{label: a, trainer: CoOp, variants: b}]", r"methods\[0\]: unknown key 'variants'.*mean variant\?"),
         ("methods: [{label: a, trainer: CoOp, separate: 1}]", "separate must be a bool, found 1"),
@@ -106,8 +99,19 @@ def test_a_wrong_sweep_is_one_error_that_names_the_file(tmp_path, content, messa
     (tmp_path / "s.yaml").write_text(content)
     with pytest.raises(ValueError, match=f"(?s)s.yaml.*{message}"):
         read_sweep(tmp_path / "s.yaml")
-    with pytest.raises(FileNotFoundError, match="t.yaml; in .*: s.yaml"):
+    with pytest.raises(FileNotFoundError, match="t.yaml; in .*: s$"):
         read_sweep(tmp_path / "t.yaml")
+
+
+def test_a_row_that_names_another_sweep_stands_for_its_methods(tmp_path):
+    (tmp_path / "a.yaml").write_text("methods: [{label: a, trainer: CoOp}]\nshots: [2]")
+    (tmp_path / "b.yaml").write_text("methods: [a.yaml, {label: b, trainer: PLOT}]")
+    assert [method.label for method in read_sweep(tmp_path / "b.yaml")] == ["a", "b"]
+    assert read_defaults(tmp_path / "b.yaml") == {}
+    (tmp_path / "c.yaml").write_text("_BASE_: a.yaml\nmethods: [none.yaml]")
+    assert read_defaults(tmp_path / "c.yaml") == {"shots": [2]}
+    with pytest.raises(FileNotFoundError, match="none.yaml; in .*: a, b, c"):
+        read_sweep(tmp_path / "c.yaml")
 
 
 def test_a_task_left_out_makes_a_method_and_a_run_folder_of_its_own():

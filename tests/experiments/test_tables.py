@@ -7,17 +7,14 @@ from records import RUNS, record, section_of
 from experiments.reports.plots import accuracy_figure
 from experiments.reports.tables import (
     AVERAGE,
-    backbone_title,
-    cost_note,
-    duration,
     results_frame,
-    section_title,
     sections,
     shots_table,
     summarise,
     task_table,
     zero_shot_methods,
 )
+from experiments.reports.texts import backbone_title, cost_note, duration, section_title
 
 
 def test_means_and_sample_deviations_are_those_worked_out_by_hand():

@@ -68,7 +68,7 @@ def test_a_training_image_in_another_part_of_a_split_file_is_refused(mine, other
 def test_the_same_classes_in_another_order_are_refused(tmp_path):
     write_classes(tmp_path / "classes.json", [Task("leaf", ("ash", "oak", "elm"))])
     check_same_classes(tmp_path, [Task("leaf", ("ash", "oak", "elm"))])
-    with pytest.raises(ValueError, match="'ash', 'oak', 'elm'.* Here are: 'oak', 'ash', 'elm'"):
+    with pytest.raises(ValueError, match="'ash', 'oak', 'elm'.* Now: 'oak', 'ash', 'elm'"):
         check_same_classes(tmp_path, [Task("leaf", ("oak", "ash", "elm"))])
 
 

@@ -25,13 +25,13 @@ from trainers.modules.engine.settings import merge_file, merge_list
 
 def test_a_key_that_is_there_twice_is_refused_not_the_first_one_forgotten(tmp_path):
     (tmp_path / "split.json").write_text('{"train": [], "val": [], "test": [], "train": []}')
-    with pytest.raises(ValueError, match="split.json: not a JSON file .*'train' is there twice"):
+    with pytest.raises(ValueError, match="split.json: not a JSON file .*'train' occurs twice"):
         read_split(str(tmp_path / "split.json"), str(tmp_path))
     (tmp_path / "tasks.yaml").write_text("leaves:\n  classes: {a: ash, a: oak}\n")
-    with pytest.raises(ValueError, match="tasks.yaml: .*line 2: the key 'a' is there twice"):
+    with pytest.raises(ValueError, match="tasks.yaml: .*line 2: the key 'a' occurs twice"):
         read_settings(str(tmp_path / "tasks.yaml"), ["leaves"])
     (tmp_path / "config.yaml").write_text("OPTIM:\n  LR: 0.1\n  LR: 0.2\n")
-    with pytest.raises(ValueError, match="config.yaml: .*line 2: the key 'LR' is there twice"):
+    with pytest.raises(ValueError, match="config.yaml: .*line 2: the key 'LR' occurs twice"):
         merge_file(train.default_cfg(), str(tmp_path / "config.yaml"))
 
 

@@ -66,7 +66,7 @@ def test_zero_shot_weights_are_open_clips_layout(model, finished_run, pictures, 
     ):
         path = tmp_path / f"{method}.safetensors"
         write_export(path, export_of(load_run(finished_run(method)), finished_run(method)))
-        with pytest.raises(ValueError, match=f"'flower recognition' is no zero-shot classifier: .*{reason}"):
+        with pytest.raises(ValueError, match=f"'flower recognition' is not a zero-shot classifier: .*{reason}"):
             load_classifier(path, device="cpu").zero_shot_weights(TASKS[0])
 
 

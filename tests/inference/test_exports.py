@@ -50,14 +50,14 @@ def test_a_truncated_file_is_refused_by_name(model, tmp_path, share):
     path = tmp_path / "cut.safetensors"
     content = model.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match="cut.safetensors is no exported classifier, or it is truncated"):
+    with pytest.raises(ValueError, match="cut.safetensors is not an exported classifier, or it is truncated"):
         load_classifier(path)
 
 
 def test_other_files_are_refused_by_name(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="other.safetensors is a safetensors file, but no exported classifier"):
+    with pytest.raises(ValueError, match="other.safetensors is a safetensors file, but not an exported classifier"):
         load_classifier(path)
     with pytest.raises(FileNotFoundError, match="none.safetensors"):
         load_classifier(tmp_path / "none.safetensors")

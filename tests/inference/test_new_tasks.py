@@ -4,11 +4,11 @@ import pandas as pd
 import predict
 import pytest
 import torch
-import yaml
 from dassl.utils import read_image
 from methods import METHODS
 
 import train
+from experiments.sweeps import read_sweep
 from finished.load import load_run
 from trainers.modules.prompts.learned import PromptTemplate
 
@@ -59,8 +59,8 @@ def test_a_new_task_has_a_column_for_the_context_zero_shot_and_their_mean(
 def test_every_method_serves_a_new_task_or_says_why_not(method, finished_run, flowers, mushrooms, tmp_path, capsys):
     run, table = finished_run(method), tmp_path / "table.csv"
     status = predict.main([str(run), str(flowers), *mushrooms, "--csv", str(table)])
-    sweep = yaml.safe_load((train.PROJECT_ROOT / "configs/sweeps/table1.yaml").read_text())
-    serves = {line["trainer"] for line in sweep["methods"] if line.get("new") == "tasks"}
+    sweep = read_sweep(train.PROJECT_ROOT / "configs/sweeps/table1.yaml")
+    serves = {row.trainer for row in sweep if row.new == "tasks"}
     if method not in serves:
         assert status == 2 and f"a run of {method}" in capsys.readouterr().err
         return
@@ -76,4 +76,4 @@ def test_every_method_serves_a_new_task_or_says_why_not(method, finished_run, fl
 )
 def test_a_variant_with_parameters_per_task_refuses_new_ones(opts, finished_run, flowers, mushrooms, capsys):
     assert predict.main([str(finished_run("SoftCPT", *opts)), str(flowers), *mushrooms]) == 2
-    assert "parameters of their own for each class or task" in capsys.readouterr().err
+    assert "its own parameters for each class or task" in capsys.readouterr().err

@@ -139,7 +139,7 @@ def test_a_missing_gradio_and_a_wrong_run_are_one_line(without_package, tmp_path
     assert capsys.readouterr().err == f"error: {page.HINT}\n"
     monkeypatch.setattr(page, "import_gradio", lambda: None)
     assert page.main([str(tmp_path)]) == 2
-    assert "is no run's folder: it has no config.yaml" in capsys.readouterr().err
+    assert "is not the folder of a run: it has no config.yaml" in capsys.readouterr().err
     (tmp_path / "model.safetensors").touch()
     assert page.main([str(tmp_path / "model.safetensors")]) == 2
     assert "is a file; name the run folder" in capsys.readouterr().err

@@ -186,7 +186,7 @@ BAD = {
     "template of a known task": (["{run}", "{images}", *FLOWER, "--template", "a {{}}."], "--template"),
     "no file of classes": (["{run}", "{images}", "--classes", "{tmp}/names.txt", *FLOWER], "names.txt"),
     "classes of an export": (["{bad}", "{images}", "--classes", "{bad}", *FLOWER], "is an export"),
-    "no export": (["{bad}", "{images}", *FLOWER], "bad.png is no exported classifier"),
+    "no export": (["{bad}", "{images}", *FLOWER], "bad.png is not an exported classifier"),
     "config key": (["{run}", "{images}", *FLOWER, "DATALOADER.TEST.BATCHSIZE", "4"], "DATALOADER.TEST.BATCH_SIZE"),
     "no checkpoint": (["{empty}", "{images}", *FLOWER], "no checkpoint"),
 }
@@ -210,4 +210,4 @@ def test_bad_input_is_one_clear_error(what, run, flowers, tmp_path, capsys):
 def test_the_command_line_works_from_any_folder(tmp_path):
     command = [python(), str(train.PROJECT_ROOT / "scripts/predict.py"), "nowhere", "."]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("error: nowhere is no run's folder")
+    assert done.returncode == 2 and done.stderr.startswith("error: nowhere is not the folder of a run")

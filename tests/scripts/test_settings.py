@@ -86,7 +86,7 @@ def test_an_output_folder_that_cannot_be_made_is_one_line_and_status_2(toy_root,
     out = {"a file": tmp_path / "file", "below a file": tmp_path / "file/run", "/proc": "/proc/no/run"}[place]
     assert train.main(toy.arguments(toy_root, out, "CoOp")) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: --output-dir: the folder {out} cannot be made (") and error.count("\n") == 1
+    assert error.startswith(f"error: --output-dir: cannot create the folder {out} (") and error.count("\n") == 1
     assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
