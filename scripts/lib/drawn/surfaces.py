@@ -1,7 +1,4 @@
-"""What covers an area in the drawn world: fill patterns of objects and the backgrounds behind them.
-
-Shapes and ranges as in `world`.
-"""
+"""Fill patterns of objects and the backgrounds behind them. Shapes and ranges are as in `world`."""
 
 import numpy as np
 from PIL import Image
@@ -13,13 +10,13 @@ BACKGROUNDS = "night sky grass brick sand wood water".split()
 
 
 def cloud(rng: np.random.Generator, across: int, down: int) -> np.ndarray:
-    """Smooth noise (S, S) with mean 0.5 and about `across` x `down` bumps."""
+    """Smooth noise (S, S) of mean 0.5, with about `across` x `down` bumps."""
     coarse = Image.fromarray(rng.integers(0, 256, (down, across), dtype=np.uint8))
     return np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32) / 255
 
 
 def pattern(texture: str, rng: np.random.Generator, period: float) -> np.ndarray:
-    """Where the second colour of a fill goes; `period` in pixels."""
+    """Mask of a fill's second colour; `period` in pixels. Raises KeyError that names the known textures."""
     angle = rng.uniform(0, np.pi)
     turn = 2 * np.pi / period
     u = (np.cos(angle) * X + np.sin(angle) * Y + rng.uniform(0, period)) * turn
@@ -44,7 +41,7 @@ def pattern(texture: str, rng: np.random.Generator, period: float) -> np.ndarray
 
 
 def background(name: str, rng: np.random.Generator) -> np.ndarray:
-    """A scene of BACKGROUNDS, or "paper" or "plain", to draw objects on."""
+    """An empty picture with one of BACKGROUNDS, "paper" or "plain"."""
     if name == "plain":
         return np.ones((SIZE, SIZE, 3), np.float32) * rng.uniform(0, 1, 3)
     colours = {
@@ -62,7 +59,7 @@ def background(name: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _relief(name: str, rng: np.random.Generator) -> np.ndarray:
-    """How bright a background is at each pixel."""
+    """Where between its dark and its light colour a background is, per pixel."""
     if name == "night":
         stars = rng.uniform(0, 1, (SIZE, SIZE)) > 1 - rng.uniform(0.003, 0.012)
         return Y / SIZE + stars * rng.uniform(4, 9)
