@@ -162,7 +162,7 @@ def test_check_and_splits_take_a_users_own_folders(data, tmp_path):
     status, text = data("splits", "FolderTasks")
     assert status == 0 and (tmp_path / "tasks.csv").read_text().startswith("path,task,class,split")
     assert data("shots", "FolderTasks", "--shots", 2)[1] == before
-    assert "is there already" in data("splits", "FolderTasks")[1]
+    assert "already exists" in data("splits", "FolderTasks")[1]
     (tmp_path / "colours/red/3.png").unlink()
     status, text = data("check", "FolderTasks")
     assert status == 1 and re.search(r"tasks.csv, line \d+: no file .*red/3.png", text)
