@@ -171,7 +171,7 @@ def run_stats(args: argparse.Namespace) -> int:
         folder = Path(args.plot or f"output/stats/{args.name}")
         folder.mkdir(parents=True, exist_ok=True)
         for name, draw in (("counts", pictures.counts_figure), ("samples", pictures.samples_figure)):
-            pictures.save(draw(everything), str(folder / f"{name}.png"))
+            draw(everything).savefig(folder / f"{name}.png", dpi=110)
         print(f"Pictures: {folder / 'counts.png'}, {folder / 'samples.png'}")
     return 0
 
