@@ -1,4 +1,4 @@
-"""Downloading the public files of a data set and arranging them in CoOp's layout."""
+"""Download the public files of a data set and arrange them in CoOp's layout."""
 
 import json
 import os

@@ -107,7 +107,7 @@ def test_check_shows_all_problems_of_a_users_own_folders_at_once(data, tmp_path)
     wrong = "\n".join(line for line in text.splitlines() if line.startswith("WRONG"))
     assert status == 1 and wrong.count("WRONG") == 4, text
     for message in (
-        "notes.txt lies in no class folder",
+        "notes.txt is not in a class folder",
         "list.doc: not an image file",
         "unreadable images",
         "no class",
