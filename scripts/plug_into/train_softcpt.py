@@ -42,17 +42,18 @@ def register_checkouts_datasets() -> None:
 @contextlib.contextmanager
 def keeping_what_is_there(registry: Any) -> Iterator[None]:
     """Keep registered classes: a new one of the same name only adds the task's name, template and metric to it."""
-    register, taken = registry.register, set(registry.registered_names())
+    keys, register = ("task_name", "template", "metric"), registry.register
+    # Noted before any class gets one, since others may inherit from it.
+    declared = {name: [key for key in keys if hasattr(registry.get(name), key)] for name in registry.registered_names()}
 
     def register_new(obj: Any = None, force: bool = False) -> Any:
         if obj is None:
             return lambda decorated: register_new(decorated) or decorated
-        if obj.__name__ not in taken:
+        if obj.__name__ not in declared:
             return register(obj, force=force)
-        theirs = registry.get(obj.__name__)
-        for key in ("task_name", "template", "metric"):
-            if hasattr(obj, key) and not hasattr(theirs, key):
-                setattr(theirs, key, getattr(obj, key))
+        for key in keys:
+            if hasattr(obj, key) and key not in declared[obj.__name__]:
+                setattr(registry.get(obj.__name__), key, getattr(obj, key))
 
     registry.register = register_new
     try:
@@ -82,4 +83,4 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)  # the shell's status for it, without a traceback
+        sys.exit(130)  # the shell's status for Ctrl-C, without a traceback
