@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -127,8 +128,7 @@ def store(image: Any, path: str) -> None:
         if encoded:
             with Image.open(io.BytesIO(encoded)) as opened:
                 suffix = f".{(opened.format or 'png').lower()}"
-            with open(path + suffix, "wb") as file:
-                file.write(encoded)
+            Path(path + suffix).write_bytes(encoded)
             return
     if isinstance(image, Image.Image):
         image.save(f"{path}.png")

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from .messages import nearest
 from .splits import Items, datum
@@ -108,8 +109,7 @@ def drop_copies(items: Items, of: Items) -> Items:
     def content(path: str) -> bytes | str:
         if number[size[path]] == 1:
             return path
-        with open(path, "rb") as file:
-            return hashlib.blake2b(file.read()).digest()
+        return hashlib.blake2b(Path(path).read_bytes()).digest()
 
     seen = {content(item.impath) for item in of}
     kept = []

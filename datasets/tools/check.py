@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -180,8 +181,7 @@ def examine_all(paths: Sequence[str], workers: int | None, what: str) -> Iterato
 def examine(path: str) -> tuple[str, bytes, str]:
     """(path, digest of its bytes, error or ""). The whole file is decoded, since it may be truncated."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = Path(path).read_bytes()
     except OSError as error:
         return path, b"", error.strerror or str(error)
     digest = hashlib.blake2b(content, digest_size=16).digest()

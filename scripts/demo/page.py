@@ -45,9 +45,9 @@ class FromHereAlone:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="what --output-dir of train.py named")
+    parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="run folder (--output-dir of train.py)")
     parser.add_argument("--root", default="", help="folder of the data sets (the run's)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (this machine alone)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (7860)")
     return parser.parse_args(argv)
 
