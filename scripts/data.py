@@ -56,7 +56,7 @@ def config(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-def run_list(args: argparse.Namespace) -> int:
+def run_list(args: argparse.Namespace) -> None:
     cfg, rows = config(args), []
     for name in sorted(DATASET_REGISTRY.registered_names(), key=lambda name: (-len(on_disk.specs_of(name)), name)):
         specs = on_disk.specs_of(name)
@@ -64,10 +64,9 @@ def run_list(args: argparse.Namespace) -> int:
         state, count = on_disk.state_on_disk(name, cfg), on_disk.count_classes(name, cfg)
         tasks = "?" if on_disk.is_own_tasks(name) else len(specs)
         rows.append((name, tasks, count or "?", " / ".join(sorted(metrics)), state))
-    print(f"Data root: {os.path.abspath(args.root)}\n")
+    print(f"Data root: {args.root}\n")
     headers = ("data set", "tasks", "classes", "metric", "on disk")
     print(tabulate(rows, headers=headers, colalign=("left", "right", "right")))
-    return 0
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -116,10 +115,11 @@ def run_download(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def run_splits(args: argparse.Namespace) -> int:
+def run_splits(args: argparse.Namespace) -> None:
     cfg = config(args)
     if on_disk.is_own_tasks(args.name):
-        return split_own(cfg)
+        split_own(cfg)
+        return
     for spec in on_disk.specs_of(args.name):
         dataset = on_disk.dataset_class(spec.dataset)
         if not hasattr(dataset, "unloaded") or dataset.test_only or dataset.val_is_test:
@@ -132,23 +132,21 @@ def run_splits(args: argparse.Namespace) -> int:
         parts = unloaded.read()
         write_split(unloaded.split_path, unloaded.image_dir, parts)
         print(f"{unloaded.split_path}: {', '.join(f'{len(items):,} {part}' for part, items in zip(PARTS, parts))}")
-    return 0
 
 
-def split_own(cfg: CfgNode) -> int:
+def split_own(cfg: CfgNode) -> None:
     """Fix the split of users' own folders in tasks.csv, which from then on is read instead of the folders."""
     table = find_table(cfg)
     if table:
         print(f"{table} already exists")
-        return 0
+        return
     rows = [row for task in read_tasks(cfg) for row in task.rows(cfg.DATASET.ROOT)]
     table = os.path.join(cfg.DATASET.ROOT, TABLE_FILE)
     write_table(table, rows)
     print(f"{table}: {len(rows):,} images")
-    return 0
 
 
-def run_shots(args: argparse.Namespace) -> int:
+def run_shots(args: argparse.Namespace) -> None:
     dataset = build_dataset(config(args))
     for task, parts in drawn_shots(dataset).items():
         print(f"== {task}: {', '.join(f'{len(paths)} {part}' for part, paths in parts.items())}")
@@ -158,10 +156,9 @@ def run_shots(args: argparse.Namespace) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_shots(dataset, str(path))
     print(f"Saved as {path}")
-    return 0
 
 
-def run_stats(args: argparse.Namespace) -> int:
+def run_stats(args: argparse.Namespace) -> None:
     everything = on_disk.read_all(args.name, config(args))
     for contents in everything:
         print(f"{contents.task.name}: {describe(contents)}; {contents.task.metric}; '{contents.task.template}'")
@@ -173,7 +170,6 @@ def run_stats(args: argparse.Namespace) -> int:
         for name, draw in (("counts", pictures.counts_figure), ("samples", pictures.samples_figure)):
             draw(everything).savefig(folder / f"{name}.png", dpi=110)
         print(f"Pictures: {folder / 'counts.png'}, {folder / 'samples.png'}")
-    return 0
 
 
 def run_verify(args: argparse.Namespace) -> int:
@@ -245,7 +241,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 @one_line_errors(1)
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int | None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     args = parse_args(argv)
     args.root = os.path.abspath(os.path.expanduser(args.root))
