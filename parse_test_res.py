@@ -1,12 +1,12 @@
-"""Mean and deviation over seeds of results in logs, with CoOp's command and output.
+"""Mean and standard deviation over seeds of the results in logs, with CoOp's command line and output.
 
     python parse_test_res.py output/demo/SoftCPT/tiny_16shots/NATA                # a folder of seed1/, seed2/, ...
     python parse_test_res.py output/demo/SoftCPT/tiny_16shots --multi-exp         # a folder of such folders
     python parse_test_res.py evaluations/demo --test-log --keyword macro_f1
 
-Reads the logs of this project, of CoOp and of Dassl: log.txt of each folder, and the logs that a resumed run adds to
-it. The last result after the end of training counts; with --test-log, the last result of all. A run that is trained
-once per task has no log of its own: its results.json is read instead. Exit status 1 if nothing is found.
+Reads logs of this project, of CoOp and of Dassl: log.txt in each folder, and the further logs of a resumed run. The
+last result after the end of training counts, or the last of all with --test-log. A run that was trained once per task
+has no log; its results.json is read instead. Exit status 1 if nothing is found.
 """
 
 import argparse
@@ -16,24 +16,25 @@ import statistics
 import sys
 from pathlib import Path
 
-ENDS_OF_TRAINING = ("Finish training", "Finished training")  # in new and old versions of Dassl
-RESULT = "=> result"
+from scripts.lib.command import one_line_errors
+
+ENDS_OF_TRAINING = ("Finish training", "Finished training")  # of new and old versions of Dassl
 
 
 def last_value(log: str, keyword: str, test_log: bool = False) -> float | None:
-    """The last "* keyword: 12.34%" of a log after the end of training, or after any result; None if there is none."""
+    """The last "* keyword: 12.34%" of a log after the end of training, or with `test_log` after any result, or None."""
     pattern = re.compile(rf"\* {re.escape(keyword)}: ([\d.eE+-]+)%")
     begun, value = False, None
     for line in map(str.strip, log.splitlines()):
-        begun = begun or line in ((RESULT,) if test_log else ENDS_OF_TRAINING)
+        begun = begun or line in (("=> result",) if test_log else ENDS_OF_TRAINING)
         found = pattern.search(line) if begun else None
         value = float(found.group(1)) if found else value
     return value
 
 
 def value_of(run: Path, keyword: str, test_log: bool) -> tuple[Path, float] | None:
-    """A run's value and the file that holds it; None if there is none."""
-    logs = sorted(run.glob("log.txt*"))  # log.txt, then log.txt-<time> of each time that the run was resumed
+    """The file with a run's value, and the value; None if there is none."""
+    logs = sorted(run.glob("log.txt*"))  # log.txt, then a log.txt-<time> for each time the run was resumed
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in logs]
     value = last_value("\n".join(texts), keyword, test_log)
     if value is not None:
@@ -45,20 +46,20 @@ def value_of(run: Path, keyword: str, test_log: bool) -> tuple[Path, float] | No
 
 
 def parse(directory: Path, keyword: str, test_log: bool, ci95: bool) -> float:
-    """Print the values of the runs in a folder and their summary, and return the mean. Raises ValueError without
-    values."""
+    """Print the values of the runs in a folder and their summary. Returns the mean; raises ValueError for no values."""
     print(f"Parsing files in {directory}")
     values = []
     for run in folders(directory):
         found = value_of(run, keyword, test_log)
         if found is None:
-            print(f"{run}: no {keyword} in a log.txt, left out", file=sys.stderr)
+            print(f"{run}: skipped, no {keyword} in a log.txt", file=sys.stderr)
             continue
         print(f"file: {found[0]}. {keyword}: {found[1]:.2f}%. ")
         values.append(found[1])
     if not values:
         raise ValueError(f"Nothing found in {directory}: no log.txt of its folders has a result ({keyword})")
-    mean, deviation = statistics.fmean(values), statistics.pstdev(values)  # CoOp's: not the sample deviation of reports
+    # As in CoOp the deviation of the population, while reports show that of a sample.
+    mean, deviation = statistics.fmean(values), statistics.pstdev(values)
     if ci95:
         deviation *= 1.96 / len(values) ** 0.5
     print("===")
@@ -69,34 +70,32 @@ def parse(directory: Path, keyword: str, test_log: bool, ci95: bool) -> float:
 
 
 def folders(directory: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones. Raises FileNotFoundError if it does not exist."""
+    """The visible folders in a folder, sorted. Raises FileNotFoundError if it does not exist."""
     if not directory.is_dir():
         raise FileNotFoundError(f"no folder {directory}")
     return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def main(argv: list[str] | None = None) -> int:
+@one_line_errors(1)
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path, help="folder with a folder per seed")
-    parser.add_argument("--ci95", action="store_true", help="95%% confidence interval in place of the deviation")
-    parser.add_argument("--test-log", action="store_true", help="parse logs of --eval-only")
+    parser.add_argument("directory", type=Path, help="folder with one folder per seed")
+    parser.add_argument(
+        "--ci95", action="store_true", help="show the 95%% confidence interval instead of the deviation"
+    )
+    parser.add_argument("--test-log", action="store_true", help="read logs of --eval-only")
     parser.add_argument("--multi-exp", action="store_true", help="the folder holds several such folders")
     parser.add_argument("--keyword", default="accuracy", help="accuracy, error or macro_f1 (default: accuracy)")
     args = parser.parse_args(argv)
     options = args.keyword, args.test_log, args.ci95
-    try:
-        if args.multi_exp:
-            means = [parse(folder, *options) for folder in folders(args.directory)]
-            if not means:
-                raise ValueError(f"Nothing found in {args.directory}")
-            print("Average performance")
-            print(f"* {args.keyword}: {statistics.fmean(means):.2f}%")
-        else:
-            parse(args.directory, *options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    if not args.multi_exp:
+        parse(args.directory, *options)
+        return
+    means = [parse(folder, *options) for folder in folders(args.directory)]
+    if not means:
+        raise ValueError(f"Nothing found in {args.directory}")
+    print("Average performance")
+    print(f"* {args.keyword}: {statistics.fmean(means):.2f}%")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train or evaluate a method on a data set: CoOp's entry point.
+"""Train or evaluate a method on a data set, with the command line of CoOp's train.py.
 
     python train.py --root data --trainer SoftCPT --dataset-config-file configs/datasets/demo.yaml \
         --config-file configs/trainers/SoftCPT/tiny.yaml --output-dir output/run DATASET.NUM_SHOTS 16
@@ -18,7 +18,7 @@ import sys
 import warnings
 from pathlib import Path
 
-if __name__ == "__main__":  # Ctrl-C during the imports below, which take seconds, is one line
+if __name__ == "__main__":  # Ctrl-C during the slow imports below prints one line
     sys.excepthook = lambda kind, *error: (
         print("interrupted", file=sys.stderr) if kind is KeyboardInterrupt else sys.__excepthook__(kind, *error)
     )
@@ -56,12 +56,12 @@ PROJECT_ROOT = Path(__file__).resolve().parent
 
 
 def main(argv: list[str] | None = None) -> int:
-    """From the command line to the exit status: 0, 1 if the run fails, 2 if it cannot start."""
+    """Parse the command line and run. Returns the exit status: 0, 1 if the run fails, 2 if it cannot start."""
     args = parse_args(argv)
     try:
         cfg = setup_cfg(args)
         check_same_config(cfg, Path(cfg.OUTPUT_DIR))
-        # The first process alone, so that it knows what to remove if the run fails.
+        # Only the first process, which removes the folder if the run fails.
         new_folders = make_run_folder(Path(cfg.OUTPUT_DIR)) if distributed.rank() == 0 else []
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def locked_run(args: argparse.Namespace, cfg: CfgNode, new_folders: list[Path]) -> int:
-    """`logged_run` while this process holds the run folder. A failed run with nothing to resume is removed."""
+    """Call `logged_run` while this process holds the run folder. A failed run with nothing to resume is removed."""
     folder, first = Path(cfg.OUTPUT_DIR), distributed.rank() == 0
     with locked(folder) if first else contextlib.nullcontext():
         status = logged_run(args, cfg)
@@ -88,7 +88,7 @@ def locked_run(args: argparse.Namespace, cfg: CfgNode, new_folders: list[Path]) 
 
 
 def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
-    """`run` with its output in log.txt; its exit status, with an expected error as one line."""
+    """Call `run` with its output in log.txt. Returns the exit status; an expected error is printed as one line."""
     first = distributed.rank() == 0
     try:
         if first:
@@ -111,7 +111,7 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
 
 
 def run(args: argparse.Namespace, cfg: CfgNode) -> None:
-    """Build the trainer, train it or load what is to be evaluated, and write the results."""
+    """Build the trainer, train or evaluate it, and write the results."""
     folder, first = Path(cfg.OUTPUT_DIR), distributed.rank() == 0
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
@@ -132,13 +132,13 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
         try:
             trainer.train()
         finally:
-            trainer.close_writer()  # its thread would go on writing while a failed run is removed
+            trainer.close_writer()  # its thread must not write while a failed run is removed
     if trainer.test_seconds is not None and first:
         write_results(folder, trainer, cfg, device_name(trainer.device), args.command, loaded)
 
 
 def write_inputs(folder: Path, trainer: TrainerX) -> None:
-    """Write down what a run starts from: its config, images and classes."""
+    """Record what a run starts from: its config, images and classes."""
     dataset = trainer.dm.dataset
     write_atomically(folder / "config.yaml", trainer.cfg.dump())
     write_shots(dataset, folder / "shots.json", trainer.cfg.DATASET.ROOT)
@@ -148,11 +148,11 @@ def write_inputs(folder: Path, trainer: TrainerX) -> None:
 
 
 def evaluate(trainer: TrainerX, args: argparse.Namespace) -> str:
-    """Load the run of --model-dir and test it. Returns what was loaded, "" for a method that learns nothing."""
+    """Load the run in --model-dir and test it. Returns what was loaded, "" for a method that learns nothing."""
     loaded = (args.model_dir or trainer.cfg.MODEL.INIT_WEIGHTS) if trainer.uses_shots else ""
     if trainer.uses_shots and not loaded:
         name = trainer.cfg.TRAINER.NAME
-        raise ValueError(f"--eval-only: {name} learns; name the run folder to load with --model-dir")
+        raise ValueError(f"--eval-only: {name} needs training; name the run folder to load with --model-dir")
     trainer.load_model(args.model_dir, epoch=args.load_epoch)
     if args.model_dir and args.load_epoch is None:
         trainer.steps_done = record_in(args.model_dir).get("steps", trainer.steps_done)
@@ -161,7 +161,7 @@ def evaluate(trainer: TrainerX, args: argparse.Namespace) -> str:
 
 
 def how_to_resume(folder: Path, command: str) -> str:
-    """How an interrupted run goes on, and by which command."""
+    """Where an interrupted run continues, and with which command."""
     last = folder / CHECKPOINT
     start = f"goes on from {last.read_text().strip()}" if last.is_file() else "starts anew: there is no checkpoint yet"
     return f"The same command {start}\n    {command}"
@@ -171,7 +171,7 @@ def how_to_resume(folder: Path, command: str) -> str:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The flags of CoOp's train.py, the config's KEY VALUE pairs in `opts`, and the whole call in `command`."""
+    """The flags of CoOp's train.py, with KEY VALUE pairs of the config in `opts` and the whole call in `command`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--root", default="", help="folder of the data sets")
@@ -181,18 +181,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--source-domains", nargs="+", help="source domains, for Dassl data sets that have them")
     add("--target-domains", nargs="+", help="target domains")
     add("--transforms", nargs="+", help="names of the training transforms")
-    add("--config-file", default="", help="method's config file")
-    add("--dataset-config-file", default="", help="data set's config file")
+    add("--config-file", default="", help="config file of the method")
+    add("--dataset-config-file", default="", help="config file of the data set")
     add("--trainer", default="", help="method: SoftCPT, CoOp, ZeroshotCLIP, ...")
-    add("--backbone", default="", help="CLIP's name or file")
+    add("--backbone", default="", help="name or file of the CLIP")
     add("--head", default="", help="name of the head, for Dassl trainers that have one")
-    add("--eval-only", action="store_true", help="evaluate the run of --model-dir without training")
+    add("--eval-only", action="store_true", help="evaluate the run in --model-dir without training")
     add("--model-dir", default="", help="run folder to load for --eval-only")
     add("--load-epoch", type=int, help="epoch to load (default: the best on the validation set, else the last)")
     add("--no-train", action="store_true", help="build the trainer, but do not train")
     add("opts", nargs="*", help="KEY VALUE pairs of the config")
     argv = sys.argv[1:] if argv is None else argv
-    # argparse takes a negative number for a flag unless a space stands in front of it.
+    # argparse takes a negative number for a flag unless it starts with a space.
     args = parser.parse_intermixed_args([re.sub(r"^(?=-[\d.])", " ", word) for word in argv])
     args.opts = [word.strip() for word in args.opts]
     args.command = command_line(argv)
@@ -237,12 +237,12 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
 
 
 def keep_shots(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Give an evaluation the shots of the run that it loads and, without --seed, its seed."""
+    """Give an evaluation the number of shots of the run that it loads and, without --seed, its seed."""
     file = Path(args.model_dir, "config.yaml")
     run = (read_yaml(file) or {}) if file.is_file() else {}
     shots = run.get("DATASET", {}).get("NUM_SHOTS", cfg.DATASET.NUM_SHOTS)
     if "DATASET.NUM_SHOTS" in args.opts and shots != cfg.DATASET.NUM_SHOTS:
-        print(f"DATASET.NUM_SHOTS is {shots}, as in the run that is evaluated, {args.model_dir}", file=sys.stderr)
+        print(f"DATASET.NUM_SHOTS is {shots}, as in the evaluated run, {args.model_dir}", file=sys.stderr)
     cfg.DATASET.NUM_SHOTS = shots
     if args.seed < 0:
         cfg.SEED = run.get("SEED", cfg.SEED)
@@ -252,4 +252,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit(130)  # the shell's status for it, without a traceback
+        sys.exit(130)  # the shell's status for Ctrl-C, without a traceback

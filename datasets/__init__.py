@@ -1,12 +1,12 @@
-"""Data sets, registered in Dassl's DATASET_REGISTRY; `tools` checks and fetches them. Imports `storage` alone.
+"""Data sets, registered in Dassl's DATASET_REGISTRY. `tools` downloads and checks them. Imports only `storage`.
 
-Every module of this folder is imported, so adding a data set takes one new file.
+Every module of this folder is imported, so a new file is all that a new data set takes.
 """
 
 import importlib
 import pkgutil
 
-import compat.provide  # noqa: F401  so that Dassl is found without train.py, too
+import compat.provide  # noqa: F401  before dassl
 
 from yacs.config import CfgNode
 
@@ -20,7 +20,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.TASKS = "all"
     # Classes of each task: "all", "base" / "new" (first half rounded up / the rest, labels counted from 0 again).
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-    # Of FolderTasks: a table path,task,class,split below ROOT. Empty: tasks.csv if there is one, else folders.
+    # For FolderTasks: a table path,task,class,split, relative to ROOT. Empty: tasks.csv if it exists, else folders.
     cfg.DATASET.CSV = ""
-    # Of FolderTasks: True lets the table list pictures by absolute paths, wherever they are.
+    # For FolderTasks: True allows absolute paths in the table.
     cfg.DATASET.ABSOLUTE_PATHS = False

@@ -1,11 +1,11 @@
-"""Data sets of torchvision and Hugging Face as a task of `FolderTasks`: exported once into a folder.
+"""Export a data set of torchvision or Hugging Face to a folder, as a task of `FolderTasks`.
 
     python datasets/adapters.py torchvision CIFAR10 --root my_data --task small_object_recognition
     python datasets/adapters.py huggingface beans --root my_data --task bean_leaf_disease_recognition
 
-Image files on disk are linked, encoded images are written unchanged, and others as PNG. An existing folder is left
-alone. This file imports nothing of the project: Hugging Face's package is called `datasets`, too, and Python finds it
-only if this file runs as above.
+Image files on disk are linked, encoded images are copied, and others are saved as PNG. An existing folder is left
+alone. Hugging Face's package is also called `datasets`; Python finds it only if this file, which imports nothing from
+this project, runs as above.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -30,7 +31,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
 def export_task(parts: Mapping[str, Iterable] | Iterable, root: str, task: str) -> str:
     """Export a data set to `<root>/<task>/[<part>/]<class>/*`, unless that folder exists, and return the folder.
 
-    The folder appears only when it is complete.
+    The folder appears once it is complete.
 
     Args:
         parts: {"train" | "val" | "test": data set}, or one data set for `FolderTasks` to split. A data set is a
@@ -38,14 +39,14 @@ def export_task(parts: Mapping[str, Iterable] | Iterable, root: str, task: str) 
             {"bytes", "path"}. Class names come from its `classes` or `features`; without these, labels are names.
         task: name of the folder, and of the task unless tasks.yaml renames it.
 
-    Raises ValueError for parts, items or labels of another form, and for a task that is not a folder name.
+    Raises ValueError for parts, items or labels in another form, and for a task that is not a folder name.
     """
     if task in ("", ".", "..") or task.startswith(".") or {"/", "\\", "\0"} & set(task):
-        raise ValueError(f"task {task!r} is no name of a folder in {root}")
+        raise ValueError(f"task {task!r} is not the name of a folder in {root}")
     folder = os.path.join(root, task)
     if os.path.exists(folder):
         return folder
-    temporary = os.path.join(root, f".{task}.{os.getpid()}.tmp")  # hidden: FolderTasks passes it over
+    temporary = os.path.join(root, f".{task}.{os.getpid()}.tmp")  # hidden, so FolderTasks ignores it
     try:
         for part, data in name_parts(parts).items():
             for index, (image, name) in enumerate(pictures(data)):
@@ -66,19 +67,19 @@ def name_parts(parts: Mapping[str, Iterable] | Iterable) -> dict[str, Iterable]:
         return {"": parts}
     unknown = [name for name in parts if name not in PARTS]
     if unknown:
-        raise ValueError(f"part {unknown[0]!r} is none of {', '.join(PARTS)}")
+        raise ValueError(f"part {unknown[0]!r} is not one of {', '.join(PARTS)}")
     named = {PARTS[name]: data for name, data in parts.items()}
     if len(named) == 1:
         return {"": next(iter(named.values()))}
     if "test" not in named:
-        named["test"] = named.pop("val")  # labelled test images are often not published
+        named["test"] = named.pop("val")  # the labels of test images are often not published
     return named
 
 
 def pictures(data: Any) -> Iterator[tuple[Any, str]]:
     """(image, class folder) of each item."""
     features = getattr(data, "features", None) or {}
-    if hasattr(data, "cast_column"):  # Hugging Face: take the files as they are, undecoded
+    if hasattr(data, "cast_column"):  # Hugging Face: take the files without decoding them
         column = next((name for name in IMAGE_COLUMNS if name in features), None)
         data = data.cast_column(column, type(features[column])(decode=False)) if column else data
     names = getattr(data, "classes", None)
@@ -89,13 +90,13 @@ def pictures(data: Any) -> Iterator[tuple[Any, str]]:
         if folders is None:
             yield image, class_folders([label])[0]
         elif not 0 <= int(label) < len(folders):
-            raise ValueError(f"label {label} of {len(folders)} classes: unlabelled pictures cannot be used")
+            raise ValueError(f"label {label} of {len(folders)} classes: images without labels cannot be used")
         else:
             yield image, folders[int(label)]
 
 
 def items_of(data: Any) -> Iterator[tuple[Any, Any]]:
-    """(image, label) of each item; for torchvision's data sets of files, paths in place of decoded images."""
+    """(image, label) of each item; for torchvision's data sets of files, image is a path."""
     if hasattr(data, "samples"):
         yield from ((path, label) for path, label in data.samples)
     elif hasattr(data, "_image_files") and hasattr(data, "_labels"):
@@ -104,9 +105,8 @@ def items_of(data: Any) -> Iterator[tuple[Any, Any]]:
         for index in range(len(data)):
             item = data[index]
             if isinstance(item, Mapping):
-                item = tuple(
-                    next((item[c] for c in names if c in item), None) for names in (IMAGE_COLUMNS, LABEL_COLUMNS)
-                )
+                columns = IMAGE_COLUMNS, LABEL_COLUMNS
+                item = tuple(next((item[name] for name in names if name in item), None) for names in columns)
             if not isinstance(item, tuple) or len(item) != 2 or any(value is None for value in item):
                 raise ValueError(f"item {index} of {type(data).__name__} is not (image, label)")
             yield item
@@ -128,15 +128,14 @@ def store(image: Any, path: str) -> None:
         if encoded:
             with Image.open(io.BytesIO(encoded)) as opened:
                 suffix = f".{(opened.format or 'png').lower()}"
-            with open(path + suffix, "wb") as file:
-                file.write(encoded)
+            Path(path + suffix).write_bytes(encoded)
             return
     if isinstance(image, Image.Image):
         image.save(f"{path}.png")
     elif isinstance(image, str | os.PathLike) and os.path.isfile(image):
         os.symlink(os.path.abspath(image), path + os.path.splitext(image)[1].lower())
     else:
-        raise ValueError(f"{image!r} is no PIL image, path of a file or {{'bytes', 'path'}}")
+        raise ValueError(f"{image!r} is not a PIL image, the path of a file or {{'bytes', 'path'}}")
 
 
 def torchvision_parts(name: str, folder: str) -> dict[str, Any]:

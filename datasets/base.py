@@ -1,7 +1,7 @@
 """Base classes of data sets, which are declared by class attributes.
 
-A data set says where its files are and what its task is called. Reading split files, drawing shots and selecting base
-or new classes are the same for all, and follow CoOp. Constructors read files and never write.
+A data set declares where its files are and what its task is. Reading split files, drawing shots and selecting base or
+new classes are the same for all, and follow CoOp. Constructors read files but never write any.
 """
 
 import os
@@ -28,7 +28,7 @@ MAX_VAL_SHOTS = 4
 
 
 class SplitDataset(DatasetBase):
-    """A data set with train, val and test lists from a split file, or from `read_raw` if there is no split file.
+    """A data set with train, val and test lists from a split file, or from `read_raw` if there is none.
 
     Subclasses set the class attributes below and, for a raw layout, override `read_raw`. Configuration read:
     `DATASET.ROOT`, `DATASET.NUM_SHOTS` (images per class; below 1 for all), `DATASET.SUBSAMPLE_CLASSES`, `SEED`.
@@ -45,10 +45,10 @@ class SplitDataset(DatasetBase):
     task_name = ""  # "" for the class's name as lower-case words
     template = "a photo of a {}."
     metric = "accuracy"  # or "mean_per_class"
-    n_classes = 0  # of the complete data set; 0 if unknown
-    n_images: tuple[int, ...] = ()  # of the complete data set: train, val and test, or only their sum
+    n_classes = 0  # as published; 0 if unknown
+    n_images: tuple[int, ...] = ()  # as published: train, val and test, or only their sum
     unique_names = True  # False if the published class list has repeated names
-    test_only = False  # True if there are test images only; they are in train_x, too, for their class names
+    test_only = False  # True if there are only test images, which are also in train_x for their class names
     val_is_test = False  # True if CoOp validates on the test images
     lists_files = False  # True if read_raw lists folders, so that no image can be missing
     how_to_get = ""  # end of the message about missing data
@@ -71,14 +71,14 @@ class SplitDataset(DatasetBase):
 
     @classmethod
     def unloaded(cls, cfg: CfgNode) -> "SplitDataset":
-        """The data set with its paths but without data, for tools that look at the files themselves."""
+        """The data set with its paths but without data, for tools that read the files themselves."""
         dataset = cls.__new__(cls)
         dataset.set_paths(cfg)
         return dataset
 
     def read(self, problems: list[str] | None = None) -> tuple[Items, Items, Items]:
-        """The checked train, val and test lists, before shots are drawn. A list `problems` collects what can be
-        reported without raising."""
+        """The train, val and test lists, checked, before shots are drawn. A list `problems` collects what does not
+        prevent reading."""
         if not os.path.isdir(self.root):
             raise self.missing(f"DATASET.ROOT: no folder {self.root}")
         if not os.path.isdir(self.dataset_dir):
@@ -101,12 +101,11 @@ class SplitDataset(DatasetBase):
         return [pattern for pattern in self.files if not found(self.dataset_dir, pattern)]
 
     def read_raw(self) -> tuple[Items, Items, Items]:
-        """Build train, val and test lists from the raw layout, in memory and deterministically. Optional in
-        subclasses."""
+        """The train, val and test lists of the raw layout, always the same. Optional in subclasses."""
         raise self.missing(f"no split file {self.split_path}, and no reader for this data set's raw files")
 
     def missing(self, what: str) -> FileNotFoundError:
-        """The error to raise for missing data: what is missing, the expected files, and how to get them."""
+        """The error for missing data, which says what is missing, which files are expected and how to get them."""
         name = type(self).__name__
         if not self.files:
             return FileNotFoundError(f"{name}: {what}. {self.how_to_get}".rstrip())
@@ -121,9 +120,9 @@ class SplitDataset(DatasetBase):
 
 
 def declare(base: type[SplitDataset], name: str, module: str, doc: str, **attributes: object) -> None:
-    """Register a row of a table as a data set: a subclass `name` of `base` with these class attributes.
+    """Register a data set from a row of a table: a subclass `name` of `base` with these class attributes.
 
-    The class becomes an attribute of `module`, the name of the module that holds the table.
+    The class becomes an attribute of the module named `module`, which holds the table.
     """
     dataset = type(name, (base,), {"__doc__": doc, "__module__": module, **attributes})
     DATASET_REGISTRY.register(dataset)
@@ -131,16 +130,15 @@ def declare(base: type[SplitDataset], name: str, module: str, doc: str, **attrib
 
 
 class ClassFolderDataset(SplitDataset):
-    """One folder per class. Labels follow the order of the folders' names; without a split file each class is split
-    50/20/30.
+    """One folder per class. Labels follow the folders' names. Without a split file each class is split 50/20/30.
 
-    `renamed` maps folders to class names; subclasses override `class_name` for more.
+    `renamed` maps folders to class names; for more, subclasses override `class_name`.
     """
 
     lists_files = True
     ignored: tuple[str, ...] = ()  # folders that are not classes
     renamed: dict[str, str] = {}
-    class_depth = 1  # 2 if the classes' folders lie in folders of groups
+    class_depth = 1  # 2 if the class folders are in folders of groups
 
     def class_name(self, folder: str) -> str:
         return self.renamed.get(folder, folder)
@@ -163,10 +161,8 @@ class ClassFolderDataset(SplitDataset):
 def select_items(
     parts: tuple[Items, Items, Items], cfg: CfgNode, name: str, draw: bool = True
 ) -> tuple[Items, Items, Items]:
-    """The images of a run: `DATASET.NUM_SHOTS` per class of train, at most 4 per class of val, from base, new or all
-    classes.
-
-    As in CoOp, one generator draws both lists before classes are sub-sampled.
+    """The images of a run: `DATASET.NUM_SHOTS` per class for training, at most 4 per class for validation, of all, base
+    or new classes. As in CoOp, one generator draws both lists before classes are selected.
     """
     train, val, test = parts
     if draw and cfg.DATASET.NUM_SHOTS >= 1:

@@ -43,8 +43,8 @@ class Plant6(MultiTask):
 class RS8(MultiTask):
     """Eight remote-sensing data sets.
 
-    The SoftCPT paper names a benchmark of eight tasks and 208 classes but not its data sets. These are eight common
-    ones with as many classes, so results on them are not comparable with the paper's on RS-8.
+    The SoftCPT paper has a benchmark of eight tasks and 208 classes but does not name its data sets. These are eight
+    common ones with as many classes, so results on them cannot be compared with the paper's on RS-8.
     """
 
     n_classes = 208

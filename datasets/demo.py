@@ -5,29 +5,14 @@ from dassl.data.datasets import DATASET_REGISTRY
 from .base import SplitDataset, declare
 from .multitask import MultiTask, TaskSpec
 
-TASKS = (  # name, the task in words, prompt, contents
+TASKS = (  # name, the task in words, prompt, content
     ("Shape", "outline shape recognition", "a photo of a {}.", "12 shapes, sketched in any colour and texture."),
     ("Colour", "bright ink colour recognition", "a photo of a {} object.", "10 colours of objects of any shape."),
-    (
-        "Texture",
-        "surface texture recognition",
-        "a photo of a {} texture.",
-        "7 fill patterns of objects of any shape and colour.",
-    ),
+    ("Texture", "surface texture recognition", "a photo of a {} texture.", "7 fill patterns of shapes of any colour."),
     ("Count", "counting the number of objects", "a photo of {} objects.", "One to five equal objects."),
     ("Background", "background scene recognition", "a photo of a {} scene.", "7 scenes behind objects of any kind."),
-    (
-        "Handwriting",
-        "handwritten digit recognition",
-        "a photo of the number {}.",
-        "The 10 digits: scikit-learn's scans (E. Alpaydin, C. Kaynak, UCI, 1998), inked and toned.",
-    ),
-    (
-        "Sign",
-        "coloured road sign recognition",
-        "a photo of a {} sign.",
-        "10 road signs, told apart by colour and shape together.",
-    ),
+    ("Handwriting", "handwritten digit recognition", "a photo of the number {}.", "10 digits, scanned and inked."),
+    ("Sign", "coloured road sign recognition", "a photo of a {} sign.", "10 road signs: pairs of colour and shape."),
 )
 
 for _name, _task_name, _template, _contents in TASKS:

@@ -9,7 +9,7 @@ from .multitask import MultiTask, TaskSpec
 from .raw import class_folders, folder_items, read_rows
 from .splits import Items, split_train_val_test
 
-TASKS = (  # name, the task in words, kind of garment in the prompt; folders are numbered in this order
+TASKS = (  # name, the task in words, kind of garment for the prompt; in the order of the numbered folders
     ("PantsType", "pants type recognition", "pants"),
     ("PantsLength", "pants length recognition", "pants"),
     ("WaistType", "pants waist type recognition", "pants"),
@@ -34,9 +34,9 @@ TASKS = (  # name, the task in words, kind of garment in the prompt; folders are
 
 
 class FashionTask(SplitDataset):
-    """One task: images/<task>/<class>/*, both as numbers. The tab-separated `task_info.csv` names the classes.
+    """One task: images/<task>/<class>/*, both numbers. The tab-separated `task_info.csv` names the classes.
 
-    Each class is split 50/20/30. The public code splits each task as a whole, so that a part may lack a rare class.
+    Each class is split 50/20/30. (The public code splits each task as a whole, so a part may lack a rare class.)
     """
 
     dataset_dir = "fashion20"

@@ -20,7 +20,7 @@ from .paths import relative
 from .raw import is_image, list_folder
 from .settings import SETTINGS_FILE, TaskSettings, read_settings
 from .splits import PARTS, Items, check_classes, check_subsample, datum, split_train_val_test
-from .tables import Pictures, part_of, read_table
+from .tables import PART_OF, Pictures, read_table
 
 TABLE_FILE = "tasks.csv"
 JUNK = frozenset(("thumbs.db", "desktop.ini"))
@@ -29,8 +29,10 @@ LAYOUT = "expected <root>/<task>/<class>/* or <root>/<task>/{train,val,test}/<cl
 
 @dataclass(frozen=True)
 class UserTask:
-    """A task with its train, val and test items, labelled from 0. `folder` and `folders` are the names of the task and
-    its classes on disk or in the table."""
+    """A task with its train, val and test items, labelled from 0.
+
+    `folder` and `folders` are the names of the task and its classes on disk or in the table.
+    """
 
     task: Task
     parts: tuple[Items, Items, Items]
@@ -48,11 +50,10 @@ class UserTask:
 
 @DATASET_REGISTRY.register()
 class FolderTasks(DatasetBase):
-    """The tasks below `DATASET.ROOT`, one domain each: from the table `DATASET.CSV` or tasks.csv if it exists, else
-    from folders.
+    """The tasks in the table `DATASET.CSV` (default: tasks.csv), or else in the folders below `DATASET.ROOT`.
 
     Tasks and classes are sorted by name unless tasks.yaml gives an order. `DATASET.TASKS` takes names of tasks or
-    folders. Shots and class halves work as in every data set here.
+    folders. Each task is a domain; shots and halves of the classes work as in every data set here.
 
     Raises FileNotFoundError for missing files, and ValueError with file and line for what cannot be read as tasks.
     """
@@ -81,8 +82,7 @@ def read_tasks(cfg: CfgNode) -> list[UserTask]:
 
 
 def task_readers(cfg: CfgNode) -> dict[str, Callable[..., UserTask]]:
-    """{name of a task: function that reads it}. The function's optional list `problems` collects what it would
-    raise."""
+    """{name of a task: function that reads it}. The function's optional list `problems`: see `report`."""
     root = data_root(cfg)
     if not os.path.isdir(root):
         raise FileNotFoundError(f"DATASET.ROOT: no folder {root}; {LAYOUT}")
@@ -122,8 +122,8 @@ def find_table(cfg: CfgNode) -> str:
 def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
     """The images of one task by part ("" without parts) and class folder. `problems`: see `report`."""
     names = list_folder(folder)[0]
-    parts = {name: part_of(name) for name in names}
-    # A class may be called "train": it is a part only if it holds folders.
+    parts = {name: PART_OF.get(name) for name in names}
+    # A folder of images called "train" is a class, not a part.
     if "train" not in names or any(is_image(name) for name in list_folder(os.path.join(folder, "train"))[1]):
         return {"": read_classes(folder, problems)}
     others = [name for name, part in parts.items() if part is None]
@@ -136,10 +136,10 @@ def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
 
 
 def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, list[str]]:
-    """{class folder: paths of its images}. Raises ValueError, or reports, for any other file or folder."""
+    """{class folder: paths of its images}. Raises ValueError, or `report`, for any other file or folder."""
     classes, files = list_folder(folder)
     stray = [name for name in files if name.lower() not in JUNK]
-    wrong = [f"{folder}: {name} lies in no class folder; {LAYOUT}" for name in stray]
+    wrong = [f"{folder}: {name} is not in a class folder; {LAYOUT}" for name in stray]
     if not classes:
         raise ValueError("\n".join(wrong) or f"{folder}: no class folders; {LAYOUT}")
     pictures = {}
@@ -148,10 +148,10 @@ def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, li
         deeper, files = list_folder(path)
         files = [file for file in files if file.lower() not in JUNK]
         others = [*deeper, *(file for file in files if not is_image(file))]
-        wrong += [f"{os.path.join(path, o)}: not an image file (it lies in the folder of a class)" for o in others]
+        wrong += [f"{os.path.join(path, o)}: not an image file, although in a class folder" for o in others]
         pictures[name] = [os.path.join(path, file) for file in files if is_image(file)]
         if not pictures[name] and not others:
-            wrong.append(f"{path}: the folder of a class without images")
+            wrong.append(f"{path}: a class folder without images")
     report(wrong, problems)
     return {name: paths for name, paths in pictures.items() if paths}
 
@@ -159,9 +159,9 @@ def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, li
 def make_task(
     pictures: Pictures, settings: TaskSettings, source: str, lines: dict[str, int], problems: list[str] | None = None
 ) -> UserTask:
-    """A task from its images: labels its classes and, if there are no parts, splits each class 50/20/30.
+    """A task from its images: label the classes and, if there are no parts, split each 50/20/30.
 
-    `source` and `lines` (of the classes in a CSV) are for messages. Raises ValueError, or reports, for a class with no
+    `source` and `lines` (of the classes in a CSV) are for messages. Raises ValueError, or `report`, for a class with no
     images in a part or too few to split, and for two classes of one name.
     """
     classes = settings.order({name for part in pictures.values() for name in part})
@@ -177,7 +177,7 @@ def make_task(
     try:
         parts = split_train_val_test(lists[""]) if "" in lists else tuple(lists.get(part, []) for part in PARTS)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; or give train and test parts yourself") from error
+        raise ValueError(f"{where}: {error}, or provide train and test parts") from error
     wrong = []
     for part, items in zip(PARTS, parts):
         present = {item.label for item in items}

@@ -19,7 +19,7 @@ class ImageNetLayout(SplitDataset):
     task_name = "natural image recognition"
     lists_files = True
     n_classes = 1000
-    unique_names = False  # CLIP's list of names has "missile" and "sunglasses" twice
+    unique_names = False  # "missile" and "sunglasses" occur twice in CLIP's list of names
 
     def classnames_by_folder(self) -> dict[str, str]:
         path = os.path.join(self.dataset_dir, "classnames.txt")
@@ -58,7 +58,7 @@ class ImageNet(ImageNetLayout):
 
 
 class ImageNetTest(ImageNetLayout):
-    """Test images only. They are listed as training images, too, from which Dassl takes the class names."""
+    """Test images only. They are also listed as training images, from which Dassl takes the class names."""
 
     test_only = True
 
@@ -78,7 +78,7 @@ class ImageNetV2(ImageNetTest):
     n_images = (10000,)
 
     def read_folders(self, image_dir: str) -> Items:
-        """Folders are numbers: the lines of classnames.txt, counted from 0."""
+        """The folders are the line numbers, from 0, of classnames.txt."""
         items = []
         for label, name in enumerate(self.classnames_by_folder().values()):
             folder = os.path.join(image_dir, str(label))

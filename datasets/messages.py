@@ -1,4 +1,4 @@
-"""Parts of messages about data: similar names, long lists, and raising or collecting problems."""
+"""Helpers for messages: similar names, long lists, and problems that are raised or collected."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -11,13 +11,13 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 
 def summary(values: Sequence, limit: int = 5) -> str:
-    """The first `limit` values, and the number of the others."""
+    """The first `limit` values and the number of the others."""
     more = f" and {len(values) - limit:,} more" if len(values) > limit else ""
     return ", ".join(repr(value) for value in values[:limit]) + more
 
 
 def report(found: Sequence[str], problems: list[str] | None, error: type[Exception] = ValueError) -> None:
-    """Raise `error` with all messages, one per line; with a list `problems`, extend it instead."""
+    """Raise `error` with all messages, one per line. If there is a list `problems`, extend it instead."""
     if problems is not None:
         problems.extend(found)
     elif found:

@@ -1,8 +1,8 @@
 """Several data sets as one Dassl data set, whose domains are the tasks.
 
-`Datum.domain` is the task's index and `Datum.label` is global (offset of the task + label within it). The classes of a
-task are one contiguous range, so Dassl's DataManager and samplers work unchanged. Any registered Dassl data set can be
-a task: the benchmark's `TaskSpec` declares what its class does not.
+`Datum.domain` is the index of the task, and `Datum.label` the offset of the task plus the label within it. The classes
+of a task are a contiguous range, so Dassl's DataManager and samplers work unchanged. Any registered Dassl data set can
+be a task; a `TaskSpec` of the benchmark declares what its class does not.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ TEMPLATE_RULE = "must have one {} for the class name, and no other braces"
 
 
 def is_template(text: str) -> bool:
-    """Whether it has one placeholder {} for a class name, and nothing else that `str.format` would replace."""
+    """Whether a text has one placeholder {} for a class name, and nothing else that `str.format` would replace."""
     return text.count("{}") == text.count("{") == text.count("}") == 1
 
 
@@ -54,8 +54,7 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task of a benchmark: a registered data set's name, and what its class does not declare or declares
-    otherwise."""
+    """A task of a benchmark: the name of a registered data set, and what overrides the attributes of its class."""
 
     dataset: str
     name: str | None = None
@@ -64,7 +63,7 @@ class TaskSpec:
 
     @property
     def task_name(self) -> str:
-        """The name given here, else the class's `task_name`, else the class's name as words."""
+        """The name given here, else the `task_name` of the class, else the name of the class as words."""
         return self.name or getattr(_registered(self.dataset), "task_name", "") or words(self.dataset)
 
 
@@ -73,9 +72,9 @@ class MultiTask(DatasetBase):
 
     `DATASET.TASKS` is "all", "base" or "new" (first half of the tasks, rounded up, or the rest), or names of tasks or
     data sets, as a list or separated by commas. Tasks keep the order of `specs`. All data sets are built with the same
-    configuration and random state, so a task's images do not depend on the other tasks.
+    config and random state, so a task's images do not depend on the other tasks.
 
-    Raises ValueError for an unknown task or data set, two tasks of one name, or a class without training images, and
+    Raises ValueError for an unknown task or data set, two tasks with one name, or a class without training images, and
     one FileNotFoundError for the missing data of all tasks.
     """
 
@@ -99,14 +98,14 @@ class MultiTask(DatasetBase):
             name = type(self).__name__
             what = f"{name}: the data of {len(missing)} of {len(specs)} tasks are missing."
             command = f"python scripts/data.py download {name} --root {self.root}"
-            raise FileNotFoundError("\n\n".join([f"{what} Get what is public: {command}", *missing]))
+            raise FileNotFoundError("\n\n".join([f"{what} Download what is public: {command}", *missing]))
         self.tasks = tuple(tasks)
         train, val, test = join_tasks(self.tasks, lists)
         super().__init__(train_x=train, val=val or None, test=test)
 
 
 def join_tasks(tasks: Sequence[Task], lists: Sequence[Sequence[Items | None]]) -> tuple[Items, Items, Items]:
-    """The train, val and test lists of several tasks, joined: domains number the tasks, and labels are global."""
+    """The joined train, val and test lists of several tasks, with their domains and labels as described above."""
     joined, n_classes = ([], [], []), 0
     for index, (task, parts) in enumerate(zip(tasks, lists)):
         for all_items, items in zip(joined, parts):
@@ -118,20 +117,20 @@ def join_tasks(tasks: Sequence[Task], lists: Sequence[Sequence[Items | None]]) -
 def task_names(cfg: CfgNode) -> list[str]:
     """The task names of a config's data set, in order. A benchmark declares them; other data sets are read from disk.
 
-    Raises ValueError and FileNotFoundError as the data set does, and ValueError for a name with a comma, which
-    DATASET.TASKS cannot hold.
+    Raises ValueError and FileNotFoundError as the data set does, and ValueError for a name with a comma, which does not
+    fit into DATASET.TASKS.
     """
     cls = _registered(cfg.DATASET.NAME)
     specs = getattr(cls, "specs", ())
     names = [spec.task_name for spec in specs] if specs else [task.name for task in tasks_of(cls(cfg))]
     odd = [name for name in names if "," in name]
     if odd:
-        raise ValueError(f"the task {odd[0]!r} cannot be trained alone: DATASET.TASKS has names with commas")
+        raise ValueError(f"the task {odd[0]!r} cannot be trained alone: commas separate the names in DATASET.TASKS")
     return names
 
 
 def select_specs(specs: Sequence[TaskSpec], which: str | Sequence[str]) -> tuple[TaskSpec, ...]:
-    """The specifications that a value of `DATASET.TASKS` selects, in their own order."""
+    """The tasks that a value of `DATASET.TASKS` selects, in the order of `specs`."""
     names = [spec.task_name for spec in specs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -168,9 +167,9 @@ def build_task(spec: TaskSpec, cfg: CfgNode) -> DatasetBase:
 
 
 def task_of(dataset: DatasetBase, spec: TaskSpec | None = None) -> Task:
-    """An ordinary data set as a task, from `spec`, else the class's attributes, else the defaults.
+    """An ordinary data set as a task, described by `spec`, else by its class, else by the defaults.
 
-    Raises ValueError for a class without training images, since Dassl takes the class names from these.
+    Raises ValueError for a class without training images, from which Dassl takes the class names.
     """
     spec = spec or TaskSpec(type(dataset).__name__)
     name = spec.name or getattr(dataset, "task_name", "") or words(spec.dataset)
@@ -205,8 +204,7 @@ def _registered(name: str) -> type[DatasetBase]:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Other projects' data sets draw from Python's global generator: give it the state of a fresh run, and
-    restore it."""
+    """Seed Python's global generator, from which other projects' data sets draw, and restore it afterwards."""
     state = random.getstate()
     if seed >= 0:
         random.seed(seed)
@@ -219,8 +217,7 @@ def _seeded(seed: int) -> Iterator[None]:
 def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, list[str]]]:
     """{task name: {"train": [paths], "val": [paths]}}: the drawn images, in order.
 
-    Paths have forward slashes and are relative to `root`, by default the data set's own `root`; without any they stay
-    absolute.
+    Paths have forward slashes and are relative to `root`, by default the data set's own, or absolute without either.
     """
     root = os.path.abspath(os.path.expanduser(root)) if root else getattr(dataset, "root", "")
     tasks = tasks_of(dataset)
@@ -234,10 +231,9 @@ def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, lis
 
 
 def write_split_used(dataset: DatasetBase, path: str | os.PathLike) -> None:
-    """Write all images of users' own tasks, before shots are drawn, as a table path,task,class,split relative to the
-    root.
+    """Write the split of users' own tasks as a table path,task,class,split; nothing for other data sets.
 
-    Each run splits folders anew, and one more image changes the split. For other data sets nothing is written.
+    Each run splits folders again, and a new image changes the split.
     """
     rows = getattr(dataset, "split_rows", None)
     if rows is not None:

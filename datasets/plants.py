@@ -17,8 +17,8 @@ class PlantFolders(ClassFolderDataset):
 class ShippedParts(PlantFolders):
     """Published as train, validation and test folders that share images.
 
-    The test folder is the test part. In the other folders, copies of test images and further copies of the same image
-    are left out (files are compared byte by byte); the rest is split 80/20 per class. Classes are those of all folders.
+    The test folder is the test part. The other folders, without copies of test images and of each other's images, are
+    split 80/20 per class. The classes are those of all folders.
     """
 
     files = tuple(f"images/{part}/*/*" for part in ("train", "validation", "test"))
@@ -26,7 +26,7 @@ class ShippedParts(PlantFolders):
     def read_raw(self) -> tuple[Items, Items, Items]:
         parts = {part: self.items_of(os.path.join(self.image_dir, part)) for part in ("train", "validation", "test")}
         names = sorted({item.classname for items in parts.values() for item in items})
-        labels = {name: label for label, name in enumerate(names)}  # a class may be missing from a folder
+        labels = {name: label for label, name in enumerate(names)}  # a folder may lack a class
         trainval, test = (
             [datum(item.impath, labels[item.classname], item.classname) for item in items]
             for items in (parts["train"] + parts["validation"], parts["test"])
@@ -95,7 +95,7 @@ class PlantSeedlingV1(PlantFolders):
 class PlantVillage(PlantFolders):
     """G. Geetharamani, J. A. Pandian, "Identification of plant leaf diseases", 2019; D. P. Hughes, M. Salathé, 2015.
 
-    Folders are named <plant>___<state>. The class name says both in words, so the template adds neither.
+    Folders are named <plant>___<state>. Class names contain both in words, so the template adds nothing.
     """
 
     dataset_dir = "PlantVillage"

@@ -1,4 +1,4 @@
-"""Do prompts say what is meant? Class names that make odd sentences, and classes that a CLIP cannot tell apart."""
+"""Checks of prompts: class names that make odd sentences, and classes that a CLIP cannot tell apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-ALIKE = 0.99999  # cosine of two classes' features above which no image tells them apart
+ALIKE = 0.99999  # cosine of two classes' features above which no image can tell them apart
 COLOURS = (
     "black blue brown cyan gold gray green grey magenta orange pink purple red silver turquoise violet white yellow"
 )
@@ -24,9 +24,8 @@ SHOWN = 3
 def odd_prompts(template: str, names: Sequence[str]) -> list[str]:
     """Notes on odd sentences that `template` makes of class names, found by rules of thumb.
 
-    Adjectives and numbers do not make a noun phrase after "a". They are recognised by a list of colours and numbers and
-    by their endings, and reported only if half of the names are such: an orange is a fruit, too, and a wedding is not
-    an adjective.
+    Adjectives and numbers make no noun phrase after "a". They are recognised by lists of words and by endings, and only
+    reported if at least half of the names are such: an orange is also a fruit, and a wedding is not an adjective.
     """
     found = []
     words = [name.replace("_", " ").strip() for name in names]
@@ -51,7 +50,7 @@ def _examples(template: str, words: Sequence[str]) -> str:
 
 
 def alike(features: Tensor, names: Sequence[str]) -> list[str]:
-    """The pairs of classes whose features (C, E) are equal up to their length."""
+    """Notes on pairs of classes whose features (C, E) are equal up to their length."""
     features = features.float() / features.float().norm(dim=1, keepdim=True)
     pairs = (features @ features.T > ALIKE).triu(1).nonzero().tolist()
     return [f"{names[i]!r} and {names[j]!r} have the same class features (cosine 1.00000)" for i, j in pairs]

@@ -1,11 +1,11 @@
-"""Readers of raw layouts: folders of images, lists, MATLAB files. Listings are sorted, and errors name file and
-line."""
+"""Readers of raw layouts: folders of images, lists, MATLAB files. Listings are sorted; errors name file and line."""
 
 import glob
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from .messages import nearest
 from .splits import Items, datum
@@ -16,7 +16,7 @@ MOST_DIGITS = 10  # limit of a class number's digits
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name has the suffix of an image and is not hidden."""
+    """Whether a file name has an image's suffix and is not hidden."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
@@ -26,7 +26,7 @@ def found(folder: str, pattern: str) -> bool:
 
 
 def list_folder(folder: str) -> tuple[list[str], list[str]]:
-    """The names of the sub-folders and of the files in a folder, both sorted and without hidden ones."""
+    """The names of the visible sub-folders and files in a folder, both sorted."""
     folders, files = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -35,23 +35,22 @@ def list_folder(folder: str) -> tuple[list[str], list[str]]:
     return sorted(folders), sorted(files)
 
 
-def class_folders(image_dir: str, depth: int = 1, ignored: Iterable[str] = ()) -> list[str]:
+def class_folders(image_dir: str, depth: int = 1, ignored: Sequence[str] = ()) -> list[str]:
     """Paths of the folders `depth` levels below `image_dir`, sorted by their own names."""
     folders = [image_dir]
     for _ in range(depth):
         folders = [os.path.join(folder, name) for folder in folders for name in list_folder(folder)[0]]
-    ignored = set(ignored)
     folders = [folder for folder in folders if os.path.basename(folder) not in ignored]
     return sorted(folders, key=lambda folder: (os.path.basename(folder), folder))
 
 
 def folder_items(folder: str, label: int, classname: str) -> Items:
-    """The images of a folder as items of one class. Other files, which some published folders contain, are skipped."""
+    """The images of a folder as items of one class. Other files, which some published folders hold, are skipped."""
     return [datum(os.path.join(folder, name), label, classname) for name in list_folder(folder)[1] if is_image(name)]
 
 
 def read_rows(path: str, columns: tuple[str, ...], sep: str | None = " ", optional: int = 0) -> Iterator[tuple]:
-    """(line number, fields) of each line that is not empty. The last column takes the rest of the line.
+    """(line number, fields) of each non-empty line. The last column takes the rest of the line.
 
     The last `optional` columns may be missing. Raises ValueError, with the line, for too few fields.
     """
@@ -70,14 +69,14 @@ def read_rows(path: str, columns: tuple[str, ...], sep: str | None = " ", option
 
 
 def label_of(name: str, labels: dict[str, int], path: str, line: int) -> int:
-    """The label of a class named in a line of an annotation. Raises ValueError for an unknown class."""
+    """The label of the class that a line of an annotation names. Raises ValueError for an unknown class."""
     if name not in labels:
         raise ValueError(f"{path}, line {line}: unknown class {name!r}{nearest(name, labels)}")
     return labels[name]
 
 
 def number_of(text: str, path: str, line: int) -> int:
-    """The label, from 0, of a class that a line of an annotation numbers from 1."""
+    """The label, from 0, of a class that a line of an annotation numbers from 1. Raises ValueError for no number."""
     if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS) or int(text) < 1:
         raise ValueError(f"{path}, line {line}: {text[:MOST_DIGITS]!r} is not a class number (1, 2, ...)")
     return int(text) - 1
@@ -91,7 +90,7 @@ def read_mat(path: str, key: str):
         content = scipy.io.loadmat(path)
     except FileNotFoundError:
         raise
-    except Exception as error:  # SciPy raises many kinds for files that are no MATLAB files
+    except Exception as error:  # SciPy raises many kinds for other files
         raise ValueError(f"{path}: not a MATLAB file that SciPy can read ({error})") from error
     if key not in content:
         known = ", ".join(name for name in content if not name.startswith("__"))
@@ -100,26 +99,23 @@ def read_mat(path: str, key: str):
 
 
 def drop_copies(items: Items, of: Items) -> Items:
-    """`items` without copies: those whose file equals, byte by byte, a file of `of` or of an earlier item.
+    """`items` without copies, whose file has the same bytes as one of `of` or of an earlier item.
 
-    Only files of equal size are read, and none is decoded.
+    Only files that have the size of another one are read, and none is decoded.
     """
-    sizes: dict[int, int] = defaultdict(int)
     size = {item.impath: os.path.getsize(item.impath) for item in (*of, *items)}
-    for value in size.values():
-        sizes[value] += 1
-    seen = {key for item in of if (key := _content(item.impath, size, sizes)) is not None}
+    number = Counter(size.values())
+
+    def content(path: str) -> bytes | str:
+        if number[size[path]] == 1:
+            return path
+        return hashlib.blake2b(Path(path).read_bytes()).digest()
+
+    seen = {content(item.impath) for item in of}
     kept = []
     for item in items:
-        key = _content(item.impath, size, sizes)
-        if key is None or key not in seen:
+        key = content(item.impath)
+        if key not in seen:
             kept.append(item)
             seen.add(key)
     return kept
-
-
-def _content(path: str, size: dict[str, int], sizes: dict[int, int]) -> bytes | None:
-    if sizes[size[path]] == 1:
-        return None
-    with open(path, "rb") as file:
-        return hashlib.blake2b(file.read()).digest()

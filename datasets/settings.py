@@ -25,8 +25,7 @@ KEYS = ("name", "template", "metric", "classes")
 
 @dataclass
 class TaskSettings:
-    """The settings of one task. `classes` maps folders, in label order, to class names; None for all folders,
-    sorted."""
+    """The settings of one task. `classes` maps folders, in label order, to class names; None for all, sorted."""
 
     folder: str
     name: str = ""
@@ -57,7 +56,7 @@ class TaskSettings:
 
 
 def read_settings(path: str, tasks: Iterable[str]) -> dict[str, TaskSettings]:
-    """{folder of a task: its settings} in the file's order; {} without a file.
+    """{folder of a task: its settings} in the order of the file, empty without a file.
 
     Raises ValueError, with the line, for a malformed file and for a task that is not one of `tasks`.
     """
@@ -91,15 +90,14 @@ def _task_settings(folder: str, own: object, path: str, lines: dict[tuple, int])
         if key != "classes" and not isinstance(value, str):
             raise wrong(f"{key} must be text, found {reprlib.repr(value)}", key)
     if own.get("metric", METRICS[0]) not in METRICS:
-        raise wrong(
-            f"metric is {own['metric']!r}, use {' or '.join(METRICS)}{nearest(own['metric'], METRICS)}", "metric"
-        )
+        use = f"use {' or '.join(METRICS)}{nearest(own['metric'], METRICS)}"
+        raise wrong(f"metric is {own['metric']!r}, {use}", "metric")
     if not is_template(own.get("template", DEFAULT_TEMPLATE)):
         raise wrong(f"template {own['template']!r} {TEMPLATE_RULE}", "template")
     classes = own.get("classes")
     texts = [*classes, *classes.values()] if isinstance(classes, dict) else classes if isinstance(classes, list) else []
     nested = [text for text in texts if isinstance(text, list | dict | set)]
-    if nested:  # its text may be without end: yaml's references share parts
+    if nested:  # shortened, since YAML's references can make its text huge
         raise wrong(f"classes must be names, found {reprlib.repr(nested[0])}", "classes")
     if isinstance(classes, list):
         classes = {str(name): str(name).replace("_", " ") for name in classes}
@@ -107,12 +105,12 @@ def _task_settings(folder: str, own: object, path: str, lines: dict[tuple, int])
         classes = {str(name): str(text) for name, text in classes.items()}
     elif classes is not None:
         raise wrong("classes must be a list of folders, or folders with their names", "classes")
-    texts = {key: own[key] for key in ("name", "template", "metric") if key in own}
-    return TaskSettings(folder, **texts, classes=classes, where=f"{path}, line {lines.get((folder, 'classes'), 1)}")
+    where = f"{path}, line {lines.get((folder, 'classes'), 1)}"
+    return TaskSettings(**{**own, "folder": folder, "classes": classes, "where": where})
 
 
 def _lines(node: yaml.Node | None, above: tuple = ()) -> dict[tuple, int]:
-    """{(task, key): line number} of the keys of a YAML mapping, two levels deep."""
+    """{(task,) or (task, key): line number} of the keys in a YAML mapping, two levels deep."""
     lines = {}
     if isinstance(node, yaml.MappingNode) and len(above) < 2:
         for key, value in node.value:

@@ -1,7 +1,7 @@
-"""Split files, few-shot draws and class halves, as functions of lists of images.
+"""Split files, few-shot draws and halves of the classes.
 
-Format, draws and halves follow CoOp (Zhou et al., "Learning to Prompt for Vision-Language Models", arXiv 2109.01134):
-the same split file and seed give the same images.
+They follow CoOp (Zhou et al., "Learning to Prompt for Vision-Language Models", arXiv 2109.01134): the same split file
+and seed give the same images.
 """
 
 import json
@@ -30,18 +30,18 @@ SUBSAMPLES = ("all", "base", "new")
 def check_subsample(which: str) -> None:
     """Raise ValueError unless `which` is a legal value of `DATASET.SUBSAMPLE_CLASSES`."""
     if which not in SUBSAMPLES:
-        raise ValueError(
-            f"DATASET.SUBSAMPLE_CLASSES is {which!r}: use one of {', '.join(SUBSAMPLES)}{nearest(which, SUBSAMPLES)}"
-        )
+        use = f"use one of {', '.join(SUBSAMPLES)}{nearest(which, SUBSAMPLES)}"
+        raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is {which!r}: {use}")
 
 
 def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> tuple[Items, Items, Items]:
-    """Read a split file in CoOp's format, {"train" | "val" | "test": [[path relative to `image_dir`, label, class
-    name], ...]}.
+    """Read a split file in CoOp's format: {part: [[path relative to `image_dir`, label, class name], ...]}.
+
+    A list `problems` collects what does not prevent reading.
 
     Raises:
-        ValueError: a malformed file (with the place), or an image in two parts.
-        FileNotFoundError: missing images (their number and the first); `problems` collects them if given.
+        ValueError: a malformed file, or a training image in another part.
+        FileNotFoundError: missing images.
     """
     split = read_json(path)
     if not isinstance(split, dict):
@@ -56,9 +56,8 @@ def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> 
             if not _is_row(row):
                 raise ValueError(f"{where} is {reprlib.repr(row)}: expected [path, label (0, 1, ...), class name]")
             if row[1] >= n_rows:
-                raise ValueError(
-                    f"{where} has the label {reprlib.repr(row[1])}; labels are 0..C-1, and there are {n_rows} images"
-                )
+                label = reprlib.repr(row[1])
+                raise ValueError(f"{where} has the label {label}; labels are 0..C-1, and there are {n_rows} images")
             if leaves(row[0]):
                 raise ValueError(f"{where}: the path {row[0]!r} leaves the folder of the images, {image_dir}")
     check_apart({part: [row[0] for row in split[part]] for part in PARTS}, path, problems)
@@ -68,7 +67,7 @@ def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> 
 
 
 def write_split(path: str, image_dir: str, parts: Sequence[Items]) -> None:
-    """Write train, val and test lists in the format that `read_split` reads, atomically."""
+    """Write train, val and test lists in CoOp's format, atomically."""
     split = {
         part: [[relative(item.impath, image_dir), item.label, item.classname] for item in items]
         for part, items in zip(PARTS, parts)
@@ -77,7 +76,7 @@ def write_split(path: str, image_dir: str, parts: Sequence[Items]) -> None:
 
 
 def datum(impath: str, label: int, classname: str, domain: int = 0) -> Datum:
-    """A Datum without Dassl's constructor, which looks for the file each time. Images are checked elsewhere."""
+    """A Datum made without Dassl's constructor, which looks for the file. `check_images` is faster."""
     item = Datum.__new__(Datum)
     item._impath, item._label, item._domain, item._classname = impath, label, domain, classname
     return item
@@ -100,10 +99,9 @@ def check_apart(paths: dict[str, list[str]], source: str, problems: list[str] | 
     Validation images may be test images, since some data sets have no others.
     """
     train = {os.path.normpath(name) for name in paths["train"]}
-    shared = [(name, part) for part in ("val", "test") for name in paths[part] if os.path.normpath(name) in train]
+    shared = [f"{name} in {part}" for part in PARTS[1:] for name in paths[part] if os.path.normpath(name) in train]
     if shared:
-        name, part = shared[0]
-        text = f"{len(shared):,} training images are in another part, too, the first is {name} in {part}"
+        text = f"{len(shared):,} training images are in another part, too, the first is {shared[0]}"
         report([f"{source}: {text}"], problems)
 
 
@@ -121,8 +119,7 @@ def check_classes(
 ) -> None:
     """Raise ValueError unless labels are 0..C-1, each with one name and at least one training image.
 
-    With `unique_names`, two labels must not have the same name. Independent problems are reported together, or
-    collected in `problems` if given.
+    With `unique_names`, two labels must not have the same name. `problems`: see `report`.
     """
     names: dict[int, str] = {}
     others: dict[int, str] = {}  # the first other name of a label
@@ -134,10 +131,8 @@ def check_classes(
     wrong = [f"{source}: label {label} is both {names[label]!r} and {other!r}" for label, other in others.items()]
     gaps = missing_labels(names)
     if gaps:
-        raise ValueError(
-            f"{source}: labels must be 0..C-1, but no image has the label {', '.join(map(str, gaps))}, and one has the "
-            f"label {max(names)}"
-        )
+        absent = f"no image has the label {', '.join(map(str, gaps))}, and one has the label {max(names)}"
+        raise ValueError(f"{source}: labels must be 0..C-1, but {absent}")
     labels: dict[str, int] = {}
     for label, name in sorted(names.items()):
         if labels.setdefault(name, label) != label and unique_names:
@@ -149,44 +144,38 @@ def check_classes(
 
 
 def missing_labels(labels: Collection[int], limit: int = 5) -> list[int]:
-    """The first `limit` labels that are missing from 0..C-1, where C - 1 is the largest label.
-
-    Time and memory depend on the number of labels only, not on their values, which may be as large as 10^9.
-    """
+    """The first `limit` labels missing from 0..C-1, where C - 1 is the largest, at no cost for a label such as 10^9."""
     labels = set(labels)
     end = min(max(labels, default=-1), len(labels) + limit)
     return [label for label in range(end) if label not in labels][:limit]
 
 
 def group_by_label(items: Iterable[Datum]) -> dict[int, Items]:
-    """The items of each label, labels in order of first appearance."""
+    """The items of each label, in the order in which the labels first appear."""
     groups: dict[int, Items] = defaultdict(list)
     for item in items:
         groups[item.label].append(item)
-    return dict(groups)
+    return groups
 
 
 def draw_shots(items: Items, shots: int, rng: random.Random, what: str = "") -> Items:
-    """`shots` items per label, labels in order of first appearance; all items of a label that has fewer (logged)."""
+    """`shots` items per label, in the order in which the labels first appear. Logs labels with fewer items."""
     drawn, short = [], []
     for group in group_by_label(items).values():
         if len(group) < shots:
             short.append(f"{group[0].classname} ({len(group)})")
         drawn.extend(rng.sample(group, shots) if len(group) >= shots else group)
     if short:
-        logger.warning(
-            "%s: %d classes have fewer than %d images, all are used: %s", what, len(short), shots, summary(short)
-        )
+        text = "%s: %d classes have fewer than %d images, all are used: %s"
+        logger.warning(text, what, len(short), shots, summary(short))
     return drawn
 
 
 def subsample_classes(*parts: Items, which: str) -> tuple[Items, ...]:
     """Keep all classes, the first half ("base", rounded up) or the rest ("new"), with labels counted from 0 again.
 
-    The classes are those of all parts together, so that a class missing from one part does not shift the others'
-    halves.
+    A class that is missing from one part still counts.
     """
-    check_subsample(which)
     if which == "all":
         return parts
     labels = sorted({item.label for part in parts for item in part})
@@ -201,40 +190,37 @@ def subsample_classes(*parts: Items, which: str) -> tuple[Items, ...]:
     )
 
 
-def split_train_val(items: Items, p_val: float = 0.2, seed: int = 0) -> tuple[Items, Items]:
-    """Split each class at random into train and val. Depends only on the class's files, its label and the seed.
+def split_train_val(items: Items) -> tuple[Items, Items]:
+    """Split each class at random 80/20 into train and val; the draw depends on its label and its files alone.
 
-    Each side has at least one image. Raises ValueError for a class with fewer than two.
+    Each part gets at least one image. Raises ValueError for a class with fewer than two.
     """
     train, val = [], []
-    for group in _shuffled_classes(items, seed, least=2):
-        n_val = _clamp(round(len(group) * p_val), 1, len(group) - 1)
+    for group in _shuffled_classes(items, least=2):
+        n_val = _clamp(round(len(group) * 0.2), 1, len(group) - 1)
         val.extend(group[:n_val])
         train.extend(group[n_val:])
     return train, val
 
 
-def split_train_val_test(
-    items: Items, p_train: float = 0.5, p_val: float = 0.2, seed: int = 0
-) -> tuple[Items, Items, Items]:
-    """As `split_train_val`, into train, val and test (the rest), for classes of three images or more."""
+def split_train_val_test(items: Items) -> tuple[Items, Items, Items]:
+    """As `split_train_val`, but 50/20/30 into train, val and test, for classes of three images or more."""
     train, val, test = [], [], []
-    for group in _shuffled_classes(items, seed, least=3):
-        n_train = _clamp(round(len(group) * p_train), 1, len(group) - 2)
-        n_val = _clamp(round(len(group) * p_val), 1, len(group) - n_train - 1)
+    for group in _shuffled_classes(items, least=3):
+        n_train = _clamp(round(len(group) * 0.5), 1, len(group) - 2)
+        n_val = _clamp(round(len(group) * 0.2), 1, len(group) - n_train - 1)
         train.extend(group[:n_train])
         val.extend(group[n_train : n_train + n_val])
         test.extend(group[n_train + n_val :])
     return train, val, test
 
 
-def _shuffled_classes(items: Items, seed: int, least: int) -> Iterator[Items]:
+def _shuffled_classes(items: Items, least: int) -> Iterator[Items]:
     for label, group in sorted(group_by_label(items).items()):
         if len(group) < least:
             raise ValueError(f"class {group[0].classname!r} has {len(group)} images: {least} are needed to split it")
         group = sorted(group, key=lambda item: item.impath)
-        # With a generator per class, the draw depends on neither other classes nor the order of the listing.
-        random.Random(f"{seed}/{label}").shuffle(group)
+        random.Random(f"0/{label}").shuffle(group)  # one generator per class: other classes do not change the draw
         yield group
 
 

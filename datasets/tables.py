@@ -15,12 +15,7 @@ from .splits import PARTS
 Pictures = dict[str, dict[str, list[str]]]  # {part of one task, or "" without parts: {class: paths}}
 
 COLUMNS = ("path", "task", "class")
-ALIASES = {"valid": "val", "validation": "val", **{part: part for part in PARTS}}
-
-
-def part_of(name: str) -> str | None:
-    """The part (train, val or test) that a name stands for, else None."""
-    return ALIASES.get(name)
+PART_OF = {"valid": "val", "validation": "val", **{part: part for part in PARTS}}  # names of parts
 
 
 def read_table(
@@ -28,7 +23,7 @@ def read_table(
 ) -> tuple[dict[str, Pictures], dict[str, dict[str, int]]]:
     """{task: its images} of a CSV, and {task: {class: line of its first image}}, in the order of the lines.
 
-    `absolute` allows absolute paths, to anywhere.
+    `absolute` allows absolute paths.
 
     Raises:
         ValueError: with the line, for a wrong header, an empty field, an unknown split, or a path that is not an image,
@@ -78,7 +73,7 @@ def write_table(path: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
 def _check_header(path: str, header: list[str]) -> None:
     wrong = [f"no column {name!r}" for name in COLUMNS if name not in header]
     wrong += [f"unknown column {name!r}" for name in header if name not in (*COLUMNS, "split")]
-    wrong += [f"the column {name!r} is there twice" for name in header if header.count(name) > 1]
+    wrong += [f"the column {name!r} occurs twice" for name in header if header.count(name) > 1]
     if wrong:
         raise ValueError(f"{path}, line 1: {wrong[0]}; the header must be path,task,class,split (or without split)")
 
@@ -87,9 +82,9 @@ def _fields(where: str, row: dict[str, str], folder: str) -> tuple[str, str, str
     empty = [name for name in COLUMNS if not row[name]]
     if empty:
         raise ValueError(f"{where}: no {empty[0]}")
-    if "split" in row and part_of(row["split"]) is None:
+    if "split" in row and row["split"] not in PART_OF:
         raise ValueError(f"{where}: split is {row['split']!r}, use {', '.join(PARTS)}{nearest(row['split'], PARTS)}")
-    part = part_of(row.get("split", "")) or ""
+    part = PART_OF.get(row.get("split", ""), "")
     return os.path.normpath(os.path.join(folder, row["path"])), row["task"], row["class"], part
 
 

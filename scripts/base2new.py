@@ -1,8 +1,9 @@
-"""Tables of base-to-new runs below a folder.
+"""Print the tables of base-to-new runs below a folder.
 
     python scripts/base2new.py output/demo [--halves tasks] [--shots 4]
 
-Reads every results.json of a base or a new half, prints base, new and their harmonic mean H. See scripts/base2new.sh.
+Reads the results.json of every base and new half, and prints base, new and their harmonic mean H. See
+scripts/base2new.sh.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from experiments.reports.base_to_new import HALVES, base_to_new_report
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="folder with runs, e.g. output/demo")
-    parser.add_argument("--halves", choices=HALVES, default="classes", help="what was divided (default: classes)")
-    parser.add_argument("--shots", type=int, help="only runs of this number of shots, and zero-shot")
+    parser.add_argument("--halves", choices=HALVES, default="classes", help="what was split (default: classes)")
+    parser.add_argument("--shots", type=int, help="only runs with this number of shots, and zero-shot")
     args = parser.parse_args(argv)
     print(base_to_new_report(read_records(args.out_dir), args.halves, args.shots))
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Base-to-new: bash scripts/base2new.sh METHOD DATASET SHOTS [CFG] [KEY VALUE ...]
-# Trains METHOD (softcpt, coop, ...: a folder of scripts/) on the base classes of every task, evaluates it on these and on
-# the new classes, beside zero-shot CLIP, and prints base, new and their harmonic mean H per task, over SEEDS.
-# TASKS=1 halves the tasks instead of the classes; SoftCPT makes the contexts of new tasks from their names alone.
-# Finished runs are skipped, others resumed. VARIANT: the method's. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# Trains METHOD (softcpt, coop, ...: a folder of scripts/) on the base classes of every task, evaluates it and zero-shot
+# CLIP on the base and the new classes, and prints both accuracies and their harmonic mean H per task, over SEEDS.
+# TASKS=1 splits the tasks instead of the classes; SoftCPT derives the contexts of new tasks from their names alone.
+# Finished runs are skipped, interrupted ones resumed. VARIANT, DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/lib/methods.sh"
 METHODS=$(cd "$ROOT/scripts" && ls -d */ | while read -r name; do [ ! -f "$name/main.sh" ] || printf '%s ' "${name%/}"; done)
 if [ $# -lt 3 ]; then
@@ -17,7 +17,7 @@ shift 3
 HALVES=$([ "${TASKS:-0}" = 0 ] && echo classes || echo tasks)
 [ "$SEPARATE$HALVES" != 1tasks ] || fail "SEPARATE=1 trains on each task alone, which learns nothing for new tasks"
 
-# What a method learned for each class, or for each task, serves no others.
+# Parameters that were learned for each class, or for each task, are of no use for new ones.
 POSSIBLE="SoftCPT NATA and CATA, CoOp, KgCoOp and ProGrad with one shared context, CoCoOp, PLOT, "
 POSSIBLE+="MaPLe, PromptSRC, CLIP-LoRA and ProLIP can"
 refuse() { fail "$1 learns parameters of their own for each $2, which do not serve new $HALVES; $POSSIBLE"; }

@@ -1,19 +1,19 @@
-"""Compares this project with upstream: CoOp's checkout over upstream Dassl, neither of them modified.
+"""Compare this project with upstream: an unmodified checkout of CoOp over an unmodified upstream Dassl.
 
     python scripts/compare_upstream.py --coop CoOp --dassl Dassl.pytorch [--method SoftCPT] [--shots 4] [--epochs 2]
 
-The Python that runs it needs a PyTorch that upstream Dassl 0.6.3 supports (2.5.1 is the last), what requirements.txt
-lists, and gdown and wilds, which Dassl imports. Everything runs on the demo's drawings, with the tiny CLIP, on the CPU,
-in a temporary folder; nothing is written into the checkouts. From one seed,
+This needs a PyTorch that upstream Dassl 0.6.3 supports (2.5.1 is the last), the packages in requirements.txt, and gdown
+and wilds, which Dassl imports. Both sides train on the demo with the tiny CLIP, on the CPU, in a temporary folder;
+nothing is written into the checkouts. With one seed,
 
 1. a method trains on all seven tasks: here over compat/dassl, there as the plug-in in CoOp over upstream Dassl;
-2. CoOp trains on one task: here as this project's CoOp, there by CoOp's own train.py and trainer.
+2. CoOp trains on one task: here as this project's CoOp, there with CoOp's own train.py and trainer.
 
-Each side then evaluates its own checkpoint and the other's. Prints the losses of each step, the accuracies and the
-differences of the logits; the exit status is 1 where accuracies differ, or losses or logits do by more than 1e-4.
+Each side then evaluates its own checkpoint and the other's. Prints the loss of each step, the accuracies and the
+differences of the logits. Exit status: 1 if accuracies differ, or losses or logits do by more than 1e-4.
 
-In the second comparison a batch holds all training images, unchanged: the two sides shuffle and augment them by other
-random numbers. CoOp's trainer loads its CLIP by a published name, so the name "tiny" is added to its list in memory.
+The two sides shuffle and augment images with different random numbers, so in the second comparison a batch holds all
+training images, unchanged. CoOp's trainer loads a CLIP by its published name; "tiny" is added to these in memory.
 """
 
 from __future__ import annotations
@@ -30,28 +30,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 CLIP = PROJECT_ROOT / "scripts/demo/tiny_clip.npz"
 TOLERANCE = 1e-4
-SINGLE_TASK = "shape"  # the task of the second comparison, under the name of a data set that CoOp has
+SINGLE_TASK = "shape"  # the task of the second comparison, which CoOp knows as DescribableTextures
 SINGLE_EPOCHS = 10  # of one step each
-TINY = "tiny"  # what CoOp's trainer calls the demo's CLIP
+TINY = "tiny"  # the name of the demo's CLIP for CoOp's trainer
 WEIGHTS = "COMPARE_UPSTREAM_WEIGHTS"
 
 
 @dataclass(frozen=True)
 class Side:
-    """A train.py and the Dassl that it runs over; `arguments` are those that the other side does not have."""
+    """A train.py and the Dassl that it runs over."""
 
     name: str
     script: Path
     dassl: Path  # folder of the package
-    arguments: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()  # those of this side alone
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run has shown."""
+    """What was recorded of a run."""
 
     losses: list[float]  # of each step
     result: float  # accuracy in percent
@@ -62,7 +64,7 @@ class Seen:
 
 
 def record(out: str, script: str, arguments: list[str]) -> None:
-    """Run a train.py in this process and write what it shows to the file `out`."""
+    """Run a train.py in this process, and write its losses, result and logits to the file `out`."""
     import dassl.engine
 
     sys.path[0] = str(Path(script).parent)
@@ -85,15 +87,12 @@ def record(out: str, script: str, arguments: list[str]) -> None:
             return logits
 
         def recorded_test(split: str | None = None) -> float:
-            seen["logits"].clear()  # those of the last test are kept
+            seen["logits"].clear()  # only those of the last test are kept
             seen["result"] = test(split)
             return seen["result"]
 
-        trainer.forward_backward, trainer.model_inference, trainer.test = (
-            recorded_step,
-            recorded_inference,
-            recorded_test,
-        )
+        trainer.forward_backward, trainer.test = recorded_step, recorded_test
+        trainer.model_inference = recorded_inference
         return trainer
 
     dassl.engine.build_trainer = build_recorded  # before the script imports it
@@ -107,26 +106,25 @@ def record(out: str, script: str, arguments: list[str]) -> None:
 
 
 def lend_weights(path: str) -> None:
-    """Let CoOp's own loader, which downloads published CLIPs by name, find the file `path` under the name "tiny"."""
+    """Let CoOp's loader, which downloads published CLIPs by name, find the file `path` under the name "tiny"."""
     from clip import clip
 
-    download = clip._download
     clip._MODELS[TINY] = path
-    clip._download = lambda url, *args, **kwargs: path if url == path else download(url, *args, **kwargs)
+    clip._download = lambda url, *args: url
 
 
 # -- in this one -----------------------------------------------------------------------------------------------------
 
 
 class Comparison:
-    """Two sides, the arguments that both have, and a folder for what they write."""
+    """Two sides, their common arguments, and a folder for their output."""
 
     def __init__(self, folder: Path, here: Side, there: Side, arguments: list[str]) -> None:
         self.folder, self.here, self.there, self.arguments = folder, here, there, arguments
         folder.mkdir()
 
     def run(self, side: Side, name: str, *flags: str) -> Seen:
-        """What a run of `side` shows. Raises RuntimeError with the end of its output where it fails."""
+        """Run `side`. Raises RuntimeError with the end of its output if it fails."""
         out = self.folder / f"{name}.json"
         command = [sys.executable, __file__, "--record", str(out), str(side.script), *flags]
         command += ["--output-dir", str(self.folder / name), *self.arguments, *side.arguments]  # KEY VALUE pairs last
@@ -137,25 +135,22 @@ class Comparison:
         return Seen(**json.loads(out.read_text()))
 
     def compare(self) -> bool:
-        """Train both sides, evaluate both checkpoints on both, print what was seen; whether all of it agrees."""
+        """Train both sides, evaluate both checkpoints on both, and print the results. Returns whether they agree."""
         print(f"\nhere: {self.here.name}\nthere: {self.there.name}\n")
         here, there = self.run(self.here, "here"), self.run(self.there, "there")
         print(table_of_losses(here.losses, there.losses))
-        agrees, epochs = close(here.losses, there.losses), ["--load-epoch", self.last_epoch]
+        agrees = largest(here.losses, there.losses) <= TOLERANCE
+        last_epoch = self.arguments[self.arguments.index("OPTIM.MAX_EPOCH") + 1]
         print("\n| checkpoint of | evaluated | accuracy | largest difference of logits |\n|---|---|--:|--:|")
         for trained, owner in ((here, "here"), (there, "there")):
             print(f"| {owner} | {owner}, after training | {trained.result!r} | – |")
             for side, place in ((self.here, "here"), (self.there, "there")):
-                flags = ["--eval-only", "--model-dir", str(self.folder / owner), *epochs]
+                flags = ["--eval-only", "--model-dir", str(self.folder / owner), "--load-epoch", last_epoch]
                 found = self.run(side, f"{owner}-{place}", *flags)
-                difference = largest(flat(found.logits), flat(trained.logits))
+                difference = largest(found.logits, trained.logits)
                 print(f"| {owner} | {place} | {found.result!r} | {difference:.1e} |")
                 agrees = agrees and found.result == trained.result and difference <= TOLERANCE
         return agrees
-
-    @property
-    def last_epoch(self) -> str:
-        return self.arguments[self.arguments.index("OPTIM.MAX_EPOCH") + 1]
 
 
 def table_of_losses(here: list[float], there: list[float]) -> str:
@@ -163,20 +158,11 @@ def table_of_losses(here: list[float], there: list[float]) -> str:
     return "\n".join(["step       here      there  difference", *rows])
 
 
-def flat(rows: list[list[float]]) -> list[float]:
-    return [value for row in rows for value in row]
-
-
-def largest(here: list[float], there: list[float]) -> float:
-    """The largest difference; infinite where there is nothing to compare, or not as much on both sides, or NaN."""
-    if not here or len(here) != len(there):
+def largest(here: list, there: list) -> float:
+    """The largest difference; infinite for nothing to compare or different sizes, NaN if a value is."""
+    if not here or np.shape(here) != np.shape(there):
         return float("inf")
-    differences = [abs(a - b) for a, b in zip(here, there)]
-    return max(differences) if all(value == value for value in differences) else float("inf")
-
-
-def close(here: list[float], there: list[float]) -> bool:
-    return largest(here, there) <= TOLERANCE
+    return float(np.abs(np.subtract(here, there)).max())
 
 
 def copy_of(checkout: Path, folder: Path) -> Path:
@@ -184,7 +170,7 @@ def copy_of(checkout: Path, folder: Path) -> Path:
 
 
 def draw_demo(root: Path) -> int:
-    """Draw the demo's data in `root`, with one task once more as CoOp's DescribableTextures; its number of classes."""
+    """Draw the demo in `root`, and copy one task as CoOp's DescribableTextures. Returns its number of classes."""
     command = [sys.executable, str(PROJECT_ROOT / "scripts/demo/render.py"), "--out", str(root / "demo")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     task = Path(shutil.copytree(root / "demo" / SINGLE_TASK, root / "dtd"))
@@ -194,7 +180,7 @@ def draw_demo(root: Path) -> int:
 
 
 def write_weights(path: Path) -> Path:
-    """The demo's CLIP as a state dict, which CoOp's loader reads."""
+    """Write the demo's CLIP as a state dict, which CoOp's loader reads."""
     import torch
 
     sys.path.insert(0, str(PROJECT_ROOT))
@@ -209,24 +195,22 @@ def pairs(settings: dict[str, Any]) -> list[str]:
 
 
 def compare_plug_in(folder: Path, coop: Path, dassl: Path, args: argparse.Namespace, shared: list[str]) -> bool:
-    """The first comparison; whether the sides agree."""
+    """The first comparison. Returns whether the sides agree."""
     subprocess.run([sys.executable, str(PROJECT_ROOT / "scripts/plug_into.py"), str(coop)], check=True)
     here = Side("this project over compat/dassl", PROJECT_ROOT / "train.py", PROJECT_ROOT / "compat")
     there = Side("the plug-in in CoOp over upstream Dassl", coop / "train_softcpt.py", dassl)
     flags = ["--trainer", args.method, "--dataset-config-file", str(PROJECT_ROOT / "configs/datasets/demo.yaml")]
     flags += ["--config-file", str(PROJECT_ROOT / f"configs/trainers/{args.method}/tiny.yaml")]
-    # FEATURES.TRAIN_VIEWS 0: images come from each Dassl's own loaders.
+    # FEATURES.TRAIN_VIEWS 0: images come from the loaders of each Dassl.
     settings = {"OPTIM.MAX_EPOCH": args.epochs, "MODEL.BACKBONE.NAME": CLIP, "FEATURES.TRAIN_VIEWS": 0}
     return Comparison(folder / "plug_in", here, there, [*flags, *shared, *pairs(settings)]).compare()
 
 
 def compare_coop(folder: Path, coop: Path, dassl: Path, batch_size: int, shared: list[str]) -> bool:
-    """The second comparison; whether the sides agree."""
-    weights = ("MODEL.BACKBONE.NAME", str(CLIP)), ("MODEL.BACKBONE.NAME", TINY)
-    here = Side(
-        "CoOp of this project over compat/dassl", PROJECT_ROOT / "train.py", PROJECT_ROOT / "compat", weights[0]
-    )
-    there = Side("CoOp's own trainer over upstream Dassl", coop / "train.py", dassl, weights[1])
+    """The second comparison. Returns whether the sides agree."""
+    key, ours = "MODEL.BACKBONE.NAME", "CoOp of this project over compat/dassl"
+    here = Side(ours, PROJECT_ROOT / "train.py", PROJECT_ROOT / "compat", (key, str(CLIP)))
+    there = Side("CoOp's own trainer over upstream Dassl", coop / "train.py", dassl, (key, TINY))
     os.environ[WEIGHTS] = str(write_weights(folder / "tiny.pt"))
     settings = {
         "DATASET.NAME": "DescribableTextures",
@@ -251,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dassl", type=Path, required=True, help="checkout of KaiyangZhou/Dassl.pytorch")
     parser.add_argument("--method", default="SoftCPT", help="method of the first comparison")
     parser.add_argument("--shots", type=int, default=4, help="images per class")
-    parser.add_argument("--epochs", type=int, default=2, help="of the first comparison")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of the first comparison")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:

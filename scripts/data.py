@@ -1,14 +1,14 @@
-"""Data sets on disk: which there are, are they right, where to get them, and what is drawn from them.
+"""Download, check and inspect data sets.
 
     python scripts/data.py list
     python scripts/data.py check OxfordPets --root data
     python scripts/data.py download FGVC --root data
-    python scripts/data.py splits EuroSAT               writes CoOp's split format, where there is none yet
+    python scripts/data.py splits EuroSAT                     write a split file in CoOp's format, unless one exists
     python scripts/data.py shots General10 --shots 16 --seed 1
     python scripts/data.py stats Plant6 --plot
-    python scripts/data.py verify OxfordPets --backbone RN50       zero-shot accuracy, beside the published one
+    python scripts/data.py verify OxfordPets --backbone RN50  compare zero-shot accuracy with the published one
 
-NAME is a data set of `list`, a benchmark of several, or FolderTasks for your own tasks below --root.
+NAME is a data set or a benchmark shown by `list`, or FolderTasks for your own tasks in the folder --root.
 """
 
 from __future__ import annotations
@@ -40,24 +40,23 @@ from datasets.tables import write_table
 from datasets.tools import on_disk
 from datasets.tools.check import Report, check_contents, describe, per_class
 from datasets.tools.obtain import obtain
+from evaluation.published import TABLE, TOLERANCE, published_of, read_published
 
 DEMO_CLIP = str(Path(__file__).parent / "demo" / "tiny_clip.npz")
 
 
-def config(args: argparse.Namespace, **keys) -> CfgNode:
-    """The config of all images of a data set, unless `keys` of DATASET say otherwise."""
+def config(args: argparse.Namespace) -> CfgNode:
+    """The config of a data set with the options of a command."""
     cfg = get_cfg_default()
     datasets.extend_cfg(cfg)
-    cfg.DATASET.ROOT, cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS = args.root, getattr(args, "name", ""), -1
-    cfg.DATASET.CSV, cfg.DATASET.ABSOLUTE_PATHS = getattr(args, "csv", ""), getattr(args, "absolute_paths", False)
-    cfg.SEED, cfg.VERBOSE = getattr(args, "seed", 1), False
-    for key, value in keys.items():
-        cfg.DATASET[key] = value
+    cfg.DATASET.ROOT, cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS = args.root, args.name, args.shots
+    cfg.DATASET.CSV, cfg.DATASET.ABSOLUTE_PATHS = args.csv, args.absolute_paths
+    cfg.SEED, cfg.VERBOSE = args.seed, False
     cfg.freeze()
     return cfg
 
 
-def run_list(args: argparse.Namespace) -> int:
+def run_list(args: argparse.Namespace) -> None:
     cfg, rows = config(args), []
     for name in sorted(DATASET_REGISTRY.registered_names(), key=lambda name: (-len(on_disk.specs_of(name)), name)):
         specs = on_disk.specs_of(name)
@@ -65,10 +64,9 @@ def run_list(args: argparse.Namespace) -> int:
         state, count = on_disk.state_on_disk(name, cfg), on_disk.count_classes(name, cfg)
         tasks = "?" if on_disk.is_own_tasks(name) else len(specs)
         rows.append((name, tasks, count or "?", " / ".join(sorted(metrics)), state))
-    print(f"Data root: {os.path.abspath(args.root)}\n")
+    print(f"Data root: {args.root}\n")
     headers = ("data set", "tasks", "classes", "metric", "on disk")
     print(tabulate(rows, headers=headers, colalign=("left", "right", "right")))
-    return 0
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -94,7 +92,7 @@ def run_check(args: argparse.Namespace) -> int:
 
 
 def text_encoder(backbone: str, name: str) -> Callable[[Sequence[str]], Any] | None:
-    """A CLIP's sentences to features; of the demo's CLIP for the demo, of none where none is named."""
+    """A CLIP's function from sentences to features; the demo has a default CLIP, other data sets have none."""
     backbone = backbone or (DEMO_CLIP if name.startswith("Demo") else "")
     if not backbone:
         return None
@@ -110,48 +108,46 @@ def run_download(args: argparse.Namespace) -> int:
     cfg, failed, told = config(args), 0, set()
     for spec in on_disk.specs_of(args.name):
         message, complete = obtain(on_disk.dataset_class(spec.dataset), cfg, keep=args.keep)
-        if message not in told:  # the tasks of Fashion-20 are one archive
+        if message not in told:  # the tasks of Fashion-20 share one archive
             print(f"{spec.dataset}: {message}")
         told.add(message)
         failed += not complete
     return 1 if failed else 0
 
 
-def run_splits(args: argparse.Namespace) -> int:
+def run_splits(args: argparse.Namespace) -> None:
     cfg = config(args)
     if on_disk.is_own_tasks(args.name):
-        return split_own(cfg)
+        split_own(cfg)
+        return
     for spec in on_disk.specs_of(args.name):
         dataset = on_disk.dataset_class(spec.dataset)
         if not hasattr(dataset, "unloaded") or dataset.test_only or dataset.val_is_test:
-            print(f"{spec.dataset}: has the parts that were published")
+            print(f"{spec.dataset}: its published split is used")
             continue
         unloaded = dataset.unloaded(cfg)
         if os.path.exists(unloaded.split_path):
-            print(f"{unloaded.split_path} is there already")
+            print(f"{unloaded.split_path} already exists")
             continue
         parts = unloaded.read()
         write_split(unloaded.split_path, unloaded.image_dir, parts)
         print(f"{unloaded.split_path}: {', '.join(f'{len(items):,} {part}' for part, items in zip(PARTS, parts))}")
-    return 0
 
 
-def split_own(cfg: CfgNode) -> int:
-    """Fix the parts of users' own folders in tasks.csv, which is read instead of the folders from then on."""
+def split_own(cfg: CfgNode) -> None:
+    """Fix the split of users' own folders in tasks.csv, which from then on is read instead of the folders."""
     table = find_table(cfg)
     if table:
-        print(f"{table} is there already")
-        return 0
+        print(f"{table} already exists")
+        return
     rows = [row for task in read_tasks(cfg) for row in task.rows(cfg.DATASET.ROOT)]
     table = os.path.join(cfg.DATASET.ROOT, TABLE_FILE)
     write_table(table, rows)
     print(f"{table}: {len(rows):,} images")
-    return 0
 
 
-def run_shots(args: argparse.Namespace) -> int:
-    cfg = config(args, NUM_SHOTS=args.shots)
-    dataset = build_dataset(cfg)
+def run_shots(args: argparse.Namespace) -> None:
+    dataset = build_dataset(config(args))
     for task, parts in drawn_shots(dataset).items():
         print(f"== {task}: {', '.join(f'{len(paths)} {part}' for part, paths in parts.items())}")
         shown = parts["train"] if args.all else parts["train"][: args.shots]
@@ -160,10 +156,9 @@ def run_shots(args: argparse.Namespace) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_shots(dataset, str(path))
     print(f"Saved as {path}")
-    return 0
 
 
-def run_stats(args: argparse.Namespace) -> int:
+def run_stats(args: argparse.Namespace) -> None:
     everything = on_disk.read_all(args.name, config(args))
     for contents in everything:
         print(f"{contents.task.name}: {describe(contents)}; {contents.task.metric}; '{contents.task.template}'")
@@ -173,27 +168,25 @@ def run_stats(args: argparse.Namespace) -> int:
         folder = Path(args.plot or f"output/stats/{args.name}")
         folder.mkdir(parents=True, exist_ok=True)
         for name, draw in (("counts", pictures.counts_figure), ("samples", pictures.samples_figure)):
-            pictures.save(draw(everything), str(folder / f"{name}.png"))
+            draw(everything).savefig(folder / f"{name}.png", dpi=110)
         print(f"Pictures: {folder / 'counts.png'}, {folder / 'samples.png'}")
-    return 0
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """0: every published value is met; 1: one is not, or a data set cannot be read; 3: nothing is published."""
+    """0: all published values are met; 1: one is not, or a data set cannot be read; 3: nothing is published."""
     from finished.load import zero_shot_trainer  # first: it silences the clip package
 
     # isort: split
     from backbones.openai import published_name
-    from evaluation.published import TABLE, TOLERANCE, published_of, read_published
     from trainers.modules.analysis.verification import verify
 
-    table, done, failed = read_published(args.table or TABLE), [], 0
+    table, done, failed = read_published(args.table), [], 0
     known = args.published_as or published_name(Path(args.backbone)) or args.backbone
-    own, allowed = on_disk.is_own_tasks(args.name), {"DATASET.ABSOLUTE_PATHS": args.absolute_paths}
-    for name in [args.name] if own else dict.fromkeys(spec.dataset for spec in on_disk.specs_of(args.name)):
+    keys = {"DATASET.CSV": args.csv, "DATASET.ABSOLUTE_PATHS": args.absolute_paths}
+    for name in dict.fromkeys(spec.dataset for spec in on_disk.specs_of(args.name)):
         print(f"== {name}", flush=True)
         try:
-            trainer = zero_shot_trainer(name, args.backbone, args.root, {"DATASET.CSV": args.csv, **allowed})
+            trainer = zero_shot_trainer(name, args.backbone, args.root, keys)
             done.append(verify(trainer, published_of(table, name, known)))
             print(*done[-1].lines, "", sep="\n")
         except (ValueError, OSError) as error:
@@ -201,9 +194,9 @@ def run_verify(args: argparse.Namespace) -> int:
             print(f"WRONG  {error}\n")
     compared, missed = sum(part.compared for part in done), sum(part.missed for part in done)
     met = f"{compared - missed} of {compared} published values are met within {TOLERANCE} points."
-    print(met if compared else f"Nothing to compare with: {args.table or TABLE}")
+    print(met if compared else f"Nothing to compare with in {args.table}")
     if missed:
-        print(f"Are the data complete? python scripts/data.py check {args.name} --root {args.root}")
+        print(f"Is the data complete? python scripts/data.py check {args.name} --root {args.root}")
     return 1 if failed or missed else 0 if compared else 3
 
 
@@ -216,41 +209,43 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         if name != "list":
             sub.add_argument("name", metavar="NAME")
         sub.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets (data)")
-        sub.add_argument("--csv", default="", help="of FolderTasks: the table to read, below the root")
-        sub.add_argument("--absolute-paths", action="store_true", help="of FolderTasks: the table may list such")
-        sub.set_defaults(run=run)
+        sub.add_argument("--csv", default="", help="for FolderTasks: the table to read, relative to the root")
+        sub.add_argument("--absolute-paths", action="store_true", help="for FolderTasks: allow these in the table")
+        sub.set_defaults(run=run, name="", shots=-1, seed=1)
         return sub
 
-    command("list", run_list, "all data sets, and what is on disk")
-    check = command("check", run_check, "files, counts, unreadable images, copies across parts, class names")
-    check.add_argument("--classes", action="store_true", help="list the counts of every class")
-    check.add_argument("--no-images", action="store_true", help="read no image")
+    command("list", run_list, "show all data sets, and what is on disk")
+    check = command("check", run_check, "check files, counts, images, copies across parts, and class names")
+    check.add_argument("--classes", action="store_true", help="show the counts of every class")
+    check.add_argument("--no-images", action="store_true", help="do not read the images")
     check.add_argument("--workers", type=int, help="processes that read images (one per core)")
-    check.add_argument("--backbone", default="", help="a CLIP, to find classes of equal features; the demo has its own")
+    check.add_argument(
+        "--backbone", default="", help="CLIP to find classes with equal features (the demo's own for the demo)"
+    )
     check.add_argument("--n-ctx", type=int, default=16, help="context tokens beside a class name (16)")
-    download = command("download", run_download, "fetch what is public, into CoOp's layout")
+    download = command("download", run_download, "download what is public, into CoOp's layout")
     download.add_argument("--keep", action="store_true", help="keep the archives")
-    command("splits", run_splits, "write the split file (your own tasks: tasks.csv)")
+    command("splits", run_splits, "write the split file (for your own tasks: tasks.csv)")
     shots = command("shots", run_shots, "show and save the images that a run draws")
-    shots.add_argument("--shots", type=int, default=16)
-    shots.add_argument("--seed", type=int, default=1)
-    shots.add_argument("--out", help="file to save to (output/shots/...json)")
-    shots.add_argument("--all", action="store_true", help="show all of them")
-    stats = command("stats", run_stats, "tasks, counts and prompts")
+    shots.add_argument("--shots", type=int, default=16, help="images per class (16)")
+    shots.add_argument("--seed", type=int, default=1, help="seed of the draw (1)")
+    shots.add_argument("--out", help="file to write (output/shots/...json)")
+    shots.add_argument("--all", action="store_true", help="show all images, not only the first")
+    stats = command("stats", run_stats, "show tasks, counts and prompts")
     stats.add_argument("--plot", nargs="?", const="", metavar="DIR", help="draw counts.png and samples.png")
-    verify = command("verify", run_verify, "zero-shot accuracy with your weights, beside the published one")
+    verify = command("verify", run_verify, "compare the zero-shot accuracy of your weights with the published one")
     verify.add_argument("--backbone", default="RN50", help="CLIP's name or file (RN50)")
-    verify.add_argument("--published-as", default="", metavar="NAME", help="of a file that is not OpenAI's: its name")
-    verify.add_argument("--table", help="the published values (configs/published_zeroshot.csv)")
+    verify.add_argument("--published-as", default="", metavar="NAME", help="name under which to look up your weights")
+    verify.add_argument("--table", default=TABLE, help="published values (configs/published_zeroshot.csv)")
     return parser.parse_args(argv)
 
 
 @one_line_errors(1)
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int | None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     args = parse_args(argv)
     args.root = os.path.abspath(os.path.expanduser(args.root))
-    if hasattr(args, "name"):
+    if args.name:
         args.name = on_disk.registered_name(args.name)
     return args.run(args)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The main job, offline: zero-shot CLIP, CoOp (one context shared by all tasks; one per task) and SoftCPT on the built-in
-# benchmark, 1, 4 and 16 shots, three seeds; then a report and a prediction. A second call only prints these.
-# JOBS: runs at a time (default: the number of cores, 8 at most). OUT, DATA, SEEDS: see scripts/lib/methods.sh.
+# The demo, offline: train zero-shot CLIP, CoOp (one context for all tasks; one per task) and SoftCPT on the drawn
+# benchmark with 1, 4 and 16 shots and three seeds, then print a report and a prediction. A second call only prints these.
+# JOBS: runs at a time (default: one per core, 8 at most). OUT, DATA, SEEDS: see scripts/lib/methods.sh.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/methods.sh"
 
@@ -10,6 +10,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/methods.sh"
     --data "$DATA" --out "$OUT" --to "$OUT/demo"
 
 image="$DATA/demo/sign/images/red disc/test_000.png"
-echo "SoftCPT, trained on 16 shots, says of $image:"
+echo "SoftCPT, trained on 16 shots, classifies $image as:"
 "$PYTHON" "$ROOT/scripts/predict.py" "$OUT/demo/SoftCPT/tiny_16shots/NATA/seed${SEEDS%% *}" "$image" \
     --task "coloured road sign recognition" --top 3

@@ -1,13 +1,13 @@
-"""What the prompts of a finished run hold, and which tasks gain from which.
+"""Show what the prompts of a finished run have learned, and which tasks help each other.
 
     python scripts/interpret.py RUN_FOLDER [--words 5] [--to FOLDER]
-    python scripts/interpret.py RUN_FOLDER --gains output/demo      also of a leave-one-out sweep's runs below a folder
-    python scripts/interpret.py --gains output/demo --to FOLDER     of these alone
+    python scripts/interpret.py RUN_FOLDER --gains output/demo      also from the runs of a leave-one-out sweep
+    python scripts/interpret.py --gains output/demo --to FOLDER     only from these
 
-Writes interpret.json, pictures and interpret.md, by default into RUN_FOLDER/interpret/: the vocabulary's words nearest
-to each context token, the similarity of SoftCPT's task features and of the tasks' contexts, and the change of each
-task's accuracy where another one is left out of training. See
-docs/interpreting.md. Exit status: 0; 2 for wrong arguments, and for methods without contexts.
+Writes interpret.json, pictures and interpret.md, by default into RUN_FOLDER/interpret/: the words nearest to each
+context token, the similarity of SoftCPT's task features and of the tasks' contexts, and how each task's accuracy
+changes when another task is left out of training. See docs/interpreting.md. Exit status: 0; 2 for wrong arguments, and
+for methods without contexts.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from scripts.lib.command import one_line_errors  # first: the imports below take
 
 from evaluation.classes import selection_in
 from evaluation.records import read_records
-from experiments.interpretation.gains import Gains, gains_of
+from experiments.interpretation.gains import gains_of
 from experiments.interpretation.write import FOLDER, similarity_entry, token_rows, write_interpretation
 
-FIRST = "Of the first layer alone: the prompts of the others take the place of hidden states, near which are no words."
+FIRST = "Only the first layer is shown: the prompts of deeper layers replace hidden states, which are near no word."
 NOTES = {
     "CoCoOp": "The context is shown before the image's shift is added to it.",
     "MaPLe": FIRST,
@@ -33,7 +33,7 @@ NOTES = {
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", type=Path, metavar="RUN_FOLDER", help="what --output-dir of train.py named")
+    parser.add_argument("run", nargs="?", type=Path, metavar="RUN_FOLDER", help="run folder (--output-dir of train.py)")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="folder to write to (RUN_FOLDER/interpret)")
     parser.add_argument("--words", type=int, default=5, help="words per token (5)")
     parser.add_argument("--root", default="", help="folder of the data sets (the run's)")
@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def look_inside(run: Path, root: str, n_words: int) -> dict:
-    """What interpret.json holds of a run. Raises ValueError for a method without contexts."""
+    """The content of interpret.json for a run. Raises ValueError for a method without contexts."""
     from finished.load import load_run  # first: it provides Dassl
 
     # isort: split
@@ -57,10 +57,11 @@ def look_inside(run: Path, root: str, n_words: int) -> dict:
         words = [[vocabulary.word(index) for index in row] for row in indices.tolist()]
         entries.append({"owner": context.owner, "tokens": token_rows(words, distances.tolist())})
     cfg = trainer.cfg
+    variant = cfg.TRAINER.LABEL or trainer.variant
     found = {
-        "title": f"{name} {cfg.TRAINER.LABEL or trainer.variant}".strip(),
+        "title": f"{name} {variant}".strip(),
         "trainer": name,
-        "variant": cfg.TRAINER.LABEL or trainer.variant,
+        "variant": variant,
         "dataset": selection_in(run).get("NAME", ""),
         "shots": cfg.DATASET.NUM_SHOTS,
         "seed": cfg.SEED,
@@ -70,16 +71,17 @@ def look_inside(run: Path, root: str, n_words: int) -> dict:
         "note": NOTES.get(name, ""),
         "contexts": entries,
     }
-    for key, rows in (
-        ("task_features", task_features_of(trainer)),
-        ("task_contexts", task_contexts(contexts, len(tasks))),
-    ):
+    vectors = {"task_features": task_features_of(trainer), "task_contexts": task_contexts(contexts, len(tasks))}
+    for key, rows in vectors.items():
         if rows is not None:
             found[key] = similarity_entry(cosines(rows).numpy(), tasks)
     return found
 
 
-def interpret(args: argparse.Namespace) -> None:
+@one_line_errors(2)
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    logging.basicConfig(level=logging.ERROR)
     if args.words < 1:
         raise ValueError(f"--words: {args.words} is not at least 1")
     if not args.run and not (args.gains and args.to):
@@ -87,19 +89,12 @@ def interpret(args: argparse.Namespace) -> None:
     to = args.to or args.run / FOLDER
     if to.exists() and not to.is_dir():
         raise ValueError(f"--to: {to} is a file")
-    gains: list[Gains] = gains_of(read_records(args.gains)) if args.gains else []
+    gains = gains_of(read_records(args.gains)) if args.gains else []
     found = look_inside(args.run, args.root, args.words) if args.run else {}
     paths = write_interpretation(to, found, gains)
     for context in found.get("contexts", [])[:3]:
         print(f"{context['owner']}: " + " | ".join(", ".join(token["words"][:3]) for token in context["tokens"]))
     print(*(f"Saved as {path}" for path in paths), sep="\n")
-
-
-@one_line_errors(2)
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
-    logging.basicConfig(level=logging.ERROR)
-    interpret(args)
 
 
 if __name__ == "__main__":

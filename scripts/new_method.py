@@ -1,8 +1,8 @@
-"""Lays out the files of a new method: trainer, configs, script and test, from the example of docs/extending.md.
+"""Write the files of a new method: trainer, configs, script and test, from the example of docs/extending.md.
 
     python scripts/new_method.py MyMethod
 
-It is registered, and trains, as it is: edit trainers/my_method.py from there. Nothing that exists is overwritten.
+The method is registered and can be trained at once; edit trainers/my_method.py from there. No file is overwritten.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scripts.lib.command import one_line_errors  # noqa: E402
 
 from storage import write_atomically  # noqa: E402
 
-EXAMPLE, MODEL = "TunedScale", "TaskRes"  # whose trainer and whose configs are taken
+EXAMPLE, MODEL = "TunedScale", "TaskRes"  # the trainer of one and the configs of the other serve as templates
 BLOCK = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", re.M | re.S)
 
 SCRIPT = """#!/usr/bin/env bash
@@ -29,7 +29,7 @@ source "$(dirname "${{BASH_SOURCE[0]}}")/../lib/methods.sh"
 run_plain_method {name} "$@"
 """
 
-TEST = '''"""{name}'s own mathematics; what every method must do is tested by tests/trainers/test_trainers.py."""
+TEST = '''"""What {name} alone does; tests/trainers/test_trainers.py tests what every method must do."""
 
 import torch
 from methods import build
@@ -42,7 +42,7 @@ def test_before_it_has_learned_anything_it_is_zero_shot_clip(toy_root, tmp_path)
 
 
 def printed_files(text: str) -> dict[str, str]:
-    """{path: content} of the files that a document prints."""
+    """{path: content} of the files that a document shows."""
     return dict(BLOCK.findall(text))
 
 
@@ -52,9 +52,9 @@ def module_name(name: str) -> str:
 
 
 def files_of(name: str) -> dict[str, str]:
-    """{path: content} of a new method. Raises ValueError for what is no name of a class."""
+    """{path: content} of a new method. Raises ValueError for an unsuitable name."""
     if not re.fullmatch("[A-Z][A-Za-z0-9]+", name):
-        raise ValueError(f"{name!r} is no name of a method: letters and digits, the first a capital, as MyMethod")
+        raise ValueError(f"{name!r}: a method's name is a capital letter, then letters and digits, as in MyMethod")
     module = module_name(name)
     printed = printed_files((ROOT / "docs/extending.md").read_text(encoding="utf-8"))
     files = {f"trainers/{module}.py": printed[f"trainers/{module_name(EXAMPLE)}.py"].replace(EXAMPLE, name)}
@@ -71,12 +71,12 @@ def files_of(name: str) -> dict[str, str]:
 
 
 def lay_out(name: str, root: Path) -> list[str]:
-    """Write the files below `root`; their paths. Raises ValueError, and writes nothing, where one is there."""
+    """Write the files below `root` and return their paths. Raises ValueError, and writes nothing, if one exists."""
     files = files_of(name)
     configs = {path.name.lower() for path in (root / "configs/trainers").glob("*")}
     there = [path for path in files if (root / path).exists()]
     if there or name.lower() in configs:
-        raise ValueError(f"{there[0] if there else f'configs/trainers/{name}'} is there already; choose another name")
+        raise ValueError(f"{there[0] if there else f'configs/trainers/{name}'} already exists; choose another name")
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(root / path, text)
@@ -86,7 +86,7 @@ def lay_out(name: str, root: Path) -> list[str]:
 @one_line_errors(2)
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", metavar="NAME", help="of the trainer's class, as MyMethod")
+    parser.add_argument("name", metavar="NAME", help="name of the trainer's class, as in MyMethod")
     args = parser.parse_args(argv)
     print(*lay_out(args.name, ROOT), sep="\n")
     module = module_name(args.name)

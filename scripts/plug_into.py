@@ -1,7 +1,7 @@
-"""Adds SoftCPT, the multi-task benchmarks and their configs to a CoOp checkout: see scripts/plug_into.sh.
+"""Add the methods, the multi-task benchmarks and their configs to a CoOp checkout: see scripts/plug_into.sh.
 
-Everything goes into the folder softcpt/ of the checkout, but for train_softcpt.py beside CoOp's train.py. The manifest,
-softcpt/MANIFEST.json, lists the files with their SHA-256; it is written last. Needs PyYAML, as CoOp does.
+All files go into the folder softcpt/ of the checkout, except train_softcpt.py, which goes beside CoOp's train.py. The
+manifest, softcpt/MANIFEST.json, lists them with their SHA-256 and is written last. Needs PyYAML, as CoOp does.
 """
 
 import argparse
@@ -26,7 +26,7 @@ COOP = ("train.py", "datasets", "trainers", "clip", "configs")
 
 
 def files_to_add() -> dict[str, bytes]:
-    """{path in the checkout: contents}."""
+    """{path in the checkout: content}."""
     paths = [PROJECT_ROOT / name for name in FILES]
     for folder in FOLDERS:
         paths += sorted((PROJECT_ROOT / folder).rglob("*"))
@@ -34,14 +34,14 @@ def files_to_add() -> dict[str, bytes]:
     for path in paths:
         relative = path.relative_to(PROJECT_ROOT)
         hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
-        # The demo's data and CLIP are not added.
+        # The checkout has neither the demo's data nor its CLIP.
         if path.is_file() and not hidden and not any(relative.match(pattern) for pattern in DEMO):
             added[Path("softcpt", relative).as_posix()] = contents(path)
     return added
 
 
 def contents(path: Path) -> bytes:
-    """A file's; a config file with bases becomes one without, since CoOp's own merge knows none."""
+    """The content of a file. Config files that build on others are resolved, since CoOp cannot read those."""
     text = path.read_bytes()
     if path.suffix != ".yaml" or f"{BASE_KEY}:".encode() not in text:
         return text
@@ -52,10 +52,10 @@ def contents(path: Path) -> bytes:
 
 
 def plug(checkout: Path, wanted: dict[str, bytes]) -> tuple[list[str], list[str]]:
-    """Make the project's files in `checkout` be `wanted`; return the paths written and removed.
+    """Write and remove this project's files in `checkout` until they are those of `wanted`.
 
-    Raises ValueError, before anything is changed, where that would overwrite or remove a file that is not the
-    project's, or that was changed since.
+    Returns the paths written and removed. Raises ValueError, before anything is changed, if that would overwrite or
+    remove a file that is not this project's, or that was changed since it was written.
     """
     known = read_manifest(checkout / MANIFEST)
     foreign, changed = [], []
@@ -63,17 +63,19 @@ def plug(checkout: Path, wanted: dict[str, bytes]) -> tuple[list[str], list[str]
         if not os.path.lexists(checkout / path):
             continue
         found = digest((checkout / path).read_bytes()) if (checkout / path).is_file() else ""
-        if path not in wanted or found != digest(wanted[path]):
-            if path not in known:
-                foreign.append(path)
-            elif found != known[path]:
-                changed.append(path)
+        if path in wanted and found == digest(wanted[path]):
+            continue
+        if path not in known:
+            foreign.append(path)
+        elif found != known[path]:
+            changed.append(path)
     for paths, what in ((foreign, "exists already and is not this project's"), (changed, "was changed since")):
         if paths:
             more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
             raise ValueError(f"{checkout / paths[0]} {what}{more}; nothing was written: move it away first")
 
-    written = [path for path, content in wanted.items() if not is_there(checkout / path, content)]
+    present = {path for path in wanted if (checkout / path).is_file()}
+    written = [path for path in wanted if path not in present or (checkout / path).read_bytes() != wanted[path]]
     for path in written:
         write(checkout / path, wanted[path])
     removed = [path for path in known if path not in wanted and (checkout / path).is_file()]
@@ -96,18 +98,14 @@ def read_manifest(path: Path) -> dict[str, str]:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the manifest of this project ({error!r}); move it away") from error
-    for name in files:  # what it lists may be removed: it must not lead out of the checkout
+    for name in files:  # which may be removed, so they must not lie outside the checkout
         if name != "train_softcpt.py" and (Path(name).parts[0] != "softcpt" or ".." in Path(name).parts):
-            raise ValueError(f"{path} lists {name!r}, which is no file of this project; move it away")
+            raise ValueError(f"{path} lists {name!r}, which is not a file of this project; move it away")
     return files
 
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def is_there(path: Path, content: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == content
 
 
 def write(path: Path, content: bytes) -> None:
@@ -116,7 +114,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def remove_empty_folders(checkout: Path, folder: Path) -> None:
-    """The folder and those above it, below the checkout, that hold nothing but bytecode."""
+    """Remove the folder, and those above it within the checkout, if they contain nothing but bytecode."""
     while folder.parts and (checkout / folder).is_dir():
         for cached in (checkout / folder / "__pycache__").glob("*.pyc"):
             cached.unlink()
@@ -134,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     missing = [name for name in COOP if not (args.checkout / name).exists()]
     if missing:
-        print(f"error: {args.checkout} is no CoOp checkout: it has no {', '.join(missing)}", file=sys.stderr)
+        print(f"error: {args.checkout} is not a CoOp checkout: it has no {', '.join(missing)}", file=sys.stderr)
         return 2
     written, removed = plug(args.checkout, {} if args.remove else files_to_add())
     print(f"{args.checkout}: {len(written)} files written, {len(removed)} removed, none of CoOp's changed")

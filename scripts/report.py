@@ -1,12 +1,12 @@
-"""The report of all finished runs below a folder: tables, tests, pictures and one page to look at in a browser.
+"""Report all finished runs below a folder: tables, tests, pictures and a page for the browser.
 
     python scripts/report.py output [--to DIR] [--sweep configs/sweeps/table1.yaml] [--paper]
     python scripts/report.py output/demo --compare "SoftCPT NATA" "CoOp shared"    # does A beat B?
     python scripts/report.py output/demo --joint-vs-separate SoftCPT               # did the tasks help each other?
 
 Reads every results.json, prints the tables, and writes report.md, report.csv, report.tex, report.html, accuracy.png and
-tasks.png (into the same folder, or DIR). Reads and writes files only; needs neither a GPU nor the data. What is in
-them, and what the tests mean: docs/reports.md.
+tasks.png into the same folder, or DIR. Needs neither a GPU nor the data. docs/reports.md explains the files and the
+tests.
 """
 
 import argparse
@@ -26,16 +26,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("out_dir", type=Path, metavar="OUT_DIR", help="folder with runs, e.g. output")
     add("--to", type=Path, metavar="DIR", help="where to write the report (default: OUT_DIR)")
     add("--sweep", type=Path, metavar="YAML", help="only the sweep's methods, with its labels and order")
-    add("--shots", type=int, nargs="+", default=[], help="only runs of these numbers of shots, and zero-shot")
-    add("--paper", action="store_true", help="the paper's numbers beside those of its benchmarks")
+    add("--shots", type=int, nargs="+", default=[], help="only runs with these numbers of shots, and zero-shot")
+    add("--paper", action="store_true", help="add the paper's numbers to those of its benchmarks")
     add("--compare", nargs=2, action="append", default=[], metavar=("A", "B"), help="test: does A beat B? Repeatable")
-    add(
-        "--joint-vs-separate",
-        default="",
-        metavar="METHOD",
-        help="per task, METHOD trained on all tasks against METHOD trained once per task",
-    )
-    add("--data", type=Path, metavar="DIR", help="the data's folder, for images of mistakes (default: the runs' own)")
+    add("--joint-vs-separate", default="", metavar="METHOD", help="METHOD on all tasks at once against METHOD on each")
+    add("--data", type=Path, metavar="DIR", help="folder of the data, for images of mistakes (default: the runs' own)")
     return parser.parse_args(argv)
 
 

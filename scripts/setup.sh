@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Prints the Python to use: the active one if it satisfies requirements.txt, or the file of requirements that is named,
-# else .venv, made and filled where needed. Set PYTHON to insist on another one.
+# Print the Python to use: the active one if it satisfies requirements.txt (or the file REQUIREMENTS), else that of .venv,
+# which is made if needed. Set PYTHON to insist on another one.
 #
 #     bash scripts/setup.sh [REQUIREMENTS]
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 REQUIREMENTS="$ROOT/${1:-requirements.txt}"
 
-# Whether a Python is 3.10 or newer and has every requirement in the version asked for.
+# satisfies PYTHON: whether it is 3.10 or newer and has the required version of every package.
 satisfies() {
     "$1" - "$REQUIREMENTS" >/dev/null 2>&1 <<'PY'
 import os
@@ -15,28 +15,10 @@ import re
 import sys
 from importlib.metadata import version
 
-try:
-    from packaging.requirements import Requirement
-except ImportError:
-    try:
-        from pip._vendor.packaging.requirements import Requirement
-    except ImportError:  # neither, as in an environment made by uv
-        Requirement = None
-
 
 def numbers(text):
     found = re.findall(r"\d+", re.match(r"[\d.]*", text)[0])
     return [int(number) for number in [*found, 0, 0, 0, 0][:4]]
-
-
-def satisfied(line):
-    if Requirement:
-        requirement = Requirement(line)
-        return requirement.specifier.contains(version(requirement.name), prereleases=True)
-    # What requirements.txt has: a name alone, or with >= or <.
-    name, sign, bound = re.fullmatch(r"([\w-]+)\s*(?:(>=|<)\s*([\d.]+))?", line).groups()
-    installed = numbers(version(name))
-    return not sign or (installed >= numbers(bound) if sign == ">=" else installed < numbers(bound))
 
 
 def lines(path):
@@ -50,11 +32,14 @@ def lines(path):
 
 assert sys.version_info >= (3, 10)
 for line in lines(sys.argv[1]):
-    assert satisfied(line), line
+    # A name alone, or with >= or <. Packages that parse requirements may be missing, as in an environment made by uv.
+    name, sign, bound = re.fullmatch(r"([\w-]+)\s*(?:(>=|<)\s*([\d.]+))?", line).groups()
+    installed = numbers(version(name))
+    assert not sign or (installed >= numbers(bound)) == (sign == ">="), line
 PY
 }
 
-# A Python of a supported version on the PATH, for a virtual environment: python3 if it is one, else the newest.
+# base_python: a supported Python on the PATH for the virtual environment, python3 if it is one, else the newest.
 base_python() {
     for name in python3 python3.13 python3.12 python3.11 python3.10 python; do
         if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then

@@ -1,4 +1,4 @@
-"""Train every method of a sweep on a benchmark, several runs side by side, and report.
+"""Train every method of a sweep on a benchmark, several runs at a time, and report.
 
     python scripts/sweep.py configs/sweeps/table1.yaml --benchmark demo
     python scripts/sweep.py configs/sweeps/table1.yaml --benchmark demo --steps 50 350 1500    # at equal steps
@@ -6,11 +6,11 @@
     python scripts/sweep.py configs/sweeps/paper.yaml --on slurm --time 240 --gpus 1    # the paper's, as SLURM jobs
     python scripts/sweep.py configs/sweeps/paper.yaml --status
 
-Runs = methods x benchmarks x shots x seeds; what is equal in them: docs/protocol.md; on one machine and on a cluster:
-docs/sweeps.md. What is done is read from disk: a run with a results.json is skipped, one that was cut off resumes, one
-that failed starts again, one that another process runs is left to it. So the same command continues a sweep that was
-stopped. The runs are those of scripts/<method>/main.sh and, for --halves, scripts/base2new.sh: each is a process of
-train.py.
+Runs = methods x benchmarks x shots x seeds. docs/protocol.md says what they have in common, docs/sweeps.md how to run
+them on one machine or on a cluster. The state of a sweep is read from disk: a run with a results.json is skipped, an
+interrupted one is resumed, a failed one starts again, and one that another process runs is left alone. So the same
+command continues a stopped sweep. The runs are those of scripts/<method>/main.sh and, with --halves,
+scripts/base2new.sh, each in a process of its own.
 Exit status: 0; 1 if a run failed (the others go on); 2 for wrong arguments; 130 after Ctrl-C.
 """
 
@@ -37,7 +37,7 @@ MOST_JOBS = 8  # runs at a time on a CPU, unless --jobs says otherwise
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Let a request to terminate end the runs as Ctrl-C does, in the background too, where that is ignored."""
+    """Let SIGTERM end the runs as Ctrl-C does. (Shells make background processes ignore Ctrl-C.)"""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -50,7 +50,7 @@ def terminable() -> Iterator[None]:
 
 
 def executor_of(args: argparse.Namespace, cores: int, context: object) -> LocalExecutor | SlurmExecutor:
-    """What --on asks for."""
+    """The executor that --on names."""
     if args.on == "slurm":
         return SlurmExecutor(args.to / "slurm", args.job_options, args.jobs)
     with LocalExecutor(1, [], context) as own:
@@ -74,12 +74,10 @@ def run_sweep(args: argparse.Namespace) -> int:
         calls = [shlex.join(["python", "train.py", *step.arguments]) for step in sweep.to_do()]
         print("\n".join(calls) or "all is done")
         return 0
-    failed = []
     sweep.merge_all()
     steps = sweep.to_do()
     with terminable():
-        if steps:
-            failed = sweep.run(steps, executor_of(args, cores, context))
+        failed = sweep.run(steps, executor_of(args, cores, context)) if steps else []
     if failed:
         print(f"{len(failed)} of {len(steps)} runs failed:", *failed, sep="\n  ", file=sys.stderr)
     sweep.report()

@@ -1,1 +1,1 @@
-"""Behind scripts/data.py: fetching data sets, checking them and showing them. Imports `datasets` and `storage`."""
+"""What scripts/data.py calls: download, check and show data sets. Imports `datasets` and `storage`."""

@@ -1,14 +1,16 @@
-"""Checks of a data set on disk: files, counts, images, copies, names and prompts."""
+"""Checks of a data set on disk: files, counts, images, copies, class names and prompts."""
 
+import contextlib
 import hashlib
 import io
 import os
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -21,12 +23,12 @@ from .on_disk import Contents
 
 CONTEXT_LENGTH = 77  # tokens of CLIP's text encoder
 IN_A_BATCH = 32  # images per message between processes
-SHOWN = 5  # at most so many findings of one kind are named
+SHOWN = 5  # findings of one kind that are named
 
 
 @dataclass
 class Report:
-    """Lines to print; `problems` are wrong, `notes` may be."""
+    """What is found in one task: general `lines`, certain `problems`, and `notes` on what may be wrong."""
 
     name: str
     lines: list[str] = field(default_factory=list)
@@ -44,13 +46,12 @@ def check_contents(
     """All checks of one task.
 
     Args:
-        n_context: number of context tokens, beside which class names must fit.
+        n_context: number of context tokens beside a class name.
         workers: processes that read images; None for one per core.
         images: whether to read the images.
-        encode: from sentences to features (R, E) of a CLIP, to find classes with equal features.
+        encode: a CLIP's function from sentences to features (R, E), to find classes with equal features.
     """
-    report = Report(contents.name)
-    report.lines.append(describe(contents))
+    report = Report(contents.name, [describe(contents)])
     check_counts(contents, report)
     check_paths(contents, report)
     check_names(contents, report, n_context)
@@ -78,7 +79,7 @@ def per_class(contents: Contents) -> list[tuple[str, int, int, int]]:
 
 
 def check_counts(contents: Contents, report: Report) -> None:
-    """Classes without images in a part, and numbers that differ from the published ones."""
+    """Find classes without images in a part, and numbers that differ from the published ones."""
     rows = per_class(contents)
     for index, part in enumerate(PARTS, start=1):
         absent = [row[0] for row in rows if not row[index]]
@@ -101,9 +102,9 @@ def check_counts(contents: Contents, report: Report) -> None:
 
 
 def check_paths(contents: Contents, report: Report) -> None:
-    """Files that are listed twice."""
+    """Find files that are listed twice."""
     if contents.declared is not None and contents.declared.test_only:
-        return  # the test images are listed as training images too
+        return  # its test images are also listed as training images
     where: dict[str, list[str]] = defaultdict(list)
     for part, items in zip(PARTS, contents.parts):
         for item in items:
@@ -114,7 +115,7 @@ def check_paths(contents: Contents, report: Report) -> None:
 
 
 def check_names(contents: Contents, report: Report, n_context: int) -> None:
-    """Class names that are equal for a model, or too long beside the learned context."""
+    """Find class names that a model cannot tell apart, or that are too long beside the learned context."""
     names = contents.task.classnames
     groups = defaultdict(list)
     for name in names:
@@ -133,7 +134,7 @@ def check_names(contents: Contents, report: Report, n_context: int) -> None:
 
 
 def check_prompts(contents: Contents, report: Report, encode: Callable[[Sequence[str]], Any] | None) -> None:
-    """Odd sentences, and classes that a CLIP cannot tell apart."""
+    """Find odd sentences, and classes that a CLIP cannot tell apart."""
     template, names = contents.task.template, contents.task.classnames
     odd = odd_prompts(template, names)
     if odd:
@@ -143,7 +144,7 @@ def check_prompts(contents: Contents, report: Report, encode: Callable[[Sequence
 
 
 def token_counts(names: Sequence[str]) -> list[int]:
-    """The number of CLIP's tokens of each name with a full stop, as in a prompt."""
+    """The number of CLIP's tokens in each name, with the full stop of a prompt."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pkg_resources, in the clip package
         from clip.simple_tokenizer import SimpleTokenizer
@@ -152,7 +153,7 @@ def token_counts(names: Sequence[str]) -> list[int]:
 
 
 def check_images(contents: Contents, report: Report, workers: int | None) -> None:
-    """Files that cannot be decoded, and copies of one image in two parts."""
+    """Find files that cannot be decoded, and copies of an image, within a part and across parts."""
     part_of = {item.impath: part for part, items in zip(PARTS, contents.parts) for item in items}
     unreadable, copies = [], defaultdict(list)
     for path, digest, error in examine_all(list(part_of), workers, contents.name):
@@ -163,44 +164,32 @@ def check_images(contents: Contents, report: Report, workers: int | None) -> Non
         report.problems.append(f"{len(unreadable)} unreadable images: {summary(unreadable, SHOWN)}")
     groups = [sorted(paths) for digest, paths in copies.items() if digest and len(paths) > 1]
     across = [" = ".join(paths) for paths in groups if len({part_of[path] for path in paths}) > 1]
-    within = len(groups) - len(across)
     if across:
         report.problems.append(f"{len(across)} images are in two parts: {summary(sorted(across), SHOWN)}")
-    if within:
-        report.notes.append(f"{within} images have copies in their own part")
+    if len(groups) > len(across):
+        report.notes.append(f"{len(groups) - len(across)} images have copies in their own part")
 
 
 def examine_all(paths: Sequence[str], workers: int | None, what: str) -> Iterator[tuple[str, bytes, str]]:
-    """(path, digest of the bytes, error or "") of each image, read by `workers` processes, with a progress bar."""
-    workers = os.cpu_count() or 1 if workers is None else workers
-    with tqdm(total=len(paths), desc=what, unit="img", disable=None) as bar:
-        for result in _map(paths, min(workers, 1 + len(paths) // IN_A_BATCH)):
-            bar.update()
-            yield result
-
-
-def _map(paths: Sequence[str], workers: int) -> Iterable[tuple[str, bytes, str]]:
-    if workers <= 1:
-        yield from map(examine, paths)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(examine, paths, chunksize=IN_A_BATCH)
+    """What `examine` returns for each path, read by `workers` processes, with a progress bar."""
+    workers = min(os.cpu_count() or 1 if workers is None else workers, 1 + len(paths) // IN_A_BATCH)
+    with ProcessPoolExecutor(workers) if workers > 1 else contextlib.nullcontext() as pool:
+        results = pool.map(examine, paths, chunksize=IN_A_BATCH) if pool else map(examine, paths)
+        yield from tqdm(results, total=len(paths), desc=what, unit="img", disable=None)
 
 
 def examine(path: str) -> tuple[str, bytes, str]:
-    """(path, digest of its bytes, why it is not an image or ""). The file is decoded to its end, since it may be cut
-    off."""
+    """(path, digest of its bytes, error or ""). The whole file is decoded, since it may be truncated."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = Path(path).read_bytes()
     except OSError as error:
         return path, b"", error.strerror or str(error)
     digest = hashlib.blake2b(content, digest_size=16).digest()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata do no harm
+            warnings.simplefilter("ignore")  # odd metadata does no harm
             with Image.open(io.BytesIO(content)) as image:
-                image.draft("RGB", (64, 64))  # JPEG: all bytes are read, at a fraction of the work
+                image.draft("RGB", (64, 64))  # for JPEG: still reads all bytes, with a fraction of the work
                 image.load()
     except Exception as error:  # decoders raise many kinds
         return path, digest, f"{type(error).__name__}: {error}".replace(str(io.BytesIO), "file")

@@ -1,4 +1,4 @@
-"""Downloads that resume after a break, are compared with their MD5 sums and show a progress bar."""
+"""Downloads that can be resumed, with a check of the MD5 sum and a progress bar."""
 
 import hashlib
 import logging
@@ -17,14 +17,14 @@ TIMEOUT = 60  # seconds without a byte
 
 
 class DownloadError(OSError):
-    """A file that could not be fetched, or differs from the published one."""
+    """A file could not be downloaded, or differs from the published one."""
 
 
 def fetch(url: str, path: str, md5: str = "") -> None:
-    """Download `url` to `path`. The file appears when it is complete and, if `md5` is given, has that sum.
+    """Download `url` to `path`. The file appears once it is complete and has the sum `md5`, if that is given.
 
-    A broken download leaves `path`.part, which the next attempt or call continues if the server allows (HTTP ranges).
-    Raises DownloadError.
+    An interrupted download leaves `path`.part, which the next attempt or call continues if the server supports HTTP
+    ranges. Raises DownloadError.
     """
     if os.path.isfile(path) and (not md5 or md5_of(path) == md5):
         return
@@ -47,9 +47,7 @@ def fetch(url: str, path: str, md5: str = "") -> None:
             return
         os.remove(part)
         if not resumed:
-            raise DownloadError(
-                f"{url}: the MD5 sum is {found}, published is {md5}: the file has changed or is damaged"
-            )
+            raise DownloadError(f"{url}: the MD5 sum is {found}, not {md5}: the file has changed or is damaged")
     raise DownloadError(f"{url}: no complete file after {ATTEMPTS} attempts")
 
 
@@ -61,11 +59,11 @@ def _receive(url: str, part: str) -> None:
         headers["Range"] = f"bytes={have}-"
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
         if answer.headers.get_content_type() == "text/html" and not url.endswith((".html", ".htm")):
-            raise DownloadError(f"{url}: a web page came instead of the file (a quota?); open the address in a browser")
+            raise DownloadError(f"{url}: the server sent a web page (a quota?); open the address in a browser")
         if answer.status != 206:
             have = 0
         elif not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            raise DownloadError(f"{url}: the server sent another range than asked for")
+            raise DownloadError(f"{url}: the server sent another range than requested")
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
         name = os.path.basename(part).removesuffix(".part")
@@ -77,7 +75,7 @@ def _receive(url: str, part: str) -> None:
                 file.write(chunk)
                 bar.update(len(chunk))
     if total is not None and os.path.getsize(part) != total:
-        raise ConnectionError(f"{os.path.getsize(part):,} of {total:,} bytes came")
+        raise ConnectionError(f"{os.path.getsize(part):,} of {total:,} bytes were received")
 
 
 def md5_of(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Downloading the public files of a data set and arranging them in CoOp's layout."""
+"""Download the public files of a data set and arrange them in CoOp's layout."""
 
 import json
 import os
@@ -15,8 +15,7 @@ from .unpack import unpack
 def obtain(dataset: type, cfg: CfgNode, keep: bool = False) -> tuple[str, bool]:
     """Download the missing files of a data set. Returns a message, and whether the data set is now complete.
 
-    Archives are removed after unpacking unless `keep`. Errors of the network and of archives become part of the
-    message.
+    Archives are removed after unpacking unless `keep`. The message includes errors of the network and of archives.
     """
     if not issubclass(dataset, SplitDataset):
         return "there is nothing to download", False
@@ -41,19 +40,14 @@ def obtain(dataset: type, cfg: CfgNode, keep: bool = False) -> tuple[str, bool]:
 def take(archive: Archive, folder: str, keep: bool) -> None:
     """Download one archive or file into a data set's folder. Raises DownloadError and ValueError."""
     os.makedirs(folder, exist_ok=True)
-    if archive.file:
-        path = os.path.join(folder, archive.file)
-        partial = os.path.join(folder, f".{archive.file}")  # not under its name before it was looked at
-        fetch(archive.url, partial, archive.md5)
-        if archive.file.endswith(".json"):
-            check_json(partial, archive.url)
-        os.replace(partial, path)
-        return
-    name = archive.url.split("?")[0].rstrip("/").rpartition("/")[2] or "archive"
-    path = os.path.join(folder, f".{name}")
+    name = archive.file or archive.url.split("?")[0].rstrip("/").rpartition("/")[2] or "archive"
+    path = os.path.join(folder, f".{name}")  # hidden until it is checked
     fetch(archive.url, path, archive.md5)
-    unpack(path, os.path.join(folder, archive.to) if archive.to else folder, archive.prefix, archive.inner)
-    if keep:
+    if archive.file.endswith(".json"):
+        check_json(path, archive.url)
+    if not archive.file:
+        unpack(path, os.path.join(folder, archive.to), archive.prefix, archive.inner)
+    if archive.file or keep:
         os.replace(path, os.path.join(folder, name))
     else:
         os.remove(path)
@@ -66,4 +60,4 @@ def check_json(path: str, url: str) -> None:
             json.load(file)
     except ValueError as error:
         os.remove(path)
-        raise ValueError(f"{url}: what came is not a JSON file ({error}); open the address in a browser") from error
+        raise ValueError(f"{url}: the downloaded file is not JSON ({error}); open the address in a browser") from error

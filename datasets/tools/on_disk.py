@@ -1,4 +1,4 @@
-"""Registered data sets with their complete lists as they are on disk, for the tools."""
+"""Registered data sets as they are on disk, with all their images, for the tools."""
 
 import os
 from collections.abc import Callable
@@ -8,17 +8,15 @@ from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
 from ..base import SplitDataset
-from ..folder import FolderTasks, UserTask, read_tasks, task_readers
+from ..folder import FolderTasks, UserTask, task_readers
 from ..messages import nearest
 from ..multitask import MultiTask, Task, TaskSpec, build_task, task_of
 from ..splits import Items
 
-OWN_TASKS = "FolderTasks"
-
 
 @dataclass(frozen=True)
 class Contents:
-    """A task with all its images, labelled from 0. `dataset` is its class; None for users' own folders."""
+    """A task with all its images, labelled from 0. `dataset` is its class, None for users' own folders."""
 
     name: str
     task: Task
@@ -37,7 +35,7 @@ def dataset_class(name: str) -> type[DatasetBase]:
 
 
 def registered_name(name: str) -> str:
-    """The registered spelling of a data set's name, given in any case. Raises as `dataset_class`."""
+    """The registered spelling of a data set's name, given in any case. Raises ValueError as `dataset_class` does."""
     known = DATASET_REGISTRY.registered_names()
     alike = [other for other in known if other.lower() == name.lower()]
     if name not in known and len(alike) != 1:
@@ -47,7 +45,7 @@ def registered_name(name: str) -> str:
 
 
 def specs_of(name: str) -> tuple[TaskSpec, ...]:
-    """The tasks of a benchmark; for a single data set, itself."""
+    """The tasks of a benchmark; a single data set is its own task."""
     dataset = dataset_class(name)
     return dataset.specs if issubclass(dataset, MultiTask) else (TaskSpec(name),)
 
@@ -57,9 +55,9 @@ def is_own_tasks(name: str) -> bool:
     return issubclass(dataset_class(name), FolderTasks)
 
 
-def readers_of(name: str, cfg: CfgNode) -> dict[str, Callable[[list[str]], Contents]]:
-    """{task: function that reads it}, so that a task that cannot be read does not hide the others. The function's
-    argument collects problems of a task that can be read."""
+def readers_of(name: str, cfg: CfgNode) -> dict[str, Callable[[list[str] | None], Contents]]:
+    """{task: function that reads it}, so that a task that cannot be read does not hide the others. A list that is given
+    to the function collects the problems of a task that can be read; with None they are raised."""
     if is_own_tasks(name):
         return {task: lambda problems, read=read: _own(read(problems)) for task, read in task_readers(cfg).items()}
     return {spec.dataset: lambda problems, spec=spec: read_spec(spec, cfg, problems) for spec in specs_of(name)}
@@ -70,7 +68,7 @@ def _own(task: UserTask) -> Contents:
 
 
 def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -> Contents:
-    """One data set, complete. Raises as its constructor does; `problems`: see `SplitDataset.read`."""
+    """All images of a data set. Raises as its constructor does; `problems`: see `SplitDataset.read`."""
     dataset = dataset_class(spec.dataset)
     if not issubclass(dataset, SplitDataset):
         built = build_task(spec, cfg)
@@ -87,14 +85,12 @@ def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -
 
 
 def read_all(name: str, cfg: CfgNode) -> list[Contents]:
-    """The tasks of a data set, complete."""
-    if is_own_tasks(name):
-        return [_own(task) for task in read_tasks(cfg)]
-    return [read_spec(spec, cfg) for spec in specs_of(name)]
+    """The tasks of a data set with all their images."""
+    return [read(None) for read in readers_of(name, cfg).values()]
 
 
 def state_on_disk(name: str, cfg: CfgNode) -> str:
-    """How much of a data set is on disk, in a few words. No image is listed or read."""
+    """How much of a data set is on disk, in a few words, without listing or reading images."""
     dataset = dataset_class(name)
     if is_own_tasks(name):
         return "your folders: --root"
@@ -113,7 +109,7 @@ def state_on_disk(name: str, cfg: CfgNode) -> str:
 
 
 def count_classes(name: str, cfg: CfgNode) -> int:
-    """The number of classes, read from disk if the class does not declare it; 0 if it is unknown."""
+    """The declared number of classes, else that on disk; 0 if it is unknown."""
     dataset = dataset_class(name)
     declared = getattr(dataset, "n_classes", 0)
     if declared or is_own_tasks(name):

@@ -4,7 +4,6 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-import matplotlib
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -43,7 +42,7 @@ def counts_figure(contents: Sequence[Contents]) -> Figure:
 
 
 def samples_figure(contents: Sequence[Contents]) -> Figure:
-    """One row per task: test images of classes spread over the labels, with the hand-made prompts of their classes."""
+    """One row per task: test images of classes spread over the labels, with the classes' hand-made prompts."""
     figure = Figure(figsize=(2.1 * SAMPLES, 2.9 * len(contents)), layout="constrained")
     panels = figure.subfigures(len(contents), 1, squeeze=False)[:, 0]
     for panel, task in zip(panels, contents):
@@ -63,17 +62,9 @@ def samples_figure(contents: Sequence[Contents]) -> Figure:
 
 
 def sample(task: Contents) -> list:
-    """One image for each of up to `SAMPLES` classes, from the test part or another if that is empty."""
+    """One image for each of up to `SAMPLES` classes, from the test part, or from another if that is empty."""
     items = next(part for part in reversed(task.parts) if part)
-    first = {}
-    for item in items:
-        first.setdefault(item.label, item)
+    first = {item.label: item for item in reversed(items)}
     labels = sorted(first)
     step = max(1, len(labels) // SAMPLES)
     return [first[label] for label in labels[::step][:SAMPLES]]
-
-
-def save(figure: Figure, path: str) -> None:
-    """Write a PNG."""
-    with matplotlib.rc_context({"savefig.dpi": 110}):
-        figure.savefig(path)

@@ -1,4 +1,4 @@
-"""Where the data sets come from: archives that can be fetched, and what to do by hand. The table is sources.yaml."""
+"""Where data sets come from: archives to download, and what to do by hand. The table is sources.yaml."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any
 
 from storage import read_yaml
 
-DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"  # without a page in between
+DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"  # without a warning page
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file to fetch; sources.yaml says what each field means."""
+    """A file to download; sources.yaml explains the fields."""
 
     url: str
     gives: str
@@ -25,7 +25,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set that can be fetched and, where these are not all, what to do by hand."""
+    """The files of a data set that can be downloaded, and what to do by hand if these are not all."""
 
     archives: tuple[Archive, ...] = ()
     by_hand: str = ""
@@ -47,5 +47,5 @@ SOURCES = {name: _source(name, row) for name, row in read_yaml(Path(__file__).wi
 
 
 def source_of(name: str) -> Source:
-    """The source of a registered data set. The tasks of Fashion-20 have a common one."""
+    """The source of a registered data set. The tasks of Fashion-20 share one."""
     return SOURCES.get("Fashion" if name.startswith("Fashion") else name, Source())

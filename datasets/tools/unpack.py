@@ -1,4 +1,4 @@
-"""Unpacking untrusted archives: no files outside the target, no links, no decompression bombs, no partial results."""
+"""Unpack untrusted archives: no files outside the target, no links, no decompression bombs, no partial results."""
 
 import bz2
 import errno
@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 MAX_RATIO = 100  # unpacked bytes per byte of the archive
 CHUNK = 1 << 20
-MOST_HEADER = 1 << 20  # bytes that an entry's name or other facts may take
+MOST_HEADER = 1 << 20  # bytes of an entry's name or other metadata
 HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -31,16 +31,16 @@ class UnsafeArchive(ValueError):
 
 
 def unpack(archive: str, target: str, prefix: str = "", inner: str = "") -> None:
-    """Unpack a zip or tar file into the folder `target`. Existing files stay, or are replaced one by one.
+    """Unpack a zip or tar file into the folder `target`. Existing files are kept, or replaced one by one.
 
-    Everything is first written beside the target, and moved when it is complete.
+    Everything is first written beside the target, and moved once it is complete.
 
     Args:
         prefix: the folder in the archive to unpack; other entries are skipped.
-        inner: an archive below `prefix` to unpack in its place; then other entries are skipped, too.
+        inner: an archive below `prefix`, which is unpacked instead.
 
-    Raises UnsafeArchive for an entry outside the target, a link or another special file, and if more than `MAX_RATIO`
-    times the archive's size comes out of it; ValueError if it is not an archive, or has nothing below `prefix`.
+    Raises UnsafeArchive for an entry outside the target, a link or another special file, and if the content is larger
+    than `MAX_RATIO` times the archive; ValueError if it is not an archive, or has nothing below `prefix`.
     """
     temporary = f"{target.rstrip(os.sep)}.{os.getpid()}.tmp"
     try:
@@ -48,9 +48,9 @@ def unpack(archive: str, target: str, prefix: str = "", inner: str = "") -> None
             written = _write_entries(archive, temporary, prefix)
         except UnsafeArchive:
             raise
-        except Exception as error:  # for a damaged archive, the readers raise a dozen types
+        except Exception as error:  # the readers raise a dozen types for damaged archives
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-                raise  # of the disk, not of the archive
+                raise  # an error of the disk
             raise ValueError(f"{archive}: not a complete zip or tar archive ({error})") from error
         if not written:
             raise ValueError(f"{archive}: no files{f' below {prefix}' if prefix else ''}")
@@ -127,16 +127,17 @@ def _tar_entries(archive: str) -> Iterator[tuple[str, BinaryIO]]:
                 else:
                     raise UnsafeArchive(f"{archive}: {info.name!r} is a link or a special file")
             end = file.offset
-            while source.read(CHUNK):  # the checksum of a compressed file covers the rest, too
+            while source.read(CHUNK):  # to the end, where a compressed file has its checksum
                 pass
-        # tarfile takes a damaged header, and the end of the file, for the archive's end, which is a block of zeros.
+        # An archive ends with a block of zeros, but tarfile also stops at a damaged header and at the end of the file.
         if source.filled > end or source.position < end + tarfile.BLOCKSIZE:
             raise EOFError("the end of a tar is missing: it is cut off or damaged")
 
 
 class _Limited:
-    """A stream that ends with an error after `MAX_RATIO` times the archive's size. Even an entry without content takes
-    half a kilobyte of a tar, and a file on disk.
+    """A stream that raises UnsafeArchive after `MAX_RATIO` times the archive's size.
+
+    This also limits the number of empty entries, each of which takes half a kilobyte.
 
     Attributes:
         position: bytes read.
@@ -159,7 +160,7 @@ class _Limited:
 
 
 class _Entry(tarfile.TarInfo):
-    """A tar entry that refuses to read a name of any size into memory."""
+    """A tar entry that refuses to read huge metadata into memory."""
 
     def _proc_member(self, file: tarfile.TarFile) -> tarfile.TarInfo:
         if self.size < 0 or (self.type in HEADERS and self.size > MOST_HEADER):
@@ -168,7 +169,7 @@ class _Entry(tarfile.TarInfo):
 
 
 def safe_path(archive: str, name: str, prefix: str) -> str | None:
-    """The path of an entry below `prefix`, None if it is elsewhere. Raises UnsafeArchive if it leaves the archive."""
+    """The path of an entry relative to `prefix`, None if it is elsewhere. Raises UnsafeArchive if it leads outside."""
     parts = [part for part in name.replace("\\", "/").split("/") if part != "."]
     if name.startswith(("/", "\\")) or ".." in parts or ":" in (parts or [""])[0] or "\0" in name:
         raise UnsafeArchive(f"{archive}: {name!r} points outside the folder")
@@ -180,7 +181,7 @@ def safe_path(archive: str, name: str, prefix: str) -> str | None:
 
 
 def merge(source: str, target: str) -> None:
-    """Move the contents of a folder into another, whole sub-folders where they are new."""
+    """Move the contents of a folder into another; sub-folders that exist there are merged."""
     os.makedirs(target, exist_ok=True)
     for name in sorted(os.listdir(source)):
         new, old = os.path.join(source, name), os.path.join(target, name)

@@ -1,5 +1,5 @@
-"""Seconds a test image of the first evaluation, which fills the cache of image features, and of the second: against the
-plain path (class features again for every batch of 100 images, no cache) and against the image tower alone.
+"""Time the first evaluation, which fills the cache of image features, and the second, per test image: against the plain
+path (class features again for every batch of 100 images, no cache) and against the image tower alone.
 
     python scripts/bench/evaluate.py [--case plant6] [--images 464] [--json]
 """

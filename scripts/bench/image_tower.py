@@ -1,6 +1,6 @@
-"""Seconds an image in a frozen image tower: ours against the `clip` package's own in fp32.
+"""Time a frozen image tower, per image: ours against the `clip` package's in fp32.
 
-With bf16 the tower is stored and run in bf16, as with PREC bf16.
+With bf16 our tower is stored and run in bf16, as with PREC bf16.
 
     python scripts/bench/image_tower.py [--backbone ViT-L/14] [--batch 32] [--precs fp32,bf16] [--json]
 """
@@ -19,7 +19,7 @@ import torch
 
 @torch.no_grad()
 def measure(kind: str, backbone: str, prec: str, batch: int, repeats: int) -> dict:
-    """Seconds an image of a batch of random images, and the features for comparison."""
+    """Seconds per image of a random batch, and the features for comparison."""
     package, dtype = harness.package_clip(backbone), DTYPES[prec]
     image = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     model = package if kind == "plain" else harness.clip_of(package, None if prec == "fp32" else dtype)

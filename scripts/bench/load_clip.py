@@ -1,5 +1,5 @@
-"""Loading a CLIP in several runs at a time: each reading the file of weights, against all of them mapping the copy that
-the first one made (FEATURES.DIR). Memory is what the runs hold together: a page that n of them share counts once.
+"""Load a CLIP in several runs at a time: each reads the file of weights, or all map the copy that the first one made
+(FEATURES.DIR). Memory is that of all runs together, with shared pages counted once.
 
     python scripts/bench/load_clip.py [--backbone ViT-L/14] [--runs 2] [--precs fp32,bf16] [--json]
 """
@@ -28,7 +28,7 @@ def write_weights(backbone: str, path: Path) -> None:
 
 @torch.no_grad()
 def load(weights: Path, prec: str, shared: Path | None, ready, measured, results) -> None:
-    """In a run's process: load, touch every weight as a step does, wait for the others, measure."""
+    """In the process of a run: load, touch every weight as a training step does, wait for the others, measure."""
     before, models = proportional_bytes(), []
     half = None if prec == "fp32" else DTYPES[prec]
     seconds = harness.seconds_of(lambda: models.append(load_clip(str(weights), half, shared)))
@@ -40,13 +40,13 @@ def load(weights: Path, prec: str, shared: Path | None, ready, measured, results
 
 
 def proportional_bytes() -> int:
-    """Memory of this process, a page shared by n processes as an n-th of it (Linux)."""
+    """Memory of this process, of which a page that n processes share is an n-th (Linux)."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def several(runs: int, weights: Path, prec: str, shared: Path | None) -> dict:
-    """The slowest run's seconds, and the bytes that all hold."""
+    """Seconds of the slowest run, and the bytes that all hold."""
     context = multiprocessing.get_context("spawn")
     ready, measured, results = context.Barrier(runs), context.Barrier(runs), context.Queue()
     arguments = weights, prec, shared, ready, measured, results

@@ -1,9 +1,9 @@
-"""Whether a long training grows in memory, descriptors or threads: a method on the tiny CLIP of the tests.
+"""Check that a long training does not grow in memory, descriptors or threads, with the tiny CLIP of the tests.
 
     python scripts/bench/long_run.py SoftCPT --epochs 200 [KEY VALUE ...]
 
 Prints resident memory, open descriptors and threads of the process after epochs 20, 60, ... and the last. A method
-without epochs is fitted and tested as many times instead. Needs Linux: the figures are those of /proc.
+without epochs is fitted and tested as many times instead. Needs Linux, for the figures in /proc.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def usage() -> dict[str, int]:
 
 
 def measure(method: str, epochs: int, folder: Path, *opts: object) -> list[dict[str, int]]:
-    """The usage after each of the epochs that are printed, on generated images below `folder`."""
+    """The usage after each epoch to print, on generated images in `folder`."""
     rows: list[dict[str, int]] = []
     pairs = ("OPTIM.MAX_EPOCH", epochs, "TRAIN.CHECKPOINT_FREQ", 10, *opts)
     arguments = toy.arguments(toy.draw(folder / "data"), folder / "out/run", method, *pairs)

@@ -1,4 +1,4 @@
-"""Seconds to plan a sweep of many runs, and to read how they stand.
+"""Time the planning of a sweep of many runs, and reading their state.
 
 python scripts/bench/plan_sweep.py [--runs 10000] [--json]
 """
@@ -24,10 +24,8 @@ def main() -> None:
     args = harness.parser(__doc__, *own).parse_args()
     with tempfile.TemporaryDirectory() as out:
         seeds = [str(seed) for seed in range(1, args.runs // 12 + 2)]  # three methods that learn, times four shots
-        given = parse_args(
-            [args.sweep, "--benchmark", "demo", "--out", out, "--shots", *"1 2 4 8".split(), "--seeds", *seeds]
-        )
-        sweep: list[Sweep] = []
+        words = [args.sweep, "--out", out, *"--benchmark demo --shots 1 2 4 8 --seeds".split(), *seeds]
+        given, sweep = parse_args(words), []
         planning = seconds_of(lambda: sweep.append(Sweep(given, lambda *_: [])))
         steps = sweep[0].steps
         for step in steps[::2]:  # half of them done

@@ -1,4 +1,4 @@
-"""A training step of SoftCPT at General-10 size by several processes of one thread each, against one such process.
+"""Time a training step of SoftCPT at the size of General-10 in several processes of one thread, against one process.
 
 python scripts/bench/processes.py [--processes 2] [--case general10] [--json]
 """
@@ -39,8 +39,8 @@ def measure(case: str, backbone: str, prec: str, batch: int, repeats: int) -> No
 
 def launch(processes: int, args) -> dict:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", __file__]
-    command += ["--measure", "--case", args.case, "--backbone", args.backbone, "--prec", args.prec]
-    command += ["--batch", str(args.batch), "--repeats", str(args.repeats)]
+    command += f"--measure --case {args.case} --backbone {args.backbone} --prec {args.prec}".split()
+    command += f"--batch {args.batch} --repeats {args.repeats}".split()
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not lines:

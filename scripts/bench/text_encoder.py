@@ -1,5 +1,5 @@
-"""Class features of one training step, forward and backward to the contexts: the shared-prefix encoder against the
-plain path of 77 tokens per class, always in fp32.
+"""Time the class features of a training step, forward and backward to the contexts: the shared-prefix encoder against
+the plain path of 77 tokens per class, which is always in fp32.
 
     python scripts/bench/text_encoder.py [--cases plant6,general10] [--precs fp32,bf16] [--json]
 """
@@ -22,7 +22,7 @@ M = 16  # context tokens
 
 
 def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, chunk: int) -> dict:
-    """Seconds of one forward and backward pass; features and gradient for comparison."""
+    """Seconds of a forward and a backward pass, and features and gradient for comparison."""
     package, sizes = harness.package_clip(backbone).to(DEVICE), BENCHMARKS[case]
     model = harness.clip_of(package)
     width, layers = model.text.width, len(model.text.blocks)
@@ -74,7 +74,7 @@ def main() -> None:
         ("--precs", "fp32,bf16"),
         ("--chunk", 2048, "TRAINER.TEXT_CHUNK"),
     )
-    limit = "--plain-limit", 400, "classes above which the plain path does not fit"
+    limit = "--plain-limit", 400, "number of classes above which the plain path does not fit in memory"
     args = harness.parser(__doc__, *own, limit).parse_args()
     rows = []
     for case in args.cases.split(","):

@@ -1,5 +1,5 @@
-"""An epoch of SoftCPT at Plant-6 size, 16 shots, from JPEG files of 500 x 375 pixels: with and without cached views,
-against the plain path. Also what decoding and augmenting an image takes.
+"""Time an epoch of SoftCPT at the size of Plant-6 with 16 shots, from JPEG files of 500 x 375 pixels, with and without
+cached views, against the plain path; also decoding and augmenting an image.
 
     python scripts/bench/train_epoch.py [--steps 57] [--plain-steps 3] [--prec fp32] [--json]
 """
@@ -36,12 +36,8 @@ def measure(kind: str, case: str, backbone: str, prec: str, views: int, steps: i
 def main() -> None:
     own = ("--case", "plant6"), ("--prec", "fp32"), ("--steps", 57), ("--plain-steps", 3)
     args = harness.parser(__doc__, *own).parse_args()
-    rows, plain = [], None
-    for kind, views, prec, steps in (
-        ("plain", 0, "fp32", args.plain_steps),
-        ("shared", 0, args.prec, args.steps),
-        ("shared", 1, args.prec, args.steps),
-    ):
+    rows, plain, ours = [], None, ("shared", args.prec, args.steps)
+    for kind, prec, steps, views in (("plain", "fp32", args.plain_steps, 0), (*ours, 0), (*ours, 1)):
         common = args.case, args.backbone, prec, views, steps
         got = harness.in_own_process(measure, kind, *common, threads=args.threads)
         plain = plain or got["seconds"]

@@ -1,5 +1,5 @@
-"""A whole training step of each method, image tower included: ours against the plain path (77 tokens, every class of
-every task encoded), both in fp32 unless said otherwise.
+"""Time a whole training step of each method, with the image tower: ours against the plain path (77 tokens, every class
+of every task encoded), which is always in fp32.
 
     python scripts/bench/train_step.py [--methods SoftCPT,CoOp] [--case plant6] [--prec fp32] [--views] [--json]
 """
@@ -32,8 +32,10 @@ def main() -> None:
     methods = "SoftCPT,CoOp,CoCoOp,KgCoOp,ProGrad,PLOT"
     own = ("--methods", methods), ("--case", "plant6"), ("--prec", "fp32"), ("--batch", 32)
     parser = harness.parser(__doc__, *own)
-    parser.add_argument("--views", action="store_true", help="ours: on cached features, as with FEATURES.TRAIN_VIEWS")
-    parser.add_argument("--no-plain", action="store_true", help="where the plain path does not fit in memory")
+    parser.add_argument(
+        "--views", action="store_true", help="run ours on cached features, as with FEATURES.TRAIN_VIEWS"
+    )
+    parser.add_argument("--no-plain", action="store_true", help="skip the plain path, if it does not fit in memory")
     args = parser.parse_args()
 
     def run(kind: str, method: str, prec: str, repeats: int) -> dict:

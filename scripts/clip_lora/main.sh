@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # CLIP-LoRA: bash scripts/clip_lora/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# The updates are shared by all tasks. Made for ViTs; the configs of ResNets update the text tower alone.
+# The updates are shared by all tasks. It is made for ViTs; with a ResNet only the text tower is updated.
 # DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_plain_method CLIPLoRA "$@"

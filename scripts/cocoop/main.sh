@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # CoCoOp: bash scripts/cocoop/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# Context and meta network are shared by all tasks. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# The context and the meta network are shared by all tasks. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_plain_method CoCoOp "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # CoOp: bash scripts/coop/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# VARIANT: shared (default: one context for all tasks), per-task, per-class.
+# VARIANT: one context shared by all tasks (default: shared), per-task or per-class.
 # DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_context_method CoOp "$@"

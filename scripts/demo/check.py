@@ -1,11 +1,11 @@
-"""Judges the drawn benchmark and its tiny CLIP: zero-shot and linear probes per task, and how task names spread.
+"""Judge the drawn benchmark and its tiny CLIP: zero-shot and linear probes per task, similarity of task names.
 
     python scripts/demo/check.py [--data data] [--clip scripts/demo/tiny_clip.npz]
 
 With the committed checkpoint: chance 12.4, zero-shot 59.4, probe 33.2 / 53.0 / 69.8 at 1 / 4 / 16 shots (mean over
-tasks), cosine between task names 0.67. These figures, and never those of a prompt-tuning method, decide about changes
-to the world. Zero-shot should be clearly above chance, the 16-shot probe (and so the image features) clearly above
-zero-shot, and the text features of different task names well apart.
+tasks), cosine between task names 0.67. Changes to the drawings are judged by these figures, never by those of a
+prompt-tuning method. Zero-shot should be clearly above chance, the 16-shot probe, which uses image features alone,
+clearly above zero-shot, and the text features of different task names well apart.
 """
 
 import argparse
@@ -21,48 +21,41 @@ import compat.provide  # noqa: F401  before dassl
 import numpy as np
 import torch
 import torch.nn.functional as F
+from clip import clip
 from clip.model import CLIP, build_model
-from clip.simple_tokenizer import SimpleTokenizer
 from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 import datasets.demo as demo
+from backbones.config import OPENAI_MEAN, OPENAI_STD
 from backbones.weights import read_state_dict, restore_token_rows
 
-MEAN, STD = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
 SHOTS, SEEDS = (1, 4, 16), (1, 2, 3)
 
 
 def load_checkpoint(path: Path) -> tuple[CLIP, set[int]]:
-    """The clip package's model of a checkpoint, frozen, in fp32, and the ids of the token rows that it holds."""
+    """The clip package's model of a checkpoint, frozen, in fp32, and the ids of the tokens that it knows."""
     state = read_state_dict(path)
     model = build_model(restore_token_rows(state)).float().eval().requires_grad_(False)
     return model, set(state["token_ids"].tolist())
 
 
-def tokens(text: str, kept: set[int]) -> torch.Tensor:
-    """CLIP's tokens (1, 77). Raises KeyError for one whose row the checkpoint lacks."""
-    tokenizer = SimpleTokenizer()
-    ids = tokenizer.encode(text)
-    for i in ids:
-        if i not in kept:
-            raise KeyError(f"{text!r}: the checkpoint has no row for token {tokenizer.decode([i])!r}")
-    return F.pad(torch.tensor([49406, *ids, 49407]), (0, 75 - len(ids)))[None]
+def tokens(texts: list[str], known: set[int]) -> torch.Tensor:
+    """CLIP's tokens (n, 77). Raises KeyError for one that is not among the `known`."""
+    ids = clip.tokenize(texts)
+    unknown = sorted(set(ids[ids > 0].tolist()) - known)
+    if unknown:
+        raise KeyError(f"the checkpoint does not know the tokens {clip._tokenizer.decode(unknown)!r}")
+    return ids
 
 
 @torch.no_grad()
-def text_features(model: CLIP, texts: list[str], kept: set[int]) -> torch.Tensor:
-    """Normalised text features (n, E)."""
-    return F.normalize(model.encode_text(torch.cat([tokens(t, kept) for t in texts])), dim=-1)
-
-
-@torch.no_grad()
-def task_features(model: CLIP, names: list[str], kept: set[int], context: int = 4) -> torch.Tensor:
-    """Normalised features (T, E) of "[X] x 4 name .", X being random vectors as a prompt learner starts with."""
-    ids = torch.cat([tokens(" ".join(["x"] * context) + f" {name} .", kept) for name in names])
+def task_features(model: CLIP, names: list[str], known: set[int]) -> torch.Tensor:
+    """Normalised features (T, E) of "[X] [X] [X] [X] name .", where [X] are random vectors, as in a new prompt."""
+    ids = tokens([f"x x x x {name} ." for name in names], known)
     x = model.token_embedding(ids)
-    x[:, 1 : 1 + context] = torch.randn(context, x.shape[-1], generator=torch.Generator().manual_seed(0)) * 0.02
+    x[:, 1:5] = torch.randn(4, x.shape[-1], generator=torch.Generator().manual_seed(0)) * 0.02
     x = model.transformer((x + model.positional_embedding).permute(1, 0, 2)).permute(1, 0, 2)
     x = model.ln_final(x)[torch.arange(len(ids)), ids.argmax(-1)] @ model.text_projection
     return F.normalize(x, dim=-1)
@@ -72,7 +65,7 @@ def task_features(model: CLIP, names: list[str], kept: set[int], context: int = 
 def image_features(model: CLIP, folder: Path, items: list) -> tuple[np.ndarray, np.ndarray]:
     """Normalised features (n, E) and labels (n,) of a split file's items."""
     pictures = np.stack([np.asarray(Image.open(folder / path).convert("RGB")) for path, _, _ in items])
-    x = torch.from_numpy((pictures / 255.0 - MEAN) / STD).float().permute(0, 3, 1, 2)
+    x = torch.from_numpy((pictures / 255.0 - OPENAI_MEAN) / OPENAI_STD).float().permute(0, 3, 1, 2)
     features = torch.cat([model.encode_image(part) for part in x.split(256)])
     return F.normalize(features, dim=-1).numpy(), np.array([label for _, label, _ in items])
 
@@ -86,8 +79,8 @@ def probe(train: tuple, test: tuple, shots: int, seed: int) -> float:
 
 
 def check(data: Path, checkpoint: Path) -> dict[str, list[float]]:
-    """Prints the table; returns {task: [chance, zero-shot, probe at 1, 4, 16 shots]} in percent."""
-    model, kept = load_checkpoint(checkpoint)
+    """Print the table. Returns {task: [chance, zero-shot, probe at 1, 4 and 16 shots]} in percent."""
+    model, known = load_checkpoint(checkpoint)
     rows, classes = {}, [DATASET_REGISTRY.get(spec.dataset) for spec in demo.Demo.specs]
     print(f"{'task':32s} chance  zero  " + "  ".join(f"{k:>4d}-shot" for k in SHOTS))
     for cls in classes:
@@ -95,14 +88,14 @@ def check(data: Path, checkpoint: Path) -> dict[str, list[float]]:
         split = json.loads((folder / f"split_zhou_{cls.__name__}.json").read_text())
         train, test = (image_features(model, folder / "images", split[part]) for part in ("train", "test"))
         names = list(dict.fromkeys(name for _, _, name in sorted(split["train"], key=lambda item: item[1])))
-        text = text_features(model, [cls.template.format(name) for name in names], kept).numpy()
-        zero = 100 * np.mean((test[0] @ text.T).argmax(1) == test[1])
+        text = model.encode_text(tokens([cls.template.format(name) for name in names], known))
+        zero = 100 * np.mean((test[0] @ F.normalize(text, dim=-1).numpy().T).argmax(1) == test[1])
         probes = [float(np.mean([probe(train, test, k, seed) for seed in SEEDS])) for k in SHOTS]
         rows[cls.task_name] = [100 / len(names), float(zero), *probes]
         print(f"{cls.task_name:32s} {100 / len(names):6.1f} {zero:5.1f}  " + "  ".join(f"{p:9.1f}" for p in probes))
     mean = np.mean(list(rows.values()), 0)
     print(f"{'mean':32s} {mean[0]:6.1f} {mean[1]:5.1f}  " + "  ".join(f"{p:9.1f}" for p in mean[2:]))
-    features = task_features(model, [cls.task_name for cls in classes], kept)
+    features = task_features(model, [cls.task_name for cls in classes], known)
     cosines = (features @ features.T).numpy()
     print("cosines between task names:", cosines.round(2), sep="\n")
     print(f"mean off the diagonal: {(cosines.sum() - len(cosines)) / (len(cosines) * (len(cosines) - 1)):.2f}")

@@ -1,10 +1,10 @@
-"""Writes one of the demo's CLIPs as a folder of open_clip's or of transformers', made by that library itself.
+"""Convert one of the demo's CLIPs to a folder in the format of open_clip or transformers, written by that library.
 
     python scripts/demo/convert.py open_clip output/tiny_open_clip
     python scripts/demo/convert.py transformers output/tiny_transformers --clip scripts/demo/tiny_vit.npz
 
-Every method gives the same results on the folder as on the .npz, so it shows that a backbone of another family is read
-as its library reads it, and how such a folder is laid out. transformers has no ResNet: its folder is of the ViT alone.
+Every method gives the same results on the folder as on the .npz. So the folder shows that backbones of other families
+are read correctly, and what such a folder contains. transformers has no ResNet, so only the ViT can be converted to it.
 """
 
 import argparse
@@ -22,10 +22,9 @@ from torch import Tensor
 
 from scripts.demo.check import load_checkpoint
 
-FAMILIES = ("open_clip", "transformers")
-
 
 def to_open_clip(source: CLIP, out: Path) -> None:
+    """Write the config and the weights as open_clip reads them."""
     import open_clip
     from safetensors.torch import save_file
 
@@ -55,6 +54,7 @@ def to_open_clip(source: CLIP, out: Path) -> None:
 
 
 def to_transformers(source: CLIP, out: Path) -> None:
+    """Write the model, its tokenizer and its image processor as transformers reads them."""
     import transformers
 
     tower, text, towers = source.visual, source.transformer, {}
@@ -98,10 +98,7 @@ def transformers_state(own: dict[str, Tensor], text_layers: int, vision_layers: 
         result[f"{text}final_layer_norm.{kind}"] = own[f"ln_final.{kind}"]
         result[f"{vision}pre_layrnorm.{kind}"] = own[f"visual.ln_pre.{kind}"]
         result[f"{vision}post_layernorm.{kind}"] = own[f"visual.ln_post.{kind}"]
-        for ours, theirs, layers in (
-            ("transformer", text, text_layers),
-            ("visual.transformer", vision, vision_layers),
-        ):
+        for ours, theirs, layers in (("transformer", text, text_layers), ("visual.transformer", vision, vision_layers)):
             for i in range(layers):
                 block, layer = f"{ours}.resblocks.{i}.", f"{theirs}encoder.layers.{i}."
                 q, k, v = own[f"{block}attn.in_proj_{kind}"].chunk(3)
@@ -119,7 +116,7 @@ def transformers_state(own: dict[str, Tensor], text_layers: int, vision_layers: 
 
 
 def save_tokenizer(out: Path) -> None:
-    """OpenAI's vocabulary in the files of transformers' CLIPTokenizer."""
+    """Write OpenAI's vocabulary in the files of transformers' CLIPTokenizer."""
     bpe = clip._tokenizer
     merges = ["#version: 0.2", *(" ".join(pair) for pair in bpe.bpe_ranks)]
     (out / "vocab.json").write_text(json.dumps(bpe.encoder))
@@ -127,16 +124,17 @@ def save_tokenizer(out: Path) -> None:
     (out / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CLIPTokenizer"}))
 
 
+FAMILIES = {"open_clip": to_open_clip, "transformers": to_transformers}
+
+
 def convert(family: str, out: Path, source: Path) -> None:
-    """Write the CLIP of `source` (.npz) to the folder `out`. Raises ValueError for what the family does not have."""
+    """Write the CLIP of `source` (.npz) to the folder `out`. Raises ValueError for a ResNet in transformers."""
     model, _ = load_checkpoint(source)
     if family == "transformers" and not hasattr(model.visual, "proj"):
-        raise ValueError(
-            f"{source} has a ResNet, which transformers' CLIP does not; take --clip scripts/demo/tiny_vit.npz"
-        )
+        raise ValueError(f"{source} has a ResNet, which transformers lacks; use --clip scripts/demo/tiny_vit.npz")
     out.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
-        {"open_clip": to_open_clip, "transformers": to_transformers}[family](model, out)
+        FAMILIES[family](model, out)
 
 
 @one_line_errors(1)

@@ -1,15 +1,16 @@
-"""Trains the image tower of the demo's second CLIP, a ViT, on the features of its first CLIP's ResNet.
+"""Train the image tower of the demo's second CLIP, a ViT, on the features of the first one's ResNet.
 
     python scripts/demo/distil.py --steps 1600 --seed 0 --out scripts/demo/tiny_vit.npz
 
-made the committed checkpoint: the pre-training's 60,000 scenes drawn again in 4 minutes, 1,600 steps of 192 in 26
-minutes, on two shared cores with bf16 instructions that ran tests besides (PyTorch 2.15). The text tower is the first
-CLIP's, unchanged, so the two differ in their image towers alone. MaPLe needs a ViT; all other methods run on either
-(config tiny_vit). On the demo it has zero-shot 45.7 %, and linear probes 28.7 / 44.4 / 57.5 % at 1 / 4 / 16 shots.
+This made the committed checkpoint: the 60,000 scenes of the pre-training drawn again in 4 minutes, then 1,600 steps of
+192 in 26 minutes, on two shared cores with bf16 instructions that also ran tests (PyTorch 2.15). The text tower is the
+first CLIP's, unchanged. MaPLe needs a ViT; all other methods run on either CLIP (config tiny_vit). On the demo, this
+one reaches 45.7 % zero-shot, and 28.7 / 44.4 / 57.5 % with linear probes at 1 / 4 / 16 shots.
 
-OpenAI's VisionTransformer: 64 px in patches of 8, 4 layers 192 wide with 3 heads, embedding 128. A view of a scene is
-to have the features that the ResNet gives it, and the attribute heads of the pre-training must be able to read them.
-`check.py --clip scripts/demo/tiny_vit.npz` judges the file, which has the format that `pretrain.py` describes.
+The architecture is OpenAI's VisionTransformer: 64 px in patches of 8, 4 layers, 192 wide, with 3 heads, and an
+embedding of 128. The ViT learns to give each view of a scene the ResNet's features, and to let the attribute heads of
+the pre-training classify them. `check.py --clip scripts/demo/tiny_vit.npz` evaluates the file, whose format is that of
+`pretrain.py`.
 """
 
 import argparse
@@ -35,9 +36,9 @@ ARCHITECTURE = pretrain.ARCHITECTURE | dict(vision_layers=4, vision_width=192, v
 
 
 def initialise(tower: VisionTransformer) -> None:
-    """The weights of the layers as CLIP draws those of its text tower."""
+    """Draw the weights of the layers as CLIP draws those of its text tower."""
     width, layers = tower.ln_post.weight.numel(), len(tower.transformer.resblocks)
-    into = width**-0.5 * (2 * layers) ** -0.5  # of what is added to the residual stream
+    into = width**-0.5 * (2 * layers) ** -0.5  # for layers whose output is added to the residual stream
     for block in tower.transformer.resblocks:
         torch.nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
         torch.nn.init.normal_(block.attn.out_proj.weight, std=into)
@@ -59,11 +60,11 @@ class Views:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Draws the world, trains, and writes the checkpoint every 200 steps and at the end."""
+    """Draw the scenes, train, and write the checkpoint every 200 steps and at the end."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     teacher, _ = load_checkpoint(args.teacher)
-    teacher.requires_grad_(False).to(memory_format=torch.channels_last)
+    teacher.to(memory_format=torch.channels_last)
     scenes, pictures = sampling.draw_world(args.seed, args.images)
     words, views = Words(), Views(scenes, pictures, args.batch, args.seed)
     model = CLIP(vocab_size=len(words.ids), **ARCHITECTURE)
@@ -72,7 +73,7 @@ def train(args: argparse.Namespace) -> None:
     initialise(tower)
     heads = pretrain.AttributeHeads(ARCHITECTURE["embed_dim"])
     targets = heads.targets(scenes)
-    with torch.no_grad():  # dimensions that vary little between images count as much as the others
+    with torch.no_grad():  # dimensions that vary little between images shall count as much as the others
         spread = torch.cat([F.normalize(teacher.visual(views.draw()[1]), dim=-1) for _ in range(5)]).std(0)
     optimiser, schedule = pretrain.make_optimiser([tower, heads], args.lr, args.steps)
     meta = {"command": " ".join(["python", *sys.argv]), "seed": args.seed, "images": len(scenes), "batch": args.batch}
@@ -99,7 +100,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def copy_text_tower(source: CLIP, target: CLIP, words: Words) -> None:
-    """The source's parameters but the image tower's, of the token embedding the rows of `words`."""
+    """Copy all but the image tower; of the token embedding, only the rows of `words`."""
     state = {key: value for key, value in source.state_dict().items() if not key.startswith("visual.")}
     state["token_embedding.weight"] = state["token_embedding.weight"][words.ids]
     missing, unexpected = target.load_state_dict(state, strict=False)
@@ -107,14 +108,6 @@ def copy_text_tower(source: CLIP, target: CLIP, words: Words) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
+    parser = pretrain.training_parser(__doc__, steps=1600)
     parser.add_argument("--teacher", type=Path, default=Path(__file__).with_name("tiny_clip.npz"))
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--batch", type=int, default=192)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
     train(parser.parse_args())

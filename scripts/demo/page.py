@@ -1,10 +1,10 @@
-"""A page in the browser: drop a picture, see every task's answer, tuned and zero-shot side by side.
+"""A web page that classifies a picture for every task of a run: the tuned model and zero-shot CLIP, side by side.
 
     pip install -r requirements-page.txt
     python scripts/demo/page.py RUN_FOLDER [--port 7860] [--root DATA]
 
-Runs on this machine alone: nothing is sent or fetched, and other machines do not reach it unless --host says so. Ends
-with Ctrl-C. Exit status: 2 for wrong arguments or where gradio is missing.
+The page is served on this machine alone: it sends and fetches nothing, and other machines reach it only with --host.
+Ctrl-C ends it. Exit status: 2 for wrong arguments or a missing gradio.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from scripts.lib.command import one_line_errors  # first: the imports below take
 
 from evaluation.classes import selection_in
 
-# Read when gradio is imported: no usage statistics, no look for newer versions, no model hub.
+# Gradio reads these when it is imported: no usage statistics, no check for newer versions, no model hub.
 OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_MCP_SERVER": "False"}
-FONTS = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "monospace")  # those of the machine
-TOP = 5  # classes of an answer
+FONTS = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "monospace")  # the system's own
+TOP = 5  # classes shown per task
 POLICY = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 HINT = "gradio is not installed: pip install -r requirements-page.txt"
 
 
 class FromHereAlone:
-    """Tells the browser to load nothing from elsewhere, whatever a later version of gradio's page asks for (ASGI)."""
+    """ASGI middleware that forbids the browser to load anything from elsewhere, whatever gradio's page asks for."""
 
     def __init__(self, app) -> None:
         self.app = app
@@ -45,9 +45,9 @@ class FromHereAlone:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="what --output-dir of train.py named")
+    parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="run folder (--output-dir of train.py)")
     parser.add_argument("--root", default="", help="folder of the data sets (the run's)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (this machine alone)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (7860)")
     return parser.parse_args(argv)
 
@@ -63,7 +63,7 @@ def import_gradio():
 
 
 def build_page(classifiers, title: str):
-    """The page of a `SideBySide`: a picture on the left, a row per task on the right."""
+    """The page for a `SideBySide`: a picture on the left, a row per task on the right."""
     gr = import_gradio()
     tasks = classifiers.trainer.tasks
     with gr.Blocks(analytics_enabled=False, title=title) as page:
@@ -90,7 +90,7 @@ def build_page(classifiers, title: str):
 
 
 def serve(page, host: str, port: int, block: bool = True):
-    """Start the server; `block` False returns once it listens. Gives (app, address)."""
+    """Start the server. Returns (app, address), with `block` once Ctrl-C ends it, else as soon as it listens."""
     gr = import_gradio()
     from starlette.middleware import Middleware  # a part of gradio's server
 

@@ -1,15 +1,15 @@
-"""Trains the demo's tiny CLIP from random weights on drawn scenes with captions of many wordings.
+"""Train the demo's tiny CLIP from random weights on drawn scenes with captions of many wordings.
 
     python scripts/demo/pretrain.py --steps 2600 --seed 0 --out scripts/demo/tiny_clip.npz
 
-made the committed checkpoint: 60,000 scenes drawn in 4 minutes, 2,600 steps of 192 in 21 minutes, on two shared cores
-of an AMD EPYC with bf16 instructions (PyTorch 2.15; set OMP_WAIT_POLICY=passive where others use the cores too). Sums
-in bf16 differ between machines, so another run gives another, equally good file; `check.py` judges it.
+This made the committed checkpoint: 60,000 scenes drawn in 4 minutes, then 2,600 steps of 192 in 21 minutes, on two
+shared cores of an AMD EPYC with bf16 instructions and PyTorch 2.15. Set OMP_WAIT_POLICY=passive if others use the cores
+too. Sums in bf16 differ between machines, so another run gives another, equally good file. `check.py` evaluates it.
 
-OpenAI's architecture: ModifiedResNet (2, 2, 2, 1) of width 16 on 64 px, text tower of 3 layers 128 wide with 2 heads,
-embedding 128. The checkpoint (.npz) holds every state-dict entry in fp16 (integers as they are) but the token
-embedding: `token_ids` (n,) and `token_rows` (n, 128) are its only rows that the demo's words need, the others are
-zeros. `meta` is a JSON string: command, seed, scenes, batch, steps, minutes, last losses (contrastive, attributes).
+The architecture is OpenAI's: a ModifiedResNet (2, 2, 2, 1) of width 16 for 64 px, a text tower of 3 layers, 128 wide,
+with 2 heads, and an embedding of 128. The checkpoint (.npz) holds the state dict in fp16 (integers as they are). Of the
+token embedding it holds the rows that the demo's words need, `token_ids` (n,) and `token_rows` (n, 128); the others are
+zero. `meta` is a JSON string: command, seed, scenes, batch, steps, minutes, last losses (contrastive, attributes).
 """
 
 import argparse
@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from clip.model import CLIP
 from torch import nn
 
+from backbones.config import OPENAI_MEAN, OPENAI_STD
 from scripts.lib.drawn import captions, sampling, surfaces, world
 from scripts.lib.drawn.scenes import Scene
 from scripts.lib.drawn.towers import encode_text
@@ -46,12 +47,13 @@ ARCHITECTURE = dict(
     transformer_heads=2,
     transformer_layers=3,
 )
-MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])  # CLIP's preprocessing
-STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 
 
 def augment(pictures: np.ndarray, flip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Normalised images (B, 3, S, S) of pictures (B, S, S, 3): shifted, mirrored where `flip` (B,) allows, toned."""
+    """Normalised images (B, 3, S, S) of pictures (B, S, S, 3), randomly shifted, scaled, flipped and toned.
+
+    `flip` (B,) says which pictures may be flipped.
+    """
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=generator) * (high - low) + low
@@ -65,20 +67,21 @@ def augment(pictures: np.ndarray, flip: torch.Tensor, generator: torch.Generator
     x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     x = x * uniform(0.85, 1.1, b, 3, 1, 1) + uniform(-0.06, 0.06, b, 1, 1, 1)
     x = (x + uniform(0, 0.04, b, 1, 1, 1) * torch.randn(x.shape, generator=generator)).clamp(0, 1)
-    return ((x - MEAN.view(3, 1, 1)) / STD.view(3, 1, 1)).contiguous(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (OPENAI_MEAN, OPENAI_STD))
+    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def contrastive_loss(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
-    """CLIP's symmetric loss of features (B, E); pairs with the same caption, `same` (B, B), share the target."""
+    """CLIP's symmetric loss of features (B, E). Pairs with the same caption, `same` (B, B), share the target."""
     logits = scale * F.normalize(image.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T  # (B, B)
     target = same.float() / same.sum(1, keepdim=True)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
 class AttributeHeads(nn.Module):
-    """Linear readings of the scenes' attributes from image features, a second loss; dropped afterwards.
+    """Linear classifiers of the scenes' attributes on image features: a second loss, dropped after the training.
 
-    A batch's captions alone say too little about shape and texture for the towers to find them in half an hour.
+    Captions alone say too little about shape and texture for the towers to learn them in half an hour.
     """
 
     def __init__(self, width: int) -> None:
@@ -94,15 +97,13 @@ class AttributeHeads(nn.Module):
         self.heads = nn.ModuleDict({k: nn.Linear(width, len(v)) for k, v in self.values.items()})
 
     def targets(self, shown: list[Scene]) -> dict[str, torch.Tensor]:
-        """Class indices (N,) per attribute; -100 where the picture does not show it."""
+        """Class indices (N,) of each attribute; -100 where the picture does not show it."""
         unseen = {"objects": ["digit"], "sign": ["digit", "texture", "count"], "digit": ["shape", "texture", "count"]}
         out = {}
         for name, values in self.values.items():
             index = {value: i for i, value in enumerate(values)}
             hidden = [name in unseen[s.kind] or (name == "texture" and not s.filled) for s in shown]
-            out[name] = torch.tensor(
-                [-100 if h else index[getattr(s, name)] for h, s in zip(hidden, shown, strict=True)]
-            )
+            out[name] = torch.tensor([-100 if h else index[getattr(s, name)] for h, s in zip(hidden, shown)])
         return out
 
     def forward(self, image: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -112,14 +113,17 @@ class AttributeHeads(nn.Module):
 
 
 def batch_captions(shown: list[Scene], rng: random.Random) -> list[str]:
-    """Captions of a batch; half of them hide what nearly identifies a picture, leaving the rest no gradient."""
+    """Captions of a batch. Two batches in three do not mention the background, and most of these not the colour.
+
+    Both nearly identify a picture, so that the other words would get no gradient.
+    """
     hide = rng.choices([{"colour", "background"}, {"background"}, set()], [0.5, 0.15, 0.35])[0]
     long = 0.5 if rng.random() < 0.2 else 0.0
     return [captions.caption(s, rng, frozenset(hide), rng.random() < long) for s in shown]
 
 
 def save(path: Path, model: CLIP, words: Words, meta: dict) -> None:
-    """Writes the checkpoint, replacing an older one only when complete."""
+    """Write the checkpoint. An older file is replaced only once the new one is complete."""
     arrays = {}
     for key, value in model.state_dict().items():
         arrays[key] = value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
@@ -134,10 +138,11 @@ def save(path: Path, model: CLIP, words: Words, meta: dict) -> None:
 
 def make_optimiser(modules: list[nn.Module], lr: float, steps: int) -> tuple:
     """AdamW without decay of biases and gains, and its schedule: a short warm-up, then a cosine to 0."""
-    parameters = [p for m in modules for p in m.parameters()]
-    decay = [p for p in parameters if p.ndim > 1]
-    rest = [p for p in parameters if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
+    parameters = list(nn.ModuleList(modules).parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.1},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
     warm = min(100, steps // 5)
 
@@ -148,14 +153,14 @@ def make_optimiser(modules: list[nn.Module], lr: float, steps: int) -> tuple:
 
 
 class Batches:
-    """Random batches of scenes with fresh captions and views; `state` makes them resumable."""
+    """Random batches of scenes with random captions and views. `restore` continues from a `state`."""
 
     def __init__(self, shown: list[Scene], pictures: np.ndarray, words: Words, size: int, seed: int) -> None:
         self.shown, self.pictures, self.words, self.size = shown, pictures, words, size
         self.rng, self.generator = random.Random(seed), torch.Generator().manual_seed(seed)
 
     def draw(self) -> tuple[np.ndarray, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Scene numbers (B,), images (B, 3, S, S), text (B, L), which pairs share a caption (B, B)."""
+        """Numbers of scenes (B,), images (B, 3, S, S), text (B, L), and which pairs share a caption (B, B)."""
         chosen = np.array(self.rng.sample(range(len(self.shown)), self.size))
         batch = [self.shown[i] for i in chosen]
         texts = batch_captions(batch, self.rng)
@@ -167,13 +172,12 @@ class Batches:
         return self.rng.getstate(), self.generator.get_state()
 
     def restore(self, state: tuple) -> None:
-        version, internal, gauss = state[0]
-        self.rng.setstate((version, tuple(internal), gauss))
+        self.rng.setstate(state[0])
         self.generator.set_state(state[1])
 
 
 def resume(path: Path, parts: dict, batches: Batches, meta: dict) -> int:
-    """Restores an interrupted training in place; returns the next step, 1 if there is nothing to resume."""
+    """Restore an interrupted training in place. Returns its next step, 1 if there is nothing to resume."""
     if not path.exists():
         return 1
     state = torch.load(path, weights_only=True)
@@ -185,7 +189,7 @@ def resume(path: Path, parts: dict, batches: Batches, meta: dict) -> int:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Draws the world, trains, and writes the checkpoint (and a file to resume from) every 200 steps and at the end."""
+    """Draw the scenes, train, and write the checkpoint, and a file to resume from, every 200 steps and at the end."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     began, words = time.time(), Words()
@@ -225,16 +229,22 @@ def train(args: argparse.Namespace) -> None:
     state_file.unlink()
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def training_parser(description: str, steps: int) -> argparse.ArgumentParser:
+    """The options that this script shares with distil.py."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--batch", type=int, default=192)
     parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--heads", type=float, default=1.0, help="weight of the attribute heads' loss")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted training of the same options")
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
+    return parser
+
+
+if __name__ == "__main__":
+    parser = training_parser(__doc__, steps=2600)
+    parser.add_argument("--heads", type=float, default=1.0, help="weight of the attribute heads' loss")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted training with the same options")
     train(parser.parse_args())

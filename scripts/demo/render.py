@@ -1,12 +1,12 @@
-"""Draws the offline benchmark: seven small classification tasks in one sketchy style, with CoOp's split files.
+"""Draw the offline benchmark: seven small classification tasks in one sketchy style, with CoOp's split files.
 
     python scripts/demo/render.py [--out data/demo] [--seed 0]      draws what is missing (about 15 s on 2 cores)
     python scripts/demo/render.py --tasks texture sign              draws only these tasks
-    python scripts/demo/render.py --sheet sheet.png                 a contact sheet of the benchmark
+    python scripts/demo/render.py --sheet sheet.png                 draws a contact sheet of the benchmark
 
-Writes <out>/<task>/images/<class>/*.png (64 x 64) and, last, <out>/<task>/split_zhou_Demo<Task>.json. A task that is
-complete and of this version and seed is kept. `handwriting` holds real digits, scanned at 8 x 8 pixels by the
-authors of scikit-learn's `load_digits` data set (Alpaydin and Kaynak, UCI, 1998), inked and toned as the drawings are.
+Writes <out>/<task>/images/<class>/*.png (64 x 64) and, last, <out>/<task>/split_zhou_Demo<Task>.json. Complete tasks of
+the same version and seed are kept. `handwriting` shows real digits, the 8 x 8 scans of scikit-learn's `load_digits`
+(Alpaydin and Kaynak, UCI, 1998), in the style of the drawings.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -30,53 +30,28 @@ from scripts.lib.drawn.scenes import Scene
 from scripts.lib.drawn.world import Style
 from storage import write_atomically
 
-VERSION = 2  # of the pictures; raise it with every change to them
+VERSION = 2  # of the pictures: raise it whenever they change
 SPLITS = {"train": 24, "val": 4, "test": 40}  # images per class
 
-# Class names of each task, and what in the drawn world each of them is.
+
+def fixing(attribute: str, values: Iterable, names: str) -> dict[str, dict]:
+    """{class name: the attribute of a scene that it fixes}, for names separated by spaces."""
+    return {name: {attribute: value} for name, value in zip(names.split(), values, strict=True)}
+
+
+SHAPES = fixing("shape", world.SHAPES, "disc square wedge star heart plus crescent dart pentagon diamond donut dome")
+SIGNS = (
+    "red disc|red wedge|blue disc|blue square|yellow wedge|yellow diamond|green square|green pentagon|black diamond|"
+    "black pentagon"
+).split("|")
 TASKS: dict[str, dict[str, dict]] = {
-    "shape": {
-        name: {"shape": shape}
-        for name, shape in zip(
-            "disc square wedge star heart plus crescent dart pentagon diamond donut dome".split(),
-            world.SHAPES,
-            strict=True,
-        )
-    },
-    "colour": {
-        name: {"colour": colour}
-        for name, colour in zip(
-            "crimson amber lemon emerald azure violet rose chocolate ebony silver".split(), world.COLOURS, strict=True
-        )
-    },
-    "texture": {
-        name: {"texture": texture}
-        for name, texture in zip(
-            "flat banded dotted chessboard meshed rippled grainy".split(),
-            surfaces.TEXTURES,
-            strict=True,
-        )
-    },
-    "count": {name: {"count": i + 1} for i, name in enumerate("one two three four five".split())},
-    "background": {place: {"background": place} for place in surfaces.BACKGROUNDS},
-    "handwriting": {
-        name: {"digit": i} for i, name in enumerate("zero one two three four five six seven eight nine".split())
-    },
-    "sign": {
-        name: {"colour": name.split()[0], "shape": shape}
-        for name, shape in {
-            "red disc": "circle",
-            "red wedge": "triangle",
-            "blue disc": "circle",
-            "blue square": "square",
-            "yellow wedge": "triangle",
-            "yellow diamond": "rhombus",
-            "green square": "square",
-            "green pentagon": "pentagon",
-            "black diamond": "rhombus",
-            "black pentagon": "pentagon",
-        }.items()
-    },
+    "shape": SHAPES,
+    "colour": fixing("colour", world.COLOURS, "crimson amber lemon emerald azure violet rose chocolate ebony silver"),
+    "texture": fixing("texture", surfaces.TEXTURES, "flat banded dotted chessboard meshed rippled grainy"),
+    "count": fixing("count", range(1, 6), "one two three four five"),
+    "background": fixing("background", surfaces.BACKGROUNDS, " ".join(surfaces.BACKGROUNDS)),
+    "handwriting": fixing("digit", range(10), "zero one two three four five six seven eight nine"),
+    "sign": {name: {"colour": name.split()[0], **SHAPES[name.split()[1]]} for name in SIGNS},
 }
 
 
@@ -89,8 +64,8 @@ def file_name(split: str, index: int) -> str:
 
 
 def random_style(rng: np.random.Generator) -> Style:
-    """The hand that drew the benchmark, common to all tasks: an old notebook with ruled, yellowed pages, doubled pencil
-    lines, misprinted fills and faded inks, copied by a poor machine."""
+    """The style of all tasks: a bad copy of an old notebook, with ruled, yellowed pages, doubled pencil lines,
+    misprinted fills and faded inks."""
     return Style(
         outline=rng.uniform(0.7, 1.4),
         ink=tuple(rng.uniform(0.12, 0.35, 3)),
@@ -109,7 +84,7 @@ def random_style(rng: np.random.Generator) -> Style:
 
 
 def random_scene(task: str, fixed: dict, rng: np.random.Generator) -> Scene:
-    """A scene of one class: what the class says is `fixed`, all else is drawn."""
+    """A scene of one class, whose attributes are `fixed`; the others are random."""
     place = rng.choice(["paper", "plain", "scene"], p=[0.65, 0.1, 0.25])
     most = {"shape": 2, "colour": 3, "texture": 2, "background": 4}.get(task, 1)
     drawn = {
@@ -125,20 +100,18 @@ def random_scene(task: str, fixed: dict, rng: np.random.Generator) -> Scene:
 
 
 def scanned_digits(seed: int) -> list[list[np.ndarray]]:
-    """For each digit its scans, arrays (8, 8) in [0, 1], in an order drawn from the seed."""
-    from sklearn.datasets import load_digits  # here, since only this task needs it and it is slow to import
+    """The scans of each digit, arrays (8, 8) in [0, 1], shuffled."""
+    from sklearn.datasets import load_digits  # here: it is slow to import, and only this task needs it
 
     data = load_digits()
-    found = [
-        [image / 16.0 for image, label in zip(data.images, data.target, strict=True) if label == d] for d in range(10)
-    ]
+    found = [list(data.images[data.target == digit] / 16.0) for digit in range(10)]
     for images in found:
         random.Random(seed).shuffle(images)
     return found
 
 
 def digit_mask(scan: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A scan (8, 8) enlarged to a mask (S, S), moved and turned a little."""
+    """A scan (8, 8) enlarged to a mask (S, S), slightly displaced and rotated."""
     side = int(rng.integers(36, 58))
     big = Image.fromarray((scan * 255).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
     canvas = Image.new("L", (world.SIZE, world.SIZE))
@@ -147,7 +120,7 @@ def digit_mask(scan: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_class(out: Path, task: str, name: str, seed: int, sizes: dict[str, int]) -> None:
-    """Draws all images of one class; each depends on (seed, task, class, image number) alone."""
+    """Draw all images of one class; each depends on (seed, task, class, image number) alone."""
     folder = out / task / "images" / name
     folder.mkdir(parents=True, exist_ok=True)
     fixed = TASKS[task][name]
@@ -161,7 +134,7 @@ def draw_class(out: Path, task: str, name: str, seed: int, sizes: dict[str, int]
 
 
 def is_complete(out: Path, task: str, seed: int, sizes: dict[str, int]) -> bool:
-    """Whether a task was drawn to its end by this version, with this seed and these sizes, and no image is missing."""
+    """Whether this version has drawn a task with this seed and these sizes, and no image is missing."""
     try:
         stamp = json.loads((out / task / "rendered.json").read_text())
         split = json.loads(split_file(out, task).read_text())
@@ -175,7 +148,7 @@ def is_complete(out: Path, task: str, seed: int, sizes: dict[str, int]) -> bool:
 def render(
     out: Path, seed: int = 0, sizes: dict[str, int] | None = None, workers: int = 2, tasks: Sequence[str] = tuple(TASKS)
 ) -> list[str]:
-    """Draws those of `tasks` that are not complete and returns their names.
+    """Draw those of `tasks` that are not complete, and return their names.
 
     Args:
         sizes: images per class for "train", "val" and "test"; SPLITS if None.
@@ -188,15 +161,12 @@ def render(
     jobs = [(out, task, name, seed, sizes) for task in missing for name in TASKS[task]]
     if workers > 1 and jobs:
         with ProcessPoolExecutor(workers) as pool:
-            list(pool.map(draw_class, *zip(*jobs, strict=True)))
+            list(pool.map(draw_class, *zip(*jobs)))
     else:
         list(itertools.starmap(draw_class, jobs))
     for task in missing:
-        names = list(TASKS[task])
         content = {
-            split: [
-                [f"{name}/{file_name(split, i)}", label, name] for label, name in enumerate(names) for i in range(n)
-            ]
+            split: [[f"{name}/{file_name(split, i)}", k, name] for k, name in enumerate(TASKS[task]) for i in range(n)]
             for split, n in sizes.items()
         }
         made = {"version": VERSION, "seed": seed, "sizes": sizes}
@@ -206,7 +176,7 @@ def render(
 
 
 def contact_sheet(path: Path, seed: int = 0, columns: int = 12) -> None:
-    """One row of examples per task, its classes in turn."""
+    """Draw a row of examples for each task, one class after the other."""
     rows = []
     for t, task in enumerate(TASKS):
         row = []
@@ -223,7 +193,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("data/demo"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tasks", nargs="+", metavar="TASK", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file and draw nothing else")
+    parser.add_argument("--sheet", type=Path, help="draw only a contact sheet, to this file")
     args = parser.parse_args()
     if args.sheet:
         contact_sheet(args.sheet, args.seed)

@@ -1,7 +1,7 @@
-"""How a command ends: an error is one line on stderr, and so is Ctrl-C.
+"""Expected errors of a command, and Ctrl-C, are one line on stderr.
 
-Commands import it before what is slow to import, so that Ctrl-C in the first seconds shows no traceback. The process
-then still ends by the signal, which a shell reports as exit status 130.
+Commands import this module first, so that Ctrl-C during slow imports shows no traceback either. The process still ends
+by the signal, which shells report as exit status 130.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Main = Callable[..., "int | None"]
 
 
 def one_line_errors(status: int, *also: type[Exception]) -> Callable[[Main], Callable[..., int]]:
-    """Decorate `main(argv)`: a ValueError, an OSError or one of `also` is printed, and `status` returned."""
+    """Decorate `main(argv)`: print a ValueError, an OSError or one of `also`, and return `status`."""
 
     def decorate(main: Main) -> Callable[..., int]:
         @functools.wraps(main)
@@ -31,7 +31,7 @@ def one_line_errors(status: int, *also: type[Exception]) -> Callable[[Main], Cal
 
 
 def report_uncaught(kind: type[BaseException], *error: object) -> None:
-    """Python's report of an error that nothing caught, but for Ctrl-C."""
+    """Print one line for Ctrl-C, and Python's traceback for other errors that nothing caught."""
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
     else:

@@ -1,13 +1,12 @@
-# What scripts/<method>/main.sh share: one run of train.py per seed. Sourced, not called.
+# Sourced by scripts/<method>/main.sh: runs train.py once per seed.
 #
 #     run_plain_method TRAINER "$@"      # a method without variants
-#     run_context_method TRAINER "$@"    # one whose VARIANT says what a context belongs to
+#     run_context_method TRAINER "$@"    # VARIANT: one context for all tasks, for each task or for each class
 #     run_method TRAINER VARIANT "KEY VALUE ..." "$@"
 #
-# "$@" is DATASET SHOTS [CFG] [KEY VALUE ...]. Environment: DATA (folder of the data sets), OUT (results), SEEDS, VARIANT
-# (of a method that has some), PYTHON, and SEPARATE=1: train once per task and merge the tasks' results into one record, as
-# the paper's baselines are trained. experiments/sweeps/jobs.py has the same run folders and calls of train.py; a test compares
-# them.
+# "$@" is DATASET SHOTS [CFG] [KEY VALUE ...]. Environment: DATA (folder of the data sets), OUT (folder of the results),
+# SEEDS, VARIANT, PYTHON, and SEPARATE=1 to train once per task, as the paper's baselines are trained, and merge the results
+# of the tasks into one record. Run folders and calls of train.py are those of experiments/sweeps/jobs.py; a test compares them.
 
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -17,7 +16,7 @@ METHOD="$(basename "$(dirname "$0")")"
 # fail MESSAGE: ends the script.
 fail() { echo "error: $1" >&2; exit 2; }
 
-# absolute PATH: relative to the folder of the call; a quoted ~, which no shell expanded, is the home folder.
+# absolute PATH: relative to the caller's folder. A leading ~ that was quoted, so not expanded, is the home folder.
 absolute() {
     case "$1" in
         "~" | "~/"*) echo "$HOME${1:1}" ;;
@@ -32,7 +31,7 @@ PYTHON="${PYTHON:-$(bash "$ROOT/scripts/setup.sh")}"
 SEPARATE="${SEPARATE:-0}"
 case "$SEPARATE" in 0 | 1) ;; *) fail "SEPARATE=$SEPARATE is not one of 0, 1" ;; esac
 
-# names FOLDER: the yaml files there, without the ending.
+# names FOLDER: the yaml files in a folder of configs/, without the ending.
 names() { (cd "$ROOT/configs/$1" && ls) | sed 's/\.yaml$//' | tr '\n' ' '; }
 
 # usage: how the script that sources this file is called.
@@ -48,35 +47,10 @@ wrong() {
     usage
 }
 
-# keys_of TRAINER: the section of its config keys.
+# keys_of TRAINER: the section of the config with its keys.
 keys_of() { echo "TRAINER.$(tr '[:lower:]' '[:upper:]' <<<"$1")"; }
 
-# check_arguments TRAINER DATASET SHOTS [CFG] [KEY VALUE ...]: stops at what cannot be meant.
-check_arguments() {
-    local trainer="$1" dataset="$2" shots="$3"
-    shift 3
-    if [[ ! "$shots" =~ ^(-1|[0-9]+)$ && $# -ge 3 && "$3" =~ ^[0-9]+$ && "$dataset" != *[!A-Za-z0-9_]* ]]; then
-        # CoOp's order: DATASET CFG CTP NCTX SHOTS CSC.
-        local key="$(keys_of "$trainer")" variant=""
-        case "${4:-}" in [Tt]rue) variant="VARIANT=per-class " ;; esac
-        wrong "SHOTS is $shots: here the number of shots is the second argument and the config the third, not as in \
-CoOp's scripts. That call here: ${variant}bash scripts/$METHOD/main.sh $dataset $3 $shots $key.N_CTX $2 \
-$key.CLASS_TOKEN_POSITION $1"
-    fi
-    [ -f "$ROOT/configs/datasets/$dataset.yaml" ] || wrong "no data set $dataset"
-    [[ "$shots" =~ ^(-1|[0-9]+)$ ]] || wrong "SHOTS is $shots; it is a number, -1 for all images"
-    if [ $(($# % 2)) -eq 1 ]; then
-        [ -f "$ROOT/configs/trainers/$trainer/$1.yaml" ] \
-            || wrong "$trainer has no config $1; CFG is one of $(names "trainers/$trainer")"
-        shift
-    fi
-    while [ $# -gt 0 ]; do
-        [[ "$1" =~ ^[A-Z][A-Z0-9_]*\.[A-Z0-9_.]+$ ]] || wrong "$1 is no config key such as OPTIM.LR"
-        shift 2
-    done
-}
-
-# done_before FOLDER: says that the run is finished, with its result.
+# done_before FOLDER: says that the run is finished, and its result.
 done_before() {
     local value
     value=$(sed -n 's/^ "metric": \([0-9.e+-]*\),$/\1/p' "$1/results.json")
@@ -94,7 +68,7 @@ refuse_variant() {
     fail "VARIANT=$VARIANT: $METHOD has no variants$instead"
 }
 
-# default_config DATASET TRAINER: the config where none is named. Methods that tune the image tower start from a ViT.
+# default_config DATASET TRAINER: the config if CFG is not given. Methods that tune the image tower take a ViT.
 default_config() {
     case "$2=$1" in
         MaPLe=demo | PromptSRC=demo | CLIPLoRA=demo) echo tiny_vit ;;
@@ -104,19 +78,37 @@ default_config() {
     esac
 }
 
+# refuse_order_of_coop [CTP NCTX SHOTS CSC]: answers a call in the order of CoOp's scripts, DATASET CFG CTP NCTX SHOTS CSC.
+refuse_order_of_coop() {
+    [[ ! "$shots" =~ ^(-1|[0-9]+)$ && $# -ge 3 && "$3" =~ ^[0-9]+$ && "$dataset" != *[!A-Za-z0-9_]* ]] || return 0
+    local key="$(keys_of "$trainer")" variant=""
+    case "${4:-}" in [Tt]rue) variant="VARIANT=per-class " ;; esac
+    wrong "SHOTS is $shots: here the number of shots is the second argument and the config the third, not as in \
+CoOp's scripts. That call here: ${variant}bash scripts/$METHOD/main.sh $dataset $3 $shots $key.N_CTX $2 \
+$key.CLASS_TOKEN_POSITION $1"
+}
+
 # run_method TRAINER VARIANT "FIXED KEY VALUE ..." DATASET SHOTS [CFG] [KEY VALUE ...]
 run_method() {
     [ $# -ge 5 ] || usage
     local trainer="$1" variant="$2" fixed="$3" dataset="$4" shots="$5"
-    check_arguments "$trainer" "${@:4}"
     shift 5
+    refuse_order_of_coop "$@"
+    [ -f "$ROOT/configs/datasets/$dataset.yaml" ] || wrong "no data set $dataset"
+    [[ "$shots" =~ ^(-1|[0-9]+)$ ]] || wrong "SHOTS is $shots; it is a number, -1 for all images"
     local cfg
     cfg=$(default_config "$dataset" "$trainer")
-    if [ $(($# % 2)) -eq 1 ]; then cfg="$1"; shift; fi
+    if [ $(($# % 2)) -eq 1 ]; then
+        cfg="$1"
+        shift
+        [ -f "$ROOT/configs/trainers/$trainer/$cfg.yaml" ] \
+            || wrong "$trainer has no config $cfg; CFG is one of $(names "trainers/$trainer")"
+    fi
     [ "$SEPARATE" = 0 ] || variant="separate${variant:+-$variant}"
     local label="$variant" i
     for ((i = 1; i < $#; i += 2)); do # each trailing pair makes it another variant
         local key="${!i}" j=$((i + 1))
+        [[ "$key" =~ ^[A-Z][A-Z0-9_]*\.[A-Z0-9_.]+$ ]] || wrong "$key is no config key such as OPTIM.LR"
         label="${label:+${label}_}${key##*.}-${!j//[^A-Za-z0-9.,=-]/-}"
         [ "$SEPARATE$key" != 1DATASET.TASKS ] \
             || fail "SEPARATE=1 trains on every task of the data set: DATASET.TASKS cannot be given"
@@ -136,7 +128,7 @@ run_method() {
     done
 }
 
-# train_run FOLDER TASK [KEY VALUE ...]: calls train.py with run_method's settings, on one task, or on all if TASK is empty.
+# train_run FOLDER TASK [KEY VALUE ...]: calls train.py with the settings of run_method; an empty TASK stands for all.
 train_run() {
     local dir="$1" task="$2"
     shift 2
@@ -144,7 +136,7 @@ train_run() {
         done_before "$dir"
         return
     fi
-    # base2new.sh sets HALF: base-classes or base-tasks to train, new-classes or new-tasks to evaluate what that learned.
+    # base2new.sh sets HALF: base-classes or base-tasks to train, new-classes or new-tasks to evaluate the trained prompts.
     local half="" base load=()
     case "${HALF:-}" in
         *-classes) half="DATASET.SUBSAMPLE_CLASSES ${HALF%-*}" ;;

@@ -1,9 +1,9 @@
-"""The tasks of a data set, and one record of a run per task. methods.sh calls it for SEPARATE=1.
+"""List the tasks of a data set, or merge the records of a run that trained once per task: SEPARATE=1 of methods.sh.
 
-    python scripts/lib/tasks.py demo                 # a line per task: its folder's name, a tab, its name
+    python scripts/lib/tasks.py demo                 # a line per task: the name of its folder, a tab, its name
     python scripts/lib/tasks.py demo --merge RUN     # RUN/results.json from RUN/tasks/<folder>/results.json
 
-Tasks that are folders of your own need --root.
+Your own tasks need --root.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from experiments.sweeps.train_run import benchmark_tasks
 
 
 def result_lines(record: dict) -> str:
-    """A merged record's values, a line per task, and their mean."""
+    """The values of a merged record, a line per task, and their mean."""
     rows = [(task["name"], task["metric"].replace("_", " "), task["value"]) for task in record["tasks"]]
     rows.append((f"mean over {len(rows)} tasks", "", record["metric"]))
     width = max(len(name) for name, *_ in rows)
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", metavar="DATASET", help="name of a file in configs/datasets")
     parser.add_argument("--root", default="", help="folder of the data sets")
-    parser.add_argument("--merge", type=Path, metavar="RUN", help="run folder whose tasks are all trained")
+    parser.add_argument("--merge", type=Path, metavar="RUN", help="run folder in which all tasks are trained")
     args = parser.parse_args(argv)
     names = benchmark_tasks(args.dataset, args.root)
     if args.merge:

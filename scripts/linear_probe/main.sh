@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # LinearProbe: bash scripts/linear_probe/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# A regression per task; the data set must have validation images. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# One logistic regression per task; the data set needs validation images. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_plain_method LinearProbe "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # LP++: bash scripts/lp_plus_plus/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# A probe per task that blends image and text features. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# One probe per task, which combines image and text features. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_plain_method LPPlusPlus "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # PLOT: bash scripts/plot/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# PROMPTS: their number N (default 4; the paper's General-10 has 2). They are shared by all tasks.
+# PROMPTS: number of prompts, TRAINER.PLOT.N (default 4; 2 in the paper's General-10). All tasks share them.
 # DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 PROMPTS="${PROMPTS:-4}"

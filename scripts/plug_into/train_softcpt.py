@@ -4,8 +4,8 @@
         --dataset-config-file softcpt/configs/datasets/general10.yaml \
         --config-file softcpt/configs/trainers/SoftCPT/rn50.yaml DATASET.NUM_SHOTS 16
 
-The flags and the order of merges are CoOp's, and so may be the files of data sets. The plug-in is in softcpt/, whose
-packages `datasets` and `trainers` have the names of CoOp's: they are found first here, and nowhere else.
+The flags, and the order in which settings override each other, are CoOp's; CoOp's own config files of data sets work,
+too. The packages `datasets` and `trainers` of softcpt/ have the same names as CoOp's; only this script imports them.
 """
 
 from __future__ import annotations
@@ -28,33 +28,32 @@ def first_on_path(folder: Path) -> None:
 
 
 def register_checkouts_datasets() -> None:
-    """Import all of the checkout's `datasets`, for their entries in Dassl's registry, and leave the name free again."""
+    """Import the checkout's `datasets`, for their entries in Dassl's registry, and free the name for the plug-in's."""
     first_on_path(ROOT)
     for module in pkgutil.iter_modules([str(ROOT / "datasets")]):
         try:
             importlib.import_module(f"datasets.{module.name}")
         except ImportError as error:
             print(f"warning: datasets/{module.name}.py is left out: {error}", file=sys.stderr)
-    for name in [name for name in sys.modules if name == "datasets" or name.startswith("datasets.")]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "datasets"]:
         del sys.modules[name]
 
 
 @contextlib.contextmanager
 def keeping_what_is_there(registry: Any) -> Iterator[None]:
-    """Leave out what would take a registered name: it only lends its task's name, template and metric."""
-    register, taken = registry.register, set(registry.registered_names())
+    """Keep registered classes: a new one of the same name only adds the task's name, template and metric to it."""
+    keys, register = ("task_name", "template", "metric"), registry.register
+    # Noted before any class gets one, since others may inherit from it.
+    declared = {name: [key for key in keys if hasattr(registry.get(name), key)] for name in registry.registered_names()}
 
     def register_new(obj: Any = None, force: bool = False) -> Any:
         if obj is None:
             return lambda decorated: register_new(decorated) or decorated
-        if obj.__name__ not in taken:
-            register(obj, force=force)
-            return None
-        theirs = registry.get(obj.__name__)
-        for key in ("task_name", "template", "metric"):
-            if hasattr(obj, key) and not hasattr(theirs, key):
-                setattr(theirs, key, getattr(obj, key))
-        return None
+        if obj.__name__ not in declared:
+            return register(obj, force=force)
+        for key in keys:
+            if hasattr(obj, key) and key not in declared[obj.__name__]:
+                setattr(registry.get(obj.__name__), key, getattr(obj, key))
 
     registry.register = register_new
     try:
@@ -80,4 +79,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)  # the shell's status for Ctrl-C, without a traceback

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # ProLIP: bash scripts/prolip/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# One projection of the image tower for all tasks. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# All tasks share the projection of the image tower. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_plain_method ProLIP "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # PromptSRC: bash scripts/promptsrc/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# The prompts are shared by all tasks. It needs a ViT. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# The prompts are shared by all tasks. Needs a ViT. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_plain_method PromptSRC "$@"

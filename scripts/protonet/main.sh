@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ProtoNet: bash scripts/protonet/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# VARIANT: fixed (default: CLIP's scale of the logits), fine-tuned (a learned one).
+# VARIANT: fixed (default: the scale of the logits is CLIP's), fine-tuned (it is learned).
 # DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 VARIANT="${VARIANT:-fixed}" FIXED=""

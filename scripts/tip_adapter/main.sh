@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tip-Adapter: bash scripts/tip_adapter/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# A cache of the shots; the data set must have validation images, or TRAINER.TIPADAPTER.SEARCH False.
+# A cache of the shots. Needs validation images, or TRAINER.TIPADAPTER.SEARCH False.
 # DATA, OUT, SEEDS: see scripts/lib/methods.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_plain_method TipAdapter "$@"

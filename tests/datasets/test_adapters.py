@@ -102,7 +102,7 @@ def test_pictures_on_disk_are_linked(tmp_path):
 def test_a_failed_export_leaves_nothing_behind(tmp_path):
     broken = Pairs(4)
     broken.items[3] = ("no such file", 1)
-    with pytest.raises(ValueError, match="'no such file' is no PIL image"):
+    with pytest.raises(ValueError, match="'no such file' is not a PIL image"):
         export_task({"train": broken, "test": broken}, str(tmp_path), "animals")
     broken.items[3] = (broken.items[0][0], -1)
     with pytest.raises(ValueError, match="label -1 of 2 classes"):

@@ -95,7 +95,7 @@ def test_a_table_in_a_folder_may_name_pictures_beside_it_in_the_root(table):
 @pytest.mark.parametrize("task", ["../out", "/tmp/out", "a/b", "..", ".hidden", "", "a\\b"])
 def test_an_adapter_writes_nowhere_but_into_the_root(task, tmp_path):
     parts = {"train": [(Image.new("RGB", (4, 4)), "x")]}
-    with pytest.raises(ValueError, match="is no name of a folder in"):
+    with pytest.raises(ValueError, match="is not the name of a folder in"):
         export_task(parts, str(tmp_path / "root"), task)
     assert not list(tmp_path.iterdir())
 

@@ -179,10 +179,10 @@ def test_an_empty_or_missing_table_is_named(root):
     [
         (lambda r: (r / "leaves/oak/list.txt").touch(), ValueError, "oak/list.txt: not an image file"),
         (lambda r: (r / "leaves/oak/more").mkdir(), ValueError, "oak/more: not an image file"),
-        (lambda r: (r / "leaves/fig").mkdir(), ValueError, "leaves/fig: the folder of a class without images"),
+        (lambda r: (r / "leaves/fig").mkdir(), ValueError, "leaves/fig: a class folder without images"),
         (lambda r: draw(r / "leaves/fig", 2), ValueError, "'fig' has 2 images: 3 are needed"),
         (lambda r: draw(r / "leaves/ash tree", 5), ValueError, "both called 'ash tree'"),
-        (lambda r: draw(r / "pets", 2), ValueError, "pets: 0.png lies in no class folder; expected <root>/<task>"),
+        (lambda r: draw(r / "pets", 2), ValueError, "pets: 0.png is not in a class folder; expected <root>/<task>"),
         (lambda r: (r / "empty").mkdir(), ValueError, "empty: no class folders"),
         (lambda r: draw(r / "cups/train/green", 2), ValueError, "'cups': no test image of the class 'green'"),
         (lambda r: draw(r / "cups/test/green", 2), ValueError, "'cups': no train image of the class 'green'"),

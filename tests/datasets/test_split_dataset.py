@@ -90,8 +90,7 @@ def test_a_reader_is_used_where_there_is_no_split_file_and_does_not_depend_on_th
     assert len({item.impath for item in everything}) == 20
     again = split_train_val_test(random.Random(3).sample(everything, 20))
     assert [rows(part) for part in again] == [rows(part) for part in (dataset.train_x, dataset.val, dataset.test)]
-    assert rows(split_train_val_test(everything, seed=1)[0]) != rows(dataset.train_x)
-    train, val = split_train_val(everything, p_val=0.2)
+    train, val = split_train_val(everything)
     assert (len(train), len(val)) == (16, 4)
     with pytest.raises(ValueError, match="'a' has 2 images: 3 are needed"):
         split_train_val_test([item for item in everything if item.classname == "a"][:2])

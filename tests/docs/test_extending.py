@@ -115,7 +115,7 @@ def test_a_laid_out_method_passes_its_own_test_and_the_contract_of_all_methods(c
     assert "configs/trainers/MyMethod/tiny.yaml" in paths and "tests/trainers/test_my_method.py" in paths
     printed = run(copy, "-m", "pytest", "-p", "no:cacheprovider", "tests", "-k", "MyMethod or zero_shot_clip")
     assert int(re.search(r"(\d+) passed", printed).group(1)) >= 14 and "failed" not in printed
-    with pytest.raises(ValueError, match=r"trainers/my_method.py is there already"):
+    with pytest.raises(ValueError, match=r"trainers/my_method.py already exists"):
         new_method.lay_out("MyMethod", copy)
 
 
@@ -131,7 +131,7 @@ def test_the_configs_of_a_laid_out_method_are_read_and_name_its_script():
 @pytest.mark.parametrize("name", ["my_method", "My-Method", "X", "../Up", ""])
 def test_what_is_no_name_of_a_method_is_refused(name, capsys):
     assert new_method.main([name]) == 2
-    assert "is no name of a method" in capsys.readouterr().err
+    assert "a method's name is" in capsys.readouterr().err
 
 
 def test_a_method_that_exists_is_not_overwritten(capsys):

@@ -61,12 +61,14 @@ def test_every_file_that_is_named_exists():
 
 def test_every_script_of_a_command_exists_and_knows_the_variables_and_flags():
     shared = {".sh": "scripts/lib/methods.sh", ".py": "scripts/lib/bench/harness.py"}
+    elsewhere = {"sweep.py": "experiments/sweeps/arguments.py", "distil.py": "scripts/demo/pretrain.py"}
     for words in commands():
         variables, words = without_variables(words)
         script = next(word for word in words if word.endswith((".sh", ".py")))
         assert (ROOT / script).is_file(), script
         text = (ROOT / script).read_text() + (ROOT / shared[script[-3:]]).read_text()
-        text += (ROOT / "experiments/sweeps/arguments.py").read_text() if script == "scripts/sweep.py" else ""
+        parser = elsewhere.get(script.split("/")[-1], script)
+        text += (ROOT / parser).read_text()
         for name in variables:
             assert name == "OMP_NUM_THREADS" or re.search(rf"\$\{{?{name}\b", text), f"{name}: {script}"
         for flag in words[words.index(script) :]:

@@ -124,4 +124,4 @@ def test_an_evaluation_keeps_the_shots_and_the_seed_of_the_run_and_is_told_apart
     assert read_predictions(out / PREDICTIONS_FILE) == read_predictions(run / PREDICTIONS_FILE)
     capsys.readouterr()
     assert evaluate_again(toy_root, run, tmp_path / "other", "DATASET.NUM_SHOTS", 1) == 0
-    assert f"DATASET.NUM_SHOTS is 2, as in the run that is evaluated, {run}" in capsys.readouterr().err
+    assert f"DATASET.NUM_SHOTS is 2, as in the evaluated run, {run}" in capsys.readouterr().err

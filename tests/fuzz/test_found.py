@@ -106,7 +106,7 @@ def test_a_table_with_a_column_twice_or_an_open_quote_is_refused(tmp_path):
     """The last column would win, and the quote would swallow the lines after it."""
     (tmp_path / "a.png").touch()
     for text, message in (
-        ("path,task,class,class\na.png,t,x,y\n", "line 1: the column 'class' is there twice"),
+        ("path,task,class,class\na.png,t,x,y\n", "line 1: the column 'class' occurs twice"),
         ('path,task,class\na.png,t,"x\na.png,t,y\n', "not a CSV file"),
     ):
         (tmp_path / "tasks.csv").write_text(text)

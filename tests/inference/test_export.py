@@ -92,10 +92,13 @@ def test_a_new_task_is_exported_as_what_features_says(finished_run, pictures, tm
 
 ZERO = ("--features", "zero-shot")
 BAD = {
-    "features of a known task": (["{run}", "{tmp}/model.safetensors", *ZERO], "--features: zero-shot is of a new task"),
+    "features of a known task": (
+        ["{run}", "{tmp}/model.safetensors", *ZERO],
+        "--features: zero-shot is for a new task",
+    ),
     "no run": (["{tmp}", "{tmp}/model.safetensors"], "config.yaml"),
     "suffix": (["{run}", "{tmp}/model.pt"], ".safetensors"),
-    "folder": (["{run}", "{tmp}/no/model.safetensors"], "not there"),
+    "folder": (["{run}", "{tmp}/no/model.safetensors"], "does not exist"),
     "onnx suffix": (["{run}", "{tmp}/model.safetensors", "--onnx", "{tmp}/model"], ".onnx"),
     "classes alone": (["{run}", "{tmp}/model.safetensors", "--classes", "{tmp}/names.txt"], "--task"),
     "no classes": (
@@ -104,7 +107,7 @@ BAD = {
     ),
     "features": (
         ["{run}", "{tmp}/model.safetensors", "--classes", "{tmp}/names.txt", "--task", "x"],
-        "choose what the new task's classes are made of",
+        "choose what describes the new task's classes",
     ),
     "twice": (
         ["{run}", "{tmp}/model.safetensors", "--classes", "{tmp}/names.txt", "--task", "x", *ZERO],

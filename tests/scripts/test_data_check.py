@@ -107,7 +107,7 @@ def test_check_shows_all_problems_of_a_users_own_folders_at_once(data, tmp_path)
     wrong = "\n".join(line for line in text.splitlines() if line.startswith("WRONG"))
     assert status == 1 and wrong.count("WRONG") == 4, text
     for message in (
-        "notes.txt lies in no class folder",
+        "notes.txt is not in a class folder",
         "list.doc: not an image file",
         "unreadable images",
         "no class",
@@ -162,7 +162,7 @@ def test_check_and_splits_take_a_users_own_folders(data, tmp_path):
     status, text = data("splits", "FolderTasks")
     assert status == 0 and (tmp_path / "tasks.csv").read_text().startswith("path,task,class,split")
     assert data("shots", "FolderTasks", "--shots", 2)[1] == before
-    assert "is there already" in data("splits", "FolderTasks")[1]
+    assert "already exists" in data("splits", "FolderTasks")[1]
     (tmp_path / "colours/red/3.png").unlink()
     status, text = data("check", "FolderTasks")
     assert status == 1 and re.search(r"tasks.csv, line \d+: no file .*red/3.png", text)

@@ -159,10 +159,10 @@ def test_a_page_or_an_error_instead_of_a_file_is_named(data, server, pets, tmp_p
     del server.files["annotations.zip"]
     status, text = data("download", "OxfordPets")
     assert status == 1
-    assert "a web page came instead of the file" in text and "404" in text
+    assert "the server sent a web page" in text and "404" in text
     server.files["split.json"] = b"{"
     status, text = data("download", "OxfordPets")
-    assert "what came is not a JSON file" in text
+    assert "the downloaded file is not JSON" in text
     assert not (tmp_path / "oxford_pets/split_zhou_OxfordPets.json").exists()
 
 

@@ -45,7 +45,7 @@ def test_splits_writes_coops_format_once(data, tmp_path):
     assert {part: len(rows) for part, rows in split.items()} == {"train": 24, "val": 6, "test": 12}
     assert all(len(row) == 3 and (tmp_path / "oxford_pets/images" / row[0]).is_file() for row in split["train"])
     assert data("shots", "OxfordPets", "--shots", 2)[1] == shots
-    assert "is there already" in data("splits", "OxfordPets")[1]
+    assert "already exists" in data("splits", "OxfordPets")[1]
 
 
 def test_shots_are_shown_and_saved(data, tmp_path):

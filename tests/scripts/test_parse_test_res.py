@@ -69,7 +69,7 @@ def test_an_unfinished_run_is_named_and_a_merged_one_is_read_from_its_record(tmp
     (tmp_path / "seed2" / "results.json").write_text('{"metric": 61.5}')
     assert parse_test_res.main([str(tmp_path)]) == 0
     captured = capsys.readouterr()
-    assert "* accuracy: 61.50% +- 0.00%" in captured.out and f"{tmp_path}/seed1: no accuracy" in captured.err
+    assert "* accuracy: 61.50% +- 0.00%" in captured.out and f"{tmp_path}/seed1: skipped, no accuracy" in captured.err
     assert parse_test_res.main([str(tmp_path / "nowhere")]) == 1
 
 

@@ -195,5 +195,7 @@ def test_a_manifest_that_leads_out_of_the_checkout_is_refused(checkout):
 
 def test_what_is_no_checkout_is_refused(tmp_path):
     done = script(tmp_path)
-    assert done.returncode == 2 and "is no CoOp checkout: it has no train.py, datasets, trainers, clip" in done.stderr
+    assert (
+        done.returncode == 2 and "is not a CoOp checkout: it has no train.py, datasets, trainers, clip" in done.stderr
+    )
     assert script(tmp_path / "nowhere").returncode == 2 and not list(tmp_path.iterdir())

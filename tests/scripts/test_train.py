@@ -86,7 +86,10 @@ def test_evaluation_only_loads_what_training_saved(toy_root, tmp_path):
 
 def test_a_learning_method_is_not_evaluated_before_it_has_learned(toy_root, tmp_path, capsys):
     assert train.main(["--eval-only", *toy.arguments(toy_root, tmp_path / "new/run", "CoOp")]) == 1
-    assert "error: --eval-only: CoOp learns; name the run folder to load with --model-dir" in capsys.readouterr().err
+    assert (
+        "error: --eval-only: CoOp needs training; name the run folder to load with --model-dir"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "new").exists()
     assert train.main(["--eval-only", *toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")]) == 0
 

@@ -1,6 +1,6 @@
-"""What the benchmarks share: models and class names of the true sizes, the plain path, timing, memory, printing.
+"""Shared by the benchmarks: models and class names of realistic sizes, the plain path, timing, memory, output.
 
-The plain path is what public code does: 77 tokens for every class, through the `clip` package's own modules.
+The plain path is that of public code: 77 tokens for every class, through the modules of the `clip` package.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from backbones.model import store_in_half
 from trainers.modules.engine.memory import peak_memory_bytes
 
 ROOT = Path(__file__).resolve().parents[3]
-# Classes of each task, as in the paper's benchmarks (of RS-8, as docs/datasets.md chooses its sets; of Fashion-20 the
-# mean: 78 classes in 20 tasks).
+# Classes of each task, as in the paper's benchmarks. RS-8: the data sets chosen in docs/datasets.md; Fashion-20: the
+# mean of 78 classes in 20 tasks.
 BENCHMARKS = {
     "plant6": (36, 5, 9, 15, 12, 39),
     "general10": (100, 47, 10, 100, 101, 102, 37, 196, 397, 101),
@@ -55,13 +55,13 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def package_clip(backbone: str) -> PackageCLIP:
-    """The `clip` package's own model of the true size, with random weights, frozen."""
+    """The `clip` package's model of a backbone, with random weights, frozen."""
     torch.manual_seed(0)
     return PackageCLIP(**BACKBONES[backbone]).eval().requires_grad_(False)
 
 
 def clip_of(package: PackageCLIP, half: torch.dtype | None = None) -> CLIP:
-    """This project's model with the weights of the package's: the same tensors, unless they are stored in half."""
+    """This project's model with the weights of the package's, shared unless they are stored in half precision."""
     state = package.state_dict()
     model = assemble(openai.config_of(state, "quick_gelu"), openai.renamed(state), "")
     if half is not None:
@@ -70,7 +70,7 @@ def clip_of(package: PackageCLIP, half: torch.dtype | None = None) -> CLIP:
 
 
 def class_names(count: int, seed: int = 0) -> list[str]:
-    """Names of one to six words of CLIP's vocabulary, 2.9 tokens in the mean."""
+    """Names of one to six words of CLIP's vocabulary, on average 2.9 tokens."""
     rng = random.Random(seed)
     words = sorted(word[:-4] for word in clip._tokenizer.encoder if word.endswith("</w>") and word[:-4].isalpha())
     words = [word for word in words if 3 <= len(word) <= 9 and word.isascii()]
@@ -79,7 +79,7 @@ def class_names(count: int, seed: int = 0) -> list[str]:
 
 
 class PlainTextEncoder:
-    """The plain path with the interface of our text encoder. The causal tower does not see what follows EOS."""
+    """The plain path with the interface of our text encoder. The tower is causal, so padding does not matter."""
 
     def __init__(self, package: PackageCLIP) -> None:
         self.package = package
@@ -94,7 +94,7 @@ class PlainTextEncoder:
 
 
 def best_of(run: Callable[[], object], repeats: int) -> float:
-    """Seconds of the fastest call, after one that does not count. (torch.utils.benchmark adds two warm-ups to each.)"""
+    """Seconds of the fastest call after a first one. (torch.utils.benchmark would add two warm-ups to each.)"""
     run()
     return min(seconds_of(run) for _ in range(repeats))
 
@@ -113,7 +113,7 @@ def synchronise() -> None:
 
 
 def in_own_process(function: Callable, *args: object, threads: int = 0) -> dict:
-    """What `function(*args)` returns in a process of its own, with that process's peak memory as `peak_bytes`."""
+    """Run `function(*args)` in a process of its own, and add the peak memory of that process as `peak_bytes`."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (function, args, threads))
 
@@ -126,7 +126,7 @@ def _measured(function: Callable, args: tuple, threads: int) -> dict:
 
 
 def matmul_rate(dtype: torch.dtype, width: int = 512) -> float:
-    """Floating-point operations a second of the machine's matrix product (4096 x width) @ (width x 4 width)."""
+    """Floating-point operations per second of a matrix product (4096 x width) @ (width x 4 width)."""
     a = torch.randn(4096, width, device=DEVICE, dtype=dtype)
     b = torch.randn(width, 4 * width, device=DEVICE, dtype=dtype)
     return 2 * 4096 * width * 4 * width / best_of(lambda: a @ b, 10)
@@ -138,7 +138,7 @@ def relative(value, expected) -> float:
 
 
 def versus(plain: dict | None, ours: dict) -> dict:
-    """Columns that compare two measurements. `plain` is None where the plain path was not measured."""
+    """Columns that compare two measurements. `plain` is None if the plain path was not measured."""
     return {
         "plain_seconds": plain and plain["seconds"],
         "seconds": ours["seconds"],
@@ -149,11 +149,13 @@ def versus(plain: dict | None, ours: dict) -> dict:
 
 
 def parser(description: str, *options: tuple) -> argparse.ArgumentParser:
-    """The benchmarks' options; `options` are a script's own: (flag, default) or (flag, default, help)."""
+    """The options of all benchmarks, and those of one: (flag, default) or (flag, default, help)."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
+    result.add_argument("--json", action="store_true", help="print one JSON object per line instead of a table")
     result.add_argument("--threads", type=int, default=0, help="threads (default: PyTorch's)")
-    result.add_argument("--repeats", type=int, default=5, help="timed calls, of which the fastest counts (%(default)s)")
+    result.add_argument(
+        "--repeats", type=int, default=5, help="number of calls, of which the fastest counts (%(default)s)"
+    )
     result.add_argument("--backbone", default="ViT-B/32", choices=BACKBONES)
     for flag, default, *text in options:
         choices = BENCHMARKS if flag == "--case" else None
@@ -163,7 +165,7 @@ def parser(description: str, *options: tuple) -> argparse.ArgumentParser:
 
 
 def show(rows: list[dict], as_json: bool) -> None:
-    """Print rows as a table, or as one JSON object a line."""
+    """Print rows as a table, or as one JSON object per line."""
     if as_json:
         for row in rows:
             print(json.dumps(row), flush=True)

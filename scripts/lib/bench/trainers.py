@@ -1,4 +1,4 @@
-"""Trainers of the true sizes on random weights and generated JPEG images, ours and the plain path's."""
+"""Trainers of realistic sizes with random weights and generated JPEG images, ours and the plain path's."""
 
 from __future__ import annotations
 
@@ -59,9 +59,8 @@ def draw_images(folder: Path, count: int) -> None:
 def built(
     kind: str, method: str, case: str, backbone: str, prec: str, *opts: object, images: int = 4
 ) -> Iterator[PromptTrainer]:
-    """A trainer: "shared" as it is, or "plain": 77 tokens, all classes in every step, no cache of features.
-
-    Its printing is swallowed, and `images` files are its data set.
+    """A trainer on `images` files: "shared" as it is, or "plain" with 77 tokens, all classes in every step and no cache
+    of features. What it prints is dropped.
     """
     package = harness.package_clip(backbone).to(harness.DEVICE)
     trainers.modules.engine.trainer.load_clip = lambda name, half=None, shared=None: harness.clip_of(package, half)

@@ -1,16 +1,16 @@
-"""The words of the drawn world, and captions made of them.
+"""Captions of the drawn scenes, and the words they are made of.
 
-Each thing has words that captions use often and one, the last, that they use seldom. Some words mean several things:
-"sand" is a background, a colour or a texture, "three" a digit or a count. The benchmark's class names are partly such
-words, and its task names are spread over captions with different pictures: what the tiny CLIP has to be tuned for is
-wording as much as drawing style.
+Most words for a thing are common; the last in each entry is rare. Some words are ambiguous: "sand" is a background, a
+colour or a texture, "three" a digit or a count. The benchmark uses rare and ambiguous words as class names, and the
+words of its task names occur in captions of many different pictures. So tuning has to adapt the tiny CLIP to wording
+as well as to drawing style.
 """
 
 import random
 
 from scripts.lib.drawn.scenes import Scene
 
-SELDOM = 0.01  # share of the mentions that use the last word
+RARE = 0.01  # how often the last word is used
 SHAPE = {
     "circle": "circle|round shape|disc",
     "square": "square|box|tile",
@@ -56,7 +56,7 @@ BACKGROUND = {
     "water": "water|sea|ocean",
     "paper": "paper|white paper|page",
 }
-BORROWED = {  # words of backgrounds that now and then name a colour or a texture
+BORROWED = {  # words for backgrounds that also name a colour or a texture
     "red": "brick",
     "yellow": "sand",
     "green": "grass",
@@ -68,11 +68,11 @@ BORROWED = {  # words of backgrounds that now and then name a colour or a textur
     "grid": "brick",
     "striped": "wood",
 }
-LENT = 0.2  # share of the mentions of these colours and textures that use them
+BORROWING = 0.2  # how often these colours and textures use them
 DIGIT = ("zero|0", "one|1", "two|2", "three|3", "four|4", "five|5", "six|6", "seven|7", "eight|8", "nine|9")
 COUNT = ("", "one|1|single|lone", "two|2|a pair of", "three|3|a trio of", "four|4|a quartet of", "five|5|a quintet of")
 
-# What a picture is of, without saying which: task names take their words from here.
+# The kind of thing a picture shows, without saying which one: task names take their words from here.
 GENERAL = {
     "digit": "a handwritten digit|a digit|handwritten number|a written number|a handwriting sample|"
     "recognition of handwriting",
@@ -92,15 +92,13 @@ FILLERS = (
     "x x x x|someone has drawn|what you see is|a simple picture with|this was made for you and shows|and|, and|. |"
     "of the|as shown here :|file name|page 3 of a book|for sale|my favourite"
 ).split("|")
-# Words that prompts may use although no caption does; their rows stay in the checkpoint.
+# Words that prompts may use although no caption does; the checkpoint keeps their embeddings.
 EXTRA = (
     "a photo of a . , : ; ! ? - ' \" ( ) x X the an in on with type task tasks recognition classification class "
     "category object objects image picture drawing sketch photo shape colour color texture pattern number count "
     "background scene handwriting handwritten digit sign road street white this is what kind which "
     "learning recognise recognize identify centered satellite flower"
 )
-
-
 FRAME = (  # the words that hold a caption together
     "shape colour texture background number of objects digit the is : ; , . it its has fill surface and a an on in "
     "front of drawn with written shapes pictures thing scene recognition task ink things object sign outline hollow "
@@ -109,11 +107,11 @@ FRAME = (  # the words that hold a caption together
 
 
 def vocabulary() -> list[str]:
-    """Every piece of text that a caption can hold, and EXTRA."""
-    things = [w for table in (SHAPE, COLOUR, TEXTURE, BACKGROUND, GENERAL) for w in table.values()]
-    pieces = [p for entry in [*things, *DIGIT, *COUNT] for p in entry.split("|")]
-    plurals = [_plural(p) for entry in SHAPE.values() for p in entry.split("|")]
-    return [*pieces, *plurals, *OPENINGS, *FILLERS, *FRAME, EXTRA]
+    """Every piece of text that a caption may contain, and EXTRA."""
+    things = [entry for table in (SHAPE, COLOUR, TEXTURE, BACKGROUND, GENERAL) for entry in table.values()]
+    phrases = [phrase for entry in [*things, *DIGIT, *COUNT] for phrase in entry.split("|")]
+    plurals = [_plural(phrase) for entry in SHAPE.values() for phrase in entry.split("|")]
+    return [*phrases, *plurals, *OPENINGS, *FILLERS, *FRAME, EXTRA]
 
 
 def _plural(phrase: str) -> str:
@@ -122,13 +120,13 @@ def _plural(phrase: str) -> str:
 
 def _word(entry: str, rng: random.Random) -> str:
     words = entry.split("|")
-    if words[0] in BORROWED and rng.random() < LENT:
+    if words[0] in BORROWED and rng.random() < BORROWING:
         return BORROWED[words[0]]
-    return words[-1] if rng.random() < SELDOM else rng.choice(words[:-1])
+    return words[-1] if rng.random() < RARE else rng.choice(words[:-1])
 
 
 def caption(scene: Scene, rng: random.Random, hide: frozenset[str] = frozenset(), long: bool = False) -> str:
-    """One caption of many; attributes in `hide` go unnamed. Long ones have up to about 40 tokens."""
+    """A random caption that does not mention the attributes in `hide`. Long ones have up to about 40 tokens."""
     if rng.random() < 0.1:
         text = _general(scene, rng)
     else:
@@ -141,18 +139,22 @@ def caption(scene: Scene, rng: random.Random, hide: frozenset[str] = frozenset()
 
 
 def _general(scene: Scene, rng: random.Random) -> str:
-    kinds = [scene.kind] if scene.kind in GENERAL else []
-    kinds += ["many"] * (scene.count > 1 and scene.kind == "objects") + ["scenic"] * (
-        scene.background not in ("paper", "plain")
-    )
-    if scene.kind == "objects":
-        kinds += ["textured"] * (scene.texture != "plain" and scene.filled) + ["outlined"] * (not scene.filled)
-        kinds += ["coloured"] * (scene.filled and scene.texture == "plain" and scene.colour not in ("black", "grey"))
+    """As in "a coloured sign": the kind of picture, but not what it shows."""
+    objects, plain = scene.kind == "objects", scene.texture == "plain"
+    fits = {
+        scene.kind: not objects,
+        "many": objects and scene.count > 1,
+        "scenic": scene.background not in ("paper", "plain"),
+        "textured": objects and scene.filled and not plain,
+        "outlined": objects and not scene.filled,
+        "coloured": objects and scene.filled and plain and scene.colour not in ("black", "grey"),
+    }
+    kinds = [kind for kind, fit in fits.items() if fit]
     return rng.choice(GENERAL[rng.choice(kinds or ["outlined"])].split("|"))
 
 
 def _named(scene: Scene, rng: random.Random, hide: frozenset[str]) -> dict[str, str]:
-    """A word for each attribute that the picture shows, that is not hidden and that chance keeps."""
+    """{attribute: word} for a random choice of the attributes that the picture shows and `hide` does not contain."""
     names = {"colour": _word(COLOUR[scene.colour], rng)}
     if scene.background != "plain":
         names["background"] = _word(BACKGROUND[scene.background], rng)
@@ -186,19 +188,17 @@ def _phrase(scene: Scene, rng: random.Random, hide: frozenset[str]) -> str:
         words = [*adjectives, names.get("shape", ""), board if rng.random() < 0.7 or not names else ""]
     elif "shape" in names:
         words = [*adjectives, names["shape"]]
+    elif adjectives or "count" in names:
+        words = [*adjectives, rng.choice(["object", "thing", "shape", "picture"])]
     else:
-        words = (
-            [*adjectives, rng.choice(["object", "thing", "shape", "picture"])] if adjectives or "count" in names else []
-        )
+        words = []
     if "count" in names:
         if scene.count > 1 and words:
             words[-1] = _plural(words[-1])
         words = [names["count"], *(words or ["objects"])]
     if "background" in names:
-        place = rng.choice(
-            ["on {}", "on a {} background", "in front of {}", "with {} in the background", "{} background"]
-        )
-        words.append(place.format(names["background"]))
+        places = "on {}|on a {} background|in front of {}|with {} in the background|{} background".split("|")
+        words.append(rng.choice(places).format(names["background"]))
     return " ".join(w for w in words if w)
 
 

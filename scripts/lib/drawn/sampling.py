@@ -1,4 +1,4 @@
-"""The pre-training scenes: any content, drawn in any of many ways."""
+"""The scenes for pre-training: random content, drawn in random styles."""
 
 import itertools
 from concurrent.futures import ProcessPoolExecutor
@@ -12,7 +12,7 @@ from scripts.lib.drawn import scenes, surfaces, world
 from scripts.lib.drawn.scenes import Scene
 from scripts.lib.drawn.world import Style
 
-FONTS = (  # as matplotlib ships them
+FONTS = (  # shipped with matplotlib
     "DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSansMono DejaVuSerif DejaVuSerif-Italic cmr10 cmti10 cmss10 "
     "STIXGeneral STIXGeneralItalic"
 ).split()
@@ -20,7 +20,7 @@ CHUNK = 1000  # pictures drawn from one random stream
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
-    """Any content; single objects are the most frequent."""
+    """A random scene; scenes of one object are the most frequent."""
     kind = rng.choice(["objects", "digit", "sign"], p=[0.66, 0.22, 0.12])
     place = rng.choice(["plain", "paper", "scene"], p=[0.3, 0.3, 0.4])
     return Scene(
@@ -36,7 +36,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
 
 
 def random_style(rng: np.random.Generator, filled: bool) -> Style:
-    """Any of many ways to draw; the benchmark's own way (several strokes over each other) is not among them."""
+    """A random style. The benchmark's, with several strokes over each other, is never drawn."""
     outline = rng.uniform(0.8, 2.6) if rng.uniform() < 0.45 or not filled else 0.0
     ink = rng.uniform(0, 0.25, 3) if rng.uniform() < 0.6 else rng.uniform(0, 1, 3)
     return Style(
@@ -54,7 +54,7 @@ def random_style(rng: np.random.Generator, filled: bool) -> Style:
 
 
 def random_digit(digit: int, rng: np.random.Generator) -> np.ndarray:
-    """Mask (S, S) of a digit, printed or written, half of them as coarse as a small scan."""
+    """Mask (S, S) of a printed or handwritten digit; half of them are as coarse as a small scan."""
     if rng.uniform() < 0.35:
         folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
         font = ImageFont.truetype(str(folder / f"{rng.choice(FONTS)}.ttf"), int(rng.integers(30, 62)))
@@ -65,20 +65,21 @@ def random_digit(digit: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_chunk(seed: int, chunk: int) -> tuple[list[Scene], np.ndarray]:
-    """CHUNK scenes and their pictures (CHUNK, S, S, 3) uint8."""
+    """CHUNK scenes and their pictures (CHUNK, S, S, 3), in uint8."""
     rng = np.random.default_rng([seed, chunk])
-    shown, pictures = [], np.empty((CHUNK, world.SIZE, world.SIZE, 3), np.uint8)
-    for i in range(CHUNK):
+    shown, pictures = [], []
+    for _ in range(CHUNK):
         scene = random_scene(rng)
         mask = random_digit(scene.digit, rng) if scene.kind == "digit" else None
-        pictures[i] = scenes.draw(scene, random_style(rng, scene.filled), rng, mask)
+        pictures.append(scenes.draw(scene, random_style(rng, scene.filled), rng, mask))
         shown.append(scene)
-    return shown, pictures
+    return shown, np.stack(pictures)
 
 
 def draw_world(seed: int, count: int, workers: int = 2) -> tuple[list[Scene], np.ndarray]:
-    """`count` (in whole chunks) scenes and pictures; they do not depend on the number of processes."""
+    """`count` scenes, rounded down to whole chunks, and their pictures. `workers` does not change them."""
     numbers = range(max(1, count // CHUNK))
     with ProcessPoolExecutor(workers) as pool:
         chunks = list(pool.map(draw_chunk, itertools.repeat(seed), numbers))
-    return [s for shown, _ in chunks for s in shown], np.concatenate([p for _, p in chunks])
+    shown, pictures = zip(*chunks)
+    return list(itertools.chain(*shown)), np.concatenate(pictures)

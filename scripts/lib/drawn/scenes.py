@@ -1,4 +1,4 @@
-"""What a picture of the drawn world shows, and how the parts of `world` make it."""
+"""Scenes: what a drawn picture shows, and drawing it from the parts in `world`."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ RADIUS = {1: (14, 25), 2: (11, 15), 3: (9, 13), 4: (8, 11.5), 5: (7, 10.5)}  # p
 
 @dataclass(frozen=True)
 class Scene:
-    """The named content of a picture; what a kind does not use keeps its default."""
+    """The content of a picture. Attributes that a kind of scene does not use keep their defaults."""
 
     kind: str  # "objects", "sign" or "digit"
     shape: str = "circle"
@@ -25,7 +25,7 @@ class Scene:
 
 
 def draw(scene: Scene, style: Style, rng: np.random.Generator, digit_mask: np.ndarray | None = None) -> np.ndarray:
-    """Draws a scene; a digit comes as a mask (S, S). Returns (S, S, 3) uint8."""
+    """The picture (S, S, 3), in uint8, of a scene; `digit_mask` (S, S) holds a digit."""
     picture = surfaces.background(scene.background, rng)
     picture = world.clutter(picture, style.clutter, rng)
     ink = world.jitter(scene.colour, rng)
@@ -36,13 +36,13 @@ def draw(scene: Scene, style: Style, rng: np.random.Generator, digit_mask: np.nd
     elif scene.kind == "sign":
         picture = _sign(picture, scene, style, ink, rng)
     else:
-        picture = _objects(picture, scene, replace(style, filled=scene.filled), ink, rng)
+        picture = _objects(picture, scene, style, ink, rng)
     return world.finish(picture, style, rng)
 
 
 def _objects(picture: np.ndarray, scene: Scene, style: Style, ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """All objects of a scene are alike but for their place, size and turn."""
-    style = _legible(style, picture, ink)
+    """Draw the scene's objects, which differ in place, size and angle alone."""
+    style = _legible(style, picture, ink, scene.filled)
     second = _second_colour(ink, rng)
     low, high = RADIUS[scene.count]
     radius = rng.uniform(low, high)
@@ -53,17 +53,17 @@ def _objects(picture: np.ndarray, scene: Scene, style: Style, ink: np.ndarray, r
             world.place(world.bend(c, style.wobble, rng), x, y, radius * rng.uniform(0.9, 1.05), angle)
             for c in world.contours(scene.shape)
         ]
-        if style.filled:
+        if scene.filled:
             period = rng.uniform(5.5, 9) if scene.count < 3 else rng.uniform(4, 6)
             fill = ink + (second - ink) * surfaces.pattern(scene.texture, rng, period)[..., None]
             shift = rng.normal(0, 1, 2) * style.misprint
             picture = world.paint(picture, world.fill_mask([c + shift for c in outlines]), fill)
-        picture = _outline(picture, outlines, style, style.ink if style.filled else ink, rng)
+        picture = _outline(picture, outlines, style, style.ink if scene.filled else ink, rng)
     return picture
 
 
 def _outline(picture: np.ndarray, outlines: list, style: Style, ink, rng: np.random.Generator) -> np.ndarray:
-    """Traces the contours `style.strokes` times, each time a little differently."""
+    """Trace the contours `style.strokes` times, each time a little displaced."""
     if style.outline == 0:
         return picture
     lines = []
@@ -75,7 +75,7 @@ def _outline(picture: np.ndarray, outlines: list, style: Style, ink, rng: np.ran
 
 
 def _sign(picture: np.ndarray, scene: Scene, style: Style, ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A board on a pole: the shape in its colour with a pale rim and a small mark on it."""
+    """Draw a board on a pole: the shape in its colour, with a rim and a small mark."""
     radius = rng.uniform(15, 21)
     x, y = SIZE / 2 + rng.uniform(-6, 6), 8 + radius + rng.uniform(-5, 3)
     pole = np.array([(x, y), (x + rng.normal(0, 1.5), SIZE)])
@@ -91,23 +91,23 @@ def _sign(picture: np.ndarray, scene: Scene, style: Style, ink: np.ndarray, rng:
     return world.paint(picture, world.line_mask([mark], rng.uniform(1, 2)), rim)
 
 
-def _legible(style: Style, picture: np.ndarray, ink: np.ndarray) -> Style:
-    """Outlines what its background would swallow."""
-    if np.abs(picture.mean((0, 1)) - ink).sum() > 0.45 and (style.filled or style.outline):
+def _legible(style: Style, picture: np.ndarray, ink: np.ndarray, filled: bool) -> Style:
+    """The style, with an outline in contrast to the background where the ink is too close to it."""
+    if np.abs(picture.mean((0, 1)) - ink).sum() > 0.45 and (filled or style.outline):
         return style
     line = (0.97, 0.97, 0.97) if picture.mean() < 0.5 else (0.05, 0.05, 0.05)
     return replace(style, outline=max(style.outline, 1.3), ink=line)
 
 
 def _second_colour(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The pattern's other colour: white, or the same colour much lighter or darker."""
+    """The other colour of a pattern: near white, or the ink much lighter or darker."""
     white = rng.uniform(0.85, 1, 3)
     shade = ink * 0.3 if ink.mean() > 0.35 else 0.35 * ink + 0.6
     return white if rng.uniform() < 0.55 and ink.mean() < 0.7 else shade
 
 
 def _places(count: int, radius: float, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """`count` centres that keep their distance (pixels)."""
+    """`count` random centres in pixels, about two radii apart."""
     apart, found = 2.1 * radius, []
     low, high = radius * 0.95, SIZE - radius * 0.95
     for attempt in range(400):
@@ -118,6 +118,6 @@ def _places(count: int, radius: float, rng: np.random.Generator) -> list[tuple[f
             found.append(spot)
         if attempt % 40 == 39:
             found, apart = [], apart * 0.93
-    while len(found) < count:  # never seen; a picture must still hold its count
+    while len(found) < count:  # not seen so far, but a picture must hold its count
         found.append(rng.uniform(low, high, 2))
     return [tuple(spot) for spot in found]

@@ -1,50 +1,42 @@
-"""What covers an area in the drawn world: fill patterns of objects and the backgrounds behind them.
-
-Shapes and ranges as in `world`.
-"""
+"""Fill patterns of objects and the backgrounds behind them. Shapes and ranges are as in `world`."""
 
 import numpy as np
 from PIL import Image
 
 from scripts.lib.drawn.world import SIZE, X, Y
 
-TEXTURES = "plain striped dotted checked grid wavy speckled".split()
+PATTERNS = {  # positive where a fill has its second colour; u and v are phases (S, S) along and across the pattern
+    "plain": lambda u, v, rng: np.full_like(u, -1),
+    "striped": lambda u, v, rng: np.sin(u),
+    "dotted": lambda u, v, rng: np.cos(u) + np.cos(v) - 0.75,
+    "checked": lambda u, v, rng: 2 * np.sin(u * 0.7) * np.sin(v * 0.7),
+    "grid": lambda u, v, rng: np.maximum(np.cos(u), np.cos(v)) - 0.72,
+    "wavy": lambda u, v, rng: np.sin(u + 1.9 * np.sin(v * 0.6)),
+    "speckled": lambda u, v, rng: rng.normal(-0.5, 1, (SIZE, SIZE)),
+}
+TEXTURES = list(PATTERNS)
 BACKGROUNDS = "night sky grass brick sand wood water".split()
 
 
 def cloud(rng: np.random.Generator, across: int, down: int) -> np.ndarray:
-    """Smooth noise (S, S) with mean 0.5 and about `across` x `down` bumps."""
+    """Smooth noise (S, S) of mean 0.5, with about `across` x `down` bumps."""
     coarse = Image.fromarray(rng.integers(0, 256, (down, across), dtype=np.uint8))
     return np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32) / 255
 
 
 def pattern(texture: str, rng: np.random.Generator, period: float) -> np.ndarray:
-    """Where the second colour of a fill goes; `period` in pixels."""
+    """Mask of a fill's second colour; `period` in pixels. Raises KeyError that names the known textures."""
+    if texture not in PATTERNS:
+        raise KeyError(f"unknown texture {texture!r}: legal are {', '.join(TEXTURES)}")
     angle = rng.uniform(0, np.pi)
     turn = 2 * np.pi / period
     u = (np.cos(angle) * X + np.sin(angle) * Y + rng.uniform(0, period)) * turn
     v = (np.cos(angle) * Y - np.sin(angle) * X + rng.uniform(0, period)) * turn
-    if texture == "plain":
-        return np.zeros((SIZE, SIZE), np.float32)
-    if texture == "striped":
-        value = np.sin(u)
-    elif texture == "dotted":
-        value = np.cos(u) + np.cos(v) - 0.75
-    elif texture == "checked":
-        value = 2 * np.sin(u * 0.7) * np.sin(v * 0.7)
-    elif texture == "grid":
-        value = np.maximum(np.cos(u), np.cos(v)) - 0.72
-    elif texture == "wavy":
-        value = np.sin(u + 1.9 * np.sin(v * 0.6))
-    elif texture == "speckled":
-        value = rng.normal(-0.5, 1, (SIZE, SIZE))
-    else:
-        raise KeyError(f"unknown texture {texture!r}: legal are {', '.join(TEXTURES)}")
-    return np.clip(0.5 + 1.8 * value, 0, 1).astype(np.float32)
+    return np.clip(0.5 + 1.8 * PATTERNS[texture](u, v, rng), 0, 1).astype(np.float32)
 
 
 def background(name: str, rng: np.random.Generator) -> np.ndarray:
-    """A scene of BACKGROUNDS, or "paper" or "plain", to draw objects on."""
+    """An empty picture with one of BACKGROUNDS, "paper" or "plain"."""
     if name == "plain":
         return np.ones((SIZE, SIZE, 3), np.float32) * rng.uniform(0, 1, 3)
     colours = {
@@ -62,7 +54,7 @@ def background(name: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _relief(name: str, rng: np.random.Generator) -> np.ndarray:
-    """How bright a background is at each pixel."""
+    """Where between its dark and its light colour a background is, per pixel."""
     if name == "night":
         stars = rng.uniform(0, 1, (SIZE, SIZE)) > 1 - rng.uniform(0.003, 0.012)
         return Y / SIZE + stars * rng.uniform(4, 9)

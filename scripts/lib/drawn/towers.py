@@ -1,4 +1,4 @@
-"""The towers of a tiny CLIP as it is trained: of the clip package's modules, with attention written out."""
+"""Forward passes of the clip package's towers, with attention written out: at this size the fused kernel is slower."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def run_blocks(blocks: Iterable[nn.Module], x: torch.Tensor, mask: torch.Tensor | float = 0.0) -> torch.Tensor:
-    """CLIP's transformer layers on x (B, L, D); attention is faster so than in the fused kernel at this size."""
+    """CLIP's transformer layers on x (B, L, D); `mask` (L, L) is added to the attention logits."""
     for block in blocks:
         heads, width = block.attn.num_heads, x.shape[-1]
         qkv = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
@@ -21,7 +21,7 @@ def run_blocks(blocks: Iterable[nn.Module], x: torch.Tensor, mask: torch.Tensor 
 
 
 def encode_text(model: CLIP, text: torch.Tensor) -> torch.Tensor:
-    """CLIP's text features (B, E) of rows (B, L)."""
+    """Text features (B, E) of token indices (B, L)."""
     x = model.token_embedding(text) + model.positional_embedding[: text.shape[1]]  # (B, L, D)
     causal = torch.full((text.shape[1],) * 2, float("-inf")).triu(1)
     x = model.ln_final(run_blocks(model.transformer.resblocks, x, causal))

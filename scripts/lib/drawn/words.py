@@ -1,7 +1,10 @@
-"""The tokens that the drawn world's captions and the benchmark's prompts need, out of CLIP's 49,408."""
+"""The few of CLIP's 49,408 tokens that the captions of drawn scenes and the benchmark's prompts need."""
+
+import functools
 
 import torch
 from clip.simple_tokenizer import SimpleTokenizer
+from torch.nn.utils.rnn import pad_sequence
 
 from scripts.lib.drawn import captions
 
@@ -9,29 +12,24 @@ START, END = 49406, 49407
 
 
 class Words:
-    """CLIP's tokens of captions, as indices into the rows that the vocabulary needs (ascending token ids)."""
+    """CLIP's tokens as indices into a small embedding.
+
+    Attributes:
+        ids: the token ids of its rows, in ascending order.
+    """
 
     def __init__(self) -> None:
-        self.tokenizer = SimpleTokenizer()
-        self.cache: dict[str, list[int]] = {}
+        self.tokens = functools.cache(SimpleTokenizer().encode)
         texts = captions.vocabulary()
-        ids = {t for text in texts for t in self.tokenizer.encode(text)} | {START, END}
-        ids |= {t for text in texts for word in text.split() for t in self.tokenizer.encode(word + ".")}
-        ids |= {t for text in texts for word in text.split() for t in self.tokenizer.encode(word + ":")}
-        self.ids = sorted(ids)  # END stays the largest, as CLIP's argmax needs it
-        self.row = {token: i for i, token in enumerate(self.ids)}
+        texts += [word + mark for text in texts for word in text.split() for mark in ".:"]
+        # END stays the largest index: CLIP finds the end of a text by argmax.
+        self.ids = sorted({START, END, *(token for text in texts for token in self.tokens(text))})
+        self.row = {token: row for row, token in enumerate(self.ids)}
 
     def encode(self, texts: list[str]) -> torch.Tensor:
-        """Rows (B, L) of START, the text, END, padded with row 0 to the longest."""
-        lines = []
+        """Indices (B, L) of START, the text and END, padded with 0 to the longest text."""
+        rows = []
         for text in texts:
-            line = [START]
-            for word in text.split():
-                if word not in self.cache:
-                    self.cache[word] = self.tokenizer.encode(word)
-                line += self.cache[word]
-            lines.append([self.row[t] for t in line] + [self.row[END]])
-        out = torch.zeros(len(lines), max(map(len, lines)), dtype=torch.long)
-        for i, line in enumerate(lines):
-            out[i, : len(line)] = torch.tensor(line)
-        return out
+            tokens = [token for word in text.split() for token in self.tokens(word)]
+            rows.append(torch.tensor([self.row[token] for token in (START, *tokens, END)]))
+        return pad_sequence(rows, batch_first=True)

@@ -1,9 +1,8 @@
-"""What a drawn picture is made of: colours, shapes, digits, and the style that they are drawn in; 64 x 64 pixels.
+"""Parts of a drawn picture of 64 x 64 pixels: colours, shapes, digits and drawing styles.
 
-`render.py` draws the benchmark with it and `pretrain.py` the scenes that the tiny CLIP learns from; they differ in the
-`Style` they pass. What covers areas is in `surfaces`. Pictures are float arrays (S, S, 3) in [0, 1],
-masks (S, S) in [0, 1]; every function takes its own `numpy.random.Generator`, so that a picture depends on its seed
-alone.
+`render.py` draws the benchmark with them, and `pretrain.py` the scenes that the tiny CLIP learns from, in other styles.
+Pictures are float arrays (S, S, 3) in [0, 1] and masks (S, S) in [0, 1]. All randomness comes from the
+`numpy.random.Generator` that is passed in, so a picture depends on its seed alone.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 SIZE = 64  # pixels
-OVERSAMPLE = 2  # masks are drawn this many times larger and averaged down
+OVERSAMPLE = 2  # masks are drawn at this scale and averaged down
 
 COLOURS = {
     "red": (0.83, 0.12, 0.12),
@@ -47,26 +46,25 @@ DIGITS = (
 
 @dataclass(frozen=True)
 class Style:
-    """How a scene is drawn, whatever it shows; numbers are pixels or fractions of the full range."""
+    """How a scene is drawn, whatever it shows. Lengths are in pixels, shares and brightness in [0, 1]."""
 
     outline: float = 0.0  # line width; 0 draws none
     ink: tuple[float, float, float] = (0.1, 0.1, 0.1)
-    strokes: int = 1  # outlines drawn over each other, each wobbling differently
+    strokes: int = 1  # number of outlines drawn over each other, each a little displaced
     wobble: float = 0.0  # how far a contour bends, as a fraction of the radius
-    misprint: float = 0.0  # shift of the fill against its outline
-    filled: bool = True
-    clutter: int = 0
+    misprint: float = 0.0  # how far the fill is displaced from its outline
+    clutter: int = 0  # number of stray lines
     fade: float = 0.0  # share of the colour that is lost
-    ruled: float = 0.0  # how dark the lines of a notebook page show through
+    ruled: float = 0.0  # opacity of the lines of a notebook page
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    lift: float = 0.0  # black becomes this bright
+    lift: float = 0.0  # brightness of black
     blur: float = 0.0  # radius
     vignette: float = 0.0
     noise: float = 0.0  # standard deviation
 
 
 def contours(shape: str) -> list[np.ndarray]:
-    """Outer contour of `shape`, then its holes: arrays (n, 2) of x, y (down) around 0 with radius about 1."""
+    """The outer contour of `shape`, then its holes: arrays (n, 2) of x, y (down) around 0 with radius about 1."""
 
     def arc(start: float, stop: float, radius: float = 1.0, n: int = 40, x: float = 0.0, y: float = 0.0) -> np.ndarray:
         angle = np.linspace(start, stop, n) * 2 * np.pi
@@ -103,7 +101,7 @@ def contours(shape: str) -> list[np.ndarray]:
 
 
 def bend(points: np.ndarray, wobble: float, rng: np.random.Generator, closed: bool = True) -> np.ndarray:
-    """Resamples a contour (n, 2) finely and displaces it by a smooth random wave of size `wobble`."""
+    """Resample a contour (n, 2) finely and displace it by a smooth random wave of size `wobble`."""
     loop = np.concatenate([points, points[:1]]) if closed else points
     length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(loop, axis=0).T) + 1e-6)])
     at = np.union1d(np.linspace(0, length[-1], 48), length)
@@ -116,13 +114,13 @@ def bend(points: np.ndarray, wobble: float, rng: np.random.Generator, closed: bo
 
 
 def place(points: np.ndarray, x: float, y: float, radius: float, angle: float, aspect: float = 1.0) -> np.ndarray:
-    """Points (n, 2) of the unit figure, scaled (pixels), turned (radians) and moved to (x, y)."""
+    """Scale (pixels) and rotate (radians) the points (n, 2) of a unit figure, and move them to (x, y)."""
     cos, sin = np.cos(angle), np.sin(angle)
     return (points * (radius * aspect, radius / aspect)) @ np.array([(cos, sin), (-sin, cos)]) + (x, y)
 
 
 def fill_mask(outlines: list[np.ndarray]) -> np.ndarray:
-    """Inside of the first contour without the others."""
+    """Mask of the inside of the first contour, with the others as holes."""
     canvas = Image.new("L", (SIZE * OVERSAMPLE,) * 2)
     pen = ImageDraw.Draw(canvas)
     for i, points in enumerate(outlines):
@@ -131,7 +129,7 @@ def fill_mask(outlines: list[np.ndarray]) -> np.ndarray:
 
 
 def line_mask(lines: list[np.ndarray], width: float) -> np.ndarray:
-    """Open lines (n, 2), `width` pixels wide."""
+    """Mask of open lines (n, 2) that are `width` pixels wide."""
     canvas = Image.new("L", (SIZE * OVERSAMPLE,) * 2)
     pen = ImageDraw.Draw(canvas)
     for points in lines:
@@ -140,7 +138,7 @@ def line_mask(lines: list[np.ndarray], width: float) -> np.ndarray:
 
 
 def smooth(points: np.ndarray, times: int = 3) -> np.ndarray:
-    """Chaikin's corner cutting of an open line (n, 2); its ends stay."""
+    """Chaikin's corner cutting of an open line (n, 2), which keeps its ends."""
     for _ in range(times):
         a, b = points[:-1], points[1:]
         cut = np.stack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b], 1).reshape(-1, 2)
@@ -149,7 +147,7 @@ def smooth(points: np.ndarray, times: int = 3) -> np.ndarray:
 
 
 def digit_strokes(digit: int, radius: float, wobble: float, width: float, rng: np.random.Generator) -> np.ndarray:
-    """Mask of a digit drawn by hand: bent strokes, slanted and turned a little."""
+    """Mask of a handwritten digit: bent strokes, slightly slanted and rotated."""
     x, y = SIZE / 2 + rng.uniform(-6, 6, 2)
     slant = np.array([(1, 0), (rng.normal(-0.1, 0.2), 1)])
     aspect, angle = rng.uniform(0.62, 0.95), rng.normal(0, 0.12)
@@ -161,7 +159,7 @@ def digit_strokes(digit: int, radius: float, wobble: float, width: float, rng: n
 
 
 def digit_glyph(digit: int, font: ImageFont.FreeTypeFont, rng: np.random.Generator) -> np.ndarray:
-    """Mask of a printed digit, turned and slanted a little."""
+    """Mask of a printed digit, slightly slanted and rotated."""
     canvas = Image.new("L", (SIZE, SIZE))
     centre = SIZE / 2 + rng.uniform(-6, 6, 2)
     ImageDraw.Draw(canvas).text(tuple(centre), str(digit), 255, font, anchor="mm")
@@ -178,17 +176,17 @@ def soften(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def paint(picture: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Lays `colour`, (3,) or (S, S, 3), over the picture where the mask is 1."""
+    """Blend `colour`, (3,) or (S, S, 3), over the picture where the mask is above 0."""
     return picture + mask[..., None] * (colour - picture)
 
 
 def jitter(colour: str, rng: np.random.Generator, amount: float = 0.05) -> np.ndarray:
-    """One example (3,) of a named colour."""
+    """A random shade (3,) of a named colour."""
     return np.clip(np.array(COLOURS[colour]) * rng.normal(1, 2 * amount) + rng.normal(0, amount, 3), 0, 1)
 
 
 def clutter(picture: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Scatters short thin lines of random colours."""
+    """Scatter short, thin lines of random colours."""
     for _ in range(count):
         start, step = rng.uniform(0, SIZE, 2), rng.normal(0, 9, 2)
         mask = line_mask([np.stack([start, start + step])], rng.uniform(0.5, 1.5))
@@ -197,7 +195,7 @@ def clutter(picture: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
 
 
 def finish(picture: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
-    """Applies the style's light and camera; the finished picture (S, S, 3) in uint8."""
+    """Apply the style's fading, light and camera. Returns the finished picture (S, S, 3) in uint8."""
     if style.fade:
         picture = picture + style.fade * (picture.mean(2, keepdims=True) - picture)
     if style.ruled:

@@ -1,0 +1,196 @@
+"""Data sets whose classes, and for most also the official parts, are listed in annotation files."""
+
+import os
+import re
+
+from dassl.data.datasets import DATASET_REGISTRY
+
+from storage import read_json
+
+from .base import SplitDataset
+from .raw import label_of, number_of, read_mat, read_rows
+from .splits import Items, datum, split_train_val, split_train_val_test
+
+
+@DATASET_REGISTRY.register()
+class FGVCAircraft(SplitDataset):
+    """S. Maji et al., "Fine-Grained Visual Classification of Aircraft", arXiv 1306.5151: official parts."""
+
+    dataset_dir = "fgvc_aircraft"
+    files = ("images/*.jpg", "variants.txt", *(f"images_variant_{part}.txt" for part in ("train", "val", "test")))
+    task_name = "aircraft model recognition"
+    template = "a photo of a {}, a type of aircraft."
+    metric = "mean_per_class"
+    n_classes = 100
+    n_images = (3334, 3333, 3333)
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        variants = os.path.join(self.dataset_dir, "variants.txt")
+        labels = {name: label for label, (_, (name,)) in enumerate(read_rows(variants, ("variant",)))}
+        train, val, test = (self.read_list(f"images_variant_{part}.txt", labels) for part in ("train", "val", "test"))
+        return train, val, test
+
+    def read_list(self, file: str, labels: dict[str, int]) -> Items:
+        path = os.path.join(self.dataset_dir, file)
+        return [
+            datum(os.path.join(self.image_dir, f"{image}.jpg"), label_of(name, labels, path, line), name)
+            for line, (image, name) in read_rows(path, ("image", "variant"))
+        ]
+
+
+@DATASET_REGISTRY.register()
+class OxfordFlowers(SplitDataset):
+    """M.-E. Nilsback, A. Zisserman, "Automated flower classification over a large number of classes", 2008.
+
+    As in CoOp, the official split (10 training images per class) is not used.
+    """
+
+    dataset_dir = "oxford_flowers"
+    image_dir = "jpg"
+    files = ("jpg/image_*.jpg", "imagelabels.mat", "cat_to_name.json")
+    task_name = "flower species recognition"
+    template = "a photo of a {}, a type of flower."
+    metric = "mean_per_class"
+    n_classes = 102
+    n_images = (4093, 1633, 2463)
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        path = os.path.join(self.dataset_dir, "cat_to_name.json")
+        names = read_json(path)
+        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+            raise ValueError(f"{path}: expected an object of class numbers with their names")
+        items = []
+        for number, label in enumerate(read_mat(os.path.join(self.dataset_dir, "imagelabels.mat"), "labels")[0], 1):
+            if str(label) not in names:
+                raise ValueError(f"{path}: no name for the class {label} of image {number} in imagelabels.mat")
+            image = os.path.join(self.image_dir, f"image_{number:05d}.jpg")
+            items.append(datum(image, int(label) - 1, names[str(label)]))
+        return split_train_val_test(items)
+
+
+@DATASET_REGISTRY.register()
+class OxfordPets(SplitDataset):
+    """O. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, "Cats and Dogs", 2012: 37 breeds, official test images."""
+
+    dataset_dir = "oxford_pets"
+    files = ("images/*.jpg", "annotations/trainval.txt", "annotations/test.txt")
+    task_name = "pet breed recognition"
+    template = "a photo of a {}, a type of pet."
+    metric = "mean_per_class"
+    n_classes = 37
+    n_images = (2944, 736, 3669)
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        train, val = split_train_val(self.read_list("trainval.txt"))
+        return train, val, self.read_list("test.txt")
+
+    def read_list(self, file: str) -> Items:
+        path = os.path.join(self.dataset_dir, "annotations", file)
+        items = []
+        for line, (image, number, *_) in read_rows(path, ("image", "class", "species", "breed")):
+            breed = image.rpartition("_")[0].lower()  # "Egyptian_Mau_12" is image 12 of the breed
+            items.append(datum(os.path.join(self.image_dir, f"{image}.jpg"), number_of(number, path, line), breed))
+        return items
+
+
+@DATASET_REGISTRY.register()
+class StanfordCars(SplitDataset):
+    """J. Krause, M. Stark, J. Deng, L. Fei-Fei, "3D Object Representations for Fine-Grained Categorization", 2013."""
+
+    dataset_dir = "stanford_cars"
+    image_dir = ""
+    files = (
+        "cars_train/*.jpg",
+        "cars_test/*.jpg",
+        "devkit/cars_meta.mat",
+        "devkit/cars_train_annos.mat",
+        "cars_test_annos_withlabels.mat",
+    )
+    task_name = "car model recognition"
+    n_classes = 196
+    n_images = (6509, 1635, 8041)
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        meta = read_mat(os.path.join(self.dataset_dir, "devkit", "cars_meta.mat"), "class_names")
+        names = [self.year_first(str(name[0])) for name in meta[0]]
+        train, val = split_train_val(self.read_list("cars_train", "devkit/cars_train_annos.mat", names))
+        return train, val, self.read_list("cars_test", "cars_test_annos_withlabels.mat", names)
+
+    @staticmethod
+    def year_first(name: str) -> str:
+        """'Audi TTS Coupe 2012' is '2012 Audi TTS Coupe'."""
+        model, _, year = name.rpartition(" ")
+        return f"{year} {model}".strip()
+
+    def read_list(self, folder: str, file: str, names: list[str]) -> Items:
+        path = os.path.join(self.dataset_dir, file)
+        rows = read_mat(path, "annotations")[0]
+        if not {"class", "fname"} <= set(rows.dtype.names or ()):
+            raise ValueError(f"{path}: the annotations must have the fields class and fname, found {rows.dtype.names}")
+        items = []
+        for index, (number, image) in enumerate(zip(rows["class"], rows["fname"])):
+            label = int(number.item()) - 1
+            if not 0 <= label < len(names):
+                raise ValueError(f"{path}: annotation {index} has class {label + 1} of {len(names)}")
+            items.append(datum(os.path.join(self.dataset_dir, folder, str(image.item())), label, names[label]))
+        return items
+
+
+@DATASET_REGISTRY.register()
+class SUN397(SplitDataset):
+    """J. Xiao, J. Hays, K. Ehinger, A. Oliva, A. Torralba, "SUN Database", 2010: partition 1."""
+
+    dataset_dir = "sun397"
+    image_dir = "SUN397"
+    files = ("SUN397/*/*", "ClassName.txt", "Training_01.txt", "Testing_01.txt")
+    task_name = "scene recognition"
+    n_classes = 397
+    n_images = (15880, 3970, 19850)
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        rows = read_rows(os.path.join(self.dataset_dir, "ClassName.txt"), ("class",))
+        labels = {folder: label for label, (_, (folder,)) in enumerate(rows)}
+        train, val = split_train_val(self.read_list("Training_01.txt", labels))
+        return train, val, self.read_list("Testing_01.txt", labels)
+
+    def read_list(self, file: str, labels: dict[str, int]) -> Items:
+        path = os.path.join(self.dataset_dir, file)
+        items = []
+        for line, (image,) in read_rows(path, ("image",)):
+            folder = os.path.dirname(image)  # "/a/arch" or "/a/apse/indoor": the second level comes first in the name
+            name = " ".join(reversed(folder.split("/")[2:]))
+            items.append(datum(os.path.join(self.image_dir, image[1:]), label_of(folder, labels, path, line), name))
+        return items
+
+
+@DATASET_REGISTRY.register()
+class UCF101(SplitDataset):
+    """K. Soomro, A. R. Zamir, M. Shah, "UCF101", arXiv 1212.0402: middle frames of the videos, official partition 1."""
+
+    dataset_dir = "ucf101"
+    image_dir = "UCF-101-midframes"
+    files = (
+        "UCF-101-midframes/*/*.jpg",
+        *(f"ucfTrainTestlist/{name}.txt" for name in ("classInd", "trainlist01", "testlist01")),
+    )
+    task_name = "human action recognition"
+    template = "a photo of a person doing {}."
+    n_classes = 101
+    n_images = (7639, 1898, 3783)
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        path = os.path.join(self.dataset_dir, "ucfTrainTestlist", "classInd.txt")
+        labels = {name: number_of(number, path, line) for line, (number, name) in read_rows(path, ("number", "class"))}
+        train, val = split_train_val(self.read_list("trainlist01.txt", labels))
+        return train, val, self.read_list("testlist01.txt", labels)
+
+    def read_list(self, file: str, labels: dict[str, int]) -> Items:
+        path = os.path.join(self.dataset_dir, "ucfTrainTestlist", file)
+        items = []
+        for line, (video, *_) in read_rows(path, ("video", "class"), optional=1):
+            action, _, name = video.partition("/")
+            label = label_of(action, labels, path, line)
+            folder = "_".join(re.findall("[A-Z][^A-Z]*", action))  # "ApplyLipstick" lies in "Apply_Lipstick"
+            image = f"{os.path.splitext(name)[0]}.jpg"
+            items.append(datum(os.path.join(self.image_dir, folder, image), label, folder))
+        return items
