@@ -185,7 +185,7 @@ def run_verify(args: argparse.Namespace) -> int:
     # isort: split
     from backbones.openai import published_name
     from evaluation.published import TABLE, TOLERANCE, published_of, read_published
-    from trainers.modules.analysis.verification import verify
+    from finished.verification import verify
 
     table, done, failed = read_published(args.table or TABLE), [], 0
     known = args.published_as or published_name(Path(args.backbone)) or args.backbone

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from ...base import PromptTrainer
-from ..prompts.hand_made import hand_made_features
+from trainers import PromptTrainer
+from trainers.modules.prompts.hand_made import hand_made_features
 
 
 @dataclass(frozen=True)
