@@ -1,7 +1,5 @@
 """The description of a CLIP besides its weights, which each family's reader fills in."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,7 +125,7 @@ class ClipConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ClipConfig:
+    def from_dict(cls, values: dict[str, Any]) -> "ClipConfig":
         """The inverse of `to_dict`, also after a round trip through JSON."""
         image, text = dict(values["image"]), dict(values["text"])
         kind = {"vit": ViT, "resnet": ResNet, "open_clip": OpenClipTower}[image["kind"]]

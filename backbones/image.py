@@ -1,7 +1,5 @@
 """Image towers behind one interface: OpenAI's ResNet, vision transformers, and those that open_clip builds."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from clip.model import ModifiedResNet

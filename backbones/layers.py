@@ -1,7 +1,5 @@
 """The layers of CLIP's transformers, with the parameter names of OpenAI's."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

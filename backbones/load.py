@@ -1,7 +1,5 @@
 """`load_clip`: from the name of a backbone to a CLIP, with a copy of its weights that runs share."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Finds open_clip's models in files, folders, and the caches of open_clip and huggingface_hub; downloads nothing."""
 
-from __future__ import annotations
-
 import difflib
 from pathlib import Path
 from types import ModuleType

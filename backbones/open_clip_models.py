@@ -1,7 +1,5 @@
 """open_clip's models. The library builds the model and loads its file; the result is described and renamed here."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import ModuleType

@@ -1,7 +1,5 @@
 """OpenAI's CLIPs: published names, and files of weights in the layout of the clip package."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

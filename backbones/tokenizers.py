@@ -1,7 +1,5 @@
 """Tokenizers of all families behind one interface: the ids of a text, and the special tokens around it."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Sequence

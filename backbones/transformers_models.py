@@ -1,8 +1,6 @@
 """transformers' CLIPModel and SiglipModel, read from their files. The package itself is needed only for a tokenizer
 that is not CLIP's."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

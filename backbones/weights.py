@@ -1,7 +1,5 @@
 """Files of weights: find, read, write and hash them, without running code that they may hold."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

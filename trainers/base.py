@@ -1,7 +1,5 @@
 """What a method is: `PromptTrainer`, and all that a method may override."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """CLIP-LoRA: low-rank updates of the attention weights of both towers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """CoCoOp: a context that depends on the image."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Base of the methods that fit a classifier to the image features of the shots, without a training loop."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 

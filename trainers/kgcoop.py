@@ -1,7 +1,5 @@
 """KgCoOp: CoOp that stays close to the hand-made prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from dassl.engine import TRAINER_REGISTRY

@@ -1,7 +1,5 @@
 """LinearProbe: logistic regression on CLIP's image features."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import warnings

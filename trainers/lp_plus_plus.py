@@ -1,7 +1,5 @@
 """LP++: a linear probe whose weights blend image and text features, with step sizes from the data."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

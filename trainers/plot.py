@@ -1,7 +1,5 @@
 """PLOT: several prompts per class, matched to the image's regions by optimal transport."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """ProGrad: CoOp whose gradient never works against zero-shot CLIP's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """ProLIP: the projection of the image tower, fine-tuned near its pretrained weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

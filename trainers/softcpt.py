@@ -14,8 +14,6 @@ The parts of the paper, with their symbols here, and where they are computed:
             variants NATA ... CSTS                              SoftContextSharing.__init__
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

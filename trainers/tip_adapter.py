@@ -1,7 +1,5 @@
 """Tip-Adapter and Tip-Adapter-F: a cache of the shots' features beside zero-shot CLIP."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any

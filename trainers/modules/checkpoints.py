@@ -1,7 +1,5 @@
 """Checkpoints of prompts: find, check and remove them. Dassl writes them and resumes from them."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Sequence

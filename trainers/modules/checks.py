@@ -1,7 +1,5 @@
 """Checks of config values: each raises a ValueError that names the key, its value and what is legal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -4,8 +4,6 @@ Class features are gathered with their gradients, and the gradients of the promp
 one process on the whole batch. In one process every function here is the identity.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 

@@ -4,8 +4,6 @@ A step is a batch. With a number of steps the schedule of the learning rate is t
 the last epoch may end early.
 """
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Zero-shot CLIP beside a method, on the image features that the method's test computes anyway."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The one line that a user reads of an error that ends a run."""
 
-from __future__ import annotations
-
 import re
 
 WORKER_LOST = re.compile(r"DataLoader worker \(pid\S* [\d, ]+\).*")

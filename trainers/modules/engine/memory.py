@@ -1,7 +1,5 @@
 """The peak memory of a run, and the name of its device."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import re

@@ -1,7 +1,5 @@
 """A progress bar on a terminal, in place of Dassl's training lines, which still go to the log file."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Whether a run folder holds a run with the same config, so that it may be resumed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import yaml

@@ -1,7 +1,5 @@
 """The config of a run: files and KEY VALUE pairs, merged into Dassl's tree, with errors that name the key."""
 
-from __future__ import annotations
-
 import ast
 import difflib
 import re

@@ -1,7 +1,5 @@
 """Curves of a run in Weights & Biases, if TRAIN.WANDB names a project."""
 
-from __future__ import annotations
-
 import importlib.util
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The engine below all methods: data, CLIP, optimiser steps, several processes, checkpoints and the test."""
 
-from __future__ import annotations
-
 import logging
 import time
 from pathlib import Path

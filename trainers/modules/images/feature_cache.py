@@ -1,7 +1,5 @@
 """Features of the frozen image tower, computed once and cached on disk."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

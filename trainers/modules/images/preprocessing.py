@@ -1,7 +1,5 @@
 """The preprocessing of images: as in the CLIP's own training, unless the config overrides it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Augmented views of training images, drawn by seed, image and epoch alone, whichever process reads the image."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """SoftCPT's BLEND: a mix of generated and hand-made class features, with a trust in the generated ones per task."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

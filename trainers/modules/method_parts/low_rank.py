@@ -1,7 +1,5 @@
 """Low-rank updates of queries, keys and values in a tower's layers (Hu et al., LoRA, arXiv 2106.09685)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Tip-Adapter's cache of the shots' features, and its logits."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

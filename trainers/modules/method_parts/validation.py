@@ -1,7 +1,5 @@
 """Validation shots, on which a setting is searched: checks of them, and the tasks' metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Prompts in the layers of CLIP's towers, for MaPLe and PromptSRC, and which towers take a tuning."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

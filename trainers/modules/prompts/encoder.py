@@ -1,7 +1,5 @@
 """Encodes prompts by a text tower; in a causal tower, what prompts share is computed once."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import NamedTuple
@@ -172,7 +170,7 @@ class Packing(NamedTuple):
     flat: Tensor  # (N,) the index of each token among the R S padded places
 
     @classmethod
-    def of(cls, lengths: Tensor) -> Packing:
+    def of(cls, lengths: Tensor) -> "Packing":
         end = lengths.cumsum(0) - 1
         row = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
         start = end - lengths + 1

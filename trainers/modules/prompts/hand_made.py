@@ -1,7 +1,5 @@
 """Hand-made prompts: class names in sentences, for zero-shot CLIP and for methods that use its class features."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Prompts `[SOS] context name . [EOS]`: the tokens of names, which are fixed, and learned contexts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
