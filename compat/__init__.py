@@ -9,8 +9,6 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 
-__all__ = ["ensure_dassl"]
-
 logger = logging.getLogger(__name__)
 
 _HERE = os.path.dirname(os.path.abspath(__file__))

@@ -13,8 +13,6 @@ from .datasets import Datum, build_dataset
 from .samplers import build_sampler
 from .transforms import build_transform
 
-__all__ = ["DataManager", "DatasetWrapper", "build_data_loader"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dassl.utils import check_availability
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
-__all__ = ["RandomDomainSampler", "build_sampler"]
-
 
 class RandomDomainSampler(Sampler):
     """Batches with as many images from each of `n_domain` random domains, until a domain has too few left.

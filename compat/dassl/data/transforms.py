@@ -10,8 +10,6 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from yacs.config import CfgNode
 
-__all__ = ["AVAI_CHOICES", "INTERPOLATION_MODES", "build_transform"]
-
 # center_crop may be named and changes nothing: test images are always cropped in the centre, training images never.
 AVAI_CHOICES = ["random_resized_crop", "random_flip", "normalize", "center_crop"]
 INTERPOLATION_MODES = {mode.value: mode for mode in map(InterpolationMode, ("bilinear", "bicubic", "nearest"))}

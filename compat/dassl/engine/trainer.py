@@ -18,8 +18,6 @@ from yacs.config import CfgNode
 from .trainer_base import TrainerBase
 from .writer import LazyWriter
 
-__all__ = ["TrainerX"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -16,8 +16,6 @@ from dassl.utils.resume import (
 )
 from torch import nn
 
-__all__ = ["TrainerBase"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -13,8 +13,6 @@ import torch
 
 from .tools import mkdir_if_missing, written_atomically
 
-__all__ = ["CheckpointError", "first_line", "load_checkpoint", "pointed_file", "save_checkpoint"]
-
 logger = logging.getLogger(__name__)
 
 # Objects that checkpoints of upstream Dassl pickle beside the weights: the scheduler after the warm-up, its optimiser.

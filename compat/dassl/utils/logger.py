@@ -9,8 +9,6 @@ from typing import Any
 
 from .tools import mkdir_if_missing
 
-__all__ = ["Logger", "setup_logger"]
-
 
 class Logger:
     """Takes the place of `sys.stdout` and also writes to the file `fpath`, line by line, so that a kill loses nothing.

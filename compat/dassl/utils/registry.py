@@ -8,8 +8,6 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-__all__ = ["Registry", "check_availability"]
-
 logger = logging.getLogger(__name__)
 
 

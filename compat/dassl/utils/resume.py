@@ -13,16 +13,6 @@ from torch import nn
 
 from .checkpoint import CheckpointError, first_line, load_checkpoint, pointed_file
 
-__all__ = [
-    "checkpoints_of_one_epoch",
-    "get_rng_state",
-    "load_pretrained_weights",
-    "load_weights",
-    "restore_checkpoint",
-    "resume_from_checkpoint",
-    "set_rng_state",
-]
-
 logger = logging.getLogger(__name__)
 
 MOST_EPOCHS = 10**6

@@ -15,17 +15,6 @@ import PIL
 import torch
 from PIL import Image
 
-__all__ = [
-    "check_isfile",
-    "collect_env_info",
-    "listdir_nohidden",
-    "mkdir_if_missing",
-    "read_image",
-    "read_json",
-    "set_random_seed",
-    "write_json",
-]
-
 
 def mkdir_if_missing(dirname: str) -> None:
     """Create `dirname` and its parents; an existing folder, or "" for the current one, is fine."""

@@ -5,8 +5,6 @@ import os
 import random
 from operator import attrgetter
 
-__all__ = ["DatasetBase", "Datum"]
-
 logger = logging.getLogger(__name__)
 
 
