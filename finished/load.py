@@ -19,6 +19,7 @@ from datasets.multitask import Task
 from datasets.splits import datum
 from evaluation.classes import read_classes
 from experiments.sweeps import TASKS_FOLDER
+from storage import PROMPTS
 from trainers import PromptTrainer
 from trainers.modules.checkpoints import OWNERS
 
@@ -71,7 +72,7 @@ def load_run(run: Path, root: str = "", opts: Sequence[str] = ()) -> PromptTrain
 
     Raises FileNotFoundError without run, checkpoint or CLIP, ValueError if they do not fit together.
     """
-    own = [path for path in (run / "classes.json", run / "prompt_learner/classes.json") if path.is_file()]
+    own = [path for path in (run / "classes.json", run / PROMPTS / "classes.json") if path.is_file()]
     return _load(config_of(run, root, opts, own[0] if own else None), run)
 
 

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+PROMPTS = "prompt_learner"  # the folder of the checkpoints
+CHECKPOINT = f"{PROMPTS}/checkpoint"  # names the last one
 FAILURE_FILE = "failure.json"  # after a loss that was not finite: the step, its images and its numbers
 # results.json comes last. Only runs on users' own folders have a split.csv.
 RUN_FILES = (
@@ -14,7 +16,7 @@ RUN_FILES = (
     "shots.json",
     "classes.json",
     "split.csv",
-    "prompt_learner",
+    PROMPTS,
     "tensorboard",
     "predictions.csv.gz",
     FAILURE_FILE,
@@ -50,5 +52,5 @@ def remove_temporaries(folder: Path) -> None:
     """Remove the files that killed processes left half-written in a run's folder. No other process may be at work in
     it."""
     for name in ("*.tmp", ".*.tmp-*"):
-        for path in (*folder.glob(name), *folder.glob(f"prompt_learner/{name}")):
+        for path in (*folder.glob(name), *folder.glob(f"{PROMPTS}/{name}")):
             path.unlink(missing_ok=True)

@@ -5,12 +5,11 @@ from pathlib import Path
 import yaml
 from yacs.config import CfgNode
 
-from storage import read_yaml
+from storage import CHECKPOINT, read_yaml
 
 from ..images import preprocessing
 from .settings import flatten
 
-CHECKPOINT = "prompt_learner/checkpoint"  # in a run folder: the name of its last checkpoint
 FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty ones take the model's values
 # These keys do not change what a run computes, so that it may be continued with other values.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
