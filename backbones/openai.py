@@ -8,8 +8,10 @@ import urllib.error
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from clip import clip
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
@@ -94,13 +96,9 @@ def declared_activation(path: Path) -> str:
     """The activation that a file declares, in a TorchScript archive's code or an entry "activation" of an .npz or of a
     safetensors file's metadata; "" if it declares none."""
     if path.suffix == ".npz":
-        import numpy as np
-
         with np.load(path, allow_pickle=False) as arrays:
             return SPELLINGS[str(arrays["activation"])] if "activation" in arrays.files else ""
     if path.suffix == ".safetensors":
-        from safetensors import safe_open
-
         with safe_open(path, "pt") as file:
             found = (file.metadata() or {}).get("activation", "")
         return SPELLINGS[found] if found else ""
@@ -191,7 +189,7 @@ def initial_draws(model: nn.Module) -> int:
         return 0
     if model.config.text != replace(text.options, mask="causal", pooling="eos", projection="linear"):
         return 0
-    uniform = normal = 0
+    uniform = 0
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             uniform += sum(parameter.numel() for parameter in module.parameters())
