@@ -16,7 +16,8 @@ from datasets.multitask import Task
 
 from .modules import distributed
 from .modules.checks import Range, check_count, check_options
-from .modules.engine import budget, tracking
+from .modules.engine import budget
+from .modules.engine.saving import check_tracking
 from .modules.engine.trainer import Engine
 from .modules.images.feature_cache import FeatureLoader
 from .modules.images.views import view_loader
@@ -52,9 +53,9 @@ class PromptTrainer(Engine):
         """Raise ValueError for a value that is not `legal`, before anything is read. Call super() first."""
         name = type(self).__name__.upper()
         check_options(f"TRAINER.{name}", cfg.TRAINER[name], {"PREC": PRECISIONS, **self.legal})
-        budget.check_budget(cfg)
-        tracking.check_tracking(cfg)
-        check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS)
+        check_count("OPTIM.MAX_STEPS", cfg.OPTIM.MAX_STEPS, "steps", "OPTIM.MAX_EPOCH epochs")
+        check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS, "checkpoints", "all of them")
+        check_tracking(cfg)
 
     @property
     def variant(self) -> str:

@@ -38,7 +38,7 @@ def check_choice(key: str, value: object, legal: Sequence[object]) -> None:
         raise ValueError(f"{key}: {value!r} is not legal; one of {', '.join(map(str, legal))}")
 
 
-def check_count(key: str, count: object) -> None:
-    """A number of checkpoints, or 0 for all of them."""
+def check_count(key: str, count: object, things: str, none: str) -> None:
+    """A number of things, or 0 for what `none` says; yacs lets None pass as a value of any key."""
     if type(count) is not int or count < 0:
-        raise ValueError(f"{key}: {count} is no number of checkpoints, of which 0 keeps all")
+        raise ValueError(f"{key}: {count} is not a number of {things}, or 0 for {none}")

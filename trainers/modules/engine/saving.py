@@ -1,20 +1,58 @@
 """A trainer's files: its checkpoints and its curves."""
 
+import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
 
 from dassl.engine import TrainerX
 from dassl.utils import load_checkpoint
+from yacs.config import CfgNode
 
 from evaluation.classes import write_classes
 from storage import CHECKPOINT, PROMPTS
 
 from .. import distributed
 from ..checkpoints import find_checkpoint, keep_newest, read_prompts
-from .tracking import WandbRun
+from .settings import flatten
 
 logger = logging.getLogger(__name__)
+
+
+def check_tracking(cfg: CfgNode) -> None:
+    """Raise ValueError if TRAIN.WANDB names a project and the package wandb is not installed."""
+    try:
+        missing = importlib.util.find_spec("wandb") is None
+    except ValueError:  # a module in sys.modules without a specification
+        missing = False
+    if cfg.TRAIN.WANDB and missing:
+        raise ValueError(
+            f"TRAIN.WANDB: {cfg.TRAIN.WANDB!r}, but the package wandb is not installed: pip install wandb, or leave "
+            "the key empty"
+        )
+
+
+class WandbRun:
+    """The curves and the config of a run, in the project of Weights & Biases that TRAIN.WANDB names.
+
+    Their steps are those of training; a value from between two steps, such as the accuracy of a test, has the number of
+    the last one.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        import wandb
+
+        self.step = 0
+        name = "/".join(part for part in (cfg.DATASET.NAME, cfg.TRAINER.NAME, cfg.TRAINER.LABEL) if part)
+        self.run = wandb.init(project=cfg.TRAIN.WANDB, name=name, dir=cfg.OUTPUT_DIR, config=flatten(cfg))
+
+    def add_scalar(self, tag: str, value: Any, step: int | None) -> None:
+        if tag.startswith("train/") and step is not None:
+            self.step = step
+        self.run.log({tag: float(value)}, step=self.step)
+
+    def close(self) -> None:
+        self.run.finish()
 
 
 class SavingTrainer(TrainerX):

@@ -17,13 +17,6 @@ OPENAI = Preprocessing((224, 224))
 KEYS = {"INTERPOLATION": "interpolation", "PIXEL_MEAN": "mean", "PIXEL_STD": "std", "RESIZE": "resize"}
 
 
-def extend_cfg(cfg: CfgNode) -> None:
-    """Empty the keys of `INPUT` that the model's preprocessing fills, and add those that Dassl lacks."""
-    cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (), "", [], []
-    cfg.INPUT.RESIZE = ""  # in tests: shortest edge, then the centre is cropped; or squash
-    cfg.INPUT.OVERRIDE_MODEL = False  # True: allow values of INPUT that contradict the model's preprocessing
-
-
 def with_preprocessing(cfg: CfgNode, model: Preprocessing) -> CfgNode:
     """A copy of a config in which the model's values fill the empty keys of INPUT.
 
