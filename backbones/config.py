@@ -1,4 +1,4 @@
-"""The description of a CLIP besides its weights, which each family's reader fills in."""
+"""The description of a CLIP without its weights, which the reader of each family fills in."""
 
 import dataclasses
 from dataclasses import dataclass, field

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from trainers import PromptTrainer
-from trainers.modules.prompts.hand_made import hand_made_features
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class SideBySide:
         self.trainer = trainer
         with trainer.autocast():
             self.tuned = None if trainer.conditional else trainer.class_features()  # (C, E)
-            self.hand_made = hand_made_features(trainer.tasks, "", trainer.clip, trainer.text_encoder)  # (C, E)
+        self.hand_made = trainer.hand_made_features()  # (C, E)
 
     @torch.no_grad()
     def answers(self, image: Image.Image) -> list[Answer]:

@@ -9,30 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backbones import CLIP
 from datasets.multitask import Task
 from datasets.prompt_checks import alike
 
 from .. import distributed
-from ..prompts.encoder import TextEncoder
-from ..prompts.hand_made import hand_made_features
 from .saving import SavingTrainer
 
 logger = logging.getLogger(__name__)
 
 
 class ZeroShot:
-    """The hand-made prompts of the tasks, with an evaluator of their own. They show after the test which tasks did not
-    gain from training; nothing is chosen by them.
+    """Zero-shot CLIP, which shows after a test which tasks did not gain from training; nothing is chosen by it.
 
-    Attributes:
-        features: (C, E), fp32, not normalised.
-        evaluator: counts the predictions of these features.
+    Args:
+        features: (C, E) of the hand-made prompts, fp32, not normalised.
+        evaluator: of its own, which counts its predictions.
     """
 
-    def __init__(self, tasks: Sequence[Task], model: CLIP, encoder: TextEncoder, evaluator: Any) -> None:
-        self.tasks, self.evaluator = tasks, evaluator
-        self.features = hand_made_features(tasks, "", model, encoder)
+    def __init__(self, tasks: Sequence[Task], features: Tensor, evaluator: Any) -> None:
+        self.tasks, self.features, self.evaluator = tasks, features, evaluator
 
     def judge(self, image_features: Tensor, label: Tensor) -> None:
         """Count a batch: image_features (B, E), label (B,) global. Unscaled cosines make the same predictions."""
@@ -93,13 +88,12 @@ class EvaluatingTrainer(SavingTrainer):
                 logger.warning("Warning: %s", warning)
 
     def zero_shot(self) -> ZeroShot | None:
-        """The hand-made prompts, to be tested on the same image features; None if the method's image features are not
-        zero-shot CLIP's, or if nothing is trained."""
+        """Zero-shot CLIP, to be tested on the same image features; None if the method's image features differ from its
+        own, or if nothing is trained."""
         shared = self.uses_shots and self.feature_kind == "global" and not self.tunes_images
         if not shared or not hasattr(self.evaluator, "task_values"):
             return None
-        with self.autocast():
-            return ZeroShot(self.tasks, self.clip, self.text_encoder, type(self.evaluator)(self.cfg, tasks=self.tasks))
+        return ZeroShot(self.tasks, self.hand_made_features(), type(self.evaluator)(self.cfg, tasks=self.tasks))
 
     def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         image, label = super().parse_batch_test(batch)

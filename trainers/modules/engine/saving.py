@@ -56,7 +56,7 @@ class WandbRun:
 
 
 class SavingTrainer(TrainerX):
-    """Saves and loads `prompts`, the one module that a trainer learns, and writes the curves of its training."""
+    """Saves and loads `prompts`, the only module that a trainer learns, and writes the curves of its training."""
 
     _tracker: WandbRun | None = None
     _told_of_checkpoints = False
