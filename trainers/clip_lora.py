@@ -31,12 +31,12 @@ class CLIPLoRA(PromptTrainer):
     trained by cross-entropy, with the class names in their task's template. Several tasks share the updates. gamma is
     alpha / sqrt(r), as in the authors' code.
 
-    A ResNet, or an image tower that open_clip builds, is refused: the method is not defined there. With `TOWERS` "text"
-    only the text tower is updated, and image features come from the cache.
+    The method is not defined for a ResNet or for an image tower that open_clip builds. With `TOWERS` "text" only the
+    text tower is updated, and image features come from the cache.
 
-    Dropout is drawn for each token, layer and matrix, as in the authors' code, but for [SOS]: all classes of a step
-    share its mask, because it is encoded once, whereas there each class has its own. Without dropout the two are equal.
-    The learning rate falls at every step, as a cosine down to `LAST_LR`; OPTIM.LR_SCHEDULER and warm-up are ignored.
+    Dropout is drawn for each token, layer and matrix, as in the authors' code, except that all classes of a step share
+    the mask of [SOS], which is encoded once. Without dropout the two are equal. The learning rate falls at every step,
+    as a cosine down to `LAST_LR`; OPTIM.LR_SCHEDULER and warm-up are ignored.
     """
 
     schedule_unit = "batch"

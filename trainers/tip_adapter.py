@@ -127,10 +127,9 @@ class TipAdapter(CacheTrainer, FittedTrainer):
 class TipAdapterF(CacheTrainer):
     """Tip-Adapter-F, of the same paper: the keys are learned, from those of `TipAdapter`.
 
-    The keys are trained with ALPHA and BETA by the multi-task loss; the tasks share the optimiser steps and nothing
-    else. Alpha and beta are then searched as for `TipAdapter`, with the keys of the last epoch. The public code takes
-    the epoch that is best on the test set, and the better accuracy there of before and after the search; this one does
-    not.
+    The keys are trained with ALPHA and BETA by the multi-task loss; the tasks share only the optimiser steps. Alpha and
+    beta are then searched as for `TipAdapter`, with the keys of the last epoch. The public code, in contrast, takes the
+    epoch that is best on the test set, and the better of the accuracies there before and after the search.
     """
 
     schedule_unit = "batch"

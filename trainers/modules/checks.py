@@ -16,6 +16,10 @@ class Range(NamedTuple):
 AT_LEAST_0 = Range(lambda x: x >= 0, "at least 0")
 AT_LEAST_1 = Range(lambda x: x >= 1, "at least 1")
 ABOVE_0 = Range(lambda x: x > 0, "above 0")
+ONE_FOR_ALL = Range(  # CSC of a method that has no contexts per class
+    lambda per_class: not per_class,
+    "possible: all classes share this method's contexts; CoOp, KgCoOp and ProGrad have one per class",
+)
 
 
 def check_options(node: str, options: Mapping[str, Any], legal: Mapping[str, Range | Sequence[str]]) -> None:

@@ -1,4 +1,4 @@
-"""Whether a run folder holds a run with the same config, so that it may be resumed."""
+"""The check that a run folder holds a run with the same config, so that it may be resumed."""
 
 from pathlib import Path
 
@@ -23,9 +23,9 @@ def check_same_config(cfg: CfgNode, folder: Path) -> None:
         return
     old, new = flatten(read_yaml(saved) or {}), flatten(yaml.safe_load(cfg.dump()))
     free = FREE_KEYS | {key for key in FILLED_KEYS if not new.get(key)}
-    free |= {key for key in new.keys() - old.keys() if not new[key]}  # off, as in the older version without the key
+    free |= {key for key in new.keys() - old.keys() if not new[key]}  # off, as in an older version without the key
     free |= {"OPTIM.MAX_EPOCH"} if new["OPTIM.MAX_STEPS"] else set()  # it follows from the steps
-    # A key that only the older version has is not compared: nothing reads it any more.
+    # Nothing reads a key any more that only the older version has, so it is not compared.
     differing = [key for key in sorted(new.keys() - free) if old.get(key) != new[key]]
     differing = [f"{key} ({old.get(key)!r} there, {new[key]!r} here)" for key in differing]
     if differing:

@@ -39,10 +39,11 @@ class Engine(EvaluatingTrainer):
     and save it.
     """
 
+    train_seconds: float | None = None
+    epochs_done: int = 0
+    steps_done: int | None = 0  # None: unknown, for prompts that were loaded
+
     def __init__(self, cfg: Any) -> None:
-        self.train_seconds: float | None = None
-        self.epochs_done: int = 0
-        self.steps_done: int | None = 0  # None: unknown, for prompts that were loaded
         self._bar = TrainingBar(0, 0, 0)  # none yet
         super().__init__(cfg)
         if hasattr(self.evaluator, "set_tasks"):  # Dassl builds it, and knows no tasks
@@ -167,20 +168,16 @@ class Engine(EvaluatingTrainer):
         self.batch_share = distributed.share_of_batch(len(label))
         with self.autocast():
             loss, logs = self.training_loss(image, label)
-        place = {"epoch": self.epoch + 1, "step": self.steps_so_far, "learning_rate": self.get_current_lr()}
+        step = self.epoch * self.num_batches + self.batch_idx + 1
+        place = {"epoch": self.epoch + 1, "step": step, "learning_rate": self.get_current_lr()}
         stop_diverged(loss, self.output_dir, self.prompts, batch, logs, type(self).__name__, **place)
         self.update_prompts(loss * self.batch_share)
-        ends_epoch = self.batch_idx + 1 == self.num_batches or self.steps_so_far == self.cfg.OPTIM.MAX_STEPS
+        ends_epoch = self.batch_idx + 1 == self.num_batches or step == self.cfg.OPTIM.MAX_STEPS
         if self.schedule_unit == "batch" or ends_epoch:
             self.update_lr()
         logs = distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
         self._bar.update(self.epoch, logs, self.get_current_lr())
         return logs
-
-    @property
-    def steps_so_far(self) -> int:
-        """The step of the current batch, counted from 1."""
-        return self.epoch * self.num_batches + self.batch_idx + 1
 
     def update_prompts(self, loss: Tensor) -> None:
         """One backward pass and `steps_per_batch` optimiser steps."""

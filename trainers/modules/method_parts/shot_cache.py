@@ -14,7 +14,7 @@ class Cache(nn.Module):
     cache.
 
     Args:
-        keys: a parameter if they are learned, or a tensor.
+        keys: (N, E), a parameter if they are learned, else a tensor.
         labels: (N,) global.
         classnames: the C names of the classes.
         n_tasks, alpha, beta: T, and the initial values for all tasks.
