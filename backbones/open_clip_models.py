@@ -129,16 +129,11 @@ def describe_image(model: nn.Module, model_cfg: dict[str, Any], quick_gelu: bool
 
 def describe_preprocessing(name: str, model: nn.Module) -> Preprocessing:
     facts = library().get_model_preprocess_cfg(model)
-    size = facts["size"]
-    if facts.get("resize_mode", "shortest") not in ("shortest", "squash"):
-        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: its images are resized by {facts['resize_mode']!r}")
-    return Preprocessing(
-        tuple(size) if isinstance(size, (tuple, list)) else (size, size),
-        tuple(facts["mean"]),
-        tuple(facts["std"]),
-        facts["interpolation"],
-        facts.get("resize_mode", "shortest"),
-    )
+    size, resize = facts["size"], facts.get("resize_mode", "shortest")
+    if resize not in ("shortest", "squash"):
+        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: its images are resized by {resize!r}")
+    size = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    return Preprocessing(size, tuple(facts["mean"]), tuple(facts["std"]), facts["interpolation"], resize)
 
 
 def renamed(state: dict[str, Tensor], image: ViT | ResNet | OpenClipTower) -> dict[str, Tensor]:

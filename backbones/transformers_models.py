@@ -164,18 +164,13 @@ def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preproce
     """The preprocessing in preprocessor_config.json, or else the family's default."""
     path = folder / "preprocessor_config.json"
     facts = read_json(path) if path.is_file() else {}
-    default = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
+    mean, std = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
     resample = facts.get("resample", 3)
     if resample not in RESAMPLING:
         raise ValueError(f"{KEY}: {path}: resample {resample!r} is not one of {', '.join(map(str, RESAMPLING))}")
-    crop = facts.get("do_center_crop", kind == "clip")
-    return Preprocessing(
-        size,
-        tuple(facts.get("image_mean", default[0])),
-        tuple(facts.get("image_std", default[1])),
-        RESAMPLING[resample],
-        "shortest" if crop else "squash",
-    )
+    mean, std = tuple(facts.get("image_mean", mean)), tuple(facts.get("image_std", std))
+    resize = "shortest" if facts.get("do_center_crop", kind == "clip") else "squash"
+    return Preprocessing(size, mean, std, RESAMPLING[resample], resize)
 
 
 def tokenizer_of(folder: Path, text: Text) -> dict[str, Any]:

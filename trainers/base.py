@@ -179,7 +179,7 @@ class PromptTrainer(Engine):
         mine = rows[distributed.share(len(rows))]
         # A process with an empty share encodes one class, and drops it.
         local = self.text_features(mine if len(mine) else rows[:1])[: len(mine)]
-        return distributed.gather_rows(local, len(rows))
+        return distributed.GatherRows.apply(local, len(rows))
 
     def cross_entropy(self, logits: Tensor, label: Tensor, rows: Tensor | None) -> tuple[Tensor, dict[str, float]]:
         """The multi-task loss of logits (B, R) of the classes `rows`, and the accuracy within the tasks to log."""
@@ -196,13 +196,9 @@ class PromptTrainer(Engine):
 
     def features_of(self, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Image features (N, E), fp32 and not normalised, and global labels (N,) of the Datum `items`."""
+        size = self.cfg.DATALOADER.TEST.BATCH_SIZE
         loader = build_data_loader(
-            self.cfg,
-            sampler_type="SequentialSampler",
-            data_source=items,
-            batch_size=self.cfg.DATALOADER.TEST.BATCH_SIZE,
-            tfm=self.test_transform,
-            is_train=False,
+            self.cfg, data_source=items, batch_size=size, tfm=self.test_transform, is_train=False
         )
         loader = FeatureLoader(loader, *self.caching) if self.cfg.FEATURES.TEST_CACHE else distributed.part_of(loader)
         batches = [(self.encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]

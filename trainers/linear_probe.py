@@ -45,13 +45,8 @@ class LinearProbe(LinearClassifierTrainer):
     def fit(self) -> None:
         train, val = self.task_features(self.dm.dataset.train_x), None
         if not self.options.C:
-            check_validation(
-                self.dm.dataset,
-                self.tasks,
-                self.class_task,
-                "LinearProbe searches C",
-                "set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet",
-            )
+            instead = "set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet"
+            check_validation(self.dm.dataset, self.tasks, self.class_task, "LinearProbe searches C", instead)
             val = self.task_features(self.dm.dataset.val)
         for t, task in enumerate(self.tasks):
             x, y = train[t]

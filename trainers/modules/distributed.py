@@ -47,12 +47,9 @@ def share(count: int) -> slice:
     return slice(count * rank() // world(), count * (rank() + 1) // world())
 
 
-def gather_rows(local: Tensor, count: int) -> Tensor:
+class GatherRows(torch.autograd.Function):
     """(count, ...) from each rank's `local` (n, ...), its `share(count)`; gradients flow back to all ranks."""
-    return local if world() == 1 else _GatherRows.apply(local, count)
 
-
-class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, local: Tensor, count: int) -> Tensor:
         ctx.count = count

@@ -132,12 +132,8 @@ def view_loader(
         )
         # A loader draws a seed from the global generator, but training must not depend on the cache.
         with torch.random.fork_rng(devices=[]):
-            return gather_parts(
-                [
-                    encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views))
-                    for batch in progress_bar(part_of(images), f"features of {views} views")
-                ]
-            )
+            batches = progress_bar(part_of(images), f"features of {views} views")
+            return gather_parts([encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views)) for batch in batches])
 
     key = {**key, "transform": str(transform), "images": image_list(items), "views": views, "seed": seed}
     key["names"] = image_name(items[0], root)  # those of the others follow
