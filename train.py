@@ -47,8 +47,7 @@ from storage import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, read_yaml
 from trainers.modules import distributed  # noqa: E402
 from trainers.modules.engine.errors import message_of  # noqa: E402
 from trainers.modules.engine.memory import device_name  # noqa: E402
-from trainers.modules.engine.same_config import check_same_config  # noqa: E402
-from trainers.modules.engine.settings import merge_file, merge_list, unread_keys  # noqa: E402
+from trainers.modules.engine.settings import check_same_config, merge_file, merge_list, unread_keys  # noqa: E402
 
 logger = logging.getLogger(__name__)
 

@@ -172,11 +172,9 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def initial_draws(model: nn.Module) -> int:
-    """How many random numbers the clip package draws to build a model of the shape of `model`; 0 for a shape that it
-    cannot build.
+    """How many random numbers the clip package draws to build a model of this shape; 0 if it cannot build it.
 
-    The public code of the CoOp family draws them before the prompts. Skipping as many gives the same initial prompts
-    for the same seed.
+    The CoOp family's public code draws them before the prompts. Skipping as many gives the same prompts for a seed.
     """
     image, text = model.config.image, model.text
     if isinstance(image, OpenClipTower):

@@ -94,13 +94,8 @@ def _train_save_and_resume() -> None:
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     scheduler.step()
-    state = {
-        "state_dict": model.state_dict(),
-        "epoch": 1,
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
-        "val_result": None,
-    }
+    state = {"state_dict": model.state_dict(), "epoch": 1, "val_result": None}
+    state |= {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(state, folder)
         epoch = resume_from_checkpoint(folder, model, optimizer, scheduler)

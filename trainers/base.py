@@ -153,8 +153,7 @@ class PromptTrainer(Engine):
         return torch.arange(len(self.class_task), device=self.device)
 
     def hand_made_features(self, template: str = "") -> Tensor:
-        """Features (C, E) of all class names in `template`, or for "" in each task's own; fp32, not normalised, without
-        gradients."""
+        """Features (C, E) of all class names in `template`, "" for each task's own: fp32, not normalised, detached."""
         with self.autocast():
             return hand_made_features(self.tasks, template, self.clip, self.text_encoder)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from datasets.multitask import Task
 from .base import PromptTrainer
 from .modules.checks import AT_LEAST_1, Range
 from .modules.engine.budget import steps_of
-from .modules.method_parts.low_rank import low_rank_updates
+from .modules.method_parts.low_rank import LowRankUpdate
 from .modules.prompts.deep import check_tunable
 from .modules.prompts.hand_made import class_sentences, encode_sentences
 
@@ -77,13 +78,11 @@ class CLIPLoRA(PromptTrainer):
         if "text" not in TOWERS[options.TOWERS]:
             self.fixed_text = self.hand_made_features(options.TEMPLATE)  # (C, E)
         scale = options.ALPHA / math.sqrt(options.RANK)  # gamma
-        return nn.ModuleDict(
-            {
-                name: low_rank_updates(len(tower.blocks), tower.width, options.RANK, scale, options.DROPOUT)
-                for name, tower in towers.items()
-                if name in TOWERS[options.TOWERS]
-            }
-        )
+        prompts = nn.ModuleDict()
+        for name in TOWERS[options.TOWERS]:
+            update = partial(LowRankUpdate, towers[name].width, options.RANK, scale, options.DROPOUT)
+            prompts[name] = nn.ModuleList(update() for _ in towers[name].blocks)
+        return prompts
 
     def image_tuning(self) -> Tuning:
         return Tuning(updates=self.prompts["image"] if "image" in self.prompts else ())

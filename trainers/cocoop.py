@@ -42,8 +42,7 @@ class CoCoOp(PromptTrainer):
 
     A meta network h maps the image feature x to one vector that is added to every context token, v_m(x) = v_m + h(x).
     So each image has class features of its own. The loss is cross-entropy. A step encodes one prompt per image and
-    class of the image's task, but the prefix [SOS][ctx(x)] once per image. Several tasks share context and meta
-    network.
+    class of the image's task, but the prefix [SOS][ctx(x)] once per image. Several tasks share ctx and h.
     """
 
     conditional = True

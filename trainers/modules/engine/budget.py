@@ -33,8 +33,7 @@ def steps_of(cfg: CfgNode, epochs: int, batches: int) -> int:
 
 
 class FirstBatches:
-    """The first `count` batches of a training loader. The length is that of the whole loader, because Dassl counts
-    steps in whole epochs."""
+    """The first `count` batches of a loader. The length is the whole loader's: Dassl counts steps in whole epochs."""
 
     def __init__(self, loader: Any, count: int) -> None:
         self.loader, self.count, self.dataset = loader, count, loader.dataset

@@ -35,8 +35,7 @@ def check_tracking(cfg: CfgNode) -> None:
 class WandbRun:
     """The curves and the config of a run, in the project of Weights & Biases that TRAIN.WANDB names.
 
-    Their steps are those of training; a value from between two steps, such as the accuracy of a test, has the number of
-    the last one.
+    The accuracy of a test, for one, is measured between two training steps and has the number of the last one.
     """
 
     def __init__(self, cfg: CfgNode) -> None:

@@ -35,8 +35,7 @@ logger = logging.getLogger(__name__)
 class Engine(EvaluatingTrainer):
     """What Dassl calls, for every method alike; what a method may override is in `PromptTrainer`, its only subclass.
 
-    The engine builds and trains `prompts`, the module that `build_prompts` returns, by `training_loss`. Its bases test
-    and save it.
+    It builds `prompts`, by `build_prompts`, and trains it, by `training_loss`. Its base classes test and save it.
     """
 
     train_seconds: float | None = None

@@ -45,8 +45,7 @@ class FeatureCache:
         self._told: set[str] = set()  # the tensors whose origin was logged
 
     def get(self, key: dict[str, Any], shape: Sequence[int], compute: Callable[[], Tensor]) -> Tensor:
-        """The tensor of `key`, a dict for JSON: read if there is one of `shape` (its leading sizes; -1: any size), else
-        computed and stored."""
+        """The tensor of `key`: read if there is one of `shape` (leading sizes, -1: any), else computed and stored."""
         text = json.dumps(key, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None

@@ -105,14 +105,8 @@ class ViewFeatures(Dataset):
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        item = self.items[index]
-        return {
-            "img": self.features[index, self.view],
-            "label": item.label,
-            "domain": item.domain,
-            "impath": item.impath,
-            "index": index,
-        }
+        item, image = self.items[index], self.features[index, self.view]
+        return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index, "img": image}
 
 
 def view_loader(

@@ -10,8 +10,7 @@ from ..checkpoints import register_owners
 
 
 class Cache(nn.Module):
-    """Keys (N, E) and labels (N,) of the shots, and for each task alpha and beta (T,), the weight and sharpness of the
-    cache.
+    """Keys (N, E) and labels (N,) of the shots; alpha and beta (T,), each task's weight and sharpness of the cache.
 
     Args:
         keys: (N, E), a parameter if they are learned, else a tensor.

@@ -20,8 +20,7 @@ Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the pr
 
 
 class TextEncoder:
-    """Encodes prompts, each the prefix of its group and a suffix of its own, with a frozen text tower. The result is
-    exact.
+    """Encodes prompts, each a prefix of its group and a suffix of its own, with a frozen text tower; it is exact.
 
     In a causal tower a token depends only on those before it, and the feature is read at a prompt's last token. So what
     follows that token is never computed, and each prefix is encoded once: in every layer the suffixes attend to the
