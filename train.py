@@ -43,12 +43,11 @@ from evaluation.classes import check_classes, write_classes  # noqa: E402
 from evaluation.provenance import command_line  # noqa: E402
 from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
-from storage import FAILURE_FILE, locked, make_run_folder, read_yaml, remove_run, write_atomically  # noqa: E402
+from storage import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, read_yaml, remove_run, write_atomically  # noqa: E402
 from trainers.modules import distributed  # noqa: E402
 from trainers.modules.engine.errors import message_of  # noqa: E402
 from trainers.modules.engine.memory import device_name  # noqa: E402
-from trainers.modules.engine.same_config import CHECKPOINT, check_same_config  # noqa: E402
-from trainers.modules.engine.settings import merge_file, merge_list, unread_keys  # noqa: E402
+from trainers.modules.engine.settings import check_same_config, merge_file, merge_list, unread_keys  # noqa: E402
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,4 @@
-"""The description of a CLIP besides its weights, which each family's reader fills in."""
-
-from __future__ import annotations
+"""The description of a CLIP without its weights, which the reader of each family fills in."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -127,21 +125,15 @@ class ClipConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ClipConfig:
+    def from_dict(cls, values: dict[str, Any]) -> "ClipConfig":
         """The inverse of `to_dict`, also after a round trip through JSON."""
-        image, text = dict(values["image"]), dict(values["text"])
+        image, text, preprocessing = (dict(values[key]) for key in ("image", "text", "preprocessing"))
+        for tower in (image, text):
+            if "transformer" in tower:
+                tower["transformer"] = Transformer(**tower["transformer"])
         kind = {"vit": ViT, "resnet": ResNet, "open_clip": OpenClipTower}[image["kind"]]
-        if "transformer" in image:
-            image["transformer"] = Transformer(**image["transformer"])
-        text["transformer"] = Transformer(**text["transformer"])
-        return cls(
-            **{
-                **values,
-                "image": kind(**_tuples(image)),
-                "text": Text(**text),
-                "preprocessing": Preprocessing(**_tuples(values["preprocessing"])),
-            }
-        )
+        parts = {"text": Text(**text), "preprocessing": Preprocessing(**_tuples(preprocessing))}
+        return cls(**{**values, **parts, "image": kind(**_tuples(image))})
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """The classifier of one task, from image features to logits."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Image towers behind one interface: OpenAI's ResNet, vision transformers, and those that open_clip builds."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from clip.model import ModifiedResNet
@@ -12,13 +10,12 @@ from .layers import UNTUNED, AttentionPool, LayerNorm, Tuning, blocks
 
 
 class ImageTower(nn.Module):
-    """Images (B, 3, H, W) to features.
+    """From images (B, 3, H, W) to features.
 
     Attributes:
-        width, depth: W, and the number of layers that a tuning may change.
-        not_tunable: the reason if it takes no tuning, else "".
-        no_local_features: the reason if it has none, else "".
-        no_projection: the reason if its last step is not a linear map, else "".
+        width, depth: W, and the number of layers that a tuning can change.
+        not_tunable, no_local_features, no_projection: the reason why it takes no tuning, has no local features, or does
+            not end with a linear map; else "".
     """
 
     width = depth = 0

@@ -1,7 +1,5 @@
 """The layers of CLIP's transformers, with the parameter names of OpenAI's."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,13 +43,13 @@ Update = Callable[["Attention", Tensor, str], Tensor]  # replaces `Attention.pro
 
 @dataclass(frozen=True)
 class Tuning:
-    """What training adds to the layers of a tower, whose weights never change; in most methods nothing.
+    """What training adds to the layers of a tower, whose own weights never change; in most methods nothing.
 
-    It is an argument of the towers, so a call without it is the pretrained tower.
+    It is an argument of the towers; without it they are the pretrained ones.
 
     Attributes:
-        prompts: (M, W) each. In layer i the i-th replaces the prompt tokens that the layer before returned. The first
-            follows the patches of an image; in a text it is already there, as the context.
+        prompts: (M, W) each. Before layer i, the i-th replaces the prompt tokens that the last layer returned. The
+            first follows the patches of an image; a text already has it, as its context.
         updates: for each layer, the function that computes its queries, keys and values.
     """
 

@@ -1,7 +1,5 @@
 """`load_clip`: from the name of a backbone to a CLIP, with a copy of its weights that runs share."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import json
@@ -150,7 +148,7 @@ def _read(name: str, source: Source) -> CLIP:
 
 
 def assemble(config: ClipConfig, state: dict[str, Tensor], refusal: str) -> CLIP:
-    """A CLIP with the tensors of `state` as its weights, not copied. Raises ValueError if they do not fit."""
+    """A CLIP whose weights are the tensors of `state`, not copies. Raises ValueError if they do not fit."""
     model = CLIP(config)
     try:
         model.load_state_dict(state, assign=True)

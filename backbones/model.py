@@ -1,7 +1,5 @@
 """The CLIP that the rest of the project sees, whichever library it comes from."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

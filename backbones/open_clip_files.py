@@ -1,6 +1,4 @@
-"""Finds open_clip's models in files, folders, and the caches of open_clip and huggingface_hub; downloads nothing."""
-
-from __future__ import annotations
+"""Finds open_clip's models in files, folders and the caches of open_clip and huggingface_hub; downloads nothing."""
 
 import difflib
 from pathlib import Path
@@ -38,10 +36,7 @@ def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
         FileNotFoundError: weights that are neither a file nor in a cache.
     """
     open_clip = library()
-    if name.startswith(HUB):
-        folder = cached_folder(name.removeprefix(HUB))
-        return FOLDER + str(folder), weights_in(folder, WEIGHTS), {}
-    folder = find_path(name)
+    folder = cached_folder(name.removeprefix(HUB)) if name.startswith(HUB) else find_path(name)
     if folder is not None and (folder / CONFIG).is_file():
         return FOLDER + str(folder), weights_in(folder, WEIGHTS), {}
     architecture, _, file = name.partition(" ")
@@ -73,8 +68,7 @@ def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
 
 
 def cached_weights(architecture: str, tag: str, facts: dict[str, Any]) -> Path:
-    """The file of a tag in the caches of open_clip and huggingface_hub. Raises FileNotFoundError with the command that
-    downloads it."""
+    """The file of a tag in a cache of open_clip or huggingface_hub. Raises FileNotFoundError, saying how to get it."""
     if facts.get("hf_hub"):
         from huggingface_hub import try_to_load_from_cache
 

@@ -1,6 +1,4 @@
-"""open_clip's models. The library builds the model and loads its file; the result is described and renamed here."""
-
-from __future__ import annotations
+"""open_clip's models. The library builds a model and loads its file; here it is described and its weights renamed."""
 
 import json
 from pathlib import Path
@@ -44,8 +42,8 @@ def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
 
 
 def load_weights(open_clip: ModuleType, model: nn.Module, path: Path, name: str) -> None:
-    """Load a file into the library's model. Raises ValueError for the weights of another model, even if open_clip would
-    resize the positions of another image size or context length to fit."""
+    """Load a file into the library's model. Raises ValueError for the weights of another model, also for those whose
+    positions open_clip would resize to this image size or context length."""
     refusal = f"{KEY}: {path} does not hold the weights of {PREFIX}{name}"
     try:
         if path.suffix != ".npz":
@@ -67,9 +65,7 @@ def refuse_text_tower(name: str, model: nn.Module) -> None:
     if type(model).__name__ == "CoCa" or getattr(text, "cls_emb", None) is not None:
         reason = "CoCa's text tower reads a class token behind the padding, under a mask of its own"
     elif kind == "HFTextEncoder":
-        reason = (
-            f"its text tower is a {type(text.transformer).__name__} of transformers, which is no causal transformer"
-        )
+        reason = f"its text tower is a {type(text.transformer).__name__} of transformers, which is not causal"
     elif {type(block).__name__ for block in text.transformer.resblocks} != {"ResidualAttentionBlock"}:
         reason = f"its text tower has blocks of the kind {type(text.transformer.resblocks[0]).__name__}"
     elif getattr(text, "use_pad_mask", False):
@@ -85,15 +81,9 @@ def describe_transformer(blocks: nn.ModuleList) -> Transformer:
         activation = "gelu_tanh" if block.mlp.gelu.approximate == "tanh" else "gelu"
     elif activation == "QuickGELU":
         activation = "quick_gelu"
-    return Transformer(
-        block.ln_1.normalized_shape[0],
-        len(blocks),
-        block.attn.num_heads,
-        block.mlp.c_fc.out_features,
-        activation,
-        block.ln_1.eps,
-        not isinstance(block.ls_1, nn.Identity),
-    )
+    width, hidden = block.ln_1.normalized_shape[0], block.mlp.c_fc.out_features
+    scaled = not isinstance(block.ls_1, nn.Identity)
+    return Transformer(width, len(blocks), block.attn.num_heads, hidden, activation, block.ln_1.eps, scaled)
 
 
 def describe_text(name: str, model: nn.Module) -> Text:
@@ -102,24 +92,15 @@ def describe_text(name: str, model: nn.Module) -> Text:
     pooling = getattr(text, "pool_type", getattr(model, "text_pool_type", "argmax"))
     if pooling not in ("argmax", "eos", "last", "first"):
         raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: its text features are pooled by {pooling!r}")
-    kind = "none" if projection is None else "linear"
-    if isinstance(projection, nn.Linear) and projection.bias is not None:
-        kind = "bias"
-    width = tower.width if projection is None else max(_projection(projection).shape[1], 1)
-    return Text(
-        tower,
-        text.context_length,
-        text.token_embedding.num_embeddings,
-        width,
-        "full" if text.attn_mask is None else "causal",
-        {"argmax": "eos"}.get(pooling, pooling),
-        kind,
-    )
-
-
-def _projection(projection: nn.Linear | Tensor) -> Tensor:
-    """(D, E)"""
-    return projection.weight.T if isinstance(projection, nn.Linear) else projection
+    if projection is None:
+        kind, embed_dim = "none", tower.width
+    elif isinstance(projection, nn.Linear):
+        kind, embed_dim = "linear" if projection.bias is None else "bias", projection.out_features
+    else:
+        kind, embed_dim = "linear", projection.shape[1]
+    vocabulary, mask = text.token_embedding.num_embeddings, "full" if text.attn_mask is None else "causal"
+    pooling = "eos" if pooling == "argmax" else pooling
+    return Text(tower, text.context_length, vocabulary, embed_dim, mask, pooling, kind)
 
 
 def describe_image(model: nn.Module, model_cfg: dict[str, Any], quick_gelu: bool) -> ViT | ResNet | OpenClipTower:
@@ -148,16 +129,11 @@ def describe_image(model: nn.Module, model_cfg: dict[str, Any], quick_gelu: bool
 
 def describe_preprocessing(name: str, model: nn.Module) -> Preprocessing:
     facts = library().get_model_preprocess_cfg(model)
-    size = facts["size"]
-    if facts.get("resize_mode", "shortest") not in ("shortest", "squash"):
-        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: its images are resized by {facts['resize_mode']!r}")
-    return Preprocessing(
-        tuple(size) if isinstance(size, (tuple, list)) else (size, size),
-        tuple(facts["mean"]),
-        tuple(facts["std"]),
-        facts["interpolation"],
-        facts.get("resize_mode", "shortest"),
-    )
+    size, resize = facts["size"], facts.get("resize_mode", "shortest")
+    if resize not in ("shortest", "squash"):
+        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: its images are resized by {resize!r}")
+    size = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    return Preprocessing(size, tuple(facts["mean"]), tuple(facts["std"]), facts["interpolation"], resize)
 
 
 def renamed(state: dict[str, Tensor], image: ViT | ResNet | OpenClipTower) -> dict[str, Tensor]:
@@ -176,7 +152,7 @@ def renamed(state: dict[str, Tensor], image: ViT | ResNet | OpenClipTower) -> di
 
 
 def build_tower(options: OpenClipTower) -> nn.Module:
-    """An image tower as open_clip builds it, without its weights."""
+    """An image tower that open_clip builds, without its weights."""
     text_cfg = {"layers": 1, "width": 8, "heads": 1, "vocab_size": 1, "context_length": 1}
     model = library().CustomTextCLIP(options.embed_dim, options.vision_cfg, text_cfg, quick_gelu=options.quick_gelu)
     return model.visual

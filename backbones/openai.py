@@ -1,7 +1,5 @@
 """OpenAI's CLIPs: published names, and files of weights in the layout of the clip package."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -10,8 +8,10 @@ import urllib.error
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from clip import clip
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
@@ -96,13 +96,9 @@ def declared_activation(path: Path) -> str:
     """The activation that a file declares, in a TorchScript archive's code or an entry "activation" of an .npz or of a
     safetensors file's metadata; "" if it declares none."""
     if path.suffix == ".npz":
-        import numpy as np
-
         with np.load(path, allow_pickle=False) as arrays:
             return SPELLINGS[str(arrays["activation"])] if "activation" in arrays.files else ""
     if path.suffix == ".safetensors":
-        from safetensors import safe_open
-
         with safe_open(path, "pt") as file:
             found = (file.metadata() or {}).get("activation", "")
         return SPELLINGS[found] if found else ""
@@ -116,22 +112,13 @@ def declared_activation(path: Path) -> str:
 def config_of(state: dict[str, Tensor], activation: str) -> ClipConfig:
     """The config that follows from the shapes of a state dict, as in the clip package."""
     embed_dim, width = state["text_projection"].shape[1], state["ln_final.weight"].shape[0]
-    text = Transformer(
-        width,
-        count(state, r"transformer\.resblocks\.(\d+)\."),
-        heads_of(width),
-        state["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
-        activation,
-    )
+    text = transformer_of(state, "", width, activation)
     context_length, vocabulary = len(state["positional_embedding"]), len(state["token_embedding.weight"])
     if "visual.proj" in state:
         width, _, *patch = state["visual.conv1.weight"].shape
         side = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
         size = (side * patch[0], side * patch[1])
-        hidden = state["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0]
-        layers = count(state, r"visual\.transformer\.resblocks\.(\d+)\.")
-        tower = Transformer(width, layers, heads_of(width), hidden, activation)
-        image = ViT(tower, size, tuple(patch), embed_dim)
+        image = ViT(transformer_of(state, "visual.", width, activation), size, tuple(patch), embed_dim)
     else:
         layers = tuple(count(state, rf"visual\.layer{i}\.(\d+)\.") for i in range(1, 5))
         width = state["visual.layer1.0.conv1.weight"].shape[0]
@@ -153,8 +140,11 @@ def check_heads(path: Path, config: ClipConfig) -> None:
             )
 
 
-def heads_of(width: int) -> int:
-    return max(1, width // 64)
+def transformer_of(state: dict[str, Tensor], prefix: str, width: int, activation: str) -> Transformer:
+    """The transformer whose weights begin with `prefix`."""
+    layers = count(state, rf"{prefix}transformer\.resblocks\.(\d+)\.")
+    hidden = state[f"{prefix}transformer.resblocks.0.mlp.c_fc.weight"].shape[0]
+    return Transformer(width, layers, max(1, width // 64), hidden, activation)
 
 
 def count(state: dict[str, Tensor], pattern: str) -> int:
@@ -182,18 +172,20 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def initial_draws(model: nn.Module) -> int:
-    """How many random numbers the clip package draws to build a model of the shape of `model`; 0 for a shape that it
-    cannot build.
+    """How many random numbers the clip package draws to build a model of this shape; 0 if it cannot build it.
 
-    The public code of the CoOp family draws them before the prompts. Skipping as many gives the same initial prompts
-    for the same seed.
+    The CoOp family's public code draws them before the prompts. Skipping as many gives the same prompts for a seed.
     """
     image, text = model.config.image, model.text
-    if isinstance(image, OpenClipTower) or model.config.image != _openai_shape(image):
+    if isinstance(image, OpenClipTower):
         return 0
+    if isinstance(image, ViT):
+        plain = replace(image.transformer, eps=1e-5, layer_scale=False)
+        if image != ViT(plain, image.image_size, image.patch_size, image.embed_dim):
+            return 0
     if model.config.text != replace(text.options, mask="causal", pooling="eos", projection="linear"):
         return 0
-    uniform = normal = 0
+    uniform = 0
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             uniform += sum(parameter.numel() for parameter in module.parameters())
@@ -211,14 +203,6 @@ def initial_draws(model: nn.Module) -> int:
     # PyTorch draws the last 16 normal numbers once more if their number is no multiple of 16.
     normal = sum(x.numel() + 16 * (x.numel() % 16 > 0) for x in drawn)
     return uniform + normal
-
-
-def _openai_shape(image: ViT | ResNet) -> ViT | ResNet:
-    """The clip package's image tower of the same sizes."""
-    if isinstance(image, ResNet):
-        return image
-    tower = replace(image.transformer, eps=1e-5, layer_scale=False)
-    return ViT(tower, image.image_size, image.patch_size, image.embed_dim)
 
 
 def skip_draws(count: int, at_a_time: int = 1 << 22) -> None:

@@ -1,7 +1,5 @@
 """The four precisions of a run."""
 
-from __future__ import annotations
-
 import torch
 
 PRECISIONS = ("fp32", "amp", "fp16", "bf16")

@@ -1,7 +1,5 @@
 """The text tower: its parts, and the plain encoding of whole prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -1,13 +1,12 @@
 """Tokenizers of all families behind one interface: the ids of a text, and the special tokens around it."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from clip import clip
 from torch import Tensor
 
 
@@ -39,8 +38,6 @@ class Tokenizer:
 
 def clip_tokenizer(clean_as_transformers: bool) -> Tokenizer:
     """The clip package's tokenizer, or the same vocabulary with transformers' cleaning of text."""
-    from clip import clip
-
     bpe = clip._tokenizer
     sos, eos = (bpe.encoder[f"<|{word}oftext|>"] for word in ("start", "end"))
     if clean_as_transformers:
@@ -50,15 +47,11 @@ def clip_tokenizer(clean_as_transformers: bool) -> Tokenizer:
 
 def clip_vocabulary() -> dict[str, int]:
     """{token: id} of the clip package, which most CLIPs share."""
-    from clip import clip
-
     return clip._tokenizer.encoder
 
 
 def _encode_as_transformers(text: str) -> list[int]:
     """transformers uses neither ftfy nor HTML entities, and lowers letters one by one."""
-    from clip import clip
-
     bpe = clip._tokenizer
     text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text))
     text = "".join(letter.lower() for letter in text)

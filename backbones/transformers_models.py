@@ -1,7 +1,5 @@
-"""transformers' CLIPModel and SiglipModel, read from their files. The package itself is needed only for a tokenizer
+"""transformers' CLIPModel and SiglipModel, read from their files. The package itself is only needed for a tokenizer
 that is not CLIP's."""
-
-from __future__ import annotations
 
 import json
 import re
@@ -18,7 +16,7 @@ from .weights import KEY, first_line, read_state_dict, weights_in
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
-# transformers' defaults of what a config leaves out.
+# transformers' defaults for what a config leaves out.
 DEFAULTS = {
     "clip": {
         "text_config": dict(
@@ -86,7 +84,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{KEY}: {path} cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{KEY}: {path} holds no JSON object")
+        raise ValueError(f"{KEY}: {path} does not hold a JSON object")
     return content
 
 
@@ -94,14 +92,8 @@ def transformer(options: dict[str, Any]) -> Transformer:
     activation = options["hidden_act"]
     if activation not in ACTIVATIONS:
         raise ValueError(f"hidden_act {activation!r} is not one of {', '.join(ACTIVATIONS)}")
-    return Transformer(
-        options["hidden_size"],
-        options["num_hidden_layers"],
-        options["num_attention_heads"],
-        options["intermediate_size"],
-        ACTIVATIONS[activation],
-        options["layer_norm_eps"],
-    )
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    return Transformer(*(options[name] for name in names), ACTIVATIONS[activation], options["layer_norm_eps"])
 
 
 def _clip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> tuple[ViT, Text]:
@@ -115,18 +107,8 @@ def _siglip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any
     if not vision["vision_use_head"]:
         raise ValueError("its image tower has no head (vision_use_head is false)")
     size, patch, width = (vision[key] for key in ("image_size", "patch_size", "hidden_size"))
-    image = ViT(
-        transformer(vision),
-        (size, size),
-        (patch, patch),
-        width,
-        class_token=False,
-        patch_bias=True,
-        pre_norm=False,
-        pool="attention",
-        norm_first=True,
-        projection=False,
-    )
+    parts = {"class_token": False, "patch_bias": True, "pre_norm": False, "norm_first": True, "projection": False}
+    image = ViT(transformer(vision), (size, size), (patch, patch), width, pool="attention", **parts)
     embed_dim = text["projection_size"] or text["hidden_size"]
     length, vocabulary = text["max_position_embeddings"], text["vocab_size"]
     return image, Text(transformer(text), length, vocabulary, embed_dim, "full", "last", "bias")
@@ -166,8 +148,8 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
         name = key
         for pattern, replacement in RENAMED:
             name = re.sub(pattern, replacement, name)
-        transposed = name in ("text.projection", "visual.projection")
-        value = value.T.contiguous() if transposed else value
+        if name in ("text.projection", "visual.projection"):
+            value = value.T.contiguous()
         if name in ("logit_scale", "logit_bias"):
             value = value.reshape(())
         result[name] = value.float() if value.is_floating_point() else value
@@ -179,25 +161,20 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preprocessing:
-    """The preprocessing in preprocessor_config.json, else the family's default."""
+    """The preprocessing in preprocessor_config.json, or else the family's default."""
     path = folder / "preprocessor_config.json"
     facts = read_json(path) if path.is_file() else {}
-    default = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
+    mean, std = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
     resample = facts.get("resample", 3)
     if resample not in RESAMPLING:
         raise ValueError(f"{KEY}: {path}: resample {resample!r} is not one of {', '.join(map(str, RESAMPLING))}")
-    crop = facts.get("do_center_crop", kind == "clip")
-    return Preprocessing(
-        size,
-        tuple(facts.get("image_mean", default[0])),
-        tuple(facts.get("image_std", default[1])),
-        RESAMPLING[resample],
-        "shortest" if crop else "squash",
-    )
+    mean, std = tuple(facts.get("image_mean", mean)), tuple(facts.get("image_std", std))
+    resize = "shortest" if facts.get("do_center_crop", kind == "clip") else "squash"
+    return Preprocessing(size, mean, std, RESAMPLING[resample], resize)
 
 
 def tokenizer_of(folder: Path, text: Text) -> dict[str, Any]:
-    """CLIP's tokenizer if the folder's has the same vocabulary or there is none, else the folder's."""
+    """CLIP's tokenizer if the folder has none or one with the same vocabulary, else the folder's."""
     vocabulary = None
     if (folder / "vocab.json").is_file():
         vocabulary = read_json(folder / "vocab.json")

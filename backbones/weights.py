@@ -1,7 +1,5 @@
 """Files of weights: find, read, write and hash them, without running code that they may hold."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os
@@ -20,7 +18,7 @@ from torch import Tensor
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
 KEY = "MODEL.BACKBONE.NAME"
-WIDEST = 8192  # of a token embedding that is given by some of its rows
+WIDEST = 8192  # the most columns of a token embedding that is given by some of its rows
 
 
 def find_path(name: str) -> Path | None:
@@ -45,7 +43,7 @@ def missing(name: str) -> FileNotFoundError:
 
 
 def first_line(error: Exception) -> str:
-    """The first two lines of an error's message as one; libraries add lines with hints for their own users."""
+    """The first two lines of an error's message as one; what follows are a library's hints for its own users."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:300] or type(error).__name__
 
@@ -60,7 +58,7 @@ def sha256_of(path: Path) -> str:
 
 
 def licence_of(folder: Path) -> str:
-    """The licence tag in the head of a model card, README.md; "" if there is none."""
+    """The licence tag at the top of a folder's model card, README.md; "" if there is none."""
     card = folder / "README.md"
     head = card.read_text(encoding="utf-8", errors="replace")[:4000] if card.is_file() else ""
     found = re.match(r"---\s*\n(.*?)\n---", head, re.S)
@@ -83,12 +81,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     state_dict = state_dict.get("state_dict", state_dict)
     for key, value in state_dict.items():
         if isinstance(value, Tensor) and value.untyped_storage().nbytes() < value.nbytes:
-            raise ValueError(f"{key} says that it has {value.numel():,} values, which the file does not hold")
+            raise ValueError(f"{key} claims to have {value.numel():,} values, but the file does not hold them")
     return state_dict
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
-    """Write a safetensors file with metadata, whole or not at all. Raises OSError or SafetensorError."""
+    """Write a safetensors file with metadata, completely or not at all. Raises OSError or SafetensorError."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +108,7 @@ def check_sums(path: Path) -> None:
 
 
 def open_archive(path: Path) -> torch.jit.ScriptModule | None:
-    """A TorchScript archive, OpenAI's format; None for a file of another format."""
+    """A TorchScript archive, OpenAI's format; None if the file has another format."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecated by PyTorch

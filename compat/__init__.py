@@ -1,5 +1,6 @@
-"""Makes `import dassl` work: by an installed Dassl, or by the one in this folder where there is none that works."""
+"""Makes `import dassl` work: with an installed Dassl that works, else with the one in this folder."""
 
+import functools
 import importlib
 import importlib.util
 import io
@@ -9,46 +10,40 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 
-__all__ = ["ensure_dassl"]
-
 logger = logging.getLogger(__name__)
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _MODULES = ("config", "data", "data.datasets", "data.transforms", "engine", "evaluation", "metrics", "optim", "utils")
 
-_description: str | None = None
 
-
+@functools.cache
 def ensure_dassl() -> str:
     """Make `dassl` importable. Returns, and logs once, which one is used.
 
     An installed Dassl is kept if, with the installed PyTorch, it can be imported, steps an optimiser and a scheduler
-    with warm-up, and reads its own checkpoint. Otherwise `compat/` goes on `sys.path`: before one that fails, whose
-    imported modules are forgotten, or at the end if none is installed.
+    with warm-up, and reads its own checkpoint. If it fails, its imported modules are forgotten, and `compat/` goes to
+    the front of `sys.path`; if none is installed, to the end.
     """
-    global _description
-    if _description is not None:
-        return _description
     origin = _origin()
-    if origin is not None and not _is_ours(origin):
+    if origin is None:
+        sys.path.append(_HERE)
+    if origin is None or os.path.realpath(origin) == os.path.realpath(os.path.join(_HERE, "dassl")):
+        description = f"compat/dassl {_version()}"
+    else:
         problem = _probe()
         logging.disable(logging.NOTSET)  # upstream imports wilds, which turns off all warnings of the process
         if problem is None:
-            _description = f"installed Dassl {_version()} ({origin})"
+            description = f"installed Dassl {_version()} ({origin})"
         else:
             _forget_dassl()
             sys.path.insert(0, _HERE)
-            _description = f"compat/dassl {_version()}, because the installed Dassl ({origin}) fails: {problem}"
-    else:
-        if origin is None:
-            sys.path.append(_HERE)
-        _description = f"compat/dassl {_version()}"
-    logger.info("dassl: %s", _description)
-    return _description
+            description = f"compat/dassl {_version()}, because the installed Dassl ({origin}) fails: {problem}"
+    logger.info("dassl: %s", description)
+    return description
 
 
 def _origin() -> str | None:
-    """Folder of the `dassl` that an import finds; None if it finds none."""
+    """The folder of the `dassl` that an import would find; None if there is none."""
     try:
         spec = importlib.util.find_spec("dassl")
     except (ImportError, ValueError):  # ValueError: a module object without a spec in sys.modules
@@ -58,10 +53,6 @@ def _origin() -> str | None:
     if spec.origin:
         return os.path.dirname(os.path.abspath(spec.origin))
     return next(iter(spec.submodule_search_locations or ()), "unknown")
-
-
-def _is_ours(origin: str) -> bool:
-    return os.path.realpath(origin) == os.path.realpath(os.path.join(_HERE, "dassl"))
 
 
 def _version() -> str:
@@ -87,7 +78,7 @@ def _probe() -> str | None:
 
 
 def _train_save_and_resume() -> None:
-    """A step of the family's optimiser and schedule, and a checkpoint that is written and read."""
+    """Step the optimiser and schedule that CoOp uses, then write a checkpoint and read it."""
     import torch
     from dassl.config import get_cfg_default
     from dassl.optim import build_lr_scheduler, build_optimizer
@@ -103,13 +94,8 @@ def _train_save_and_resume() -> None:
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     scheduler.step()
-    state = {
-        "state_dict": model.state_dict(),
-        "epoch": 1,
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
-        "val_result": None,
-    }
+    state = {"state_dict": model.state_dict(), "epoch": 1, "val_result": None}
+    state |= {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(state, folder)
         epoch = resume_from_checkpoint(folder, model, optimizer, scheduler)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from storage import read_json, read_yaml, write_atomically
+from storage import CHECKPOINT, PROMPTS, read_json, read_yaml, write_atomically
 
 FILE_NAME = "classes.json"
 SCHEMA = 1
@@ -45,7 +45,7 @@ def read_classes(path: str | os.PathLike) -> list[dict]:
 
 def classes_in(run: str | os.PathLike) -> list[dict] | None:
     """The tasks in a run folder or beside its checkpoint; None for a run of an older version, which has none."""
-    for path in (Path(run, FILE_NAME), Path(run, "prompt_learner", FILE_NAME)):
+    for path in (Path(run, FILE_NAME), Path(run, PROMPTS, FILE_NAME)):
         if path.is_file():
             return read_classes(path)
     return None
@@ -94,7 +94,7 @@ def check_classes(tasks: Sequence[Any], cfg: Any, model_dir: str = "") -> None:
     if model_dir:
         check_same_classes(model_dir, tasks, cfg.DATASET)
     for run in {cfg.OUTPUT_DIR, cfg.RESUME or cfg.OUTPUT_DIR}:
-        if any(Path(run, name).is_file() for name in ("prompt_learner/checkpoint", "results.json")):
+        if any(Path(run, name).is_file() for name in (CHECKPOINT, "results.json")):
             check_same_classes(run, tasks, cfg.DATASET)
 
 

@@ -1,4 +1,4 @@
-"""Finished runs, loaded again: to predict on users' images, to export them, and to apply them to new tasks.
+"""Finished runs, loaded again: to predict on users' images, to export, to apply to new tasks, and to look inside.
 
 Imports `train` for the config, the trainers, and `inference`, which needs neither.
 """

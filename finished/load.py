@@ -17,6 +17,7 @@ from datasets.multitask import Task
 from datasets.splits import datum
 from evaluation.classes import read_classes
 from experiments.sweeps import TASKS_FOLDER
+from storage import PROMPTS
 from trainers import PromptTrainer
 from trainers.modules.checkpoints import OWNERS
 
@@ -69,7 +70,7 @@ def load_run(run: Path, root: str = "", opts: Sequence[str] = ()) -> PromptTrain
 
     Raises FileNotFoundError without run, checkpoint or CLIP, ValueError if they do not fit together.
     """
-    own = [path for path in (run / "classes.json", run / "prompt_learner/classes.json") if path.is_file()]
+    own = [path for path in (run / "classes.json", run / PROMPTS / "classes.json") if path.is_file()]
     with contextlib.redirect_stdout(None):  # what Dassl prints
         return _loaded(build_trainer(config_of(run, root, opts, own[0] if own else None)), run)
 

@@ -178,7 +178,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
     # isort: split
     from backbones.openai import published_name
-    from trainers.modules.analysis.verification import verify
+    from finished.verification import verify
 
     table, done, failed = read_published(args.table), [], 0
     known = args.published_as or published_name(Path(args.backbone)) or args.backbone

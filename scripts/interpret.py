@@ -43,10 +43,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def look_inside(run: Path, root: str, n_words: int) -> dict:
     """The content of interpret.json for a run. Raises ValueError for a method without contexts."""
-    from finished.load import load_run  # first: it provides Dassl
-
-    # isort: split
-    from trainers.modules.analysis.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
+    from finished.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
+    from finished.load import load_run
 
     trainer = load_run(run, root)
     contexts, vocabulary = contexts_of(trainer), Vocabulary(trainer.clip)

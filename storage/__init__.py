@@ -9,4 +9,4 @@ from .atomic import write_atomically
 from .configs import BASE_KEY, read_config
 from .documents import parse_json, read_json, read_yaml
 from .lock import describe, holder, locked
-from .run_folder import FAILURE_FILE, RUN_FILES, make_run_folder, remove_run
+from .run_folder import CHECKPOINT, FAILURE_FILE, PROMPTS, RUN_FILES, make_run_folder, remove_run

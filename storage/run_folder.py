@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+PROMPTS = "prompt_learner"  # the folder of the checkpoints
+CHECKPOINT = f"{PROMPTS}/checkpoint"  # names the last one
 FAILURE_FILE = "failure.json"  # after a loss that was not finite: the step, its images and its numbers
 # results.json is not among them: it marks a finished run. Only runs on users' own folders have a split.csv.
 RUN_FILES = (
@@ -14,7 +16,7 @@ RUN_FILES = (
     "shots.json",
     "classes.json",
     "split.csv",
-    "prompt_learner",
+    PROMPTS,
     "tensorboard",
     "predictions.csv.gz",
     FAILURE_FILE,
@@ -49,5 +51,5 @@ def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
 def remove_temporaries(folder: Path) -> None:
     """Remove the half-written files of killed processes from a run's folder, which no other process may be using."""
     for name in ("*.tmp", ".*.tmp-*"):
-        for path in (*folder.glob(name), *folder.glob(f"prompt_learner/{name}")):
+        for path in (*folder.glob(name), *folder.glob(f"{PROMPTS}/{name}")):
             path.unlink(missing_ok=True)

@@ -13,8 +13,6 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from .base import PromptTrainer
-from .modules.engine import budget
-from .modules.images import preprocessing
 
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
     importlib.import_module(f"{__name__}.{_module}")
@@ -26,8 +24,11 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.TRAINER.LABEL = ""  # name of the run in tables; empty: the method's variant
     cfg.TRAIN.KEEP_CHECKPOINTS = 1  # the newest that are kept; 0: all that TRAIN.CHECKPOINT_FREQ writes
     cfg.TRAIN.WANDB = ""  # project of Weights & Biases for the run's curves; empty: none
-    budget.extend_cfg(cfg)
-    preprocessing.extend_cfg(cfg)
+    cfg.OPTIM.MAX_STEPS = 0  # n > 0: train for exactly n steps; OPTIM.MAX_EPOCH is then computed from n
+    # The model's preprocessing fills what is empty here.
+    cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (), "", [], []
+    cfg.INPUT.RESIZE = ""  # in tests: shortest edge, then the centre is cropped; or squash
+    cfg.INPUT.OVERRIDE_MODEL = False  # True: allow values of INPUT that contradict the model's preprocessing
     cfg.FEATURES = CfgNode()
     cfg.FEATURES.DIR = ""  # folder of cached image features; empty: features/ beside the run folder
     cfg.FEATURES.TEST_CACHE = True  # cache the features of test and validation images for all methods, shots and seeds

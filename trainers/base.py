@@ -1,7 +1,5 @@
 """What a method is: `PromptTrainer`, and all that a method may override."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -18,7 +16,8 @@ from datasets.multitask import Task
 
 from .modules import distributed
 from .modules.checks import Range, check_count, check_options
-from .modules.engine import budget, tracking
+from .modules.engine import budget
+from .modules.engine.saving import check_tracking
 from .modules.engine.trainer import Engine
 from .modules.images.feature_cache import FeatureLoader
 from .modules.images.views import view_loader
@@ -30,20 +29,20 @@ class PromptTrainer(Engine):
     """Base of all methods, for one task or several: what a method may override. The rest is in `Engine`: data, CLIP,
     optimiser steps, several processes, checkpoints and the test.
 
-    A method has `defaults`, and overrides `build_prompts`, the module of its learned parameters, and `text_features`,
-    the class features that follow from them. If it differs in more, it overrides others of the first part of this
-    class; the second part is for use. It may also add to `build_data_loader`, `before_train`, `after_epoch` or
-    `update_lr`, or replace `train`, the verbs of Dassl's loop; the others stay as they are.
+    A method sets `defaults` and overrides `build_prompts`, the module of its learned parameters, and `text_features`,
+    the class features that follow from them. If it differs in more, it overrides other methods of the first part of
+    this class; the second part is there to be called. Of Dassl's loop it may extend `build_data_loader`,
+    `before_train`, `after_epoch` and `update_lr`, or replace `train`.
 
     Shapes: B images of a batch, C classes of all T tasks together, R of these, E the width of the features.
     """
 
     defaults: ClassVar[dict[str, Any]] = {}  # keys under TRAINER.<NAME> beside PREC, with their default values
-    legal: ClassVar[dict[str, Range | Sequence[str]]] = {}  # which values of these keys are legal
+    legal: ClassVar[dict[str, Range | Sequence[str]]] = {}  # the legal values of these keys
     uses_shots = True  # False for a method that needs no training image
     learns_by_gradient = True  # False for a method without an optimiser
     conditional = False  # True if the class features depend on the image: override `class_logits`
-    no_heads = ""  # the reason, if the logits are no function of global image features that `heads` could give
+    no_heads = ""  # the reason, if `heads` cannot express the logits as a function of global image features
     feature_kind = "global"  # what `encode_image` returns; methods of one kind share cached features
     steps_per_batch = 1  # optimiser steps on a batch's gradient
     schedule_unit = "epoch"  # or "batch": when the learning rate changes
@@ -54,13 +53,13 @@ class PromptTrainer(Engine):
         """Raise ValueError for a value that is not `legal`, before anything is read. Call super() first."""
         name = type(self).__name__.upper()
         check_options(f"TRAINER.{name}", cfg.TRAINER[name], {"PREC": PRECISIONS, **self.legal})
-        budget.check_budget(cfg)
-        tracking.check_tracking(cfg)
-        check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS)
+        check_count("OPTIM.MAX_STEPS", cfg.OPTIM.MAX_STEPS, "steps", "OPTIM.MAX_EPOCH epochs")
+        check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS, "checkpoints", "all of them")
+        check_tracking(cfg)
 
     @property
     def variant(self) -> str:
-        """What tells this run from others of the same method in tables; "" for a method without variants."""
+        """The name of the method's variant in tables; "" for a method without variants."""
         return ""
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
@@ -92,14 +91,14 @@ class PromptTrainer(Engine):
         return self.cross_entropy(self.class_logits(image_features, rows, self.class_task[label]), label, rows)
 
     def candidates(self, label: Tensor) -> Tensor | None:
-        """The classes that a training step encodes: all classes of the tasks in the batch, None for all tasks'. label
-        (B,) is of this process's images, and the batch is that of all processes."""
+        """The classes that a training step encodes: all classes of the tasks in the batch of all processes, or None for
+        those of all tasks. label (B,) is of this process's images."""
         if len(self.tasks) == 1:
             return None
         return classes_of_present_tasks(distributed.gather_labels(label), self.class_task)
 
     def backward(self, loss: Tensor) -> None:
-        """Fill the parameters' gradients; `loss` may carry the gradient scaler's factor."""
+        """Compute the parameters' gradients; `loss` may be multiplied by the gradient scaler's factor."""
         loss.backward()
         distributed.sum_gradients(self.prompts)
 
@@ -120,8 +119,8 @@ class PromptTrainer(Engine):
         return self.clip.encode_image(image, self.image_tuning())
 
     def image_tuning(self) -> Tuning:
-        """What training adds to the layers of the image tower. If it adds nothing, image features are cached and no
-        gradient runs through the tower."""
+        """What training adds to the layers of the image tower. If that is nothing, image features are cached and no
+        gradient flows through the tower."""
         return UNTUNED
 
     def text_tuning(self) -> Tuning:
@@ -137,7 +136,7 @@ class PromptTrainer(Engine):
         return self.class_features()
 
     def head(self, text_features: Tensor, task: int) -> Head:
-        """The head of a task with the class features (R, E), whose logits are those of `class_logits`."""
+        """The head of a task, from its class features (R, E); it has the same logits as `class_logits`."""
         weight, bias = F.normalize(text_features.float(), dim=-1), self.clip.logit_bias
         bias = None if bias is None else bias.float().expand(len(weight))
         return Head(weight, bias, self.clip.logit_scale.float().exp().item())
@@ -150,12 +149,11 @@ class PromptTrainer(Engine):
         return self.cfg.TRAINER[type(self).__name__.upper()]
 
     def all_classes(self) -> Tensor:
-        """(C,) the labels of all classes, which `rows` of None stands for."""
+        """(C,) the labels of all classes: what `rows` None means."""
         return torch.arange(len(self.class_task), device=self.device)
 
     def hand_made_features(self, template: str = "") -> Tensor:
-        """Features (C, E) of all class names in `template`, or for "" in each task's own: fp32, not normalised, without
-        gradients."""
+        """Features (C, E) of all class names in `template`, "" for each task's own: fp32, not normalised, detached."""
         with self.autocast():
             return hand_made_features(self.tasks, template, self.clip, self.text_encoder)
 
@@ -171,16 +169,16 @@ class PromptTrainer(Engine):
         return self.text_encoder(*self.template(contexts, group, rows), group, self.text_tuning())
 
     def class_features(self, rows: Tensor | None = None) -> Tensor:
-        """`text_features`, of which each process encodes a part. During a test they are computed once."""
+        """`text_features`, of which each process computes a share. They are computed once for a whole test."""
         if rows is None and self._frozen_text_features is not None:
             return self._frozen_text_features
         if distributed.world() == 1:
             return self.text_features(rows)
         rows = self.all_classes() if rows is None else rows
         mine = rows[distributed.share(len(rows))]
-        # A process whose share is empty encodes one class and passes on none of it.
+        # A process with an empty share encodes one class, and drops it.
         local = self.text_features(mine if len(mine) else rows[:1])[: len(mine)]
-        return distributed.gather_rows(local, len(rows))
+        return distributed.GatherRows.apply(local, len(rows))
 
     def cross_entropy(self, logits: Tensor, label: Tensor, rows: Tensor | None) -> tuple[Tensor, dict[str, float]]:
         """The multi-task loss of logits (B, R) of the classes `rows`, and the accuracy within the tasks to log."""
@@ -197,13 +195,9 @@ class PromptTrainer(Engine):
 
     def features_of(self, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Image features (N, E), fp32 and not normalised, and global labels (N,) of the Datum `items`."""
+        size = self.cfg.DATALOADER.TEST.BATCH_SIZE
         loader = build_data_loader(
-            self.cfg,
-            sampler_type="SequentialSampler",
-            data_source=items,
-            batch_size=self.cfg.DATALOADER.TEST.BATCH_SIZE,
-            tfm=self.test_transform,
-            is_train=False,
+            self.cfg, data_source=items, batch_size=size, tfm=self.test_transform, is_train=False
         )
         loader = FeatureLoader(loader, *self.caching) if self.cfg.FEATURES.TEST_CACHE else distributed.part_of(loader)
         batches = [(self.encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]
@@ -212,8 +206,8 @@ class PromptTrainer(Engine):
         return features, label
 
     def view_features(self, views: int) -> Tensor:
-        """(N, views, E) of augmented views of the N training images, in the order of the data set; fp32, not
-        normalised. The first FEATURES.TRAIN_VIEWS of them are those that training shows."""
+        """Features (N, views, E) of augmented views of the N training images, in the order of the data set; fp32, not
+        normalised. Training sees the first FEATURES.TRAIN_VIEWS of them."""
         loader, cfg = self.dm.train_loader_x, self.cfg
         drawn = max(views, cfg.FEATURES.TRAIN_VIEWS)
         features = view_loader(loader, *self.caching, drawn, cfg.SEED, cfg.DATASET.ROOT).dataset.features
@@ -221,9 +215,9 @@ class PromptTrainer(Engine):
 
     @torch.no_grad()
     def heads(self) -> list[Head]:
-        """The classifier of each task by itself, from image features to logits: the method without its text tower.
+        """The classifier of each task, from image features to logits, which needs no text tower.
 
-        Raises ValueError, with the reason, for a method that has none.
+        Raises ValueError, with the reason, for a method without such classifiers.
         """
         if self.no_heads:
             raise ValueError(f"{type(self).__name__} has no classifier apart from the method: {self.no_heads}")

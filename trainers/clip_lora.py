@@ -1,9 +1,8 @@
 """CLIP-LoRA: low-rank updates of the attention weights of both towers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from datasets.multitask import Task
 from .base import PromptTrainer
 from .modules.checks import AT_LEAST_1, Range
 from .modules.engine.budget import steps_of
-from .modules.method_parts.low_rank import low_rank_updates
+from .modules.method_parts.low_rank import LowRankUpdate
 from .modules.prompts.deep import check_tunable
 from .modules.prompts.hand_made import class_sentences, encode_sentences
 
@@ -33,12 +32,12 @@ class CLIPLoRA(PromptTrainer):
     trained by cross-entropy, with the class names in their task's template. Several tasks share the updates. gamma is
     alpha / sqrt(r), as in the authors' code.
 
-    A ResNet, or an image tower that open_clip builds, is refused: the method is not defined there. With `TOWERS` "text"
-    only the text tower is updated, and image features come from the cache.
+    The method is not defined for a ResNet or for an image tower that open_clip builds. With `TOWERS` "text" only the
+    text tower is updated, and image features come from the cache.
 
-    Dropout is drawn for each token, layer and matrix, as in the authors' code, but for [SOS]: all classes of a step
-    share its mask, because it is encoded once, whereas there each class has its own. Without dropout the two are equal.
-    The learning rate falls at every step, as a cosine down to `LAST_LR`; OPTIM.LR_SCHEDULER and warm-up are ignored.
+    Dropout is drawn for each token, layer and matrix, as in the authors' code, except that all classes of a step share
+    the mask of [SOS], which is encoded once. Without dropout the two are equal. The learning rate falls at every step,
+    as a cosine down to `LAST_LR`; OPTIM.LR_SCHEDULER and warm-up are ignored.
     """
 
     schedule_unit = "batch"
@@ -79,13 +78,11 @@ class CLIPLoRA(PromptTrainer):
         if "text" not in TOWERS[options.TOWERS]:
             self.fixed_text = self.hand_made_features(options.TEMPLATE)  # (C, E)
         scale = options.ALPHA / math.sqrt(options.RANK)  # gamma
-        return nn.ModuleDict(
-            {
-                name: low_rank_updates(len(tower.blocks), tower.width, options.RANK, scale, options.DROPOUT)
-                for name, tower in towers.items()
-                if name in TOWERS[options.TOWERS]
-            }
-        )
+        prompts = nn.ModuleDict()
+        for name in TOWERS[options.TOWERS]:
+            update = partial(LowRankUpdate, towers[name].width, options.RANK, scale, options.DROPOUT)
+            prompts[name] = nn.ModuleList(update() for _ in towers[name].blocks)
+        return prompts
 
     def image_tuning(self) -> Tuning:
         return Tuning(updates=self.prompts["image"] if "image" in self.prompts else ())

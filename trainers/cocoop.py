@@ -1,10 +1,7 @@
 """CoCoOp: a context that depends on the image."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +12,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
+from .modules.checks import ONE_FOR_ALL
 from .modules.prompts.learned import Context, PromptTemplate
 
 
@@ -44,8 +42,7 @@ class CoCoOp(PromptTrainer):
 
     A meta network h maps the image feature x to one vector that is added to every context token, v_m(x) = v_m + h(x).
     So each image has class features of its own. The loss is cross-entropy. A step encodes one prompt per image and
-    class of the image's task, but the prefix [SOS][ctx(x)] once per image. Several tasks share context and meta
-    network.
+    class of the image's task, but the prefix [SOS][ctx(x)] once per image. Several tasks share ctx and h.
     """
 
     conditional = True
@@ -56,14 +53,7 @@ class CoCoOp(PromptTrainer):
         "CTX_INIT": "a photo of a",  # initial words; their number of tokens then replaces N_CTX
         "CSC": False,  # one context per class: not with CoCoOp
     }
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        if cfg.TRAINER.COCOOP.CSC:
-            raise ValueError(
-                "TRAINER.COCOOP.CSC: CoCoOp has one context for all classes, so that it also fits new ones; "
-                "CoOp, KgCoOp and ProGrad have one per class"
-            )
+    legal = {"CSC": ONE_FOR_ALL}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> ConditionalContext:
         context = ConditionalContext(self.options.N_CTX, model, self.options.CTX_INIT)

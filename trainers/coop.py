@@ -1,7 +1,5 @@
 """CoOp: learned contexts shared by all tasks, one per task, or one per class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from dassl.engine import TRAINER_REGISTRY

@@ -1,6 +1,4 @@
-"""Base of the methods that fit a classifier to the image features of the shots, without a training loop."""
-
-from __future__ import annotations
+"""Base of the methods that fit a classifier to the shots' image features, without a training loop."""
 
 import time
 from collections.abc import Sequence
@@ -35,13 +33,13 @@ class Classifier(nn.Module):
 
 class FittedTrainer(PromptTrainer):
     """Base of LinearProbe, ProtoNet, TipAdapter and LPPlusPlus. A method overrides `fit`, which fills its module of
-    parameters from image features. These come from a cache, so the whole training takes seconds.
+    parameters from cached image features, so that the whole training takes seconds.
     """
 
     learns_by_gradient = False
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        """(R, ...): in place of text features what was fitted for each class."""
+        """(R, ...): in place of text features, what was fitted for each class."""
         return self.prompts.weight if rows is None else self.prompts.weight[rows]
 
     def fit(self) -> None:

@@ -1,7 +1,5 @@
 """KgCoOp: CoOp that stays close to the hand-made prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from dassl.engine import TRAINER_REGISTRY
@@ -25,11 +23,9 @@ class KgCoOp(CoOp):
     """
 
     defaults = {
+        **CoOp.defaults,
         "N_CTX": 4,  # number of context tokens M, where CTX_INIT is empty
-        "CSC": False,  # one context per class
-        "TSC": False,  # one context per task
         "CTX_INIT": "a photo of a",  # initial words; their number of tokens then replaces N_CTX
-        "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
         "W": 8.0,  # weight of the distance to the hand-made features
         "TEACHER_TEMPLATE": "",  # of the hand-made features, for all tasks; empty: each task's own
     }

@@ -1,7 +1,5 @@
 """LinearProbe: logistic regression on CLIP's image features."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import warnings
@@ -45,13 +43,8 @@ class LinearProbe(LinearClassifierTrainer):
     def fit(self) -> None:
         train, val = self.task_features(self.dm.dataset.train_x), None
         if not self.options.C:
-            check_validation(
-                self.dm.dataset,
-                self.tasks,
-                self.class_task,
-                "LinearProbe searches C",
-                "set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet",
-            )
+            instead = "set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet"
+            check_validation(self.dm.dataset, self.tasks, self.class_task, "LinearProbe searches C", instead)
             val = self.task_features(self.dm.dataset.val)
         for t, task in enumerate(self.tasks):
             x, y = train[t]

@@ -1,7 +1,5 @@
 """LP++: a linear probe whose weights blend image and text features, with step sizes from the data."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -46,7 +44,7 @@ class LPPlusPlus(LinearClassifierTrainer):
         return prompts
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
-        """(R, E + 1): in place of text features w + alpha t, and the biases."""
+        """(R, E + 1): in place of text features, w + alpha t and the biases."""
         blend = self.prompts.alpha.unsqueeze(1) * F.pad(self.base, (0, 1)) + self.prompts.weight
         return blend if rows is None else blend[rows]
 

@@ -1,7 +1,5 @@
 """MaPLe: prompts in the first layers of both towers, the image tower's computed from the text tower's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from dassl.engine import TRAINER_REGISTRY

@@ -1,9 +1,6 @@
 """PLOT: several prompts per class, matched to the image's regions by optimal transport."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +11,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.checks import AT_LEAST_1
+from .modules.checks import AT_LEAST_1, ONE_FOR_ALL, Range
 from .modules.losses import sinkhorn
 from .modules.prompts.learned import Context, PromptTemplate
 
@@ -43,17 +40,12 @@ class PLOT(PromptTrainer):
         "THRESH": 1e-2,  # Sinkhorn's iterations stop when the mean change of the scalings is below it
         "MAX_ITER": 100,  # or after so many iterations
     }
-    legal = {"N": AT_LEAST_1, "MAX_ITER": AT_LEAST_1}
-
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.PLOT
-        if options.CSC:
-            raise ValueError(
-                "TRAINER.PLOT.CSC: all classes share PLOT's N prompts; CoOp, KgCoOp and ProGrad have contexts per class"
-            )
-        if options.EPS < 0.025:
-            raise ValueError(f"TRAINER.PLOT.EPS: {options.EPS} is below 0.025, where exp(-2 / EPS) underflows in fp32")
+    legal = {
+        "N": AT_LEAST_1,
+        "CSC": ONE_FOR_ALL,
+        "EPS": Range(lambda x: x >= 0.025, "at least 0.025: below it exp(-2 / EPS) underflows in fp32"),
+        "MAX_ITER": AT_LEAST_1,
+    }
 
     @property
     def variant(self) -> str:

@@ -1,7 +1,5 @@
 """ProGrad: CoOp whose gradient never works against zero-shot CLIP's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -31,11 +29,8 @@ class ProGrad(CoOp):
     pads_init = True
 
     defaults = {
-        "N_CTX": 16,  # number of context tokens M
-        "CSC": False,  # one context per class
-        "TSC": False,  # one context per task
+        **CoOp.defaults,
         "CTX_INIT": "a photo of a",  # initial words of the last of the N_CTX tokens, behind zeros; empty: N(0, 0.02^2)
-        "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
         "LAMBDA": 1.0,  # share of the conflicting component that is removed; published with 0.8 for Flowers, DTD and
         # EuroSAT at 8 and 16 shots
         "T": 1.0,  # temperature of the distance to zero-shot CLIP

@@ -1,7 +1,5 @@
 """ProLIP: the projection of the image tower, fine-tuned near its pretrained weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -30,8 +28,8 @@ class ProLIP(PromptTrainer):
 
     The last linear map of the image tower, W_0 (without its bias), is trained by the cross-entropy with the hand-made
     class features plus lambda ||W - W_0||^2. lambda is 1/N for N shots per class, so no validation shots are needed.
-    All tasks share the map, so it also serves classes and tasks that it was not trained on. The features below the map
-    are frozen and cached. The public code draws 300 views of each image, a run here FEATURES.TRAIN_VIEWS.
+    All tasks share the map, so it also serves classes and tasks that it was not trained on. The features below it are
+    frozen and cached. The public code draws 300 views of each image; here it is FEATURES.TRAIN_VIEWS.
     """
 
     feature_kind = "unprojected"

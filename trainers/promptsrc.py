@@ -1,7 +1,5 @@
 """PromptSRC: independent prompts in both towers, with losses that keep them near the pretrained CLIP."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """ProtoNet: the nearest class mean of CLIP's image features."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -14,8 +14,6 @@ The parts of the paper, with their symbols here, and where they are computed:
             variants NATA ... CSTS                              SoftContextSharing.__init__
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,8 +38,8 @@ from .modules.prompts.learned import Context, PromptTemplate
 class MetaNet(nn.Module):
     """The meta network that all tasks share: ctx = reshape(x W, M x D), without bias, W ~ N(0, 0.02^2).
 
-    `lin` reads the task feature f_t, or with a class branch the class feature g_c and f_t side by side; `linmean` reads
-    their mean, `lincls` only g_c; `lowrank` is `lin` with W = A B of rank `rank`.
+    `lin` reads the task feature f_t, or with a class branch the concatenation of the class feature g_c and f_t;
+    `linmean` reads their mean, `lincls` only g_c; `lowrank` is `lin` with W = A B of rank `rank`.
     """
 
     def __init__(self, kind: str, n_features: int, n_context: int, width: int, class_branch: bool, rank: int) -> None:
@@ -70,9 +68,9 @@ class MetaNet(nn.Module):
 
 
 class SoftContextSharing(nn.Module):
-    """The contexts of the class prompts, generated from the tasks' names and, with a class branch, the classes' names.
+    """Generates the contexts of the class prompts from the tasks' names and, with a class branch, the classes' names.
 
-    Learned are the task context u, or a free feature per task; the class context v; and the meta network.
+    Its parameters are the task context u, or a free feature per task; the class context v; and the meta network.
     """
 
     def __init__(self, options: Any, model: CLIP, encoder: TextEncoder, tasks: Sequence[Task]) -> None:
@@ -185,7 +183,7 @@ class SoftCPT(PromptTrainer):
         options = self.options
         if options.SCHEDULE == "released":
             # The public code registers one optimiser and scheduler under three names, or four with a class branch, and
-            # Dassl steps them once per name: so many optimiser steps per batch, and scheduler steps per epoch.
+            # Dassl steps them once per name: optimisers at every batch, schedulers at every epoch.
             self.steps_per_batch = 3 if options.VARIANT.startswith("NA") else 4
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
         prompts = SoftContextSharing(options, model, self.text_encoder, tasks)
@@ -206,7 +204,7 @@ class SoftCPT(PromptTrainer):
         return blend(features, self.handmade[rows], trust.unsqueeze(1))
 
     def new_class_features(self) -> Tensor:
-        """Without BLEND, which would take a new task's hand-made features alone."""
+        """Without BLEND, which trusts only the hand-made features of a new task."""
         return self.generated_features(self.all_classes())
 
     def generated_features(self, rows: Tensor) -> Tensor:
@@ -232,7 +230,7 @@ class SoftCPT(PromptTrainer):
 
     @torch.no_grad()
     def choose_trust(self) -> None:
-        """Set each task's trust to the one with the lowest cross-entropy on its validation shots; 1 without them."""
+        """Set each task's trust to the value with the lowest cross-entropy on its validation shots; 1 without them."""
         refuse_test_images(self.dm.dataset, "SoftCPT's BLEND chooses", "TRAINER.SOFTCPT.BLEND must be False")
         losses = torch.zeros(len(TRUSTS), len(self.tasks), device=self.device)
         with self.autocast():

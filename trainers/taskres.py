@@ -1,7 +1,5 @@
 """TaskRes: a learned residual on each class's text feature."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Tip-Adapter and Tip-Adapter-F: a cache of the shots' features beside zero-shot CLIP."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -33,11 +31,6 @@ class CacheTrainer(PromptTrainer):
     conditional = True  # the cache adds logits that depend on the image
     legal = {"VIEWS": ABOVE_0, "ALPHA": ABOVE_0, "BETA": ABOVE_0}
 
-    @property
-    def keys(self) -> Tensor:
-        """(N, E) the keys at the start."""
-        return torch.zeros(len(self.dm.dataset.train_x), self.clip.embed_dim)
-
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)
         name = type(self).__name__.upper()
@@ -51,8 +44,9 @@ class CacheTrainer(PromptTrainer):
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Cache:
         self.base = self.hand_made_features(self.options.TEMPLATE)  # t (C, E), not normalised
         labels = torch.tensor([item.label for item in self.dm.dataset.train_x])
-        options = self.options
-        return Cache(self.keys, labels, self.classnames, len(tasks), options.ALPHA, options.BETA)
+        keys = torch.zeros(len(labels), model.embed_dim)
+        keys = nn.Parameter(keys) if self.learns_by_gradient else keys
+        return Cache(keys, labels, self.classnames, len(tasks), self.options.ALPHA, self.options.BETA)
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:
         return self.base if rows is None else self.base[rows]
@@ -133,10 +127,9 @@ class TipAdapter(CacheTrainer, FittedTrainer):
 class TipAdapterF(CacheTrainer):
     """Tip-Adapter-F, of the same paper: the keys are learned, from those of `TipAdapter`.
 
-    The keys are trained with ALPHA and BETA by the multi-task loss; the tasks share the optimiser steps and nothing
-    else. Alpha and beta are then searched as for `TipAdapter`, with the keys of the last epoch. The public code takes
-    the epoch that is best on the test set, and the better accuracy there of before and after the search; this one does
-    not.
+    The keys are trained with ALPHA and BETA by the multi-task loss; the tasks share only the optimiser steps. Alpha and
+    beta are then searched as for `TipAdapter`, with the keys of the last epoch. The public code, in contrast, takes the
+    epoch that is best on the test set, and the better of the accuracies there before and after the search.
     """
 
     schedule_unit = "batch"
@@ -145,10 +138,6 @@ class TipAdapterF(CacheTrainer):
         **CACHE_DEFAULTS,
         "EPS": 1e-4,  # of AdamW
     }
-
-    @property
-    def keys(self) -> Tensor:
-        return nn.Parameter(super().keys)
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)

@@ -1,7 +1,5 @@
 """Zero-shot CLIP: hand-made templates, nothing learned."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -2,8 +2,6 @@
 
 from yacs.config import CfgNode
 
-__all__ = ["get_cfg_default"]
-
 DEFAULTS = {
     "OUTPUT_DIR": "./output",
     "RESUME": "",  # folder of a run to continue

@@ -7,8 +7,6 @@ import torch
 from dassl.utils import Registry
 from yacs.config import CfgNode
 
-__all__ = ["EVALUATOR_REGISTRY", "Classification", "EvaluatorBase", "build_evaluator"]
-
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
 
 

@@ -2,8 +2,6 @@
 
 import torch
 
-__all__ = ["compute_accuracy"]
-
 
 def compute_accuracy(output: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
     """The accuracy of scores (B, C) against labels (B,), in percent, as a list of one tensor (1,): Dassl's form."""

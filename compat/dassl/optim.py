@@ -8,8 +8,6 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 from yacs.config import CfgNode
 
-__all__ = ["build_lr_scheduler", "build_optimizer"]
-
 
 def build_optimizer(model: nn.Module, optim_cfg: CfgNode) -> torch.optim.Optimizer:
     """The optimiser that `optim_cfg.NAME` names, over all parameters of `model`.

@@ -113,10 +113,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.run.is_file():
         raise ValueError(f"{args.run} is a file; name the run folder: an export has no text tower to answer zero-shot")
     import_gradio()
-    from finished.load import load_run  # first: it provides Dassl
-
-    # isort: split
-    from trainers.modules.analysis.side_by_side import SideBySide
+    from finished.load import load_run
+    from finished.side_by_side import SideBySide
 
     trainer = load_run(args.run, args.root)
     name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))

@@ -23,7 +23,6 @@ PARTS = {
     "prompts": {""},
     "method_parts": {""},
     "engine": {"", "images", "prompts"},
-    "analysis": {"", "prompts", "methods"},
 }
 SECTION = re.compile(r"^## From the command line to the loss\n(.*?)^## ", re.M | re.S)
 HOP = re.compile(r"^\d\. `([\w/.]+)`, `(\w+)`", re.M)

@@ -6,7 +6,7 @@ import torch
 
 from experiments.interpretation.heatmaps import change_figure, ordered, similarity_figure
 from experiments.pictures import png
-from trainers.modules.analysis.contexts import cosines
+from finished.contexts import cosines
 
 
 def test_rows_that_are_alike_stand_together_and_the_order_does_not_depend_on_their_order():

@@ -165,7 +165,7 @@ def test_a_flipped_bit_in_a_clips_pt_file_is_noticed(tmp_path):
 
 def test_weights_that_claim_more_values_than_the_file_holds_are_refused(tmp_path):
     torch.save({"w": torch.zeros(1).expand(10**9)}, tmp_path / "clip.pt")
-    with pytest.raises(ValueError, match="w says that it has 1,000,000,000 values"):
+    with pytest.raises(ValueError, match="w claims to have 1,000,000,000 values"):
         read_state_dict(tmp_path / "clip.pt")
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch.nn.functional import cosine_similarity
 
 from finished import load
-from trainers.modules.analysis.side_by_side import SideBySide
+from finished.side_by_side import SideBySide
 
 PROJECT = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("page_script", PROJECT / "scripts/demo/page.py")

@@ -17,7 +17,7 @@ from backbones.openai import published_name
 from datasets.benchmarks import General10
 from evaluation.published import TABLE, Published, published_of, read_published
 from finished import load
-from trainers.modules.analysis.verification import percentages
+from finished.verification import percentages
 
 CLIP = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"
 HEADER = ("dataset", "backbone", "accuracy", "metric", "template", "source")

@@ -149,7 +149,7 @@ def test_weights_and_biases_gets_the_curves_if_a_project_is_named(toy_root, tmp_
 
 
 def test_weights_and_biases_that_is_not_installed_is_a_clear_error(toy_root, tmp_path, capsys, monkeypatch):
-    find_spec = train.trainers.modules.engine.tracking.importlib.util.find_spec
+    find_spec = train.trainers.modules.engine.saving.importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "wandb" else find_spec(name, *a))
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")) == 1
     error = capsys.readouterr().err

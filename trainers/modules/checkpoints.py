@@ -1,6 +1,4 @@
-"""Checkpoints of prompts: find, check and remove them. Dassl writes them and resumes from them."""
-
-from __future__ import annotations
+"""Finds, checks and removes checkpoints of prompts, which Dassl writes and resumes from."""
 
 import hashlib
 import re
@@ -17,7 +15,7 @@ OWNERS = re.compile(r"(^|\.)owners$")
 
 
 def register_owners(module: nn.Module, names: Sequence[str]) -> None:
-    """Save with a module a digest of the classes or tasks that its rows belong to.
+    """Give a module a buffer with a digest of the classes or tasks that its rows belong to.
 
     Without it, rows learned for some classes would silently load for as many other classes.
     """
@@ -31,7 +29,7 @@ def digest_of_names(names: Sequence[str]) -> Tensor:
 
 
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
-    """The checkpoint file of an epoch, else the best one, else the one that the pointer file names."""
+    """The checkpoint of an epoch; without an epoch the best one, or else the one that the pointer file names."""
     names = [f"model.pth.tar-{epoch}"] if epoch is not None else ["model-best.pth.tar"]
     pointer = folder / "checkpoint"
     if epoch is None and pointer.is_file():
@@ -57,7 +55,7 @@ def read_prompts(
 ) -> dict[str, Tensor]:
     """The learned tensors of a checkpoint. Raises ValueError unless they have the names and shapes of `expected`.
 
-    Those named in `any_number` have a row per shot, and may have any number of rows.
+    Those named in `any_number` have a row per shot, so their number of rows may differ.
     """
     state = load_checkpoint(str(path)).get("state_dict")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -87,7 +85,7 @@ def read_prompts(
 def keep_newest(folder: Path, epoch: int, count: int) -> None:
     """Keep the `count` newest checkpoints up to `epoch` (0: all of these) and remove the others.
 
-    One is enough to resume, and SoftCPT's take 67 MB each on RN50. Those of later epochs are an earlier run's.
+    One is enough to resume, and SoftCPT's take 67 MB each on RN50. Those of later epochs are from an earlier run.
     """
     found = {int(path.name.rpartition("-")[2]): path for path in folder.glob("model.pth.tar-*[0-9]")}
     kept = sorted(number for number in found if number <= epoch)[-count:]

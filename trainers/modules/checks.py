@@ -1,7 +1,5 @@
 """Checks of config values: each raises a ValueError that names the key, its value and what is legal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +16,10 @@ class Range(NamedTuple):
 AT_LEAST_0 = Range(lambda x: x >= 0, "at least 0")
 AT_LEAST_1 = Range(lambda x: x >= 1, "at least 1")
 ABOVE_0 = Range(lambda x: x > 0, "above 0")
+ONE_FOR_ALL = Range(  # CSC of a method that has no contexts per class
+    lambda per_class: not per_class,
+    "possible: all classes share this method's contexts; CoOp, KgCoOp and ProGrad have one per class",
+)
 
 
 def check_options(node: str, options: Mapping[str, Any], legal: Mapping[str, Range | Sequence[str]]) -> None:
@@ -40,7 +42,7 @@ def check_choice(key: str, value: object, legal: Sequence[object]) -> None:
         raise ValueError(f"{key}: {value!r} is not legal; one of {', '.join(map(str, legal))}")
 
 
-def check_count(key: str, count: object) -> None:
-    """A number of checkpoints, or 0 for all of them."""
+def check_count(key: str, count: object, things: str, none: str) -> None:
+    """A number of things, or 0 for what `none` says; yacs lets None pass as a value of any key."""
     if type(count) is not int or count < 0:
-        raise ValueError(f"{key}: {count} is no number of checkpoints, of which 0 keeps all")
+        raise ValueError(f"{key}: {count} is not a number of {things}, or 0 for {none}")

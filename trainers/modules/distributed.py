@@ -1,10 +1,8 @@
 """Training in several processes: each rank takes its share of a batch's images and of the class prompts.
 
-Class features are gathered with their gradients, and the gradients of the prompts are summed. So a step equals that of
-one process on the whole batch. In one process every function here is the identity.
+Class features are gathered with their gradients, and the gradients of the prompts are summed, so that a step equals
+that of one process on the whole batch. In one process every function here is the identity.
 """
-
-from __future__ import annotations
 
 import os
 from collections.abc import Iterator
@@ -12,11 +10,11 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler, Subset
+from torch.utils.data import BatchSampler, DataLoader, Sampler, Subset
 
 
 def start(use_cuda: bool) -> None:
-    """Join the group that torchrun's environment describes, if any: nccl with a GPU per process, gloo without."""
+    """Join the group that torchrun's environment describes, if any; the backend is nccl with GPUs and gloo without."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         cuda = use_cuda and torch.cuda.is_available()
         if cuda:
@@ -30,7 +28,7 @@ def stop() -> None:
 
 
 def rank() -> int:
-    """The number of this process, 0 for the first; before `start` it is the one that torchrun has set."""
+    """The number of this process, 0 for the first; before `start`, as torchrun has set it."""
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", 0))
 
 
@@ -39,26 +37,23 @@ def world() -> int:
 
 
 def cores_per_process() -> int:
-    """The processors of this machine, divided among its processes."""
+    """The number of CPU cores of this machine, divided by that of its processes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def share(count: int) -> slice:
-    """This rank's part of `count` things: contiguous, and the ranks' sizes differ by one at most."""
+    """This rank's part of `count` things: contiguous, and the sizes of the ranks' parts differ by at most one."""
     return slice(count * rank() // world(), count * (rank() + 1) // world())
 
 
-def gather_rows(local: Tensor, count: int) -> Tensor:
-    """(count, ...) from each rank's `local` (n, ...), its `share(count)`; gradients reach all ranks' parts."""
-    return local if world() == 1 else _GatherRows.apply(local, count)
+class GatherRows(torch.autograd.Function):
+    """(count, ...) from each rank's `local` (n, ...), its `share(count)`; gradients flow back to all ranks."""
 
-
-class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx, local: Tensor, count: int) -> Tensor:
         ctx.count = count
-        # Shares differ in size. Summing zero-filled parts gathers them in one call that every backend has.
+        # Shares differ in size. A sum of zero-filled parts gathers them in one call, which every backend has.
         whole = local.new_zeros(count, *local.shape[1:])
         whole[share(count)] = local
         dist.all_reduce(whole)
@@ -77,7 +72,7 @@ def gather_labels(label: Tensor) -> Tensor:
 
 
 def gather_parts(parts: list[Tensor]) -> Tensor:
-    """The concatenation of all ranks' lists of tensors (n, ...), of any lengths, in the order of the ranks."""
+    """All ranks' lists of tensors (n, ...), of any lengths, concatenated in the order of the ranks."""
     if world() == 1:
         return torch.cat(parts)
     lists: list = [None] * world()
@@ -86,7 +81,7 @@ def gather_parts(parts: list[Tensor]) -> Tensor:
 
 
 def from_first_rank(value: Tensor | None) -> Tensor | None:
-    """The value of rank 0, for what is drawn at random."""
+    """The value of rank 0; for what is drawn at random."""
     if world() == 1:
         return value
     values = [None if value is None else value.cpu()]
@@ -118,14 +113,14 @@ def sum_gradients(module: nn.Module) -> None:
                 dist.all_reduce(parameter.grad)
 
 
-class ShardedBatches(Sampler):
+class ShardedBatches(BatchSampler):
     """This rank's share of each global batch, in the order that rank 0 draws.
 
     Raises ValueError if a global batch has fewer images than there are ranks.
     """
 
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool) -> None:
-        self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
+        super().__init__(sampler, batch_size, drop_last)
         smallest = batch_size if drop_last or len(sampler) % batch_size == 0 else len(sampler) % batch_size
         if smallest < world():
             raise ValueError(
@@ -133,13 +128,9 @@ class ShardedBatches(Sampler):
                 f"{world()} processes; start at most {smallest}"
             )
 
-    def __len__(self) -> int:
-        return len(self.sampler) // self.batch_size if self.drop_last else -(-len(self.sampler) // self.batch_size)
-
     def __iter__(self) -> Iterator[list[int]]:
         order = from_first_rank(torch.tensor(list(self.sampler))).tolist()
-        for i in range(len(self)):
-            batch = order[i * self.batch_size : (i + 1) * self.batch_size]
+        for batch in BatchSampler(order, self.batch_size, self.drop_last):
             yield batch[share(len(batch))]
 
 

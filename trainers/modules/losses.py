@@ -1,7 +1,5 @@
 """Losses, and the steps within them, as pure functions of tensors."""
 
-from __future__ import annotations
-
 import math
 
 import torch

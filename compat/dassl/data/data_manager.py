@@ -1,4 +1,4 @@
-"""Data loaders, and all of those that a config asks for."""
+"""Data loaders, and those of a whole config."""
 
 import logging
 from collections.abc import Callable
@@ -12,8 +12,6 @@ from yacs.config import CfgNode
 from .datasets import Datum, build_dataset
 from .samplers import build_sampler
 from .transforms import build_transform
-
-__all__ = ["DataManager", "DatasetWrapper", "build_data_loader"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +69,7 @@ def build_data_loader(
 
 
 class DataManager:
-    """The data set and the loaders of a config.
+    """The data set and loaders of a config.
 
     Args:
         custom_tfm_train, custom_tfm_test: take the place of the transforms that `cfg.INPUT` names.

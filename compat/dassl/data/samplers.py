@@ -1,4 +1,4 @@
-"""Samplers by name: in which order a loader visits the images."""
+"""Samplers by name: the order in which a loader visits the images."""
 
 import random
 from collections.abc import Iterator
@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from dassl.utils import check_availability
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
-__all__ = ["RandomDomainSampler", "build_sampler"]
-
 
 class RandomDomainSampler(Sampler):
     """Batches with as many images from each of `n_domain` random domains, until a domain has too few left.
 
-    All epochs have the length of the first draw. Which domain runs out first is random, so draws differ in length, but
-    trainers count batches to know when an epoch ends: a longer draw is cut, a shorter one continued with another.
+    Which domain runs out first is random, so draws differ in length. But trainers count the batches of an epoch, so all
+    epochs have the length of the first draw: a longer one is cut, a shorter one is continued with another.
 
     Args:
         data_source: Datum objects, or others with a `domain`.

@@ -10,9 +10,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from yacs.config import CfgNode
 
-__all__ = ["AVAI_CHOICES", "INTERPOLATION_MODES", "build_transform"]
-
-# center_crop may be named and changes nothing: test images are always cropped in the centre, training images never.
+# "center_crop" has no effect: test images are always cropped in the centre, training images never.
 AVAI_CHOICES = ["random_resized_crop", "random_flip", "normalize", "center_crop"]
 INTERPOLATION_MODES = {mode.value: mode for mode in map(InterpolationMode, ("bilinear", "bicubic", "nearest"))}
 
@@ -20,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 def build_transform(cfg: CfgNode, is_train: bool = True) -> Callable[[Image.Image], torch.Tensor] | None:
-    """What makes a tensor (3, H, W) of a PIL image, as `cfg.INPUT` says; None with `INPUT.NO_TRANSFORM`.
+    """The transform from a PIL image to a tensor (3, H, W) that `cfg.INPUT` describes; None with `INPUT.NO_TRANSFORM`.
 
-    Training images are cropped and flipped at random where these are named, and otherwise resized to the exact size.
-    Of test images the shorter edge is resized to the larger side of `INPUT.SIZE`, then the centre is cropped.
+    Training images are cropped and flipped at random if the config says so, and otherwise resized to the exact size.
+    Test images are resized, the shorter edge to the larger side of `INPUT.SIZE`, and cropped in the centre.
     Raises ValueError, naming the key, for an unknown transform or interpolation.
     """
     options, names = cfg.INPUT, cfg.INPUT.TRANSFORMS

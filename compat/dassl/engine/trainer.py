@@ -18,8 +18,6 @@ from yacs.config import CfgNode
 from .trainer_base import TrainerBase
 from .writer import LazyWriter
 
-__all__ = ["TrainerX"]
-
 logger = logging.getLogger(__name__)
 
 
@@ -56,9 +54,8 @@ class TrainerX(TrainerBase):
     def build_data_loader(self) -> None:
         """Set `dm`, its loaders and what it knows of the classes."""
         self.dm = DataManager(self.cfg)
-        for name in ("train_loader_x", "train_loader_u", "val_loader", "test_loader"):
-            setattr(self, name, getattr(self.dm, name))
-        for name in ("num_classes", "num_source_domains", "lab2cname"):
+        names = "train_loader_x train_loader_u val_loader test_loader num_classes num_source_domains lab2cname"
+        for name in names.split():
             setattr(self, name, getattr(self.dm, name))
 
     def build_model(self) -> None:

@@ -7,22 +7,14 @@ from typing import Any
 
 import torch
 from dassl.utils import check_availability, load_checkpoint, save_checkpoint
-from dassl.utils.resume import (
-    checkpoints_of_one_epoch,
-    get_rng_state,
-    load_weights,
-    restore_checkpoint,
-    set_rng_state,
-)
+from dassl.utils.resume import checkpoints_of_one_epoch, get_rng_state, load_weights, restore_checkpoint, set_rng_state
 from torch import nn
-
-__all__ = ["TrainerBase"]
 
 logger = logging.getLogger(__name__)
 
 
 class TrainerBase:
-    """Keeps models with their optimisers and schedulers, which may be None; all verbs are for all of them."""
+    """Keeps models with their optimisers and schedulers, which may be None; each method acts on all of them."""
 
     def __init__(self) -> None:
         self._models: dict[str, nn.Module] = {}
@@ -49,19 +41,19 @@ class TrainerBase:
         return list(self._models)
 
     def set_model_mode(self, mode: str = "train") -> None:
-        """`mode` is "train", or "eval" or its synonym "test"."""
+        """`mode` is "train", "eval" or "test", which means the same as "eval"."""
         check_availability(mode, ("train", "eval", "test"), key="mode")
         for model in self._models.values():
             model.train(mode == "train")
 
     def update_lr(self) -> None:
-        """One step of the schedulers; trainers call it after the last batch of an epoch."""
+        """Step the schedulers; trainers call this after the last batch of an epoch."""
         for sched in self._scheds.values():
             if sched is not None:
                 sched.step()
 
     def model_backward_and_update(self, loss: torch.Tensor) -> None:
-        """New gradients and one step of the optimisers; FloatingPointError for a loss that is infinite or NaN."""
+        """Compute new gradients and step the optimisers. Raises FloatingPointError if the loss is infinite or NaN."""
         if not torch.isfinite(loss).all():
             epoch, batch = getattr(self, "epoch", None), getattr(self, "batch_idx", None)
             raise FloatingPointError(f"Loss is infinite or NaN! (epoch index {epoch}, batch index {batch})")
@@ -95,8 +87,8 @@ class TrainerBase:
     def resume_model_if_exist(self, directory: str) -> int:
         """Continue from the newest checkpoints in `directory`; return their number of finished epochs.
 
-        0 if a model has no checkpoint there: then nothing is restored. Raises CheckpointError or FileNotFoundError,
-        naming the file, for checkpoints that do not fit.
+        If a model has no checkpoint there, nothing is restored and 0 is returned. Raises CheckpointError or
+        FileNotFoundError, naming the file, for checkpoints that do not fit.
         """
         paths = checkpoints_of_one_epoch(directory, self.get_model_names())
         if not paths:

@@ -1,4 +1,4 @@
-"""Tensorboard's event files, which a run can do without."""
+"""Tensorboard's event files, which are optional."""
 
 import contextlib
 import logging
@@ -9,10 +9,10 @@ logger = logging.getLogger(__name__)
 
 
 class LazyWriter:
-    """Writes scalars below `log_dir` from the first one on; does nothing if tensorboard is not installed.
+    """Writes scalars below `log_dir`; does nothing if tensorboard is not installed.
 
-    To import tensorboard takes a second, which runs that only evaluate are spared. If the files cannot be written, as
-    on a full disk, the curves end with a warning.
+    It imports tensorboard at the first scalar, because that takes a second, which runs that only evaluate need not
+    spend. If the files cannot be written, as on a full disk, the curves end with a warning.
     """
 
     def __init__(self, log_dir: str) -> None:
@@ -45,7 +45,7 @@ class LazyWriter:
 
 
 def _without_writers(hook: Callable) -> Callable:
-    """`hook`, the hook for errors in threads, but silent about tensorboard's: its next call raises them here, too."""
+    """`hook`, for errors in threads, but silent about those of tensorboard's, which the writer's next call raises."""
 
     def quiet(args: threading.ExceptHookArgs) -> None:
         if not (issubclass(args.exc_type, OSError) and type(args.thread).__name__ == "_AsyncWriterThread"):

@@ -1,5 +1,7 @@
 """Files, registries, logs, seeds and checkpoints: what needs neither configs nor data nor trainers."""
 
+# ruff: noqa: F401
+
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .logger import setup_logger
 from .registry import Registry, check_availability
@@ -14,22 +16,3 @@ from .tools import (
     set_random_seed,
     write_json,
 )
-
-__all__ = [
-    "CheckpointError",
-    "Registry",
-    "check_availability",
-    "check_isfile",
-    "collect_env_info",
-    "listdir_nohidden",
-    "load_checkpoint",
-    "load_pretrained_weights",
-    "mkdir_if_missing",
-    "read_image",
-    "read_json",
-    "resume_from_checkpoint",
-    "save_checkpoint",
-    "set_random_seed",
-    "setup_logger",
-    "write_json",
-]

@@ -1,4 +1,4 @@
-"""Checkpoint files: they hold tensors and plain values only, and are written whole or not at all."""
+"""Checkpoint files, which hold tensors and plain values only and are written completely or not at all."""
 
 import io
 import logging
@@ -13,11 +13,9 @@ import torch
 
 from .tools import mkdir_if_missing, written_atomically
 
-__all__ = ["CheckpointError", "first_line", "load_checkpoint", "pointed_file", "save_checkpoint"]
-
 logger = logging.getLogger(__name__)
 
-# Objects that checkpoints of upstream Dassl pickle beside the weights: the scheduler after the warm-up, its optimiser.
+# What upstream Dassl pickles beside the weights: the scheduler that follows the warm-up, with its optimiser.
 _UPSTREAM_PICKLES = ("torch.optim.", "collections.defaultdict", "builtins.dict")
 
 
@@ -60,11 +58,11 @@ def save_checkpoint(state: dict[str, Any], save_dir: str, model_name: str = "") 
     weights = {key.removeprefix("module."): tensor for key, tensor in state["state_dict"].items()}
     state = _to_plain({**state, "state_dict": weights})
     fpath = os.path.join(save_dir, model_name or f"model.pth.tar-{state['epoch']}")
-    content = io.BytesIO()  # PyTorch's writer does not tell of a full disk
+    content = io.BytesIO()  # PyTorch's own writer does not report a full disk
     torch.save(state, content)
     _write(fpath, content.getbuffer())
     logger.info("Checkpoint saved to %s", fpath)
-    # Last: until now readers find the previous checkpoint.
+    # The pointer comes last: until then, readers find the previous checkpoint.
     _write(os.path.join(save_dir, "checkpoint"), f"{os.path.basename(fpath)}\n".encode())
 
 
@@ -79,7 +77,7 @@ def _write(fpath: str, content: bytes | memoryview) -> None:
 def load_checkpoint(fpath: str) -> dict[str, Any]:
     """Read a checkpoint, with all tensors on the CPU; nothing in the file is executed.
 
-    Of a checkpoint of upstream Dassl, which pickles its scheduler, "scheduler" is None.
+    In a checkpoint of upstream Dassl, which pickles its scheduler, "scheduler" is None.
     Raises FileNotFoundError, or CheckpointError naming the file.
     """
     if not os.path.isfile(fpath):
@@ -100,7 +98,7 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
 
 
 def _check_sums(fpath: str) -> None:
-    """Raise CheckpointError for a zip archive with a wrong checksum: PyTorch does not look at them."""
+    """Raise CheckpointError for a zip archive with a wrong checksum, which PyTorch ignores."""
     with open(fpath, "rb") as file:
         if file.read(4) != b"PK\3\4":
             return  # PyTorch's older format, or no checkpoint
@@ -116,7 +114,7 @@ def _check_sums(fpath: str) -> None:
 
 
 class _Inert:
-    """Takes the place of a pickled class: accepts any arguments and state, keeps and runs nothing."""
+    """Replaces a pickled class: accepts any arguments and state, keeps and runs nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -126,19 +124,19 @@ class _Inert:
 
 
 def _stand_in(name: str) -> Any:
-    """What takes the place of the global `name`: under this name for PyTorch, which reads the attributes."""
+    """The replacement of the global `name`, with this name in the attributes that PyTorch reads."""
 
     def empty_dict(*args: Any) -> dict:
         return {}  # the unpickler fills exact dicts only
 
     place = empty_dict if name == "collections.defaultdict" else type("Inert", (_Inert,), {})
     place.__module__, place.__qualname__ = name.rsplit(".", 1)
-    place.__name__ = place.__qualname__  # which is what PyTorch before 2.6 reads
+    place.__name__ = place.__qualname__  # read by PyTorch before 2.6
     return place
 
 
 def _pickled_globals(fpath: str) -> set[str]:
-    """The dotted names of the classes and functions in the pickle of a checkpoint, of which nothing is run."""
+    """The dotted names of the classes and functions in a checkpoint's pickle, which is not executed."""
     with zipfile.ZipFile(fpath) as archive:
         name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
         operations = list(pickletools.genops(archive.read(name)))
@@ -146,16 +144,16 @@ def _pickled_globals(fpath: str) -> set[str]:
 
 
 def _load_upstream(fpath: str) -> dict[str, Any] | None:
-    """The weights, epoch and optimiser state of a checkpoint of upstream Dassl; None if it holds unknown objects."""
+    """A checkpoint of upstream Dassl, without its scheduler; None if it holds unknown objects."""
     allowed = list(torch.serialization.get_safe_globals())
     try:
         names = {name.replace("__builtin__.", "builtins.") for name in _pickled_globals(fpath)}
-        # The unpickler refuses what is neither its own nor one of these.
+        # The unpickler refuses everything but its own types and these.
         torch.serialization.add_safe_globals([_stand_in(name) for name in names if name.startswith(_UPSTREAM_PICKLES)])
         checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
         checkpoint = {**checkpoint, "scheduler": None}
         _to_plain(checkpoint)  # raises if anything else is an object
-    except Exception:  # whatever it is, the caller has an error to report already
+    except Exception:  # the caller already has an error to report
         return None
     finally:
         torch.serialization.clear_safe_globals()

@@ -9,13 +9,11 @@ from typing import Any
 
 from .tools import mkdir_if_missing
 
-__all__ = ["Logger", "setup_logger"]
-
 
 class Logger:
-    """Takes the place of `sys.stdout` and also writes to the file `fpath`, line by line, so that a kill loses nothing.
+    """Replaces `sys.stdout` and also writes to the file `fpath`, line by line, so that a kill loses nothing.
 
-    If the file can no longer be written, as on a full disk, it ends there, with a warning on stderr.
+    If the file can no longer be written, as on a full disk, the log ends there, with a warning on stderr.
     """
 
     def __init__(self, fpath: str) -> None:
@@ -35,7 +33,7 @@ class Logger:
     def close(self) -> None:
         """Close the file; the console is not ours to close."""
         if self.file is not None:
-            with contextlib.suppress(OSError):  # what it still holds is written now
+            with contextlib.suppress(OSError):  # close() writes what is buffered
                 self.file.close()
             self.file = None
 
@@ -55,7 +53,7 @@ class Logger:
 
 
 class _StdoutHandler(logging.Handler):
-    """Prints records to what `sys.stdout` is at that moment, and so into log.txt."""
+    """Prints records to the current `sys.stdout`, and so into log.txt."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record))
@@ -64,8 +62,8 @@ class _StdoutHandler(logging.Handler):
 def setup_logger(output: str | None = None) -> None:
     """Copy what is printed or logged from now on to `output`: a .txt or .log file, or a folder for log.txt.
 
-    An existing log is kept: the new one's name ends in the time. If nothing has configured `logging` yet, records from
-    level INFO are printed, so that the log has them.
+    An existing log is kept, and the name of the new one ends in the time. If nothing has configured `logging` yet,
+    records from level INFO on are printed, so that the log has them.
     """
     if output is None:
         return

@@ -1,4 +1,4 @@
-"""Registries: from names to classes."""
+"""Registries, which find classes by name."""
 
 import difflib
 import logging
@@ -8,13 +8,11 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-__all__ = ["Registry", "check_availability"]
-
 logger = logging.getLogger(__name__)
 
 
 class Registry:
-    """Classes or functions by their names, registered by `@REGISTRY.register()` or `REGISTRY.register(obj)`."""
+    """Classes or functions by name, registered by `@REGISTRY.register()` or `REGISTRY.register(obj)`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -35,7 +33,7 @@ class Registry:
         return obj
 
     def get(self, name: str) -> Any:
-        """The object of that name; KeyError with the legal names and the nearest one if there is none."""
+        """The object of that name. Raises KeyError, with the legal names and the nearest one, if there is none."""
         if name not in self._objects:
             raise KeyError(f'"{name}" is not in the {self._name} registry; {_choices(name, self._objects)}')
         return self._objects[name]
@@ -45,7 +43,7 @@ class Registry:
         return list(self._objects)
 
     def build(self, key: str, cfg: CfgNode, **kwargs: Any) -> Any:
-        """Call the object that the config's `key`, "DATASET.NAME" for one, names with `cfg` and `kwargs`.
+        """Call the object whose name is the value of a config key, such as "DATASET.NAME", with `cfg` and `kwargs`.
 
         Raises ValueError, naming the key, when the name is unknown.
         """
@@ -64,7 +62,7 @@ def check_availability(requested: str, available: Collection[str], key: str) -> 
 
 
 def _choices(requested: str, available: Collection[str]) -> str:
-    """What to say after a wrong name: the legal ones and the nearest."""
+    """The end of an error message about a wrong name: the legal names and the nearest one."""
     names = list(available)
     if not names:
         return "nothing is registered: import the module that registers it first"

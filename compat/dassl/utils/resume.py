@@ -13,16 +13,6 @@ from torch import nn
 
 from .checkpoint import CheckpointError, first_line, load_checkpoint, pointed_file
 
-__all__ = [
-    "checkpoints_of_one_epoch",
-    "get_rng_state",
-    "load_pretrained_weights",
-    "load_weights",
-    "restore_checkpoint",
-    "resume_from_checkpoint",
-    "set_rng_state",
-]
-
 logger = logging.getLogger(__name__)
 
 MOST_EPOCHS = 10**6
@@ -43,19 +33,19 @@ def restore_checkpoint(
         load_weights(model, checkpoint["state_dict"], fpath)
         if scheduler is not None:
             _restore_scheduler(scheduler, checkpoint, fpath)
-        # After the scheduler: to replay one sets learning rates, but the optimiser's saved ones are right.
+        # After the scheduler: replaying that sets learning rates, but those saved with the optimiser are right.
         if optimizer is not None and checkpoint.get("optimizer") is not None:
             _restore_optimizer(optimizer, checkpoint["optimizer"], fpath)
     except CheckpointError:
         raise
-    except Exception as error:  # for what is no state, PyTorch raises half a dozen types
+    except Exception as error:  # PyTorch raises half a dozen types for what is not a state
         what = f"{type(error).__name__}: {first_line(error)}"
         raise CheckpointError(f'"{fpath}" is no complete checkpoint ({what[:200]})') from error
     return checkpoint
 
 
 def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor], fpath: str) -> None:
-    """`model.load_state_dict` whose error names the file, the key and both shapes (CheckpointError)."""
+    """`model.load_state_dict`, but with a CheckpointError that names the file, the key and both shapes."""
     model = model.module if isinstance(model, nn.DataParallel) else model
     try:
         model.load_state_dict(state_dict)
@@ -77,7 +67,7 @@ def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor], fpath: s
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
-    """Copy into `model` the tensors of a checkpoint whose name and shape fit; what does not is logged.
+    """Copy into `model` the tensors of a checkpoint whose names and shapes fit; the others are logged.
 
     The file holds "state_dict" or is a bare state dict; a prefix "module." is ignored.
     """
@@ -94,7 +84,7 @@ def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], fpath: str) -> None:
-    kinds = {"momentum", "betas"}  # hyper-parameters that tell SGD and Adam's family apart
+    kinds = {"momentum", "betas"}  # hyper-parameters that distinguish SGD from Adam
     for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=False):
         if kinds & saved.keys() != kinds & own.keys():
             raise CheckpointError(f'"{fpath}" holds the state of another optimiser than {type(optimizer).__name__}')
@@ -112,7 +102,7 @@ def _restore_scheduler(scheduler: Any, checkpoint: dict[str, Any], fpath: str) -
         scheduler.load_state_dict(state)
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the optimiser has not stepped before
+        warnings.simplefilter("ignore")  # PyTorch warns that the optimiser has not stepped yet
         for _ in range(checkpoint["epoch"]):
             scheduler.step()
 
@@ -132,7 +122,8 @@ def resume_from_checkpoint(
 def checkpoints_of_one_epoch(directory: str, names: list[str]) -> dict[str, str]:
     """Paths of the newest checkpoints in the folders `names` of `directory`; {} if one of them has none.
 
-    After a kill between two of them, the paths are of the last epoch that all have. Raises CheckpointError without one.
+    A kill may have come between the saving of two models: then it is the last epoch that all have. Raises
+    CheckpointError if there is none.
     """
     pointed = {name: pointed_file(os.path.join(directory, name)) for name in names}
     if None in pointed.values():
@@ -159,7 +150,7 @@ def get_rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Set the states that `get_rng_state` returned; those of GPUs only if there are as many of them."""
+    """Set the states that `get_rng_state` returned; those of GPUs only if there are as many GPUs as then."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, *position = state["numpy"]

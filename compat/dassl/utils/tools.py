@@ -15,17 +15,6 @@ import PIL
 import torch
 from PIL import Image
 
-__all__ = [
-    "check_isfile",
-    "collect_env_info",
-    "listdir_nohidden",
-    "mkdir_if_missing",
-    "read_image",
-    "read_json",
-    "set_random_seed",
-    "write_json",
-]
-
 
 def mkdir_if_missing(dirname: str) -> None:
     """Create `dirname` and its parents; an existing folder, or "" for the current one, is fine."""
@@ -49,7 +38,7 @@ def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
 
 @contextmanager
 def written_atomically(fpath: str) -> Iterator[BinaryIO]:
-    """Yield a binary file that becomes `fpath` on success: same folder, flushed to the disk, renamed."""
+    """A context with a binary file in the same folder, which on success is flushed to the disk and renamed `fpath`."""
     temporary = os.path.join(os.path.dirname(fpath), f".{os.path.basename(fpath)}.tmp-{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
@@ -63,7 +52,7 @@ def written_atomically(fpath: str) -> Iterator[BinaryIO]:
 
 
 def read_json(fpath: str) -> Any:
-    """The content of a JSON file; ValueError naming the file when it is not JSON."""
+    """The content of a JSON file. Raises ValueError, naming the file, if it is not JSON."""
     with open(fpath, encoding="utf-8") as file:
         try:
             return json.load(file)
@@ -72,7 +61,7 @@ def read_json(fpath: str) -> Any:
 
 
 def write_json(obj: Any, fpath: str) -> None:
-    """Write `obj` as indented JSON; after a crash the file is as it was before."""
+    """Write `obj` as indented JSON, atomically."""
     mkdir_if_missing(os.path.dirname(fpath))
     with written_atomically(fpath) as file:
         file.write(json.dumps(obj, indent=4).encode())
@@ -81,7 +70,7 @@ def write_json(obj: Any, fpath: str) -> None:
 def read_image(path: str) -> Image.Image:
     """The image at `path`, decoded, in RGB.
 
-    Raises FileNotFoundError or OSError, naming the file. A second attempt would read the same bytes: there is none.
+    Raises FileNotFoundError or OSError, naming the file.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'No image file at "{path}"')

@@ -1,10 +1,8 @@
 """How long a run trains: OPTIM.MAX_EPOCH epochs, or OPTIM.MAX_STEPS steps, which give the number of epochs.
 
-A step is a batch. With a number of steps the schedule of the learning rate is that of the epochs they amount to, and
+A step is a batch. With a number of steps, the learning rate follows the schedule of the epochs that they amount to, and
 the last epoch may end early.
 """
-
-from __future__ import annotations
 
 import itertools
 import logging
@@ -16,19 +14,8 @@ from yacs.config import CfgNode
 logger = logging.getLogger(__name__)
 
 
-def extend_cfg(cfg: CfgNode) -> None:
-    cfg.OPTIM.MAX_STEPS = 0  # n > 0: train for exactly n steps; MAX_EPOCH is then computed from n
-
-
-def check_budget(cfg: CfgNode) -> None:
-    """Raise ValueError unless OPTIM.MAX_STEPS is off or a number of steps."""
-    steps = cfg.OPTIM.MAX_STEPS
-    if not isinstance(steps, int) or steps < 0:  # yacs takes None for anything
-        raise ValueError(f"OPTIM.MAX_STEPS: {steps} is neither a number of steps nor 0, for MAX_EPOCH epochs")
-
-
 def with_epochs(cfg: CfgNode, batches: int) -> CfgNode:
-    """The config, with the OPTIM.MAX_EPOCH that OPTIM.MAX_STEPS gives for epochs of `batches` batches."""
+    """The config with the OPTIM.MAX_EPOCH that follows from OPTIM.MAX_STEPS, for epochs of `batches` batches."""
     steps = cfg.OPTIM.MAX_STEPS
     if not steps:
         return cfg
@@ -46,8 +33,7 @@ def steps_of(cfg: CfgNode, epochs: int, batches: int) -> int:
 
 
 class FirstBatches:
-    """A training loader's first `count` batches. Its length is that of the whole loader, because Dassl counts steps by
-    whole epochs."""
+    """The first `count` batches of a loader. The length is the whole loader's: Dassl counts steps in whole epochs."""
 
     def __init__(self, loader: Any, count: int) -> None:
         self.loader, self.count, self.dataset = loader, count, loader.dataset

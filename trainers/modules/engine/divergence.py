@@ -1,7 +1,5 @@
 """Stops a training whose loss is not finite, and records the step for finding the cause."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

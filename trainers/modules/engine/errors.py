@@ -1,6 +1,4 @@
-"""The one line that a user reads of an error that ends a run."""
-
-from __future__ import annotations
+"""The line that a user reads when an error ends a run."""
 
 import re
 
@@ -9,7 +7,7 @@ RANK_LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe|Connectio
 
 
 def message_of(error: Exception) -> str:
-    """The line to print for an error in data, files or numbers, or for a lost process; "" for a fault of the code.
+    """The line to print for an error in data, files or numbers, or for a lost process; "" for a bug in the code.
 
     If torchrun loses a rank, the others see a closed connection.
     """

@@ -1,7 +1,5 @@
 """The peak memory of a run, and the name of its device."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import re
@@ -29,7 +27,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Reset the peak, where the system can: on a GPU, and on Linux."""
+    """Reset the peak, which is possible on a GPU and on Linux."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -47,8 +45,8 @@ def device_name(device: torch.device) -> str:
 class PeakMemory:
     """The peak memory of a run, since this object was made.
 
-    On a CPU it is the resident memory of the process, with the interpreter and its libraries. Where the system cannot
-    reset the peak, it includes whatever ran in the process before.
+    On a CPU it is the resident memory of the process, with the interpreter and its libraries. Where the peak cannot be
+    reset, it includes what ran in the process before.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -60,7 +58,7 @@ class PeakMemory:
 
     @contextlib.contextmanager
     def set_aside(self) -> Iterator[None]:
-        """Leave out what is done within: the filling of caches, which only the first run does."""
+        """Leave out what is done within this context: filling caches, which only the first run does."""
         self._before = self.peak_bytes()
         try:
             yield

@@ -1,7 +1,5 @@
 """A progress bar on a terminal, in place of Dassl's training lines, which still go to the log file."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import sys
@@ -27,16 +25,13 @@ class AboveTheBar:
                 tqdm.write(line, file=self.terminal)
         return len(text)
 
-    def flush(self) -> None:
-        self.terminal.flush()
-
     def close(self) -> None:
         """Print an unfinished line."""
         if self._rest:
             self.write("\n")
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.terminal, name)  # isatty, encoding, fileno, ...
+        return getattr(self.terminal, name)  # flush, isatty, encoding, fileno, ...
 
 
 class TrainingBar:

@@ -1,24 +1,30 @@
-"""The config of a run: files and KEY VALUE pairs, merged into Dassl's tree, with errors that name the key."""
-
-from __future__ import annotations
+"""The config of a run: files and KEY VALUE pairs, merged into Dassl's tree with errors that name the key, and the check
+that a run to be resumed has the same one."""
 
 import ast
 import difflib
 import re
 import reprlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from yacs.config import CfgNode
 
-from storage import read_config
+from storage import CHECKPOINT, read_config, read_yaml
+
+from ..images import preprocessing
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty ones take the model's values
+# These keys do not change what a run computes, so that it may be continued with other values.
+FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
+FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TEST.PREDICTIONS"}
 
 
 def merge_file(cfg: CfgNode, path: str) -> None:
-    """Merge a YAML file with its bases. Raises ValueError, naming the file, for an unknown key or a value of the wrong
-    type."""
+    """Merge a YAML file and its bases. Raises ValueError, naming the file, for an unknown key or a wrong type."""
     loaded = read_config(path)
     try:
         check_keys(loaded)
@@ -54,13 +60,13 @@ def check_keys(node: dict, prefix: str = "") -> None:
     """Raise ValueError for a key that is not a string."""
     for key, value in node.items():
         if not isinstance(key, str):
-            raise ValueError(f"{reprlib.repr(key)} is no name of a config key{f' in {prefix}' if prefix else ''}")
+            raise ValueError(f"{reprlib.repr(key)} is not the name of a config key{f' in {prefix}' if prefix else ''}")
         if isinstance(value, dict):
             check_keys(value, key)
 
 
 def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
-    """`loaded`, with its numbers in the types that `cfg` declares: yacs refuses `LR: 1`."""
+    """`loaded`, with its numbers in the types that `cfg` declares; otherwise yacs refuses `LR: 1`."""
     for key, value in loaded.items():
         if isinstance(value, CfgNode):
             with_declared_numbers(value, cfg.get(key) if isinstance(cfg.get(key), CfgNode) else CfgNode())
@@ -114,10 +120,29 @@ def flatten(node: dict, prefix: str = "") -> dict[str, object]:
 
 
 def unread_keys(cfg: CfgNode, defaults: CfgNode) -> list[str]:
-    """The keys with changed values that belong to methods other than TRAINER.NAME, so that nothing reads them."""
+    """The keys with changed values that nothing reads, because they belong to other methods than TRAINER.NAME."""
     before, own = flatten(defaults.TRAINER), cfg.TRAINER.NAME.upper()
     return [
         f"TRAINER.{key}"
         for key, value in sorted(flatten(cfg.TRAINER).items())
         if "." in key and key.split(".")[0] != own and value != before.get(key)
     ]
+
+
+def check_same_config(cfg: CfgNode, folder: Path) -> None:
+    """Raise ValueError if the run folder has a checkpoint of another config, which must not be resumed."""
+    saved = folder / "config.yaml"
+    if not saved.is_file() or not (folder / CHECKPOINT).is_file():
+        return
+    old, new = flatten(read_yaml(saved) or {}), flatten(yaml.safe_load(cfg.dump()))
+    free = FREE_KEYS | {key for key in FILLED_KEYS if not new.get(key)}
+    free |= {key for key in new.keys() - old.keys() if not new[key]}  # off, as in an older version without the key
+    free |= {"OPTIM.MAX_EPOCH"} if new["OPTIM.MAX_STEPS"] else set()  # it follows from the steps
+    # Nothing reads a key any more that only the older version has, so it is not compared.
+    differing = [key for key in sorted(new.keys() - free) if old.get(key) != new[key]]
+    differing = [f"{key} ({old.get(key)!r} there, {new[key]!r} here)" for key in differing]
+    if differing:
+        raise ValueError(
+            f"{folder} holds a run with another config; choose another --output-dir or remove it. Differing: "
+            + ", ".join(differing)
+        )

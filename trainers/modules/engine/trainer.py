@@ -1,7 +1,5 @@
 """The engine below all methods: data, CLIP, optimiser steps, several processes, checkpoints and the test."""
 
-from __future__ import annotations
-
 import logging
 import time
 from pathlib import Path
@@ -10,8 +8,7 @@ from typing import Any
 import torch
 from dassl.data import DataManager
 from dassl.data.transforms import build_transform
-from dassl.engine import TrainerX
-from dassl.utils import load_checkpoint, load_pretrained_weights
+from dassl.utils import load_pretrained_weights
 from torch import Tensor
 from torchvision.transforms import ToTensor
 
@@ -19,46 +16,34 @@ from backbones import load_clip
 from backbones.openai import initial_draws, skip_draws
 from backbones.precision import Precision
 from datasets.multitask import Task, tasks_of
-from evaluation.classes import write_classes
+from storage import PROMPTS
 
 from .. import distributed
-from ..checkpoints import find_checkpoint, keep_newest, read_prompts
 from ..images.feature_cache import FeatureCache, FeatureLoader
 from ..images.preprocessing import OPENAI, filled, test_transform, with_preprocessing
 from ..images.views import seeded_loader, view_loader
 from ..prompts.encoder import text_encoder
 from . import budget
-from .comparison import ZeroShot, warnings_after_test
 from .divergence import stop_diverged
+from .evaluating import EvaluatingTrainer
 from .memory import PeakMemory
 from .progress import TrainingBar
-from .tracking import WandbRun
 
 logger = logging.getLogger(__name__)
 
-DATA_FACTS = ("num_classes", "num_source_domains", "lab2cname")  # attributes that Dassl's trainers have
 
-
-class Engine(TrainerX):
+class Engine(EvaluatingTrainer):
     """What Dassl calls, for every method alike; what a method may override is in `PromptTrainer`, its only subclass.
 
-    The engine trains `prompts`, the module that `build_prompts` returns, by `training_loss`, and tests it by
-    `class_logits`.
+    It builds `prompts`, by `build_prompts`, and trains it, by `training_loss`. Its base classes test and save it.
     """
 
+    train_seconds: float | None = None
+    epochs_done: int = 0
+    steps_done: int | None = 0  # None: unknown, for prompts that were loaded
+
     def __init__(self, cfg: Any) -> None:
-        self.train_seconds: float | None = None
-        self.test_seconds: float | None = None
-        self.epochs_done: int = 0
-        self.steps_done: int | None = 0  # None: unknown, for prompts that were loaded
-        self._frozen_text_features: Tensor | None = None  # during a test
-        self._zero_shot: ZeroShot | None = None  # during the last test
-        self._test_task: Tensor | None = None
-        self._test_label: Tensor | None = None
-        self._train_counts: Tensor | None = None  # (T, 2) right predictions and images of this epoch
-        self._bar: TrainingBar | None = None
-        self._tracker: WandbRun | None = None
-        self._told_of_checkpoints = False
+        self._bar = TrainingBar(0, 0, 0)  # none yet
         super().__init__(cfg)
         if hasattr(self.evaluator, "set_tasks"):  # Dassl builds it, and knows no tasks
             self.evaluator.set_tasks(self.tasks)
@@ -70,7 +55,8 @@ class Engine(TrainerX):
         file is reported before a large model is read."""
         cfg, self.memory = self.cfg, PeakMemory(self.device)
         self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
-        for name in ("train_loader_x", "train_loader_u", "val_loader", "test_loader", *DATA_FACTS):
+        names = "train_loader_x train_loader_u val_loader test_loader num_classes num_source_domains lab2cname"
+        for name in names.split():  # which Dassl's trainers have
             setattr(self, name, getattr(self.dm, name))
         self.precision = Precision(self.options.PREC, self.device)
         self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
@@ -104,6 +90,7 @@ class Engine(TrainerX):
         self.classnames = [name for task in self.tasks for name in task.classnames]
         counts = torch.tensor([len(task.classnames) for task in self.tasks])
         self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
+        self._train_counts = torch.zeros(len(counts), 2, device=self.device)  # right and all predictions of an epoch
 
         skip_draws(skipped)
         with self.autocast():  # `build_prompts` may encode text, and the towers may be in half precision
@@ -119,7 +106,7 @@ class Engine(TrainerX):
         if self.learns_by_gradient:
             self.optim = self.build_optimiser()
             self.sched = self.build_schedule(self.optim)
-        self.register_model("prompt_learner", self.prompts, self.optim, self.sched)
+        self.register_model(PROMPTS, self.prompts, self.optim, self.sched)
         self.use_feature_cache()
 
     def use_feature_cache(self) -> None:
@@ -153,7 +140,7 @@ class Engine(TrainerX):
         try:
             super().train()
         finally:
-            self.close_bar()
+            self._bar.close()
 
     def before_train(self) -> None:
         start, cfg = time.perf_counter(), self.cfg
@@ -172,7 +159,6 @@ class Engine(TrainerX):
     def before_epoch(self) -> None:
         self.train_loader_x.dataset.set_epoch(self.epoch)
         self.train_loader_x = budget.batches_left(self.train_loader_x, self.cfg.OPTIM.MAX_STEPS, self.epoch)
-        self._train_counts = torch.zeros(len(self.tasks), 2, device=self.device)
 
     def forward_backward(self, batch: dict[str, Any]) -> dict[str, float]:
         """One training step on a batch; returns the values to log."""
@@ -181,21 +167,16 @@ class Engine(TrainerX):
         self.batch_share = distributed.share_of_batch(len(label))
         with self.autocast():
             loss, logs = self.training_loss(image, label)
-        place = {"epoch": self.epoch + 1, "step": self.steps_so_far, "learning_rate": self.get_current_lr()}
+        step = self.epoch * self.num_batches + self.batch_idx + 1
+        place = {"epoch": self.epoch + 1, "step": step, "learning_rate": self.get_current_lr()}
         stop_diverged(loss, self.output_dir, self.prompts, batch, logs, type(self).__name__, **place)
         self.update_prompts(loss * self.batch_share)
-        ends_epoch = self.batch_idx + 1 == self.num_batches or self.steps_so_far == self.cfg.OPTIM.MAX_STEPS
+        ends_epoch = self.batch_idx + 1 == self.num_batches or step == self.cfg.OPTIM.MAX_STEPS
         if self.schedule_unit == "batch" or ends_epoch:
             self.update_lr()
         logs = distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
-        if self._bar is not None:
-            self._bar.update(self.epoch, logs, self.get_current_lr())
+        self._bar.update(self.epoch, logs, self.get_current_lr())
         return logs
-
-    @property
-    def steps_so_far(self) -> int:
-        """The step of the current batch, counted from 1."""
-        return self.epoch * self.num_batches + self.batch_idx + 1
 
     def update_prompts(self, loss: Tensor) -> None:
         """One backward pass and `steps_per_batch` optimiser steps."""
@@ -217,140 +198,21 @@ class Engine(TrainerX):
 
     def count_right(self, label: Tensor, prediction: Tensor) -> None:
         """Count labels and predictions (B,) for each task's training accuracy."""
-        if self._train_counts is not None:
-            right = torch.stack([prediction == label, torch.ones_like(label)], dim=1).float()
-            self._train_counts.index_add_(0, self.class_task[label], right)
+        right = torch.stack([prediction == label, torch.ones_like(label)], dim=1).float()
+        self._train_counts.index_add_(0, self.class_task[label], right)
 
     def after_epoch(self) -> None:
-        if self._train_counts is not None:
-            for task, (right, n) in zip(self.tasks, distributed.sum_over_ranks(self._train_counts).tolist()):
-                if n:
-                    self.write_scalar(f"train_task/{task.name}", 100 * right / n, self.epoch)
-            self._train_counts = None
+        for task, (right, n) in zip(self.tasks, distributed.sum_over_ranks(self._train_counts).tolist()):
+            if n:
+                self.write_scalar(f"train_task/{task.name}", 100 * right / n, self.epoch)
+        self._train_counts.zero_()
         super().after_epoch()
 
     def after_train(self) -> None:
-        self.close_bar()
+        self._bar.close()
         if self.start_epoch == 0:  # the time of a resumed run is unknown
             _, cache, _ = self.caching
             self.train_seconds = time.perf_counter() - self._train_start - cache.seconds
         super().after_train()
         self.epochs_done = self.max_epoch
         self.steps_done = budget.steps_of(self.cfg, self.max_epoch, len(self.train_loader_x))
-
-    def close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    # -- evaluation --------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def test(self, split: str | None = None) -> float:
-        """Dassl's test loop, with the class features computed once; returns the headline metric in percent.
-
-        The last test of a run, `split` None, also warns of tasks that did not gain from training.
-        """
-        self._zero_shot = self.zero_shot() if split is None else None
-        start = time.perf_counter()
-        self.set_model_mode("eval")
-        with self.autocast():
-            self._frozen_text_features = None if self.conditional else self.class_features()
-            try:
-                result = super().test(split)
-            finally:
-                self._frozen_text_features = None
-        self.test_seconds = time.perf_counter() - start
-        name = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"
-        for task in getattr(self.evaluator, "task_results", ()):
-            if task["n"]:
-                self.write_scalar(f"{name}_task/{task['name']}", task["value"], self.epoch)
-        zero_shot, self._zero_shot = self._zero_shot, None
-        if split is None:
-            for warning in warnings_after_test(self.evaluator, zero_shot):
-                logger.warning("Warning: %s", warning)
-        return result
-
-    def zero_shot(self) -> ZeroShot | None:
-        """The hand-made prompts, to be tested on the same image features; None if the method's image features are not
-        zero-shot CLIP's, or if nothing is trained."""
-        shared = self.uses_shots and self.feature_kind == "global" and not self.tunes_images
-        if not shared or not hasattr(self.evaluator, "task_values"):
-            return None
-        with self.autocast():
-            return ZeroShot(self.tasks, self.clip, self.text_encoder, type(self.evaluator)(self.cfg, tasks=self.tasks))
-
-    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        image, label = super().parse_batch_test(batch)
-        # Dassl's loop passes only the images to `model_inference`.
-        self._test_task, self._test_label = self.class_task[label], label
-        return image, label
-
-    def model_inference(self, image: Tensor) -> Tensor:
-        """Logits (B, C) over the classes of all tasks; image (B, 3, H, W). Within the test loop only those of the
-        sample's own task need be right (`class_logits`)."""
-        task, self._test_task = self._test_task, None
-        with torch.no_grad(), self.autocast():
-            features = self.image_features(image)
-            if self._zero_shot is not None:
-                self._zero_shot.judge(features, self._test_label)
-            return self.class_logits(features, task=task)
-
-    # -- files -------------------------------------------------------------------------------------------------------
-
-    def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
-        """Save a checkpoint, and remove all but the TRAIN.KEEP_CHECKPOINTS newest."""
-        if distributed.rank() == 0:
-            folder, count = Path(directory, "prompt_learner"), self.cfg.TRAIN.KEEP_CHECKPOINTS
-            folder.mkdir(parents=True, exist_ok=True)
-            write_classes(folder / "classes.json", self.tasks)  # first: a killed run leaves no checkpoint without it
-            super().save_model(epoch, directory, **kwargs)
-            keep_newest(folder, epoch + 1, count)
-            if count and not self._told_of_checkpoints:
-                kept = "checkpoint alone is" if count == 1 else f"{count} checkpoints are"
-                logger.info("The newest %s kept (TRAIN.KEEP_CHECKPOINTS)", kept)
-                self._told_of_checkpoints = True
-        distributed.wait()
-
-    def resume_model_if_exist(self, directory: str) -> int:
-        """Resume as Dassl does, after checking that the checkpoint belongs to these classes and tasks."""
-        folder = Path(directory, "prompt_learner")
-        if (folder / "checkpoint").is_file():
-            read_prompts(find_checkpoint(folder), self.prompts.state_dict(), type(self).__name__)
-        epoch = super().resume_model_if_exist(directory)
-        if epoch and directory == self.output_dir and distributed.rank() == 0:
-            keep_newest(folder, epoch, self.cfg.TRAIN.KEEP_CHECKPOINTS)  # a kill may have come before
-        return epoch
-
-    def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load the prompts that a run saved: of `epoch`, else the best of the validation set, else the last.
-
-        Raises:
-            FileNotFoundError: no such checkpoint.
-            ValueError: a checkpoint of another method or of other shapes (other classes, tasks, widths).
-        """
-        if not directory:
-            logger.info("No model directory is given: the prompts stay as they are initialised")
-            return
-        path = find_checkpoint(Path(directory, "prompt_learner"), epoch)
-        any_number = getattr(self.prompts, "any_number", ())
-        self.prompts.load_state_dict(read_prompts(path, self.prompts.state_dict(), type(self).__name__, any_number))
-        self.epochs_done = load_checkpoint(str(path)).get("epoch", 0) if self.learns_by_gradient else 0
-        self.steps_done = None if self.learns_by_gradient else 0
-        logger.info("Prompts loaded from %s", path)
-
-    def init_writer(self, log_dir: str) -> None:
-        if distributed.rank() == 0:  # the others write no curves
-            super().init_writer(log_dir)
-            self._tracker = WandbRun(self.cfg) if self.cfg.TRAIN.WANDB else None
-
-    def write_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> None:
-        super().write_scalar(tag, scalar_value, global_step)
-        if self._tracker is not None:
-            self._tracker.add_scalar(tag, scalar_value, global_step)
-
-    def close_writer(self) -> None:
-        super().close_writer()
-        if self._tracker is not None:
-            self._tracker.close()
-            self._tracker = None

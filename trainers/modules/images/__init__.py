@@ -1,1 +1,1 @@
-"""How images are shown to CLIP, and their features from a cache. Imports the files beside the rooms only."""
+"""Preprocessing, augmented views and cached features of images. Imports only the files beside the rooms."""

@@ -1,7 +1,5 @@
 """Features of the frozen image tower, computed once and cached on disk."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -30,12 +28,12 @@ Encode = Callable[[Tensor], Tensor]
 class FeatureCache:
     """Tensors in `folder`, one safetensors file each, named by a digest of all that they depend on.
 
-    A file that is damaged, or whose contents or shape are not those asked for, is rebuilt, with a warning. If the
-    folder cannot be written, the cache warns once and turns itself off. Any file may be removed at any time.
+    A file that is damaged, or has other contents or another shape, is rebuilt with a warning. If the folder cannot be
+    written, the cache warns once and turns itself off. Any file may be removed at any time.
 
     Attributes:
-        seconds: time spent on computing. It does not count as training, because only the first of the methods that
-            share features computes them; nor does the memory, by the context `set_aside`.
+        seconds: time spent on computing. It does not count as training time, because only the first of the methods that
+            share features computes them. Neither does the memory, which the context `set_aside` leaves out.
     """
 
     def __init__(
@@ -47,27 +45,24 @@ class FeatureCache:
         self._told: set[str] = set()  # the tensors whose origin was logged
 
     def get(self, key: dict[str, Any], shape: Sequence[int], compute: Callable[[], Tensor]) -> Tensor:
-        """The tensor of `key` (JSON-able): read if there is one of `shape` (its leading sizes; -1: any), else computed
-        and stored."""
+        """The tensor of `key`: read if there is one of `shape` (leading sizes, -1: any), else computed and stored."""
         text = json.dumps(key, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None
-        # One rank looks, so that either all ranks read or all compute.
+        # Only rank 0 reads, so that either all ranks have the tensor or all compute it.
         tensor = from_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
-        first, images = rank() == 0, f"{shape[0]:,} images"
+        images = f"{shape[0]:,} images"
         if tensor is None:
-            if first:
-                logger.info("Computing the features of %s, to be kept in %s", images, self.folder or "memory alone")
+            logger.info("Computing the features of %s, to be kept in %s", images, self.folder or "memory alone")
             start = time.perf_counter()
             with self.set_aside():
                 tensor = compute().contiguous()
             seconds = time.perf_counter() - start
             self.seconds += seconds
-            if path is not None and first:
+            if path is not None and rank() == 0:
                 self._write(path, tensor, digest)
-            if first:
-                logger.info("Features of %s computed in %.0f s", images, seconds)
-        elif first and digest not in self._told:
+            logger.info("Features of %s computed in %.0f s", images, seconds)
+        elif digest not in self._told:
             logger.info("Features of %s read from %s", images, path)
         self._told.add(digest)
         return tensor
@@ -144,7 +139,7 @@ class FeatureLoader:
 
     def _encode_all(self) -> Tensor:
         batches = progress_bar(part_of(self.loader), "features")
-        # A loader draws its workers' seed from the global generator: training must not depend on the cache.
+        # A loader draws a seed from the global generator, but training must not depend on the cache.
         with torch.random.fork_rng(devices=[]):
             return gather_parts([self.encode(batch["img"]).cpu() for batch in batches])
 

@@ -1,7 +1,5 @@
 """The preprocessing of images: as in the CLIP's own training, unless the config overrides it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -17,13 +15,6 @@ from ..checks import check_choice
 
 OPENAI = Preprocessing((224, 224))
 KEYS = {"INTERPOLATION": "interpolation", "PIXEL_MEAN": "mean", "PIXEL_STD": "std", "RESIZE": "resize"}
-
-
-def extend_cfg(cfg: CfgNode) -> None:
-    """Empty the keys of `INPUT` that the model's preprocessing fills, and add those that Dassl lacks."""
-    cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (), "", [], []
-    cfg.INPUT.RESIZE = ""  # in tests: shortest edge, then the centre is cropped; or squash
-    cfg.INPUT.OVERRIDE_MODEL = False  # True: allow values of INPUT that contradict the model's preprocessing
 
 
 def with_preprocessing(cfg: CfgNode, model: Preprocessing) -> CfgNode:

@@ -1,6 +1,4 @@
-"""Augmented views of training images, drawn by seed, image and epoch alone, whichever process reads the image."""
-
-from __future__ import annotations
+"""Augmented views of training images, which depend on seed, image and epoch alone, whichever process reads them."""
 
 import contextlib
 import hashlib
@@ -35,14 +33,14 @@ def view_generators(seed: int, image: str, view: int) -> Iterator[None]:
 
 
 def image_name(item: Any, root: str) -> str:
-    """The path of a Datum's image below the folder of the data sets, the same on every machine."""
+    """The path of a Datum's image below the folder of the data sets, which is the same on every machine."""
     return os.path.relpath(item.impath, os.path.abspath(os.path.expanduser(root))).replace(os.sep, "/")
 
 
 class SeededViews(Dataset):
     """A training set of Dassl's, with an augmentation that depends on (seed, image, epoch) alone.
 
-    So a run sees the same views with any number of workers and processes, and after it was resumed.
+    So a run sees the same views with any number of workers and processes, and after it is resumed.
     """
 
     def __init__(self, dataset: Dataset, seed: int, root: str) -> None:
@@ -107,20 +105,14 @@ class ViewFeatures(Dataset):
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        item = self.items[index]
-        return {
-            "img": self.features[index, self.view],
-            "label": item.label,
-            "domain": item.domain,
-            "impath": item.impath,
-            "index": index,
-        }
+        item, image = self.items[index], self.features[index, self.view]
+        return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index, "img": image}
 
 
 def view_loader(
     loader: DataLoader, encode: Encode, cache: FeatureCache, key: dict[str, Any], views: int, seed: int, root: str
 ) -> DataLoader:
-    """The training loader of Dassl's DataManager, with features (B, E) of `views` fixed augmented views for images.
+    """The training loader of Dassl's DataManager, with features (B, E) of `views` fixed augmented views as images.
 
     Its sampler, batch size and order are the loader's own; `dataset.set_epoch` chooses the view.
     """
@@ -132,17 +124,13 @@ def view_loader(
             batch_size=max(1, min(loader.batch_size, ENCODED_AT_ONCE) // views),
             num_workers=loader.num_workers,
         )
-        # A loader draws its workers' seed from the global generator: training must not depend on the cache.
+        # A loader draws a seed from the global generator, but training must not depend on the cache.
         with torch.random.fork_rng(devices=[]):
-            return gather_parts(
-                [
-                    encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views))
-                    for batch in progress_bar(part_of(images), f"features of {views} views")
-                ]
-            )
+            batches = progress_bar(part_of(images), f"features of {views} views")
+            return gather_parts([encode(batch.flatten(0, 1)).cpu().unflatten(0, (-1, views)) for batch in batches])
 
     key = {**key, "transform": str(transform), "images": image_list(items), "views": views, "seed": seed}
-    key["names"] = image_name(items[0], root)  # those of all follow
+    key["names"] = image_name(items[0], root)  # those of the others follow
     features = cache.get(key, (len(items), views, -1), encode_all)
     return DataLoader(
         ViewFeatures(items, features),

@@ -1,7 +1,5 @@
 """PromptSRC's weighted average of a module's parameters over the epochs."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,6 +1,4 @@
-"""SoftCPT's BLEND: a mix of generated and hand-made class features, with a trust in the generated ones per task."""
-
-from __future__ import annotations
+"""SoftCPT's BLEND: a mix of generated and hand-made class features, by each task's trust in the generated ones."""
 
 from collections.abc import Sequence
 
@@ -16,9 +14,9 @@ MOST_TASKS = 256
 
 
 class Trust(nn.Module):
-    """The trust in [0, 1] in a task's generated features, by the task's name; 0 for unknown names.
+    """The trust in a task's generated features, in [0, 1], by the task's name; 0 for an unknown name.
 
-    Its shapes do not depend on the number of tasks, so that a checkpoint also loads for new tasks.
+    The shapes do not depend on the number of tasks, so that a checkpoint also loads for new ones.
     """
 
     def __init__(self) -> None:

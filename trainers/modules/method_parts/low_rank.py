@@ -1,7 +1,5 @@
 """Low-rank updates of queries, keys and values in a tower's layers (Hu et al., LoRA, arXiv 2106.09685)."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -45,8 +43,3 @@ class LowRankUpdate(nn.Module):
         weight = attention.in_proj_weight
         with torch.autocast(weight.device.type, enabled=False):
             return (weight.float() + self.scale * (self.b @ self.a).flatten(0, 1)).to(weight.dtype)
-
-
-def low_rank_updates(layers: int, width: int, rank: int, scale: float, dropout: float) -> nn.ModuleList:
-    """An update for each layer of a tower: the `updates` of a `Tuning`."""
-    return nn.ModuleList(LowRankUpdate(width, rank, scale, dropout) for _ in range(layers))

@@ -1,7 +1,5 @@
 """Tip-Adapter's cache of the shots' features, and its logits."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +10,10 @@ from ..checkpoints import register_owners
 
 
 class Cache(nn.Module):
-    """Keys (N, E) and labels (N,) of the shots, and for each task alpha and beta (T,), the weight and sharpness of the
-    cache.
+    """Keys (N, E) and labels (N,) of the shots; alpha and beta (T,), each task's weight and sharpness of the cache.
 
     Args:
-        keys: a parameter if they are learned, or a tensor.
+        keys: (N, E), a parameter if they are learned, else a tensor.
         labels: (N,) global.
         classnames: the C names of the classes.
         n_tasks, alpha, beta: T, and the initial values for all tasks.

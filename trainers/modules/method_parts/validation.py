@@ -1,6 +1,4 @@
-"""Validation shots, on which a setting is searched: checks of them, and the tasks' metrics."""
-
-from __future__ import annotations
+"""Searching a setting on validation shots: checks of the shots, and the tasks' metrics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,8 +27,8 @@ def refuse_test_images(dataset: Any, searched: str, instead: str) -> None:
 
 
 def check_validation(dataset: Any, tasks: Sequence[Task], class_task: Tensor, searched: str, instead: str) -> None:
-    """Raise ValueError if a task has no validation shots, or some are test images; arguments as above, and class_task
-    (C,), the task of every class."""
+    """Raise ValueError if a task has no validation shots, or some of them are test images; arguments as above, and
+    class_task (C,), the task of every class."""
     refuse_test_images(dataset, searched, instead)
     there = {int(class_task[item.label]) for item in dataset.val or []}
     missing = [task.name for t, task in enumerate(tasks) if t not in there]
@@ -53,8 +51,8 @@ def split_by_task(features: Tensor, label: Tensor, class_task: Tensor) -> list[t
 
 
 def shares_of_metric(task: Task, label: Tensor) -> Tensor:
-    """(N,) what each right prediction adds to the task's metric, in fp64: 1 / N for accuracy, 1 / (classes that occur x
-    images of the class) for the mean recall."""
+    """(N,) what each right prediction adds to the task's metric, in fp64: 1 / N for accuracy, and for the mean recall
+    1 / (classes that occur x images of the class)."""
     if task.metric == "accuracy":
         return torch.full((len(label),), 1 / len(label), dtype=torch.double, device=label.device)
     count = label.bincount()

@@ -1,2 +1,1 @@
-"""Prompts, learned and hand-made, and the encoder that turns them into text features. Imports the files beside the
-rooms only."""
+"""Learned and hand-made prompts, and the encoder of their text features. Imports only the files beside the rooms."""

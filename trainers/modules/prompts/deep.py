@@ -1,6 +1,4 @@
-"""Prompts in the layers of CLIP's towers, for MaPLe and PromptSRC, and which towers take a tuning."""
-
-from __future__ import annotations
+"""Prompts in the layers of CLIP's towers, for MaPLe and PromptSRC, and the check that a tower takes a tuning."""
 
 import logging
 from collections.abc import Sequence
@@ -46,7 +44,7 @@ def random_prompts(layers: int, count: int, width: int) -> nn.ParameterList:
 def context_of_words(
     words: str, count: int, names: Sequence[str], model: CLIP, key: str
 ) -> tuple[Context, PromptTemplate]:
-    """A context that begins as the first `count` tokens of `words`, and the prompts of `names` behind the others."""
+    """A context that starts as the first `count` tokens of `words`, and the prompts of `names` after the others."""
     learned, frozen = split_words(words, count, model.tokenizer, key)
     context = Context(count, model, words=learned)
     return context, PromptTemplate([f"{frozen} {name}".strip() for name in names], count, model)

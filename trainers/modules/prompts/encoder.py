@@ -1,6 +1,4 @@
-"""Encodes prompts by a text tower; in a causal tower, what prompts share is computed once."""
-
-from __future__ import annotations
+"""Encodes prompts with a text tower; in a causal tower, what prompts share is computed once."""
 
 import logging
 from collections.abc import Callable
@@ -16,22 +14,20 @@ from backbones.text import TextTower
 
 logger = logging.getLogger(__name__)
 
-PLAIN_CHUNK = 128  # rows of the whole context that are as large as 2048 suffixes of a few tokens
+PLAIN_CHUNK = 128  # rows of the whole context, which are as large as 2048 suffixes of a few tokens
 CPU_SLICE = 128  # rows whose activations stay in a CPU's cache: at 1191 classes a third faster than all at once
 Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the prefixes in every layer
 
 
 class TextEncoder:
-    """Encodes prompts, each the prefix of its group and a suffix of its own, by a frozen text tower. The result is
-    exact.
+    """Encodes prompts, each a prefix of its group and a suffix of its own, with a frozen text tower; it is exact.
 
-    A causal tower reads a prompt's feature at its last token. So what follows that token is never computed, and a
-    prefix does not depend on what follows it: each prefix is encoded once, and in every layer the suffixes attend to
-    their group's keys and values. For the matrix products the tokens of all suffixes are packed, whatever their
+    In a causal tower a token depends only on those before it, and the feature is read at a prompt's last token. So what
+    follows that token is never computed, and each prefix is encoded once: in every layer the suffixes attend to the
+    keys and values of their group. For the matrix products the tokens of all suffixes are packed, whatever their
     lengths; only the attention, about 1 % of the arithmetic, sees them padded.
 
-    In a tower with a full mask every token depends on all others. Nothing can be shared there, and prompts are padded
-    to the whole context (`PlainTextEncoder`). The function `text_encoder` chooses.
+    In a tower with a full mask nothing can be shared, and prompts are padded to the whole context: `PlainTextEncoder`.
 
     Args:
         tower: the text tower.
@@ -147,7 +143,7 @@ class PlainTextEncoder(TextEncoder):
 
 
 def text_encoder(tower: TextTower, chunk: int) -> TextEncoder:
-    """The encoder of a tower."""
+    """The encoder that suits the mask of a tower."""
     if tower.mask == "causal":
         return TextEncoder(tower, chunk)
     logger.info("The text tower has a full mask: prompts share no prefix and are padded to %d", tower.context_length)
@@ -172,7 +168,7 @@ class Packing(NamedTuple):
     flat: Tensor  # (N,) the index of each token among the R S padded places
 
     @classmethod
-    def of(cls, lengths: Tensor) -> Packing:
+    def of(cls, lengths: Tensor) -> "Packing":
         end = lengths.cumsum(0) - 1
         row = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
         start = end - lengths + 1

@@ -1,7 +1,5 @@
 """Hand-made prompts: class names in sentences, for zero-shot CLIP and for methods that use its class features."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,8 +28,7 @@ IMAGENET = tuple(Path(__file__).with_name("imagenet_templates.txt").read_text(en
 
 
 def class_sentences(tasks: Sequence[Task], templates: Sequence[str], model: CLIP) -> PromptTemplate:
-    """The prompts of all classes in each of K `templates`, "" for the task's own: row c K + k is class c in
-    template k."""
+    """The prompts of all classes in K `templates`, "" for a task's own; row c K + k is class c in template k."""
     sentences = [
         (template or task.template).format(clean(name))
         for task in tasks

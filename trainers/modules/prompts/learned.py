@@ -1,7 +1,5 @@
 """Prompts `[SOS] context name . [EOS]`: the tokens of names, which are fixed, and learned contexts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -20,8 +18,8 @@ class PromptTemplate(nn.Module):
 
     A prompt is a *prefix*, `[SOS]` and the context tokens before the name, which all names with the same context share,
     and a *suffix*: the name, the other context tokens, the full stop and `[EOS]`. With the name at the "end" the whole
-    context is in the prefix, in the "middle" its first half (rounded down), at the "front" none of it. If features
-    depend on the padding, the suffix includes it.
+    context is in the prefix, in the "middle" the first half (rounded down), at the "front" none of it. The suffix
+    includes the padding if features depend on it.
 
     Names are tokenised as in CoOp: underscores become spaces, and the full stop follows directly.
 

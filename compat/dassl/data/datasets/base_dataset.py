@@ -5,8 +5,6 @@ import os
 import random
 from operator import attrgetter
 
-__all__ = ["DatasetBase", "Datum"]
-
 logger = logging.getLogger(__name__)
 
 
@@ -19,10 +17,10 @@ class Datum:
         domain: domain index.
         classname: name of the class.
 
-    Raises TypeError for a path that is no string and FileNotFoundError for a missing file.
+    Raises TypeError for a path that is not a string and FileNotFoundError for a missing file.
     """
 
-    # CoOp pickles few-shot draws: this module's and these attributes' names make the pickles of either Dassl readable.
+    # CoOp pickles few-shot draws. With these names of module and attributes, either Dassl reads the other's.
     impath = property(attrgetter("_impath"))
     label = property(attrgetter("_label"))
     domain = property(attrgetter("_domain"))
@@ -79,9 +77,9 @@ class DatasetBase:
             )
 
     def generate_fewshot_dataset(self, data_source: list[Datum], num_shots: int = -1) -> list[Datum]:
-        """Draw `num_shots` images of each class by the module `random`, classes in the order of their first image.
+        """Draw `num_shots` images of each class with the module `random`; below 1, return all images.
 
-        Below 1 all images are returned. A class with fewer images gives all of them, which is logged.
+        Classes come in the order of their first image. A class with fewer images gives all of them, with a warning.
         """
         if num_shots < 1:
             return data_source
@@ -105,7 +103,7 @@ class DatasetBase:
 
 
 def _class_names(items: list[Datum]) -> dict[int, str]:
-    """Label -> class name; of several names of a label the first counts, which is logged."""
+    """{label: class name}. If a label has several names, the first is used, and a warning is logged."""
     names: dict[int, str] = {}
     for item in items:
         first = names.setdefault(item.label, item.classname)

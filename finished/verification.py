@@ -11,9 +11,8 @@ from tqdm import tqdm
 
 from evaluation.metrics import mean_recall
 from evaluation.published import Published
-
-from ...base import PromptTrainer
-from ..prompts.hand_made import class_sentences, encode_sentences
+from trainers import PromptTrainer
+from trainers.modules.prompts.hand_made import class_sentences, encode_sentences
 
 AT_A_TIME = 4096  # images whose logits are computed together
 

@@ -10,8 +10,8 @@ import toy
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 
 from backbones import load_clip
+from finished.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
 from trainers.base import PromptTrainer
-from trainers.modules.analysis.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
 
 TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 WITH = {"SoftCPT", "CoOp", "KgCoOp", "ProGrad", "CoCoOp", "PLOT", "MaPLe", "PromptSRC"}

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from backbones import CLIP
-
-from ...base import PromptTrainer
-from ...softcpt import SoftContextSharing
-from ..checkpoints import digest_of_names
+from trainers import PromptTrainer
+from trainers.modules.checkpoints import digest_of_names
+from trainers.softcpt import SoftContextSharing
 
 AT_A_TIME = 512  # context tokens compared with the whole vocabulary at once
 SAMPLED = 128  # words whose distance to their nearest neighbour shows what is near

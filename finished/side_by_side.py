@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from ...base import PromptTrainer
-from ..prompts.hand_made import hand_made_features
+from trainers import PromptTrainer
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class SideBySide:
         self.trainer = trainer
         with trainer.autocast():
             self.tuned = None if trainer.conditional else trainer.class_features()  # (C, E)
-            self.hand_made = hand_made_features(trainer.tasks, "", trainer.clip, trainer.text_encoder)  # (C, E)
+        self.hand_made = trainer.hand_made_features()  # (C, E)
 
     @torch.no_grad()
     def answers(self, image: Image.Image) -> list[Answer]:
