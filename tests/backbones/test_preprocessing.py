@@ -16,7 +16,7 @@ def config(tmp_path, *opts):
     return toy.config(tmp_path, tmp_path / "run", "CoOp", *opts)
 
 
-def test_a_config_that_says_nothing_has_the_models_values(tmp_path):
+def test_preprocessing_defaults_to_the_model(tmp_path):
     cfg = config(tmp_path)
     found = with_preprocessing(cfg, OWN).INPUT
     assert found.SIZE == (32, 48) and found.INTERPOLATION == "bilinear" and found.RESIZE == "shortest"
@@ -33,31 +33,31 @@ def test_a_config_that_says_nothing_has_the_models_values(tmp_path):
         ("RESIZE", "squash", "shortest"),
     ],
 )
-def test_a_config_that_contradicts_the_model_is_an_error_with_both_values_or_insists(tmp_path, key, value, own):
+def test_contradicting_the_model_needs_override_model(tmp_path, key, value, own):
     with pytest.raises(ValueError, match=rf"INPUT.{key}: .* contradicts .*tiny_vit.npz.* {own}; .*OVERRIDE_MODEL True"):
         with_preprocessing(config(tmp_path, f"INPUT.{key}", value), OWN)
     cfg = config(tmp_path, f"INPUT.{key}", value, "INPUT.OVERRIDE_MODEL", True)
     assert str(with_preprocessing(cfg, OWN).INPUT[key]) == value
 
 
-def test_the_models_own_values_may_be_written_out(tmp_path):
+def test_repeating_the_models_values_is_allowed(tmp_path):
     cfg = config(tmp_path, "INPUT.SIZE", "(32, 48)", "INPUT.PIXEL_MEAN", "[0.5, 0.40000001, 0.3]")
     assert with_preprocessing(cfg, OWN).INPUT.SIZE == (32, 48)
 
 
-def test_another_size_is_an_error_even_for_who_insists(tmp_path):
+def test_other_input_size_is_always_an_error(tmp_path):
     cfg = config(tmp_path, "INPUT.SIZE", "(224, 224)", "INPUT.OVERRIDE_MODEL", True)
     with pytest.raises(ValueError, match=r"INPUT.SIZE: \(224, 224\) does not fit .*tiny_vit.npz.*takes \(32, 48\)"):
         with_preprocessing(cfg, OWN)
 
 
-def test_an_unknown_way_to_resize_is_an_error_with_the_legal_ones(tmp_path):
+def test_unknown_resize_mode_is_an_error(tmp_path):
     cfg = config(tmp_path, "INPUT.RESIZE", "stretch", "INPUT.OVERRIDE_MODEL", True)
     with pytest.raises(ValueError, match=r"INPUT.RESIZE.*'stretch'.*shortest.*squash"):
         with_preprocessing(cfg, OWN)
 
 
-def test_squashing_keeps_the_borders_that_cropping_loses(tmp_path):
+def test_squash_keeps_the_borders_that_cropping_loses(tmp_path):
     """An image twice as wide as high: red at the left, blue at the right."""
     image = Image.new("RGB", (128, 64), (0, 0, 0))
     image.paste((255, 0, 0), (0, 0, 16, 64))
@@ -73,7 +73,7 @@ def test_squashing_keeps_the_borders_that_cropping_loses(tmp_path):
     assert shown["shortest"].max() < 0.1
 
 
-def test_the_record_of_a_run_holds_the_models_values_and_fits_the_next_call(toy_root, tmp_path):
+def test_run_records_the_models_preprocessing(toy_root, tmp_path):
     arguments = toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")
     assert train.main(arguments) == 0
     record = (tmp_path / "run" / "config.yaml").read_text()

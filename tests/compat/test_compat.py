@@ -44,20 +44,20 @@ def installed(tmp_path):
     return package
 
 
-def test_without_an_installed_dassl_the_one_in_compat_is_used(tmp_path):
+def test_compat_is_used_without_an_installed_dassl(tmp_path):
     description, path, _, log = choose(tmp_path)
     assert description.startswith("compat/dassl 0.6.3")
     assert Path(path).parent == ROOT / "compat" / "dassl"
     assert description in log
 
 
-def test_an_installed_dassl_that_works_is_kept(installed, tmp_path):
+def test_working_dassl_is_kept(installed, tmp_path):
     description, path, mark, _ = choose(tmp_path)
     assert description.startswith("installed Dassl 0.6.3") and str(installed) in description
     assert Path(path).parent == installed and mark == "installed"
 
 
-def test_an_installed_dassl_whose_scheduler_fails_is_replaced_even_if_imported(installed, tmp_path):
+def test_dassl_with_a_broken_scheduler_is_replaced(installed, tmp_path):
     path = installed / "optim.py"
     text = path.read_text()
     assert "super().__init__(optimizer)" in text
@@ -68,7 +68,7 @@ def test_an_installed_dassl_whose_scheduler_fails_is_replaced_even_if_imported(i
     assert Path(path).parent == ROOT / "compat" / "dassl" and mark == "unmarked"
 
 
-def test_an_installed_dassl_that_cannot_read_its_checkpoints_is_replaced(installed, tmp_path):
+def test_dassl_that_cannot_read_its_checkpoints_is_replaced(installed, tmp_path):
     path = installed / "optim.py"
     text = path.read_text()
     own_state = 'return super().state_dict() | {"successor": self.successor.state_dict()}'
@@ -78,7 +78,7 @@ def test_an_installed_dassl_that_cannot_read_its_checkpoints_is_replaced(install
     assert description.startswith("compat/dassl 0.6.3") and "fails: " in description
 
 
-def test_an_installed_dassl_that_does_not_import_is_replaced(tmp_path):
+def test_dassl_that_does_not_import_is_replaced(tmp_path):
     (tmp_path / "dassl").mkdir()
     (tmp_path / "dassl" / "__init__.py").write_text("import a_module_that_does_not_exist\n")
     description, path, _, _ = choose(tmp_path)

@@ -13,7 +13,7 @@ from dassl_toy import EPOCHS, build, weights
 from torch import nn
 
 
-def test_the_verbs_the_log_lines_and_the_files_of_a_run(cfg, capsys):
+def test_verbs_log_lines_and_files_of_a_run(cfg, capsys):
     trainer = build(cfg)
     trainer.train()
     assert trainer.verbs == ["before_epoch", "after_epoch"] * EPOCHS
@@ -40,7 +40,7 @@ def test_the_verbs_the_log_lines_and_the_files_of_a_run(cfg, capsys):
     assert os.listdir(os.path.join(cfg.OUTPUT_DIR, "tensorboard"))
 
 
-def test_only_the_last_epoch_is_saved_by_default_and_loads_without_a_val_result(cfg, capsys):
+def test_last_epoch_is_saved_by_default_and_loads_without_a_val_result(cfg, capsys):
     cfg.TRAIN.CHECKPOINT_FREQ = 0
     trained = build(cfg)
     trained.train()
@@ -74,7 +74,7 @@ class Scripted(EvaluatorBase):
         return {"accuracy": self.left.pop(0) if self.left else 0.0}
 
 
-def test_the_best_model_on_validation_is_deployed(cfg, monkeypatch, capsys):
+def test_best_validation_model_is_deployed(cfg, monkeypatch, capsys):
     monkeypatch.setattr(Scripted, "results", (10.0, 30.0, 20.0, 30.0))
     cfg.TEST.EVALUATOR, cfg.TEST.FINAL_MODEL = "Scripted", "best_val"
     trainer = build(cfg)
@@ -86,7 +86,7 @@ def test_the_best_model_on_validation_is_deployed(cfg, monkeypatch, capsys):
     assert torch.equal(trainer.model[2].weight, second["2.weight"])
 
 
-def test_without_test_nothing_is_evaluated(cfg, capsys):
+def test_no_test_evaluates_nothing(cfg, capsys):
     cfg.TEST.NO_TEST = True
     build(cfg).train()
     assert "Evaluate" not in capsys.readouterr().out
@@ -99,7 +99,7 @@ def test_training_works_without_tensorboard(cfg, monkeypatch, caplog):
     assert "tensorboard is missing" in caplog.text and not os.path.exists(os.path.join(cfg.OUTPUT_DIR, "tensorboard"))
 
 
-def test_a_step_on_all_registered_models():
+def test_update_steps_the_registered_models():
     trainer = TrainerBase()
     models = {name: nn.Linear(1, 1, bias=False) for name in "ab"}
     for name, model in models.items():
@@ -118,11 +118,11 @@ def test_a_step_on_all_registered_models():
         trainer.set_model_mode("evl")
 
 
-def test_without_models_there_is_nothing_to_resume(tmp_path):
+def test_nothing_to_resume_without_models(tmp_path):
     assert TrainerBase().resume_model_if_exist(str(tmp_path)) == 0
 
 
-def test_an_unknown_trainer_is_an_error_with_the_key(cfg):
+def test_unknown_trainer_suggests_the_nearest(cfg):
     cfg.TRAINER.NAME = "Toi"
     with pytest.raises(ValueError, match="TRAINER.NAME.*'Toi'.*nearest: 'Toy'"):
         build_trainer(cfg)

@@ -44,14 +44,14 @@ def names_used(tree):
             yield node.id
 
 
-def test_what_the_family_imports_is_there():
+def test_imports_of_the_coop_family_exist():
     missing = []
     for module, _, name in (line.rpartition(".") for line in IMPORTED):
         missing += [] if hasattr(importlib.import_module(module), name) else [f"{module}.{name}"]
     assert IMPORTED and missing == []
 
 
-def test_what_the_family_sets_in_its_configs_is_accepted_and_its_trainers_find_their_attributes(cfg):
+def test_configs_and_attributes_of_the_coop_family_work(cfg):
     size = cfg.INPUT.SIZE
     assert set(KEYS) <= set(leaves(get_cfg_default()))
     for key, names in KEYS.items():
@@ -67,7 +67,7 @@ def test_what_the_family_sets_in_its_configs_is_accepted_and_its_trainers_find_t
     assert [names for names in ATTRIBUTES if not hasattr(objects[names[0]], names[1])] == []
 
 
-def test_nothing_is_offered_that_neither_the_family_nor_the_project_uses():
+def test_compat_offers_nothing_unused():
     used = {name.rpartition(".")[2] for name in IMPORTED} | {name for _, name in ATTRIBUTES} | OTHERWISE
     offered = set()
     for path, tree in trees():
@@ -80,7 +80,7 @@ def test_nothing_is_offered_that_neither_the_family_nor_the_project_uses():
     assert offered - used == set()
 
 
-def test_every_config_key_is_read_or_set_by_the_family():
+def test_every_config_key_is_used():
     read = set()
     for path, tree in trees():
         read |= set(names_used(tree)) if path != COMPAT / "config.py" else set()

@@ -67,7 +67,7 @@ class Columns:
         return {"image": {"bytes": buffer.getvalue(), "path": None}, "label": index % 2}
 
 
-def test_a_data_set_in_memory_is_written_once(tmp_path):
+def test_in_memory_data_set_is_written_once(tmp_path):
     folder = Path(export_task({"train": Pairs(6), "test": Pairs(4, 100)}, str(tmp_path), "animals"))
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
     assert len(written) == 10
@@ -80,7 +80,7 @@ def test_a_data_set_in_memory_is_written_once(tmp_path):
     assert pixels == {0, 2, 4}
 
 
-def test_encoded_pictures_are_written_as_they_are(tmp_path):
+def test_encoded_images_are_copied_unchanged(tmp_path):
     export_task({"train": Columns(), "validation": Columns()}, str(tmp_path), "leaves")
     dataset = build(tmp_path)
     assert dataset.classnames == ["elm", "oak"]
@@ -88,7 +88,7 @@ def test_encoded_pictures_are_written_as_they_are(tmp_path):
     assert all(item.impath.endswith(".jpeg") for item in dataset.train_x)
 
 
-def test_pictures_on_disk_are_linked(tmp_path):
+def test_images_on_disk_are_linked(tmp_path):
     from torchvision.datasets import ImageFolder
 
     for name in ("a", "b"):
@@ -99,7 +99,7 @@ def test_pictures_on_disk_are_linked(tmp_path):
     assert build(tmp_path / "mine").classnames == ["a", "b"]
 
 
-def test_a_failed_export_leaves_nothing_behind(tmp_path):
+def test_failed_export_leaves_nothing_behind(tmp_path):
     broken = Pairs(4)
     broken.items[3] = ("no such file", 1)
     with pytest.raises(ValueError, match="'no such file' is no PIL image"):
@@ -110,7 +110,7 @@ def test_a_failed_export_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_adapter_runs_beside_another_package_called_datasets(tmp_path):
+def test_adapter_runs_beside_hugging_face_datasets(tmp_path):
     (tmp_path / "lib/datasets").mkdir(parents=True)
     (tmp_path / "lib/datasets/__init__.py").write_text(
         "from PIL import Image\n"

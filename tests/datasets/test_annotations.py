@@ -23,7 +23,7 @@ from data_sets import build
         ("ImageNet", "classnames.txt", lambda s: s[:15], "n01443537 is not in .*classnames.txt"),
     ],
 )
-def test_a_wrong_annotation_is_an_error_that_names_file_and_line(tmp_path, name, file, change, message):
+def test_wrong_annotation_error_names_file_and_line(tmp_path, name, file, change, message):
     layouts.lay_out(name, tmp_path)
     path = tmp_path / DATASET_REGISTRY.get(name).dataset_dir / file
     path.write_text(change("x" if path.suffix == ".mat" else path.read_text()))
@@ -31,7 +31,7 @@ def test_a_wrong_annotation_is_an_error_that_names_file_and_line(tmp_path, name,
         build(tmp_path, name)
 
 
-def test_an_annotation_that_names_a_missing_image_is_an_error(tmp_path):
+def test_missing_annotated_image_is_an_error(tmp_path):
     layout = layouts.lay_out("OxfordPets", tmp_path)
     (layout.image_dir / "Abyssinian_101.jpg").unlink()
     with pytest.raises(FileNotFoundError, match="1 of its images are missing.*Abyssinian_101"):

@@ -45,19 +45,19 @@ def rows(items, layout):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_data_set_of_ones_own_declares_a_legal_task(name):
+def test_custom_data_set_declares_a_legal_task(name):
     dataset = DATASET_REGISTRY.get(name)
     Task(dataset.task_name or name, ("a",), dataset.metric, dataset.template)
     assert dataset.dataset_dir
 
 
-def test_every_data_set_has_a_layout_and_every_layout_a_data_set():
+def test_every_data_set_has_a_layout():
     assert sorted(SINGLE) == sorted(layouts.LAYOUTS)
     assert len(SINGLE) + len(BENCHMARKS) == len(ALL)
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_the_raw_layout_is_read_as_it_was_published(world, name):
+def test_raw_layout_is_read_as_published(world, name):
     root, all_layouts = world
     layout = all_layouts[name]
     dataset = build(root, name)
@@ -74,7 +74,7 @@ def test_the_raw_layout_is_read_as_it_was_published(world, name):
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_the_split_is_the_same_every_time(world, name):
+def test_split_is_deterministic(world, name):
     root, all_layouts = world
     a, b = (build(root, name) for _ in range(2))
     for part in ("train_x", "val", "test"):
@@ -82,7 +82,7 @@ def test_the_split_is_the_same_every_time(world, name):
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_coops_split_file_is_used_as_it_is_without_the_annotations(tmp_path, name):
+def test_coop_split_file_is_used_without_annotations(tmp_path, name):
     layout = layouts.lay_out(name, tmp_path)
     folder = tmp_path / DATASET_REGISTRY.get(name).dataset_dir
     file = layouts.write_split(name, layout, folder)
@@ -101,7 +101,7 @@ def test_coops_split_file_is_used_as_it_is_without_the_annotations(tmp_path, nam
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_a_written_split_is_read_again_as_it_was(tmp_path, name):
+def test_written_split_reads_back_unchanged(tmp_path, name):
     layout = layouts.lay_out(name, tmp_path)
     raw = build(tmp_path, name)
     parts = (raw.train_x, raw.val, raw.test)
@@ -113,7 +113,7 @@ def test_a_written_split_is_read_again_as_it_was(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_base_and_new_are_the_halves_of_the_classes(world, name):
+def test_base_and_new_are_halves_of_the_classes(world, name):
     root, all_layouts = world
     names = all_layouts[name].classnames
     half = -(-len(names) // 2)
@@ -155,7 +155,7 @@ def test_imagenet_and_its_variants(world, name):
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_is_its_tasks_side_by_side(world, name):
+def test_benchmark_is_its_tasks_side_by_side(world, name):
     root, all_layouts = world
     dataset = build(root, name, DATASET__NUM_SHOTS=1)
     specs = DATASET_REGISTRY.get(name).specs
@@ -176,19 +176,19 @@ def test_a_benchmark_is_its_tasks_side_by_side(world, name):
     ("name", "n_tasks", "n_classes"),
     [("General10", 10, 1191), ("FGVC", 5, 536), ("Plant6", 6, 116), ("RS8", 8, 208), ("Fashion20", 20, 78)],
 )
-def test_benchmarks_have_the_papers_number_of_tasks_and_classes(name, n_tasks, n_classes):
+def test_benchmarks_have_the_sizes_of_the_paper(name, n_tasks, n_classes):
     benchmark = DATASET_REGISTRY.get(name)
     assert (len(benchmark.specs), benchmark.n_classes) == (n_tasks, n_classes)
     sizes = [DATASET_REGISTRY.get(spec.dataset).n_classes for spec in benchmark.specs]
     assert sum(sizes) in (n_classes, 0)  # the sizes of the single tasks of Fashion-20 are not published
 
 
-def test_the_test_images_of_general10_are_as_many_as_with_coops_splits():
+def test_general10_has_the_test_images_of_coops_splits():
     sizes = [DATASET_REGISTRY.get(spec.dataset).n_images[2] for spec in DATASET_REGISTRY.get("General10").specs]
     assert sum(sizes) == 83696
 
 
-def test_plant_village_prompts_say_each_thing_once(world):
+def test_plant_village_prompts_repeat_no_word(world):
     task = tasks_of(build(world[0], "PlantVillage"))[0]
     for classname in task.classnames:
         words = re.findall(r"\w+", task.template.format(classname))
@@ -204,7 +204,7 @@ def test_no_copy_of_a_test_image_is_trained_on(world):
         assert len(set(everything)) == len(everything)
 
 
-def test_shipped_parts_with_different_classes_have_one_numbering(tmp_path):
+def test_shipped_parts_share_one_class_numbering(tmp_path):
     layouts.lay_out("FruitVegetable", tmp_path)
     for i in range(10):  # before the other classes, and in one of the three folders alone
         layouts.write_image(tmp_path / f"fruit_vegetable/images/train/aaa/{i}.jpg")
@@ -213,7 +213,7 @@ def test_shipped_parts_with_different_classes_have_one_numbering(tmp_path):
     assert names == {(0, "aaa"), (1, "apple"), (2, "bell pepper"), (3, "sweetcorn")}
 
 
-def test_fashion_tasks_are_split_per_class_and_can_be_selected(tmp_path):
+def test_fashion_tasks_are_split_per_class(tmp_path):
     for name in layouts.FASHION:
         layouts.lay_out(f"Fashion{name}", tmp_path)
     for i in range(300):  # a class that a split per task would all but fill the parts with
@@ -236,7 +236,7 @@ def test_each_data_set_has_a_config_file():
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_what_is_missing_is_named_with_the_tree_and_the_command(tmp_path, name):
+def test_missing_data_error_shows_tree_and_command(tmp_path, name):
     with pytest.raises(FileNotFoundError) as error:
         build(tmp_path / "nowhere", name)
     assert "DATASET.ROOT: no folder" in str(error.value)
@@ -250,7 +250,7 @@ def test_what_is_missing_is_named_with_the_tree_and_the_command(tmp_path, name):
     assert f"python scripts/data.py download {name} --root {tmp_path}" in message
 
 
-def test_a_benchmark_names_everything_that_is_missing_at_once(tmp_path):
+def test_benchmark_names_all_missing_data_at_once(tmp_path):
     layouts.lay_out("OxfordPets", tmp_path)
     with pytest.raises(FileNotFoundError) as error:
         build(tmp_path, "FGVC")
@@ -260,7 +260,7 @@ def test_a_benchmark_names_everything_that_is_missing_at_once(tmp_path):
         assert f"data.py download {name} " in message
 
 
-def test_the_documentation_has_a_section_with_the_declared_facts_of_each_data_set():
+def test_data_sets_are_documented():
     text = (PROJECT / "docs/datasets.md").read_text()
     configs = {
         yaml.safe_load(path.read_text())["DATASET"]["NAME"]: path.stem

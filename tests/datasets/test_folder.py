@@ -55,11 +55,11 @@ def test_folders_are_tasks_and_classes(root):
     assert len(set(paths)) == len(paths) == 12 + 30
 
 
-def test_a_data_set_without_any_val_part_has_none(root):
+def test_no_val_part_without_val_images(root):
     assert build(root, DATASET__TASKS="cups").val is None
 
 
-def test_shots_and_class_halves_are_taken_per_task(root):
+def test_shots_and_halves_are_taken_per_task(root):
     dataset = build(root, DATASET__NUM_SHOTS=2, DATASET__SUBSAMPLE_CLASSES="base")
     assert [task.classnames for task in dataset.tasks] == [("blue",), ("ash tree", "elm")]
     shots = drawn_shots(dataset)
@@ -105,13 +105,13 @@ def test_settings_name_and_order_tasks_and_classes(root):
         ("cups: [\n", "tasks.yaml: not a YAML file"),
     ],
 )
-def test_wrong_settings_are_named_with_their_line(root, text, message):
+def test_wrong_settings_error_names_the_line(root, text, message):
     (root / "tasks.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
         build(root)
 
 
-def test_a_table_lists_pictures_of_tasks(root):
+def test_table_lists_images_of_tasks(root):
     write_table(root, *LINES, "cups/test/red/0.jpg,colour,red,train", "leaves/oak/0.png,colour,brown,train")
     with pytest.raises(
         ValueError, match=r"task 'colour': no test image of the class 'brown', 'red' \(first .* line 11"
@@ -126,7 +126,7 @@ def test_a_table_lists_pictures_of_tasks(root):
     assert build(root, DATASET__CSV="other.csv").classnames == ["ash tree", "oak"]
 
 
-def test_a_table_without_a_split_column_is_split(root):
+def test_table_without_a_split_column_is_split(root):
     rows = [f"leaves/{name}/{i}.png,leaf,{name}" for name in ("oak", "elm") for i in range(10)]
     (root / "tasks.csv").write_text("\ufeffpath,task,class\r\n" + "\r\n".join(rows) + "\r\n", encoding="utf-8")
     dataset = build(root)
@@ -145,7 +145,7 @@ def test_a_table_without_a_split_column_is_split(root):
         ("leaves/oak/9.png,leaf,ash,test", ValueError, r"no train image of the class 'ash' \(first named in line 10\)"),
     ],
 )
-def test_a_wrong_line_of_a_table_is_named(root, line, error, message):
+def test_wrong_table_row_error_names_the_line(root, line, error, message):
     write_table(root, *LINES, line)
     with pytest.raises(error, match=message):
         build(root)
@@ -160,13 +160,13 @@ def test_a_wrong_line_of_a_table_is_named(root, line, error, message):
         ("", "line 1: no column 'path'"),
     ],
 )
-def test_a_wrong_header_is_named(root, header, message):
+def test_wrong_table_header_is_an_error(root, header, message):
     (root / "tasks.csv").write_text(header + "\n")
     with pytest.raises(ValueError, match=message):
         build(root)
 
 
-def test_an_empty_or_missing_table_is_named(root):
+def test_empty_or_missing_table_is_an_error(root):
     write_table(root)
     with pytest.raises(ValueError, match="tasks.csv: lists no pictures"):
         build(root)
@@ -190,20 +190,20 @@ def test_an_empty_or_missing_table_is_named(root):
         (lambda r: draw(r / "cups/extra/red", 2), ValueError, "has a train folder, so 'extra' should be val or test"),
     ],
 )
-def test_what_does_not_fit_in_the_folders_is_named(root, spoil, error, message):
+def test_misplaced_files_are_errors(root, spoil, error, message):
     spoil(root)
     with pytest.raises(error, match=message):
         build(root)
 
 
-def test_a_missing_or_empty_root_is_named_with_the_layout(tmp_path):
+def test_missing_or_empty_root_error_shows_the_layout(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder .*nowhere; expected <root>/<task>/<class>"):
         build(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no folder of a task and no tasks.csv"):
         build(tmp_path)
 
 
-def test_a_class_may_be_called_train(tmp_path):
+def test_class_may_be_called_train(tmp_path):
     for name in ("bus", "train"):
         draw(tmp_path / "vehicles" / name, 4)
     assert build(tmp_path).classnames == ["bus", "train"]

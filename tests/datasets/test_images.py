@@ -59,7 +59,7 @@ MODES = {
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("read", [read_image, read_for_training], ids=["predicting", "training"])
-def test_every_mode_is_read_as_what_it_shows(tmp_path, mode, read):
+def test_every_mode_is_read_correctly(tmp_path, mode, read):
     name, make, expected, tolerance = MODES[mode]
     path, image = tmp_path / name, make()
     image.save(path, format="PNG" if mode == "another suffix" else None, **dict(image.info))
@@ -69,14 +69,14 @@ def test_every_mode_is_read_as_what_it_shows(tmp_path, mode, read):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
-def test_of_an_animation_the_first_frame_counts(tmp_path, suffix):
+def test_first_frame_of_an_animation_is_used(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
     close(read_image(tmp_path / f"a.{suffix}"), np.full((8, 8, 3), (255, 0, 0)), 2)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_as_its_exif_entry_says(tmp_path, orientation):
+def test_exif_orientation_is_applied(tmp_path, orientation):
     stored = {
         1: lambda x: x, 2: np.fliplr, 3: lambda x: np.rot90(x, 2), 4: np.flipud, 5: lambda x: x.swapaxes(0, 1),
         6: np.rot90, 7: lambda x: np.rot90(x, 2).swapaxes(0, 1), 8: lambda x: np.rot90(x, -1),
@@ -87,7 +87,7 @@ def test_a_picture_is_turned_as_its_exif_entry_says(tmp_path, orientation):
     close(read_image(tmp_path / "a.png"), COLOURS[:20])
 
 
-def test_a_damaged_exif_entry_does_not_hide_the_picture(tmp_path):
+def test_damaged_exif_is_ignored(tmp_path):
     rgb().save(tmp_path / "a.png", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff garbage")
     close(read_image(tmp_path / "a.png"), COLOURS)
 
@@ -114,7 +114,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_read_is_refused_by_name(tmp_path, what, monkeypatch):
+def test_unreadable_image_error_names_the_file(tmp_path, what, monkeypatch):
     path = tmp_path / "picture.png"
     REFUSED[what](path, monkeypatch)
     with pytest.raises(OSError, match="picture.png"):
@@ -123,7 +123,7 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path, what, monkeypatch):
         read_for_training(str(path))
 
 
-def test_batches_keep_the_order_and_name_what_cannot_be_read(tmp_path):
+def test_batches_keep_the_order_and_report_errors(tmp_path):
     for i in (0, 1, 3, 4):
         Image.fromarray(np.full((8, 8, 3), 60 * i, np.uint8)).save(tmp_path / f"{i}.png")
     (tmp_path / "2.png").write_bytes(b"no image")

@@ -35,7 +35,7 @@ def run(toy_root, tmp_path_factory):
     return out
 
 
-def test_predictions_are_read_back_as_they_were_written(tmp_path):
+def test_predictions_are_read_as_written(tmp_path):
     for name in ("a", "b"):
         write_predictions(tmp_path / name, ROWS)
     assert read_predictions(tmp_path / "a") == ROWS
@@ -43,7 +43,7 @@ def test_predictions_are_read_back_as_they_were_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_a_file_that_is_cut_off_or_has_other_columns_is_named(tmp_path):
+def test_damaged_predictions_file_is_an_error(tmp_path):
     path = tmp_path / "predictions.csv.gz"
     write_predictions(path, ROWS)
     path.write_bytes(path.read_bytes()[:-12])
@@ -54,7 +54,7 @@ def test_a_file_that_is_cut_off_or_has_other_columns_is_named(tmp_path):
         read_predictions(path)
 
 
-def test_predictions_of_tasks_are_merged_only_where_all_have_some(tmp_path):
+def test_predictions_merge_only_if_every_task_has_some(tmp_path):
     parts = [tmp_path / "a", tmp_path / "b"]
     for part, row in zip(parts, ROWS):
         part.mkdir()
@@ -70,7 +70,7 @@ def test_predictions_of_other_images_are_refused():
         list(prediction_rows([], [], [0], [0], [1.0]))
 
 
-def test_a_run_leaves_the_prediction_of_every_test_image_and_they_give_its_record(run, toy_root):
+def test_predictions_of_a_run_give_its_record(run, toy_root):
     rows = read_predictions(run / PREDICTIONS_FILE)
     record = json.loads((run / "results.json").read_text())
     assert len(rows) == len({row.image for row in rows}) == sum(task["n"] for task in record["tasks"])
@@ -86,7 +86,7 @@ def test_a_run_leaves_the_prediction_of_every_test_image_and_they_give_its_recor
         assert task["value"] == pytest.approx(100 * value) and task["n"] == len(mine)
 
 
-def test_the_probability_is_the_softmax_within_the_task(run, toy_root, tmp_path):
+def test_probability_is_the_softmax_within_the_task(run, toy_root, tmp_path):
     given = arguments(toy_root, tmp_path / "again", "CoOp", "DATASET.NUM_SHOTS", 2)
     trainer = train.build_trainer(train.setup_cfg(train.parse_args(given)))
     trainer.load_model(str(run))
@@ -106,13 +106,13 @@ def test_the_probability_is_the_softmax_within_the_task(run, toy_root, tmp_path)
     assert place == len(rows)
 
 
-def test_a_key_switches_the_predictions_off(toy_root, tmp_path):
+def test_predictions_can_be_switched_off(toy_root, tmp_path):
     out = tmp_path / "run"
     assert train.main(arguments(toy_root, out, "ZeroshotCLIP", "TEST.PREDICTIONS", False)) == 0
     assert (out / "results.json").is_file() and not (out / PREDICTIONS_FILE).exists()
 
 
-def test_an_evaluation_keeps_the_shots_and_the_seed_of_the_run_and_is_told_apart(run, toy_root, tmp_path, capsys):
+def test_evaluation_keeps_shots_and_seed_of_the_run(run, toy_root, tmp_path, capsys):
     out = tmp_path / "test"
     assert evaluate_again(toy_root, run, out) == 0
     (trained,), (tested,) = read_records(run), read_records(out)

@@ -39,7 +39,7 @@ RECORDS = [
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def test_h_is_the_harmonic_mean_of_a_task_and_of_the_averages():
+def test_h_is_the_harmonic_mean():
     frame = base_to_new(RECORDS).set_index(["method", "seed", "task"])
     for key, base, new in [
         (("CoOp", 1, "pets"), 80, 40),
@@ -54,7 +54,7 @@ def test_h_is_the_harmonic_mean_of_a_task_and_of_the_averages():
     assert len(frame) == 9
 
 
-def test_the_report_has_mean_and_deviation_over_seeds_beside_zero_shot():
+def test_report_has_mean_and_deviation_beside_zero_shot():
     report = base_to_new_report(RECORDS, shots=4)
     lines = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in report.splitlines()
              if line.startswith("|")}  # fmt: skip
@@ -70,7 +70,7 @@ def test_the_report_has_mean_and_deviation_over_seeds_beside_zero_shot():
     assert "| CoOp, 1 shot " in more and "| CoOp, 4 shots" in more and "| ZeroshotCLIP " in more
 
 
-def test_halves_of_the_tasks_have_h_of_their_averages_alone():
+def test_halves_of_tasks_have_only_an_average_h():
     records = [
         record("base", {"pets": 80.0, "cars": 60.0}, halves="tasks"),
         record("new", {"aircraft": 30.0}, halves="tasks"),
@@ -83,7 +83,7 @@ def test_halves_of_the_tasks_have_h_of_their_averages_alone():
     assert report.index("| pets") < report.index("### New tasks") < report.index("| aircraft")
 
 
-def test_a_half_that_is_missing_leaves_a_gap_and_other_runs_do_not_count():
+def test_missing_half_leaves_a_gap():
     whole = {**record("base", {"pets": 1.0}), "split": "test"}
     frame = base_to_new([RECORDS[0], whole])
     assert len(frame) == 3 and frame["new"].isna().all() and frame["H"].isna().all()
@@ -100,7 +100,7 @@ def test_a_half_that_is_missing_leaves_a_gap_and_other_runs_do_not_count():
 # -- the script --------------------------------------------------------------------------------------------------------
 
 
-def test_the_base_half_is_trained_and_the_new_one_only_evaluated(call):
+def test_new_half_is_only_evaluated(call):
     status, calls, _ = call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="7")
     assert status == 0 and len(calls) == 5
     out = call.folder / "results/demo"
@@ -114,7 +114,7 @@ def test_the_base_half_is_trained_and_the_new_one_only_evaluated(call):
     assert status == 0 and len(calls) == 1 and output.count("done before") == 4
 
 
-def test_halves_of_tasks_trailing_pairs_and_a_cfg(call):
+def test_halves_of_tasks_with_trailing_pairs_and_a_cfg(call):
     command = ("scripts/base2new.sh", "coop", "demo", "1", "tiny", "OPTIM.LR", "0.1", "INPUT.SIZE", "(64, 64)")
     status, calls, _ = call(*command, SEEDS="1", TASKS="1")
     assert status == 0 and "DATASET.TASKS base" in calls[1] and "/shared_LR-0.1_SIZE" in calls[1]
@@ -137,17 +137,17 @@ def test_halves_of_tasks_trailing_pairs_and_a_cfg(call):
         (["copo"], {}, "no method copo; one of .*cocoop .*zeroshot"),
     ],
 )
-def test_a_method_that_cannot_is_refused_before_anything_is_trained(call, arguments, variables, message):
+def test_method_that_cannot_serve_new_classes_is_refused(call, arguments, variables, message):
     method, *rest = arguments
     status, calls, output = call("scripts/base2new.sh", method, "demo", "4", *rest, **variables)
     assert status == 2 and not calls and re.search(message, output)
 
 
-def test_per_task_contexts_serve_new_classes_of_their_tasks(call):
+def test_per_task_contexts_serve_new_classes(call):
     assert call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="1", VARIANT="NATS")[0] == 0
 
 
-def test_the_usage_is_printed(call):
+def test_usage_is_printed(call):
     status, calls, output = call("scripts/base2new.sh", "softcpt", "demo")
     assert status == 2 and not calls and "METHOD DATASET SHOTS" in output and "maple" in output
 
@@ -164,7 +164,7 @@ def toy_call(line, root):
 
 
 @pytest.mark.parametrize("halves", ["tasks", "classes"])
-def test_softcpts_calls_make_a_report_beside_zero_shot(call, toy_root, halves):
+def test_softcpt_makes_a_base_to_new_report(call, toy_root, halves):
     _, calls, _ = call("scripts/base2new.sh", "softcpt", "demo", "2", SEEDS="1", TASKS=str(int(halves == "tasks")))
     shutil.rmtree(call.folder / "results")
     for line in calls[:-1]:
@@ -192,7 +192,7 @@ def sweeps_calls(method, halves, out):
 
 @pytest.mark.parametrize("halves", ["classes", "tasks"])
 @pytest.mark.parametrize("method", read_sweep(ROOT / "configs/sweeps/table1.yaml"), ids=lambda method: method.label)
-def test_sweeps_and_the_script_agree_on_what_can_be_done_and_call_train_alike(call, method, halves):
+def test_script_and_sweep_make_the_same_calls(call, method, halves):
     variables = {"VARIANT": method.variant} if method.variant and method.trainer != "PLOT" else {}
     variables |= {"SEPARATE": "1"} if method.separate and halves == "classes" else {}
     variables |= {"TASKS": "1"} if halves == "tasks" else {}

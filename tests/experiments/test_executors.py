@@ -39,7 +39,7 @@ def wait_for(what, seconds=30):
     return False
 
 
-def test_a_call_returns_its_value_or_raises_its_error(executor, tmp_path):
+def test_call_returns_its_value_or_raises(executor, tmp_path):
     assert executor.submit(task_folders, ["A b"]).result() == {"A b": "a-b"}
     with pytest.raises(FileNotFoundError, match="no sweep"):
         executor.submit(read_sweep, tmp_path / "none.yaml").result()
@@ -47,12 +47,12 @@ def test_a_call_returns_its_value_or_raises_its_error(executor, tmp_path):
         executor.submit(eval, "lambda: 0").result()
 
 
-def test_every_call_has_a_process_of_its_own(executor):
+def test_each_call_has_its_own_process(executor):
     pids = {executor.submit(process_id).result() for _ in range(3)}
     assert len(pids) == 3 and os.getpid() not in pids
 
 
-def test_a_process_that_is_killed_or_leaves_is_the_error_of_its_call_alone(executor):
+def test_dead_process_fails_only_its_own_call(executor):
     futures = [executor.submit(*call) for call in ((kill_itself,), (os._exit, 3), (process_id,), (process_id,))]
     assert len(list(as_completed(futures, timeout=60))) == 4
     with pytest.raises(ProcessEndedError, match="kill_itself: its process ended without an answer, killed by signal 9"):
@@ -62,14 +62,14 @@ def test_a_process_that_is_killed_or_leaves_is_the_error_of_its_call_alone(execu
     assert futures[2].result() != futures[3].result()
 
 
-def test_calls_side_by_side_have_different_devices_and_are_as_many_as_asked_for(executor, tmp_path):
+def test_parallel_calls_use_different_devices(executor, tmp_path):
     found = [future.result() for future in [executor.submit(work, tmp_path) for _ in range(5)]]
     assert {device for device, *_ in found} == {"4", "7"}
     assert {share for _, share, _ in found} == {"2"}
     assert max(beside for *_, beside in found) <= 1
 
 
-def test_terminating_ends_what_runs_and_starts_no_more(tmp_path):
+def test_terminate_ends_running_calls_and_starts_no_more(tmp_path):
     executor = LocalExecutor(1, [], CONTEXT)
     first, second = executor.submit(sleep, tmp_path / "1"), executor.submit(sleep, tmp_path / "2")
     assert wait_for(lambda: (tmp_path / "1").exists() and (tmp_path / "1").read_text())
@@ -86,7 +86,7 @@ def test_terminating_ends_what_runs_and_starts_no_more(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path, number):
+def test_processes_end_with_their_parent(tmp_path, number):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from experiments.executors import LocalExecutor\nfrom local_calls import CONTEXT, sleep\n"
@@ -115,7 +115,7 @@ def stand_in(monkeypatch, main):
     monkeypatch.chdir(ROOT)  # which a run changes
 
 
-def test_a_failed_run_keeps_its_output_in_its_folder(tmp_path, monkeypatch):
+def test_failed_run_keeps_its_output(tmp_path, monkeypatch):
     def main(arguments):
         os.system("seq 50")
         print("error: no such thing:", *arguments, file=sys.__stderr__)
@@ -131,7 +131,7 @@ def test_a_failed_run_keeps_its_output_in_its_folder(tmp_path, monkeypatch):
     assert run() == 0 and failure_of(run.folder) == ("", [])
 
 
-def test_an_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch, capfd):
+def test_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch, capfd):
     def main(arguments):
         raise KeyError("unforeseen")
 
@@ -142,7 +142,7 @@ def test_an_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch, c
     assert failure_of(tmp_path / "run")[0] == "exit status 1"
 
 
-def test_a_run_that_is_done_or_in_use_is_not_called(tmp_path, monkeypatch):
+def test_finished_or_locked_run_is_not_called(tmp_path, monkeypatch):
     stand_in(monkeypatch, None)
     with locked(tmp_path / "a"):
         assert TrainRun([], tmp_path / "a")() == BUSY
@@ -151,7 +151,7 @@ def test_a_run_that_is_done_or_in_use_is_not_called(tmp_path, monkeypatch):
     assert TrainRun([], tmp_path / "a")() == 0
 
 
-def test_what_a_killed_run_said_becomes_its_failure(tmp_path):
+def test_output_of_a_killed_run_becomes_its_failure(tmp_path):
     log_of(tmp_path / "run").write_text("first\n\nlast\n")
     note_failure(tmp_path / "run", "killed by signal 9")
     note_failure(tmp_path / "run", "another")  # without a new log: what is known stays

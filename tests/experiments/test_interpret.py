@@ -29,7 +29,7 @@ def runs(toy_root, tmp_path_factory):
     return run
 
 
-def test_a_run_is_interpreted_into_its_folder(runs, capsys):
+def test_run_is_interpreted(runs, capsys):
     run = runs("SoftCPT")
     assert interpret.main([str(run), "--words", "3"]) == 0
     folder = run / "interpret"
@@ -53,7 +53,7 @@ def test_a_run_is_interpreted_into_its_folder(runs, capsys):
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_gains_stand_beside_a_run_or_alone(runs, tmp_path):
+def test_gains_work_with_and_without_a_run(runs, tmp_path):
     for i, own in enumerate(LEFT_OUT):
         (tmp_path / f"sweep/{i}").mkdir(parents=True)
         write_record(tmp_path / f"sweep/{i}/results.json", own)
@@ -68,7 +68,7 @@ def test_gains_stand_beside_a_run_or_alone(runs, tmp_path):
     assert "SoftCPT NATA, Demo, 4 shots" in text and "1 or 2 seeds" in text and "(gains.png)" in text
 
 
-def test_contexts_in_one_piece_have_words_and_no_picture(runs):
+def test_shared_context_has_words_but_no_picture(runs):
     run = runs("CoOp")
     assert interpret.main([str(run)]) == 0
     assert {path.name for path in (run / "interpret").iterdir()} == {"interpret.json", "interpret.md"}
@@ -85,7 +85,7 @@ def test_contexts_in_one_piece_have_words_and_no_picture(runs):
         (["{zero}", "--to", "{tmp}/file"], "is a file"),
     ],
 )
-def test_what_cannot_be_interpreted_is_one_line(arguments, message, runs, tmp_path, capsys):
+def test_invalid_input_is_a_one_line_error(arguments, message, runs, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     zero = runs("ZeroshotCLIP")
     assert interpret.main([word.format(zero=zero, tmp=tmp_path) for word in arguments]) == 2

@@ -27,7 +27,7 @@ def placed(run, path, **changes):
     return {**run, "path": path, **changes}
 
 
-def test_an_evaluation_is_told_apart_from_the_training_whose_run_it_repeats():
+def test_evaluations_are_told_apart_from_training():
     runs = [placed(RUNS[4], "out/test/results.json", loaded_from="out/run"), placed(RUNS[4], "out/run/results.json")]
     records, notes = told_apart(runs)
     assert [run["method"] for run in records] == ["SoftCPT NATA (evaluation)", "SoftCPT NATA"] and notes == []
@@ -36,7 +36,7 @@ def test_an_evaluation_is_told_apart_from_the_training_whose_run_it_repeats():
     assert told_apart([half])[0][0]["method"] == "SoftCPT NATA", "the new half is never anything else"
 
 
-def test_the_same_run_in_two_folders_is_kept_apart_and_named():
+def test_duplicate_runs_are_kept_apart_and_named():
     runs = [placed(run, f"{folder}/demo/run{i}/results.json") for folder in "ba" for i, run in enumerate(RUNS[1:4])]
     records, notes = told_apart(runs)
     assert [run["method"] for run in records] == 3 * ["CoOp [b]"] + 3 * ["CoOp"]
@@ -46,7 +46,7 @@ def test_the_same_run_in_two_folders_is_kept_apart_and_named():
     assert [run["method"] for run in more] == ["CoOp", "CoOp [b]", "CoOp [c]"]
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_reported(tmp_path):
+def test_unreadable_runs_are_named_and_the_rest_reported(tmp_path):
     write_runs(tmp_path)
     for name, content in (("cut", "{"), ("other", '{"schema": 2}'), ("tasks/x", "[]")):
         (tmp_path / name).mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_reported(tmp_path):
     assert left_out[2] == f"without a results.json, so unfinished: 1 ({tmp_path}/begun)"
 
 
-def test_report_end_to_end_from_another_folder(tmp_path):
+def test_report_end_to_end(tmp_path):
     write_runs(tmp_path / "out", [*RUNS, record(dataset="Single", values=(70.0,), n=(10,))])
     done = run_report("out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -83,7 +83,7 @@ def test_report_end_to_end_from_another_folder(tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()} == first
 
 
-def test_a_folder_without_finished_runs_is_one_clear_error(tmp_path):
+def test_folder_without_finished_runs_is_an_error(tmp_path):
     done = run_report(tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {tmp_path}: no results.json below this folder, so no finished run to report\n"
@@ -92,7 +92,7 @@ def test_a_folder_without_finished_runs_is_one_clear_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_benchmark_of_the_report_prints_its_seconds():
+def test_report_benchmark_prints_its_seconds():
     script = REPORT.parent / "bench" / "report.py"
     done = subprocess.run([sys.executable, str(script), "--runs", "30"], capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr

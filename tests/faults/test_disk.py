@@ -57,19 +57,19 @@ def check(ended, at, optional):
 
 
 @pytest.mark.parametrize("at", writes(SUITE))
-def test_a_file_that_may_not_grow_is_named_and_the_run_goes_on_later(processes, arguments, undisturbed, tmp_path, at):
+def test_file_size_limit_is_reported_and_the_run_resumes(processes, arguments, undisturbed, tmp_path, at):
     check(processes.run(tmp_path, arguments("SoftCPT"), at=at, action="limit"), at, WRITES[at])
     finish(processes, tmp_path, arguments("SoftCPT"), undisturbed("SoftCPT")[0])
 
 
 @pytest.mark.parametrize("at", writes({"model.pth.tar-2"}))
-def test_a_disk_that_fills_up_is_named_and_the_run_goes_on_later(processes, arguments, undisturbed, disk, at):
+def test_full_disk_is_reported_and_the_run_resumes(processes, arguments, undisturbed, disk, at):
     check(processes.run(disk, arguments("SoftCPT"), at=at, action=f"fill:{disk}"), at, WRITES[at])
     (disk / "filler").unlink()
     finish(processes, disk, arguments("SoftCPT"), undisturbed("SoftCPT")[0])
 
 
-def test_a_read_only_folder_is_one_error_and_a_read_only_cache_a_warning(processes, arguments, undisturbed, disk):
+def test_read_only_run_folder_is_an_error_and_cache_a_warning(processes, arguments, undisturbed, disk):
     (disk / "out/run").mkdir(parents=True)
     (disk / "features").mkdir()
     mount(disk, "-o", "remount,ro")

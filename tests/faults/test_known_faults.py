@@ -41,7 +41,7 @@ def test_no_test_image_is_among_the_shots(subset, toy_root):
         assert shots and not any(mine & theirs for mine, theirs in zip(paths_and_contents(shots), tested))
 
 
-def test_no_test_image_of_own_folders_is_among_the_shots(tmp_path):
+def test_no_test_image_in_folders_is_among_the_shots(tmp_path):
     for i in range(20):
         (tmp_path / f"leaves/{'ab'[i % 2]}").mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"leaves/{'ab'[i % 2]}/{i}.png")
@@ -51,7 +51,7 @@ def test_no_test_image_of_own_folders_is_among_the_shots(tmp_path):
 
 
 @pytest.mark.parametrize(("mine", "other"), [("train", "test"), ("test", "train"), ("train", "val"), ("val", "test")])
-def test_a_training_image_in_another_part_of_a_split_file_is_refused(mine, other, flowers):
+def test_training_image_in_another_part_is_refused(mine, other, flowers):
     path = flowers / "toy/flower/split_zhou_ToyFlower.json"
     split = json.loads(path.read_text())
     row = split[other][0]
@@ -65,14 +65,14 @@ def test_a_training_image_in_another_part_of_a_split_file_is_refused(mine, other
         dataset_of(flowers, name="ToyFlower")
 
 
-def test_the_same_classes_in_another_order_are_refused(tmp_path):
+def test_reordered_classes_are_refused(tmp_path):
     write_classes(tmp_path / "classes.json", [Task("leaf", ("ash", "oak", "elm"))])
     check_same_classes(tmp_path, [Task("leaf", ("ash", "oak", "elm"))])
     with pytest.raises(ValueError, match="'ash', 'oak', 'elm'.* Here are: 'oak', 'ash', 'elm'"):
         check_same_classes(tmp_path, [Task("leaf", ("oak", "ash", "elm"))])
 
 
-def test_a_checkpoint_holds_the_prompts_and_their_optimiser_alone(finished_run):
+def test_checkpoint_holds_only_prompts_and_optimiser(finished_run):
     """With an optimiser over the whole model, each checkpoint would store all of CLIP."""
     file = finished_run("SoftCPT") / "prompt_learner/model.pth.tar-1"
     checkpoint = torch.load(file, weights_only=True)
@@ -84,14 +84,14 @@ def test_a_checkpoint_holds_the_prompts_and_their_optimiser_alone(finished_run):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "amp", "bf16", "fp16"])
-def test_what_is_learned_is_kept_in_fp32_in_every_precision(precision, toy_root, tmp_path):
+def test_prompts_are_fp32_in_every_precision(precision, toy_root, tmp_path):
     from dassl.engine import build_trainer
 
     trainer = build_trainer(toy.config(toy_root, tmp_path, "SoftCPT", "TRAINER.SOFTCPT.PREC", precision))
     assert {parameter.dtype for parameter in trainer.prompts.parameters()} == {torch.float32}
 
 
-def test_initial_weights_are_loaded_into_what_is_learned(finished_run, toy_root, tmp_path):
+def test_initial_weights_are_loaded(finished_run, toy_root, tmp_path):
     from dassl.engine import build_trainer
 
     file = finished_run("CoOp") / "prompt_learner/model.pth.tar-1"
@@ -99,7 +99,7 @@ def test_initial_weights_are_loaded_into_what_is_learned(finished_run, toy_root,
     assert torch.equal(trainer.prompts.ctx, torch.load(file, weights_only=True)["state_dict"]["ctx"])
 
 
-def test_with_class_sampling_the_class_branch_encodes_the_sampled_classes_alone(toy_root, tmp_path, monkeypatch):
+def test_class_sampling_encodes_only_the_sampled_classes(toy_root, tmp_path, monkeypatch):
     from dassl.engine import build_trainer
 
     options = ("TRAINER.SOFTCPT.VARIANT", "CATS", "TRAINER.SOFTCPT.CLASS_SAMPLE_RATE", 0.3)
@@ -117,7 +117,7 @@ def test_with_class_sampling_the_class_branch_encodes_the_sampled_classes_alone(
     assert {5, 7} <= set(rows) < {5, 6, 7, 8, 9}  # classes of the third task, not all of them
 
 
-def test_every_config_of_a_method_with_epochs_saves_checkpoints_on_the_way():
+def test_every_config_saves_checkpoints_during_training():
     """By Dassl's default a run is saved at its end alone, so that a killed one starts anew."""
     configs = map(read_config, (train.PROJECT_ROOT / "configs/trainers").glob("*/*.yaml"))
     configs = [config for config in configs if "MAX_EPOCH" in config.get("OPTIM", {})]
@@ -168,7 +168,7 @@ def features(items, folder, factor=1, tower="t"):
     return [value for batch in batches for value in batch["img"].flatten().tolist()]
 
 
-def test_cached_features_are_not_used_with_another_transform_tower_or_list_of_images(items, tmp_path):
+def test_cached_features_depend_on_transform_tower_and_images(items, tmp_path):
     cache = tmp_path / "cache"
     assert features(items, cache) == [97, 98]
     assert features(items, cache, factor=2) == [194, 196]
@@ -178,7 +178,7 @@ def test_cached_features_are_not_used_with_another_transform_tower_or_list_of_im
     assert features(items, cache) == [97, 98] and len(list(cache.iterdir())) == 4
 
 
-def test_a_picture_is_known_by_path_size_and_time_and_not_by_its_content(items, tmp_path):
+def test_image_is_identified_by_path_size_and_time(items, tmp_path):
     """What is promised: a picture of another size or time is noticed; one that was replaced with both kept is not."""
     path, cache = Path(items[0].impath), tmp_path / "cache"
     assert features(items, cache) == [97, 98]
@@ -192,7 +192,7 @@ def test_a_picture_is_known_by_path_size_and_time_and_not_by_its_content(items, 
     assert features(items, cache) == [122, 98]
 
 
-def test_the_tower_of_a_run_is_part_of_the_key_of_its_features(toy_root, tmp_path):
+def test_tower_is_part_of_the_feature_key(toy_root, tmp_path):
     from dassl.engine import build_trainer
 
     trainer = build_trainer(toy.config(toy_root, tmp_path, "CoOp"))

@@ -38,9 +38,7 @@ def undisturbed_pair(processes, arguments, tmp_path_factory):
 
 
 @pytest.mark.parametrize("step", [8])
-def test_a_pair_of_which_one_is_killed_ends_with_an_error_and_goes_on_to_the_same_bits(
-    processes, arguments, undisturbed_pair, tmp_path, step
-):
+def test_killed_rank_ends_the_pair_which_then_resumes(processes, arguments, undisturbed_pair, tmp_path, step):
     pair = start_pair(processes, tmp_path, arguments("SoftCPT"), at=step, action="SIGKILL")
     first, second = (process.wait(60) for process in pair)
     assert second.status == -signal.SIGKILL and first.status == 1
@@ -53,7 +51,7 @@ def test_a_pair_of_which_one_is_killed_ends_with_an_error_and_goes_on_to_the_sam
         assert found[name] == value, name
 
 
-def test_a_second_run_on_a_folder_is_refused_and_the_first_takes_no_notice(processes, arguments, undisturbed, tmp_path):
+def test_second_run_in_a_folder_is_refused(processes, arguments, undisturbed, tmp_path):
     first = processes.start(tmp_path, arguments("SoftCPT"), at=30, action=f"pause:{tmp_path}/go")
     wait_for((tmp_path / "go.waiting").exists)
     ended = processes.run(tmp_path, arguments("SoftCPT"))
@@ -64,7 +62,7 @@ def test_a_second_run_on_a_folder_is_refused_and_the_first_takes_no_notice(proce
     assert first.wait().status == 0 and outcome(tmp_path / "out/run") == undisturbed("SoftCPT")[0]
 
 
-def test_of_two_runs_that_start_together_one_trains(processes, arguments, undisturbed, tmp_path):
+def test_only_one_of_two_simultaneous_runs_trains(processes, arguments, undisturbed, tmp_path):
     both = [processes.start(tmp_path, arguments("SoftCPT")) for _ in range(2)]
     ended = sorted((process.wait() for process in both), key=lambda one: one.status)
     assert [one.status for one in ended] == [0, 2] and "in use by process" in ended[1].err
@@ -82,7 +80,7 @@ def torchrun(folder, arguments, **fault):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 8, 13])
-def test_under_torchrun_too(arguments, undisturbed_pair, tmp_path, step):
+def test_killed_rank_under_torchrun(arguments, undisturbed_pair, tmp_path, step):
     start = time.monotonic()
     ended = torchrun(tmp_path, arguments("SoftCPT"), at=step, action="SIGKILL")
     seconds = time.monotonic() - start
@@ -109,7 +107,7 @@ def group_of(leader):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_sweep_killed_midway_leaves_no_process_and_goes_on_to_the_same_results(processes, tmp_path, number):
+def test_killed_sweep_leaves_no_process_and_resumes(processes, tmp_path, number):
     toy.draw_folders(tmp_path / "data")
     methods = [{"label": name, "trainer": name, "opts": {"OPTIM.MAX_EPOCH": 2}} for name in ("SoftCPT", "CoOp")]
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": methods}))

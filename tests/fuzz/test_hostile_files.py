@@ -19,7 +19,7 @@ def check(name, cases, folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_hostile_file_is_read_as_it_is_or_refused_by_name(name, tmp_path):
+def test_hostile_file_is_read_correctly_or_refused(name, tmp_path):
     check(name, 100, tmp_path)
 
 

@@ -62,19 +62,19 @@ def is_picture(image):
 
 @READERS
 @pytest.mark.parametrize("name", KINDS)
-def test_a_picture_of_any_kind_and_name_shows_what_it_shows(name, read, tmp_path):
+def test_image_of_any_kind_and_name_is_read(name, read, tmp_path):
     (tmp_path / name).write_bytes(KINDS[name])
     assert is_picture(read(str(tmp_path / name)))
 
 
 @READERS
-def test_16_bits_keep_their_grey(read, tmp_path):
+def test_16_bit_images_keep_their_grey(read, tmp_path):
     grey = np.full((8, 8), 0x8012, np.uint16)
     Image.fromarray(grey).save(tmp_path / "deep.png")
     assert set(np.asarray(read(str(tmp_path / "deep.png"))).flatten()) == {0x80}
 
 
-def test_predicting_turns_a_picture_as_its_exif_entry_says_and_training_reads_it_as_coop_does(tmp_path):
+def test_predicting_applies_exif_and_training_does_not(tmp_path):
     path = tmp_path / "turned.jpg"
     picture().rotate(180).save(path, exif=exif_of(3))
     assert is_picture(read_for_predicting(path))
@@ -107,13 +107,13 @@ BROKEN = {
 
 @READERS
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_picture_is_one_error_that_names_it(name, read, tmp_path):
+def test_broken_image_error_names_the_file(name, read, tmp_path):
     (tmp_path / name).write_bytes(BROKEN[name])
     with limited(), pytest.raises(OSError, match=name):
         read(str(tmp_path / name))
 
 
-def test_no_program_is_run_for_a_picture(tmp_path, monkeypatch):
+def test_no_program_is_run_for_an_image(tmp_path, monkeypatch):
     """Pillow would hand PostScript, whatever its file is called, to Ghostscript."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/run\n")
@@ -142,7 +142,7 @@ def check(name, read, cases, folder):
 
 @READERS
 @pytest.mark.parametrize("name", ["CMYK.jpg", "palette.png", "animated.gif", "tiles.tiff", "picture.webp"])
-def test_a_damaged_picture_is_rgb_or_one_error(name, read, tmp_path):
+def test_damaged_image_is_rgb_or_an_error(name, read, tmp_path):
     check(name, read, 100, tmp_path)
 
 

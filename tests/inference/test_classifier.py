@@ -18,7 +18,7 @@ from inference import load_classifier, write_export
 TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 
 
-def test_paths_images_and_tensors_in_batches_of_any_size_are_the_same(model, pictures):
+def test_paths_images_and_tensors_give_the_same_scores(model, pictures):
     classifier, task = load_classifier(model, device="cpu"), TASKS[2]
     expected = classifier.decision_function(pictures, task)
     assert expected.shape == (7, 5) and expected.dtype == np.float32
@@ -34,7 +34,7 @@ def test_paths_images_and_tensors_in_batches_of_any_size_are_the_same(model, pic
     assert classifier.classes_[task].tolist() == toy.CLASSES["ToyAircraft"]
 
 
-def test_wrong_tasks_shapes_and_pictures_are_named(model, tmp_path):
+def test_invalid_input_is_named(model, tmp_path):
     classifier = load_classifier(model, device="cpu")
     with pytest.raises(ValueError, match="several tasks; name one of flower recognition, "):
         classifier.predict([])
@@ -48,7 +48,7 @@ def test_wrong_tasks_shapes_and_pictures_are_named(model, tmp_path):
         load_classifier(model, precision="half")
 
 
-def test_zero_shot_weights_are_open_clips_layout(model, finished_run, pictures, tmp_path):
+def test_zero_shot_weights_have_open_clips_layout(model, finished_run, pictures, tmp_path):
     classifier = load_classifier(model, device="cpu")
     weights = classifier.zero_shot_weights(TASKS[0])  # (E, C)
     assert weights.shape == (classifier.export.heads[0].weight.shape[1], 3)
@@ -70,7 +70,7 @@ def test_zero_shot_weights_are_open_clips_layout(model, finished_run, pictures, 
             load_classifier(path, device="cpu").zero_shot_weights(TASKS[0])
 
 
-def test_a_head_is_what_a_loop_over_images_classes_and_keys_computes():
+def test_head_matches_a_loop():
     torch.manual_seed(0)
     x, weight, bias, keys, labels = (
         *(torch.randn(*shape) for shape in ((4, 6), (3, 6), (3,), (5, 6))),
@@ -89,7 +89,7 @@ def test_a_head_is_what_a_loop_over_images_classes_and_keys_computes():
     torch.testing.assert_close(Head(weight, normalised=False)(x), x @ weight.T)
 
 
-def test_another_backbone_is_refused_and_the_same_in_another_place_taken(model, pictures, tmp_path):
+def test_other_backbone_is_refused_unless_it_is_the_same(model, pictures, tmp_path):
     with pytest.raises(ValueError, match="tiny_vit.npz@quickgelu .SHA-256 .*, not on scripts/demo/tiny_clip.npz"):
         load_classifier(model, backbone="scripts/demo/tiny_clip.npz")
     with pytest.raises(ValueError, match="their image towers differ"):
@@ -114,7 +114,7 @@ assert not loaded & {"dassl", "trainers", "datasets", "evaluation", "train", "fi
 """
 
 
-def test_an_export_needs_neither_dassl_nor_the_trainers(model, pictures):
+def test_export_needs_neither_dassl_nor_trainers(model, pictures):
     command = [sys.executable, "-c", NEEDS_NEITHER, str(model), *map(str, pictures)]
     done = subprocess.run(command, cwd=train.PROJECT_ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

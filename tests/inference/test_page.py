@@ -36,7 +36,7 @@ def picture(toy_root):
 
 
 @pytest.mark.parametrize("method", ["SoftCPT", "CoCoOp", "PLOT", "MaPLe", "ProLIP", "LinearProbe", "CLIPLoRA"])
-def test_the_answers_are_the_runs_own_and_zero_shot_clips_with_an_untouched_tower(method, finished_run, picture):
+def test_answers_match_the_run_and_zero_shot(method, finished_run, picture):
     trainer = load.load_run(finished_run(method))
     answers = SideBySide(trainer).answers(read_image(str(picture)))
     assert [answer.task for answer in answers] == TASKS
@@ -55,7 +55,7 @@ def test_the_answers_are_the_runs_own_and_zero_shot_clips_with_an_untouched_towe
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
-def test_pictures_of_any_mode_have_answers(mode, finished_run):
+def test_images_of_any_mode_have_answers(mode, finished_run):
     classifiers = SideBySide(load.load_run(finished_run("SoftCPT")))
     for answer in classifiers.answers(Image.new("RGB", (50, 40), (200, 30, 30)).convert("L").convert(mode)):
         assert sum(answer.tuned.values()) == pytest.approx(1, abs=1e-5)
@@ -99,9 +99,7 @@ def free_port():
         return some.getsockname()[1]
 
 
-def test_a_dropped_picture_is_answered_for_every_task_without_errors_or_network(
-    browser, finished_run, picture, monkeypatch
-):
+def test_dropped_image_is_answered_without_network(browser, finished_run, picture, monkeypatch):
     run, port, served, build = finished_run("SoftCPT"), free_port(), [], page.build_page
     monkeypatch.setattr(page, "build_page", lambda *args: served.append(build(*args)) or served[0])
     monkeypatch.setattr(page, "serve", functools.partial(page.serve, block=False))
@@ -132,7 +130,7 @@ def test_a_dropped_picture_is_answered_for_every_task_without_errors_or_network(
             some.close()
 
 
-def test_a_missing_gradio_and_a_wrong_run_are_one_line(without_package, tmp_path, capsys, monkeypatch):
+def test_missing_gradio_and_wrong_run_are_one_line_errors(without_package, tmp_path, capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "gradio", raising=False)
     without_package("gradio")
     assert page.main([str(tmp_path)]) == 2

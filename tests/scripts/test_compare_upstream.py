@@ -28,7 +28,7 @@ sys.exit(train.main())
 """
 
 
-def test_losses_of_each_step_the_result_and_the_logits_of_the_test_images_are_recorded(toy_root, tmp_path):
+def test_losses_result_and_logits_are_recorded(toy_root, tmp_path):
     (tmp_path / "train_toy.py").write_text(TOY_TRAIN)
     arguments = toy.arguments(
         toy_root, tmp_path / "run", "CoOp", "DATASET.NUM_SHOTS", 1, "TEST.FINAL_MODEL", "best_val"
@@ -66,7 +66,7 @@ class Told(Comparison):
         ("there-there", {"result": 50.000001}, False),
     ],
 )
-def test_losses_and_logits_agree_to_1e_4_and_accuracies_to_the_last_digit(tmp_path, capsys, name, other, agree):
+def test_losses_and_logits_must_agree_to_1e_4(tmp_path, capsys, name, other, agree):
     sides = (Side(name, tmp_path / "train.py", tmp_path) for name in ("this project", "upstream"))
     comparison = Told(tmp_path / "new", *sides, ["OPTIM.MAX_EPOCH", "2"])
     seen = Seen(losses=[1.0, 2.0], result=50.0, logits=[[0.0, 0.0]])
@@ -76,5 +76,5 @@ def test_losses_and_logits_agree_to_1e_4_and_accuracies_to_the_last_digit(tmp_pa
     assert capsys.readouterr().out.count("| 50.0") == 6
 
 
-def test_nothing_agrees_with_nothing():
+def test_empty_results_do_not_agree():
     assert compare_upstream.largest([], []) == float("inf")

@@ -18,7 +18,7 @@ import train
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def test_list_shows_every_data_set_and_what_is_on_disk(data, tmp_path):
+def test_list_shows_data_sets_and_what_is_on_disk(data, tmp_path):
     layouts.lay_out("OxfordPets", tmp_path)
     layout = layouts.lay_out("EuroSAT", tmp_path)
     layouts.write_split("EuroSAT", layout, tmp_path / "eurosat")
@@ -71,12 +71,12 @@ def test_stats_draws_counts_and_samples(data, tmp_path):
             assert min(image.size) > 300
 
 
-def test_an_unknown_data_set_names_the_nearest(data):
+def test_unknown_data_set_suggests_the_nearest(data):
     status, text = data("check", "OxfordPet")
     assert status == 1 and "no data set 'OxfordPet' (did you mean 'OxfordPets'?)" in text
 
 
-def test_the_method_script_says_what_is_missing_and_how_to_get_it(tmp_path):
+def test_method_script_says_what_data_is_missing(tmp_path):
     environment = {**os.environ, "DATA": str(tmp_path / "data"), "OUT": str(tmp_path / "out"), "SEEDS": "1"}
     command = ["bash", str(PROJECT / "scripts/softcpt/main.sh"), "fgvc", "16"]
     done = subprocess.run(
@@ -89,7 +89,7 @@ def test_the_method_script_says_what_is_missing_and_how_to_get_it(tmp_path):
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("results.json"))
 
 
-def test_a_miniature_of_fgvc_trains_and_reports(tmp_path):
+def test_fgvc_miniature_trains(tmp_path):
     for name in ("FGVCAircraft", "StanfordCars", "OxfordPets", "OxfordFlowers", "Food101"):
         layouts.lay_out(name, tmp_path / "data")
     config = ["--dataset-config-file", str(PROJECT / "configs/datasets/fgvc.yaml")]
@@ -102,7 +102,7 @@ def test_a_miniature_of_fgvc_trains_and_reports(tmp_path):
     assert [task["n"] for task in record["tasks"]] == [9, 12, 12, 9, 9]
 
 
-def test_a_users_own_folders_train_and_report(tmp_path):
+def test_folders_train_and_report(tmp_path):
     for task, names in (("leaves", ("oak", "elm")), ("cups", ("red", "blue", "green"))):
         for name in names:
             for i in range(8):

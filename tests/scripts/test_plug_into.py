@@ -103,7 +103,7 @@ def draw(root):
     return root
 
 
-def test_several_tasks_are_trained_over_the_checkouts_own_classes_and_clip(checkout, tmp_path):
+def test_several_tasks_train_in_the_checkout(checkout, tmp_path):
     before = contents(checkout)
     own = [subprocess.run([sys.executable, "train.py"], cwd=checkout, capture_output=True, text=True).stdout]
     done = script(checkout)
@@ -135,7 +135,7 @@ def test_several_tasks_are_trained_over_the_checkouts_own_classes_and_clip(check
     assert contents(checkout) == before and not (checkout / "softcpt").exists()
 
 
-def test_the_demo_is_not_added_and_all_benchmarks_and_methods_are():
+def test_everything_but_the_demo_is_added():
     names = PLUG["files_to_add"]().keys()
     assert not [name for name in names if name.endswith(("tiny.yaml", "demo.yaml", ".pyc", ".npz"))]
     for name in ("general10", "plant6", "rs8", "fashion20"):
@@ -144,7 +144,7 @@ def test_the_demo_is_not_added_and_all_benchmarks_and_methods_are():
     assert "softcpt/compat/dassl/engine/trainer.py" in names
 
 
-def test_the_configs_of_the_plug_in_have_no_bases_and_the_same_keys(tmp_path):
+def test_plugged_in_configs_have_no_bases(tmp_path):
     files = {name: text for name, text in PLUG["files_to_add"]().items() if "/configs/trainers/" in name}
     assert len(files) > 50
     for name, text in files.items():
@@ -155,7 +155,7 @@ def test_the_configs_of_the_plug_in_have_no_bases_and_the_same_keys(tmp_path):
         assert b"_BASE_" not in text and plugged == own, name
 
 
-def test_a_second_run_updates_its_own_files_alone(checkout):
+def test_second_run_updates_only_its_own_files(checkout):
     plug = PLUG["plug"]
     plug(checkout, {"train_softcpt.py": b"1", "softcpt/a.py": b"1", "softcpt/old/b.py": b"1"})
     (checkout / "softcpt/mine.txt").write_text("mine")
@@ -169,7 +169,7 @@ def test_a_second_run_updates_its_own_files_alone(checkout):
     assert [path.name for path in (checkout / "softcpt").iterdir()] == ["mine.txt"]
 
 
-def test_files_of_others_and_changed_ones_are_refused_before_anything_is_written(checkout):
+def test_foreign_or_changed_files_are_refused(checkout):
     plug = PLUG["plug"]
     (checkout / "train_softcpt.py").write_text("someone else's")
     with pytest.raises(ValueError, match="train_softcpt.py exists already and is not this project's; nothing was"):
@@ -184,7 +184,7 @@ def test_files_of_others_and_changed_ones_are_refused_before_anything_is_written
     assert (checkout / "train_softcpt.py").read_text() == "1"
 
 
-def test_a_manifest_that_leads_out_of_the_checkout_is_refused(checkout):
+def test_manifest_outside_the_checkout_is_refused(checkout):
     (checkout / "softcpt").mkdir()
     for text in ('{"files": {"softcpt/../train.py": "0"}}', '{"files": {"train.py": "0"}}', "[]", "{"):
         (checkout / "softcpt/MANIFEST.json").write_text(text)
@@ -193,7 +193,7 @@ def test_a_manifest_that_leads_out_of_the_checkout_is_refused(checkout):
     assert (checkout / "train.py").exists()
 
 
-def test_what_is_no_checkout_is_refused(tmp_path):
+def test_folder_that_is_not_a_checkout_is_refused(tmp_path):
     done = script(tmp_path)
     assert done.returncode == 2 and "is no CoOp checkout: it has no train.py, datasets, trainers, clip" in done.stderr
     assert script(tmp_path / "nowhere").returncode == 2 and not list(tmp_path.iterdir())

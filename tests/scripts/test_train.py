@@ -18,7 +18,7 @@ from storage import RUN_FILES, remove_run
 EPOCHS = ("OPTIM.MAX_EPOCH", 4, "TRAIN.CHECKPOINT_FREQ", 1)
 
 
-def test_a_run_leaves_its_config_shots_checkpoint_and_record(toy_root, tmp_path):
+def test_run_leaves_config_shots_checkpoint_and_record(toy_root, tmp_path):
     out = tmp_path / "run"
     assert train.main(toy.arguments(toy_root, out, "SoftCPT", "DATASET.NUM_SHOTS", 2)) == 0
     names = {path.name for path in out.iterdir()}
@@ -34,7 +34,7 @@ def test_a_run_leaves_its_config_shots_checkpoint_and_record(toy_root, tmp_path)
     assert "Finish training" in log and "=> result" in log and "* accuracy: " in log
 
 
-def test_the_same_arguments_give_the_same_run(toy_root, tmp_path):
+def test_same_arguments_give_the_same_run(toy_root, tmp_path):
     for name in ("a", "b"):
         assert train.main(toy.arguments(toy_root, tmp_path / name, "SoftCPT", "DATASET.NUM_SHOTS", 2)) == 0
     a, b = prompts(tmp_path / "a"), prompts(tmp_path / "b")
@@ -44,9 +44,7 @@ def test_the_same_arguments_give_the_same_run(toy_root, tmp_path):
 
 @pytest.mark.parametrize("method", ["SoftCPT", "CoOp"])
 @pytest.mark.parametrize("views", [0, 2])
-def test_a_run_that_was_killed_resumes_to_the_same_parameters_bit_for_bit(
-    toy_root, tmp_path, method, views, monkeypatch
-):
+def test_killed_run_resumes_bit_for_bit(toy_root, tmp_path, method, views, monkeypatch):
     opts = (*EPOCHS, "FEATURES.TRAIN_VIEWS", views)
     assert train.main(toy.arguments(toy_root, tmp_path / "whole", method, *opts)) == 0
 
@@ -70,13 +68,13 @@ def test_a_run_that_was_killed_resumes_to_the_same_parameters_bit_for_bit(
     assert a["tasks"] == b["tasks"] and b["train_seconds"] is None
 
 
-def test_a_folder_with_a_run_of_another_config_is_not_resumed(toy_root, tmp_path, capsys):
+def test_run_with_another_config_is_not_resumed(toy_root, tmp_path, capsys):
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "SoftCPT")) == 0
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "SoftCPT", "OPTIM.LR", 0.01)) == 2
     assert "another config" in (error := capsys.readouterr().err) and "OPTIM.LR (0.002 there, 0.01 here)" in error
 
 
-def test_evaluation_only_loads_what_training_saved(toy_root, tmp_path):
+def test_eval_only_loads_the_trained_model(toy_root, tmp_path):
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp")) == 0
     arguments = ["--eval-only", "--model-dir", str(tmp_path / "run"), "--load-epoch", "2"]
     assert train.main([*arguments, *toy.arguments(toy_root, tmp_path / "eval", "CoOp")]) == 0
@@ -84,14 +82,14 @@ def test_evaluation_only_loads_what_training_saved(toy_root, tmp_path):
     assert trained["tasks"] == evaluated["tasks"]
 
 
-def test_a_learning_method_is_not_evaluated_before_it_has_learned(toy_root, tmp_path, capsys):
+def test_untrained_method_is_not_evaluated(toy_root, tmp_path, capsys):
     assert train.main(["--eval-only", *toy.arguments(toy_root, tmp_path / "new/run", "CoOp")]) == 1
     assert "error: --eval-only: CoOp learns; name the run folder to load with --model-dir" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
     assert train.main(["--eval-only", *toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")]) == 0
 
 
-def test_a_failed_run_removes_its_own_files_and_no_others(toy_root, tmp_path):
+def test_failed_run_removes_only_its_own_files(toy_root, tmp_path):
     (tmp_path / "out").mkdir()
     assert train.main(["--eval-only", *toy.arguments(toy_root, tmp_path / "out/run", "CoOp")]) == 1
     assert not list((tmp_path / "out").iterdir())
@@ -100,7 +98,7 @@ def test_a_failed_run_removes_its_own_files_and_no_others(toy_root, tmp_path):
     assert (tmp_path / "out/other").is_dir()
 
 
-def test_a_loss_that_is_not_finite_keeps_the_log_and_says_what_the_step_was(toy_root, tmp_path, capsys):
+def test_non_finite_loss_is_explained(toy_root, tmp_path, capsys):
     out = tmp_path / "run"
     arguments = toy.arguments(toy_root, out, "CoOp", "DATASET.NUM_SHOTS", 2)
     assert train.main([*arguments, "OPTIM.LR", "1e38", "OPTIM.WARMUP_EPOCH", "-1"]) == 1
@@ -116,7 +114,7 @@ def test_a_loss_that_is_not_finite_keeps_the_log_and_says_what_the_step_was(toy_
     assert train.main(arguments) == 0 and not (out / "failure.json").exists()  # the same folder can be used again
 
 
-def test_a_finished_run_that_is_called_again_keeps_its_training_time(toy_root, tmp_path):
+def test_repeated_run_keeps_its_training_time(toy_root, tmp_path):
     records = []
     for _ in range(2):
         assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp")) == 0
@@ -125,7 +123,7 @@ def test_a_finished_run_that_is_called_again_keeps_its_training_time(toy_root, t
     assert records[0]["tasks"] == records[1]["tasks"]
 
 
-def test_a_run_is_not_resumed_with_the_rows_of_other_classes(toy_root, tmp_path, capsys):
+def test_run_is_not_resumed_for_other_classes(toy_root, tmp_path, capsys):
     opts = ("TRAINER.COOP.CSC", True, "DATASET.TASKS", "texture recognition", "DATASET.SUBSAMPLE_CLASSES")
     base, new = (toy.arguments(toy_root, tmp_path / half, "CoOp", *opts, half) for half in ("base", "new"))
     assert train.main(base) == 0
@@ -133,7 +131,7 @@ def test_a_run_is_not_resumed_with_the_rows_of_other_classes(toy_root, tmp_path,
     assert "was learned for other classes or tasks" in capsys.readouterr().err
 
 
-def test_later_settings_win_and_coops_flags_are_there(tmp_path):
+def test_later_settings_win_and_coops_flags_work(tmp_path):
     (tmp_path / "data.yaml").write_text("DATASET:\n  NAME: Demo\nSEED: 5\nOPTIM:\n  LR: 0.5\n")
     (tmp_path / "method.yaml").write_text("OPTIM:\n  LR: 0.25\n  MAX_EPOCH: 7\nTRAINER:\n  NAME: X\n")
     files = f"--dataset-config-file {tmp_path}/data.yaml --config-file {tmp_path}/method.yaml"
@@ -189,7 +187,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_bad_input_is_one_clear_error_and_leaves_no_run_behind(toy_root, tmp_path, capsys, what):
+def test_invalid_input_leaves_no_run(toy_root, tmp_path, capsys, what):
     arguments, spoil, message = BAD[what]
     root = toy_root
     if spoil:
@@ -204,14 +202,14 @@ def test_bad_input_is_one_clear_error_and_leaves_no_run_behind(toy_root, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_more_shots_than_images_takes_all_of_them_and_says_so(toy_root, tmp_path):
+def test_too_many_shots_take_all_images(toy_root, tmp_path):
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "DATASET.NUM_SHOTS", 16)) == 0
     assert "fewer than 16 images" in (tmp_path / "run/log.txt").read_text()
     shots = json.loads((tmp_path / "run/shots.json").read_text())
     assert len(shots["flower recognition"]["train"]) == 3 * toy.IMAGES["train"]
 
 
-def test_the_command_line_works_from_any_folder_and_takes_paths_from_there(toy_root, tmp_path):
+def test_train_works_from_any_folder(toy_root, tmp_path):
     split = json.loads((toy_root / "toy/texture/split_zhou_ToyTexture.json").read_text())
     shutil.copytree(toy_root / "toy/texture/images", tmp_path / "data/images")
     rows = [f"images/{file},texture,{name},{part}" for part, items in split.items() for file, _, name in items]

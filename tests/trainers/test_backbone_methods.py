@@ -50,9 +50,7 @@ def backbone(tmp_path_factory):
     "family, method",
     pairs(lambda family, method: family in FIRST_FAMILIES or method in FIRST_METHODS, miniatures.FAMILIES, METHODS),
 )
-def test_a_method_trains_tests_saves_and_loads_on_a_family_or_says_why_not(
-    toy_root, tmp_path, family, method, backbone
-):
+def test_method_works_on_a_family_or_says_why_not(toy_root, tmp_path, family, method, backbone):
     name = backbone(family)
     opts = ("MODEL.BACKBONE.NAME", name, "OPTIM.MAX_EPOCH", 1)
     families, reason = LIMITS.get(method, (miniatures.FAMILIES, ""))
@@ -78,7 +76,7 @@ def test_a_method_trains_tests_saves_and_loads_on_a_family_or_says_why_not(
     assert 0 <= fresh.test() <= 100
 
 
-def test_the_documented_table_is_what_is_tested():
+def test_documented_limits_match_the_tests():
     rows = [line.strip("|").split("|") for line in DOCS.read_text().splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in row] for row in rows]
     header = next(row for row in rows if row[:2] == ["family", "in the tests"])
@@ -99,7 +97,7 @@ def test_the_documented_table_is_what_is_tested():
         ("amp", "bf16", "fp16"),
     ),
 )
-def test_half_precision_stays_near_fp32_on_every_family(toy_root, tmp_path, family, precision, backbone):
+def test_half_precision_stays_near_fp32(toy_root, tmp_path, family, precision, backbone):
     opts = ("MODEL.BACKBONE.NAME", backbone(family), "FEATURES.TEST_CACHE", False)
     exact, half = (build(toy_root, tmp_path, "CoOp", "PREC", prec, opts=opts) for prec in ("fp32", precision))
     image = batch_of(exact)["img"]
@@ -112,7 +110,7 @@ def test_half_precision_stays_near_fp32_on_every_family(toy_root, tmp_path, fami
 
 
 @pytest.mark.parametrize("family", ["open_clip-siglip", "transformers-clip"])
-def test_a_run_records_the_models_preprocessing_and_predicts_with_it(toy_root, tmp_path, family, backbone, capsys):
+def test_run_records_the_models_preprocessing_and_predicts_with_it(toy_root, tmp_path, family, backbone, capsys):
     opts = ("MODEL.BACKBONE.NAME", backbone(family), "OPTIM.MAX_EPOCH", 1)
     arguments = toy.arguments(toy_root, tmp_path / "run", "CoOp", *opts)
     assert train.main(arguments) == 0

@@ -33,7 +33,7 @@ def trained(root, out, *opts, name="CoOp"):
 
 
 @pytest.mark.parametrize("steps, epochs", [(1, 1), (4, 1), (5, 1), (6, 2), (13, 3), (15, 3)])
-def test_a_budget_of_steps_is_kept_exactly_and_sets_the_epochs(toy_root, tmp_path, monkeypatch, steps, epochs):
+def test_max_steps_is_kept_exactly(toy_root, tmp_path, monkeypatch, steps, epochs):
     made = counted_steps(monkeypatch)
     record = trained(toy_root, tmp_path / "run", "OPTIM.MAX_STEPS", steps)
     assert len(made) == steps and (record["steps"], record["epochs"]) == (steps, epochs)  # 5 batches an epoch
@@ -43,7 +43,7 @@ def test_a_budget_of_steps_is_kept_exactly_and_sets_the_epochs(toy_root, tmp_pat
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "single_step"])
-def test_a_budget_of_steps_goes_through_the_learning_rates_of_its_epochs(toy_root, tmp_path, monkeypatch, schedule):
+def test_max_steps_follows_the_schedule_of_its_epochs(toy_root, tmp_path, monkeypatch, schedule):
     made = {}
     for name, budget in (("epochs", ("OPTIM.MAX_EPOCH", 3)), ("steps", ("OPTIM.MAX_STEPS", 13))):
         with monkeypatch.context() as patch:
@@ -58,9 +58,7 @@ def test_a_budget_of_steps_goes_through_the_learning_rates_of_its_epochs(toy_roo
 
 @pytest.mark.parametrize("stop", [6, 11])  # within the second epoch, and within the last, cut one
 @pytest.mark.parametrize("views", [0, 2])
-def test_a_killed_run_with_a_budget_of_steps_resumes_to_the_same_parameters(
-    toy_root, tmp_path, monkeypatch, stop, views
-):
+def test_killed_run_with_max_steps_resumes_bit_for_bit(toy_root, tmp_path, monkeypatch, stop, views):
     opts = ("OPTIM.MAX_STEPS", 13, "TRAIN.CHECKPOINT_FREQ", 1, "FEATURES.TRAIN_VIEWS", views)
     whole = trained(toy_root, tmp_path / "whole", *opts)
     with monkeypatch.context() as patch:
@@ -73,7 +71,7 @@ def test_a_killed_run_with_a_budget_of_steps_resumes_to_the_same_parameters(
     assert whole["tasks"] == cut["tasks"] and cut["steps"] == 13 and cut["train_seconds"] is None
 
 
-def test_a_run_is_not_resumed_with_another_budget_of_steps(toy_root, tmp_path, capsys):
+def test_run_is_not_resumed_with_other_max_steps(toy_root, tmp_path, capsys):
     trained(toy_root, tmp_path / "run", "OPTIM.MAX_STEPS", 6)
     trained(toy_root, tmp_path / "run", "OPTIM.MAX_STEPS", 6, "OPTIM.MAX_EPOCH", 9)  # which the steps set anyway
     for steps in (7, 0):
@@ -82,7 +80,7 @@ def test_a_run_is_not_resumed_with_another_budget_of_steps(toy_root, tmp_path, c
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "many", "True", "None"])
-def test_a_budget_that_is_no_number_of_steps_is_one_clear_error(toy_root, tmp_path, capsys, value):
+def test_invalid_max_steps_is_an_error(toy_root, tmp_path, capsys, value):
     for name in ("CoOp", "ZeroshotCLIP"):
         assert train.main(toy.arguments(toy_root, tmp_path / "run", name, "OPTIM.MAX_STEPS", value)) != 0
         error = capsys.readouterr().err
@@ -91,7 +89,7 @@ def test_a_budget_that_is_no_number_of_steps_is_one_clear_error(toy_root, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["ZeroshotCLIP", "ProtoNet"])
-def test_a_method_without_an_optimiser_takes_no_notice_of_steps_and_says_so(toy_root, tmp_path, name):
+def test_method_without_optimiser_ignores_max_steps(toy_root, tmp_path, name):
     budget = trained(toy_root, tmp_path / "steps", "OPTIM.MAX_STEPS", 7, name=name)
     assert budget["tasks"] == trained(toy_root, tmp_path / "epochs", name=name)["tasks"]
     assert (budget["epochs"], budget["steps"]) == (0, 0)
@@ -99,7 +97,7 @@ def test_a_method_without_an_optimiser_takes_no_notice_of_steps_and_says_so(toy_
     assert f"OPTIM.MAX_STEPS is ignored: {name} makes no optimiser steps" in log
 
 
-def test_an_evaluation_records_the_epochs_and_steps_of_the_prompts_that_it_loads(toy_root, tmp_path):
+def test_evaluation_records_epochs_and_steps_of_training(toy_root, tmp_path):
     trained(toy_root, tmp_path / "run", "OPTIM.MAX_STEPS", 13, "DATASET.SUBSAMPLE_CLASSES", "base")  # 24 images
     arguments = toy.arguments(toy_root, tmp_path / "new", "CoOp", "DATASET.SUBSAMPLE_CLASSES", "new")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "run"), *arguments]) == 0

@@ -13,7 +13,7 @@ def test_frozen_tokens_in_upstream_checkpoints_are_ignored(toy_root, tmp_path):
     trainer.load_model(str(tmp_path), epoch=2)
 
 
-def test_prompts_learned_on_base_classes_serve_new_classes_of_unequal_number(toy_root, tmp_path):
+def test_base_prompts_serve_new_classes_of_unequal_number(toy_root, tmp_path):
     base = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
     trainer = build(toy_root, tmp_path / "base", "SoftCPT", opts=base)
     assert [len(task.classnames) for task in trainer.tasks] == [2, 1, 3]
@@ -39,7 +39,7 @@ def test_prompts_learned_on_base_classes_serve_new_classes_of_unequal_number(toy
         ("LPPlusPlus", ()),
     ],
 )
-def test_parameters_of_classes_or_tasks_do_not_serve_as_many_others(toy_root, tmp_path, name, options):
+def test_parameters_of_classes_or_tasks_do_not_serve_others(toy_root, tmp_path, name, options):
     """Aircraft has 5 classes: its first 3 and the 3 flowers are equal in number, and a silent mix-up otherwise."""
     first = ("DATASET.TASKS", "aircraft model recognition", "DATASET.SUBSAMPLE_CLASSES", "base")
     trainer = build(toy_root, tmp_path / "one", name, *options, opts=first)
@@ -49,7 +49,7 @@ def test_parameters_of_classes_or_tasks_do_not_serve_as_many_others(toy_root, tm
         other.load_model(str(tmp_path / "one"))
 
 
-def test_contexts_for_new_tasks_come_from_their_names_alone(toy_root, tmp_path):
+def test_contexts_for_new_tasks_come_from_their_names(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "base", "SoftCPT", opts=("DATASET.TASKS", "base", "OPTIM.MAX_EPOCH", 1))
     trainer.train()
     new = build(toy_root, tmp_path / "new", "SoftCPT", opts=("DATASET.TASKS", "new"))

@@ -36,7 +36,7 @@ def case(toy_root, tmp_path):
     return case
 
 
-def test_logits_loss_and_gradients_are_those_of_the_public_code(case):
+def test_logits_loss_and_gradients_match_the_public_code(case):
     arrays, trainer, batches = case
     image, label = batches[0]["img"], batches[0]["label"]
     assert relative(trainer.model_inference(image), arrays["logits"]) < 1e-4  # merged
@@ -47,7 +47,7 @@ def test_logits_loss_and_gradients_are_those_of_the_public_code(case):
     check_gradients(case)
 
 
-def test_thirty_steps_have_the_losses_and_learning_rates_of_the_public_code(case):
+def test_thirty_steps_match_the_public_code(case):
     check_training(case)
 
 
@@ -73,7 +73,7 @@ def updated_reference(trainer):
     return model
 
 
-def test_features_and_losses_over_several_tasks_are_those_of_a_clip_with_updated_weights(toy_root, tmp_path):
+def test_features_and_loss_match_clip_with_updated_weights(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "CLIPLoRA", "DROPOUT", 0.0)
     randomise(trainer)
     batch = batch_of(trainer)
@@ -93,7 +93,7 @@ def test_features_and_losses_over_several_tasks_are_those_of_a_clip_with_updated
 
 
 @pytest.mark.parametrize("part", ["q", "kv", "qkv"])
-def test_merged_and_branched_updates_agree_on_every_part(part):
+def test_merged_and_branched_updates_agree(part):
     attention = Attention(8, 2)
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter)
@@ -107,7 +107,7 @@ def test_merged_and_branched_updates_agree_on_every_part(part):
     assert branched.requires_grad and not merged.requires_grad
 
 
-def test_dropout_is_drawn_in_training_alone_for_each_of_queries_keys_and_values():
+def test_dropout_is_drawn_only_in_training():
     attention = Attention(8, 2)
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter)
@@ -125,7 +125,7 @@ def test_dropout_is_drawn_in_training_alone_for_each_of_queries_keys_and_values(
             assert torch.equal(update(attention, x, "qkv"), update(attention, x, "qkv"))
 
 
-def test_evaluation_and_training_write_nothing_into_the_towers_weights(toy_root, tmp_path):
+def test_tower_weights_never_change(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", opts=("OPTIM.MAX_EPOCH", 1))
     before = {name: value.clone() for name, value in trainer.clip.state_dict().items()}
     trainer.train()
@@ -133,7 +133,7 @@ def test_evaluation_and_training_write_nothing_into_the_towers_weights(toy_root,
     assert all(torch.equal(value, before[name]) for name, value in trainer.clip.state_dict().items())
 
 
-def test_in_half_precision_the_merged_weight_is_the_rounded_sum_and_not_a_sum_of_rounded_ones():
+def test_merged_weight_is_rounded_once():
     attention, update = Attention(8, 2), LowRankUpdate(8, 2, 1.0, 0.0)
     for parameter in (attention.in_proj_weight, update.b):
         torch.nn.init.normal_(parameter)
@@ -145,7 +145,7 @@ def test_in_half_precision_the_merged_weight_is_the_rounded_sum_and_not_a_sum_of
 # -- what is tuned, and how long -------------------------------------------------------------------------------------
 
 
-def test_the_parameters_are_two_factors_for_each_matrix_of_each_layer(toy_root, tmp_path):
+def test_parameters_are_two_factors_per_matrix(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "CLIPLoRA")
     assert trainer.n_params == (3 + 2) * 3 * 2 * 2 * 64  # layers of both towers, q k v, A and B, rank, width
     assert not any(block.b.any() for blocks in trainer.prompts.values() for block in blocks)
@@ -154,13 +154,13 @@ def test_the_parameters_are_two_factors_for_each_matrix_of_each_layer(toy_root, 
     assert (text.variant, text.n_params, text.tunes_images) == ("text-tower", 3 * 3 * 2 * 2 * 64, False)
 
 
-def test_with_images_alone_tuned_no_text_is_encoded_in_training(toy_root, tmp_path, monkeypatch):
+def test_tuning_only_images_encodes_no_text(toy_root, tmp_path, monkeypatch):
     trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", "TOWERS", "image", opts=("OPTIM.MAX_EPOCH", 1))
     monkeypatch.setattr(trainer, "text_encoder", None)
     trainer.train()
 
 
-def test_a_resnet_is_refused_with_what_is_possible_and_its_text_tower_can_be_tuned(toy_root, tmp_path):
+def test_resnet_is_refused_but_its_text_tower_can_be_tuned(toy_root, tmp_path):
     opts = ("MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz", "OPTIM.MAX_EPOCH", 1)
     with pytest.raises(ValueError, match="takes none: it is a ResNet; use a ViT of .* or TRAINER.CLIPLORA.TOWERS text"):
         build(toy_root, tmp_path / "run", "CLIPLoRA", opts=opts)
@@ -170,7 +170,7 @@ def test_a_resnet_is_refused_with_what_is_possible_and_its_text_tower_can_be_tun
     assert len(list((tmp_path / "features").glob("*.safetensors"))) == 2
 
 
-def test_steps_per_shot_take_the_place_of_the_epochs_and_the_rate_falls_with_each_step_to_the_last(toy_root, tmp_path):
+def test_steps_per_shot_set_the_epochs_and_the_schedule(toy_root, tmp_path):
     opts = (*PAPER, "DATASET.NUM_SHOTS", 4)
     trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", "STEPS_PER_SHOT", 3, opts=opts)
     batches = len(trainer.train_loader_x)
@@ -185,21 +185,21 @@ def test_steps_per_shot_take_the_place_of_the_epochs_and_the_rate_falls_with_eac
         build(toy_root, tmp_path / "all", "CLIPLoRA", "STEPS_PER_SHOT", 3)
 
 
-def test_a_resumed_run_ends_as_one_that_was_not_cut_off(toy_root, tmp_path):
+def test_resumed_run_ends_identically(toy_root, tmp_path):
     opts = ("OPTIM.MAX_EPOCH", 3, "TRAIN.CHECKPOINT_FREQ", 1)
     whole = build(toy_root, tmp_path / "whole", "CLIPLoRA", opts=opts)
     whole.train()
     resumes_after_two_epochs(toy_root, tmp_path, "CLIPLoRA", whole, opts=opts)
 
 
-def test_updates_learned_on_base_classes_serve_new_ones(toy_root, tmp_path):
+def test_base_updates_serve_new_classes(toy_root, tmp_path):
     serves_new_classes(toy_root, tmp_path, "CLIPLoRA")
 
 
 @pytest.mark.parametrize(
     "name, towers", [("vit_b16", "both"), ("vit_b32", "both"), ("rn50", "text"), ("rn101", "text")]
 )
-def test_the_configs_are_understood(name, towers):
+def test_configs_are_valid(name, towers):
     path = train.PROJECT_ROOT / "configs" / "trainers" / "CLIPLoRA" / f"{name}.yaml"
     arguments = ["--trainer", "CLIPLoRA", "--config-file", str(path), "DATASET.NUM_SHOTS", "4"]
     cfg = train.setup_cfg(train.parse_args(arguments))
@@ -209,7 +209,7 @@ def test_the_configs_are_understood(name, towers):
     assert (options.TOWERS, options.RANK, options.DROPOUT, options.STEPS_PER_SHOT) == (towers, 2, 0.25, 500)
 
 
-def test_its_script_takes_a_vit_where_none_is_named(call):
+def test_script_defaults_to_a_vit(call):
     _, calls, _ = call("scripts/clip_lora/main.sh", "general10", "16", SEEDS="1")
     assert (
         "configs/trainers/CLIPLoRA/vit_b16.yaml" in calls[0] and "/CLIPLoRA/vit_b16_16shots/default/seed1" in calls[0]
@@ -220,7 +220,7 @@ def test_its_script_takes_a_vit_where_none_is_named(call):
     assert "configs/trainers/CLIPLoRA/tiny.yaml" in calls[0]
 
 
-def test_chunks_are_computed_again_with_the_same_dropout(toy_root, tmp_path, monkeypatch):
+def test_checkpointed_chunks_repeat_their_dropout(toy_root, tmp_path, monkeypatch):
     opts = ("TRAINER.TEXT_CHUNK", 3)
     trainer = build(toy_root, tmp_path, "CLIPLoRA", "DROPOUT", 0.5, opts=opts)
     randomise(trainer)

@@ -22,7 +22,7 @@ class Source:
         return self.value
 
 
-def test_what_was_computed_once_is_read_from_then_on(tmp_path):
+def test_features_are_computed_once(tmp_path):
     source = Source()
     for _ in range(2):
         assert torch.equal(FeatureCache(tmp_path / "new").get({"a": 1}, (3, -1), source), source.value)
@@ -32,7 +32,7 @@ def test_what_was_computed_once_is_read_from_then_on(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_features_keep_their_type(tmp_path, dtype):
+def test_features_keep_their_dtype(tmp_path, dtype):
     source = Source(torch.randn(2, 3).to(dtype))
     FeatureCache(tmp_path).get({}, (2, -1), source)
     assert torch.equal(FeatureCache(tmp_path).get({}, (2, -1), source), source.value) and source.calls == 1
@@ -80,7 +80,7 @@ def without_a_digest_of_the_values(path):
     "damage",
     [truncate, empty, other_shape, other_contents, foreign, flip_a_bit, without_a_digest_of_the_values],
 )
-def test_a_file_that_does_not_hold_what_is_asked_for_is_rebuilt_and_the_log_says_so(tmp_path, damage, caplog):
+def test_invalid_cache_file_is_rebuilt(tmp_path, damage, caplog):
     source = Source()
     FeatureCache(tmp_path).get({}, (3, -1), source)
     (path,) = tmp_path.iterdir()
@@ -92,7 +92,7 @@ def test_a_file_that_does_not_hold_what_is_asked_for_is_rebuilt_and_the_log_says
     assert source.calls == 2 and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_written_turns_the_cache_off_with_one_warning(tmp_path, caplog):
+def test_unwritable_folder_turns_the_cache_off(tmp_path, caplog):
     (tmp_path / "file").touch()
     cache, source = FeatureCache(tmp_path / "file" / "features"), Source()
     with caplog.at_level(logging.WARNING):
@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_written_turns_the_cache_off_with_one_warning(tm
     assert source.calls == 3 and caplog.text.count("the feature cache is off") == 1
 
 
-def test_a_full_disk_turns_the_cache_off_and_leaves_no_part_of_a_file(tmp_path, caplog, monkeypatch):
+def test_full_disk_turns_the_cache_off(tmp_path, caplog, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
@@ -111,7 +111,7 @@ def test_a_full_disk_turns_the_cache_off_and_leaves_no_part_of_a_file(tmp_path, 
     assert "the feature cache is off" in caplog.text and not list(tmp_path.iterdir())
 
 
-def test_the_digests_change_with_weights_images_and_their_order(tmp_path):
+def test_digests_depend_on_weights_and_images(tmp_path):
     class Item:
         def __init__(self, name, content):
             self.impath = str(tmp_path / name)

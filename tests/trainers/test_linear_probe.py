@@ -12,7 +12,7 @@ from trainers.modules.method_parts.validation import metric_of
 
 
 @pytest.mark.parametrize("peak", [-6.0, -3.3, 0.0, 1.7, 2.6])
-def test_the_search_of_c_tries_seven_powers_and_halves_towards_the_better_end(peak):
+def test_search_of_c_tries_seven_powers_and_halves(peak):
     tried = []
 
     def score(log_c):
@@ -32,11 +32,11 @@ def test_the_search_of_c_tries_seven_powers_and_halves_towards_the_better_end(pe
     assert abs(found - min(max(peak, start - 1), start + 1)) < 0.02
 
 
-def test_the_search_of_c_prefers_the_first_of_equal_powers_and_the_lower_end():
+def test_search_of_c_prefers_the_first_and_the_lower():
     assert search_c(lambda log_c: 1.0, 8) == 5.0
 
 
-def test_the_probe_of_a_task_is_the_logistic_regression_on_its_raw_features(toy_root, tmp_path):
+def test_probe_is_a_logistic_regression_on_raw_features(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "run", "LinearProbe", "C", 0.5)
     trainer.train()
     features, label = trainer.features_of(trainer.dm.dataset.train_x)
@@ -50,13 +50,13 @@ def test_the_probe_of_a_task_is_the_logistic_regression_on_its_raw_features(toy_
     assert trainer.n_params == 10 * 33
 
 
-def test_the_metric_of_the_search_is_the_tasks_own():
+def test_search_uses_the_metric_of_the_task():
     prediction, label = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 2])
     assert metric_of(Task("x", ("a", "b", "c")), prediction, label) == pytest.approx(0.8)
     assert metric_of(Task("x", ("a", "b", "c"), "mean_per_class"), prediction, label) == pytest.approx((0.75 + 1) / 2)
 
 
-def test_a_probe_without_validation_shots_says_what_is_possible(toy_root, tmp_path):
+def test_probe_without_validation_shots_is_an_error(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "LinearProbe")
     trainer.dm.dataset._val = [item for item in trainer.dm.dataset.val if item.domain != 1]
     with pytest.raises(ValueError, match="none for texture recognition.*TRAINER.LINEARPROBE.C.*ProtoNet"):
@@ -69,7 +69,7 @@ def test_a_probe_without_validation_shots_says_what_is_possible(toy_root, tmp_pa
     fixed.train()
 
 
-def test_a_probe_does_not_search_on_test_images(toy_root, tmp_path):
+def test_probe_does_not_search_on_test_images(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "LinearProbe")
     trainer.dm.dataset._val = trainer.dm.dataset.test
     with pytest.raises(ValueError, match="30 of them are test images .*TRAINER.LINEARPROBE.C.*ProtoNet"):
@@ -77,7 +77,7 @@ def test_a_probe_does_not_search_on_test_images(toy_root, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["LinearProbe", "ProtoNet", "TipAdapter", "LPPlusPlus"])
-def test_a_fitted_classifier_is_refused_for_other_classes_of_the_same_number(toy_root, tmp_path, name):
+def test_fitted_classifier_is_refused_for_other_classes(toy_root, tmp_path, name):
     half = ("DATASET.TASKS", "ToyTexture", "DATASET.SUBSAMPLE_CLASSES")
     build(toy_root, tmp_path / "base", name, opts=(*half, "base")).train()
     new = build(toy_root, tmp_path / "new", name, opts=(*half, "new"))

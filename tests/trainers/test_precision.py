@@ -20,7 +20,7 @@ def build(root, out, name, precision):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("precision", ["fp32", "amp", "bf16", "fp16"])
-def test_200_steps_of_any_method_stay_finite_in_any_precision(toy_root, tmp_path, name, precision):
+def test_200_steps_stay_finite(toy_root, tmp_path, name, precision):
     trainer = build(toy_root, tmp_path, name, precision)
     steps = 0
     while steps < 200:
@@ -31,7 +31,7 @@ def test_200_steps_of_any_method_stay_finite_in_any_precision(toy_root, tmp_path
 
 
 @pytest.mark.parametrize("precision", ["amp", "bf16", "fp16"])
-def test_half_precision_gives_nearly_the_logits_of_fp32(toy_root, tmp_path, precision):
+def test_half_precision_logits_are_near_fp32(toy_root, tmp_path, precision):
     logits = {}
     for name in ("fp32", precision):
         torch.manual_seed(0)

@@ -19,7 +19,7 @@ def test_it_starts_as_zero_shot_clip(toy_root, tmp_path, template):
     assert trainer.n_params == 10 * 32
 
 
-def test_a_classifier_is_its_text_feature_plus_the_scaled_residual(toy_root, tmp_path):
+def test_classifier_is_text_feature_plus_scaled_residual(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "TaskRes", "ALPHA", 0.3)
     batch = batch_of(trainer)
     x = trainer.image_features(batch["img"])
@@ -48,7 +48,7 @@ def test_training_encodes_no_text(toy_root, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["rn50", "rn101", "vit_b16", "vit_b32", "tiny"])
-def test_the_configs_are_understood(name):
+def test_configs_are_valid(name):
     path = train.PROJECT_ROOT / "configs" / "trainers" / "TaskRes" / f"{name}.yaml"
     cfg = train.setup_cfg(train.parse_args(["--trainer", "TaskRes", "--config-file", str(path)]))
     assert (cfg.OPTIM.NAME, cfg.OPTIM.LR, cfg.DATALOADER.TRAIN_X.BATCH_SIZE) == ("adam", 0.002, 256)

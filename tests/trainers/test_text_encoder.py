@@ -26,7 +26,7 @@ def relative(value, expected):
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
 @pytest.mark.parametrize("chunk, cpu_slice", [(256, 128), (2, 128), (256, 4), (4, 3)])
 @pytest.mark.parametrize("groups", [[0] * 6, [0, 1, 0, 2, 2, 1], [0, 1, 2, 3, 4, 5]])
-def test_features_and_gradients_equal_those_of_the_plain_path(model, position, chunk, cpu_slice, groups, monkeypatch):
+def test_features_and_gradients_match_the_plain_path(model, position, chunk, cpu_slice, groups, monkeypatch):
     monkeypatch.setattr(text_encoder, "CPU_SLICE", cpu_slice)
     torch.manual_seed(0)
     group = torch.tensor(groups)
@@ -42,7 +42,7 @@ def test_features_and_gradients_equal_those_of_the_plain_path(model, position, c
     assert relative(ours_grad, expected_grad) < 1e-5
 
 
-def test_a_subset_of_the_rows_has_the_features_that_it_has_among_all(model):
+def test_subset_of_rows_has_the_same_features(model):
     context, group = torch.randn(2, 4, 64), torch.tensor([0, 0, 1, 1, 0, 1])
     template, encoder, rows = PromptTemplate(NAMES, 4, model), TextEncoder(model.text), torch.tensor([1, 3, 4])
     all_features = encoder(*template(context, group), group)
@@ -50,7 +50,7 @@ def test_a_subset_of_the_rows_has_the_features_that_it_has_among_all(model):
     torch.testing.assert_close(some, all_features[rows], rtol=1e-5, atol=1e-6)
 
 
-def test_without_context_a_prompt_is_the_sentence_itself(model):
+def test_prompt_without_context_is_the_sentence(model):
     from clip import clip
 
     sentences = ["a photo of a rose, a type of flower.", "banded texture."]
@@ -60,7 +60,7 @@ def test_without_context_a_prompt_is_the_sentence_itself(model):
     torch.testing.assert_close(ours, plain.reference().encode_text(clip.tokenize(sentences)), rtol=1e-5, atol=1e-6)
 
 
-def test_a_context_from_words_has_their_token_embeddings_also_with_a_comma(model):
+def test_context_from_words_has_their_embeddings(model):
     from clip import clip
 
     words = "a type of flower, a photo of a"
@@ -70,12 +70,12 @@ def test_a_context_from_words_has_their_token_embeddings_also_with_a_comma(model
     assert torch.equal(context()[2], model.text.token_embedding(ids))
 
 
-def test_a_prompt_longer_than_the_context_is_an_error_that_names_the_class(model):
+def test_too_long_prompt_is_an_error(model):
     with pytest.raises(ValueError, match="'aircraft aircraft.* has 8[0-9] tokens with 16 context tokens.*77"):
         PromptTemplate([" ".join(["aircraft"] * 62)], 16, model)
 
 
-def test_no_token_is_computed_that_the_features_do_not_need(model, monkeypatch):
+def test_no_unneeded_token_is_computed(model, monkeypatch):
     computed = []
     project = Attention.project
     record = lambda self, x, part, update: computed.append((*x.shape[:-1], part)) or project(self, x, part)  # noqa: E731
@@ -88,7 +88,7 @@ def test_no_token_is_computed_that_the_features_do_not_need(model, monkeypatch):
     assert computed == prefix + [(3 + 6, "qkv"), (3 + 6, "qkv"), (3 + 6, "kv"), (2, "q")]
 
 
-def test_quick_gelu_has_the_values_and_gradients_of_the_clip_packages():
+def test_quick_gelu_matches_the_clip_package():
     from clip.model import QuickGELU as Reference
 
     x = torch.randn(50, dtype=torch.float64, requires_grad=True)

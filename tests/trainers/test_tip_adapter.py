@@ -32,7 +32,7 @@ def public(toy_root, tmp_path, name, *opts):
     return golden("single-TipAdapter"), trainer, images, label
 
 
-def test_keys_search_and_logits_are_those_of_the_public_code(toy_root, tmp_path):
+def test_keys_search_and_logits_match_the_public_code(toy_root, tmp_path):
     arrays, trainer, images, _ = public(toy_root, tmp_path, "TipAdapter")
     assert relative(F.normalize(trainer.text_features(), dim=1), arrays["clip_weights"]) < 1e-4
     trainer.fill_cache()
@@ -44,7 +44,7 @@ def test_keys_search_and_logits_are_those_of_the_public_code(toy_root, tmp_path)
     assert relative(trainer.model_inference(images[5]), arrays["searched_logits"]) < 1e-4
 
 
-def test_twenty_steps_of_the_keys_are_those_of_the_public_code(toy_root, tmp_path):
+def test_twenty_steps_match_the_public_code(toy_root, tmp_path):
     optim = ("OPTIM.NAME", "adamw", "OPTIM.LR", 0.001, "OPTIM.WEIGHT_DECAY", 0.01, "OPTIM.WARMUP_EPOCH", 0)
     arrays, trainer, images, label = public(toy_root, tmp_path, "TipAdapterF", *optim, "OPTIM.MAX_EPOCH", 10)
     assert len(trainer.train_loader_x) == 2  # so the schedule has the 20 steps
@@ -83,7 +83,7 @@ def naive_logits(trainer, x):
     return torch.stack(rows)
 
 
-def test_over_several_tasks_the_cache_is_the_loops_and_trains_within_each_task(toy_root, tmp_path):
+def test_cache_matches_loops_and_trains_within_tasks(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "TipAdapterF")
     batch = batch_of(trainer)
     x, label = trainer.image_features(batch["img"]), batch["label"]
@@ -102,7 +102,7 @@ def test_over_several_tasks_the_cache_is_the_loops_and_trains_within_each_task(t
     assert relative(trainer.prompts.keys.grad, gradient) < 1e-4
 
 
-def test_a_key_is_the_normalised_mean_of_the_views_of_its_shot(toy_root, tmp_path):
+def test_key_is_the_mean_of_its_views(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "TipAdapter", "VIEWS", 3)
     trainer.fill_cache()
     views = trainer.view_features(3)
@@ -114,7 +114,7 @@ def test_a_key_is_the_normalised_mean_of_the_views_of_its_shot(toy_root, tmp_pat
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "mean_per_class"])
-def test_the_search_takes_the_first_of_the_best_by_the_tasks_metric(metric):
+def test_search_takes_the_first_best_by_the_metric(metric):
     torch.manual_seed(0)
     zero_shot, affinity = torch.randn(9, 4), 2 * torch.rand(9, 6) - 1
     labels, right = torch.tensor([0, 1, 2, 3, 0, 2]), torch.tensor([0, 0, 0, 0, 1, 1, 2, 3, 3])
@@ -139,19 +139,19 @@ def test_the_search_takes_the_first_of_the_best_by_the_tasks_metric(metric):
     assert search_grid(zero_shot, affinity, labels, right, shares_of_metric(task, right), (betas, alphas)) == expected
 
 
-def test_a_class_without_a_shot_has_an_empty_cache():
+def test_class_without_a_shot_has_an_empty_cache():
     logits = cache_logits(torch.zeros(2, 0), torch.zeros(0, dtype=torch.long), 3, 1.0, 1.0)
     assert torch.equal(logits, torch.zeros(2, 3))
 
 
-def test_features_are_split_by_task_with_labels_within_it():
+def test_features_are_split_by_task():
     features, label = torch.arange(5.0).unsqueeze(1), torch.tensor([9, 3, 0, 4, 5])
     parts = split_by_task(features, label, TASK)
     assert [(x.flatten().tolist(), y.tolist()) for x, y in parts] == [([2], [0]), ([1, 3], [0, 1]), ([0, 4], [4, 0])]
 
 
 @pytest.mark.parametrize("name", ["TipAdapter", "TipAdapterF"])
-def test_without_usable_validation_shots_it_says_what_is_possible(toy_root, tmp_path, name):
+def test_search_without_usable_validation_shots_is_an_error(toy_root, tmp_path, name):
     trainer = build(toy_root, tmp_path, name, opts=("OPTIM.MAX_EPOCH", 1))
     trainer.dm.dataset._val = trainer.dm.dataset.test
     with pytest.raises(ValueError, match=rf"{name} searches.*30 of them are test images .*{name.upper()}.SEARCH False"):
@@ -165,7 +165,7 @@ def test_without_usable_validation_shots_it_says_what_is_possible(toy_root, tmp_
     assert fixed.prompts.alpha.tolist() == [2.0] * 3
 
 
-def test_the_keys_of_a_run_are_searched_for_and_saved_with_their_number(toy_root, tmp_path):
+def test_keys_are_saved_with_their_number(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "run", "TipAdapterF", "SEARCH_STEPS", (5, 5))
     trainer.train()
     assert not torch.equal(trainer.prompts.alpha, torch.full((3,), 1.17))
@@ -177,7 +177,7 @@ def test_the_keys_of_a_run_are_searched_for_and_saved_with_their_number(toy_root
     assert torch.equal(other.model_inference(image), trainer.model_inference(image))
 
 
-def test_a_resumed_run_keeps_its_learned_keys(toy_root, tmp_path):
+def test_resumed_run_keeps_its_learned_keys(toy_root, tmp_path):
     whole = build(toy_root, tmp_path / "whole", "TipAdapterF", "SEARCH_STEPS", (5, 5), opts=("OPTIM.MAX_EPOCH", 2))
     whole.train()
     cut = build(

@@ -77,7 +77,7 @@ def gradients(trainer, batch):
 
 
 @cases_and_data(LEARNING)
-def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, options, dataset):
+def test_only_prompts_get_gradients(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
     for module in trainer.prompts.modules():
         if isinstance(module, torch.nn.Linear):
@@ -96,7 +96,7 @@ def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, o
 
 
 @cases(LEARNING)
-def test_a_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, monkeypatch):
+def test_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, monkeypatch):
     trainer = build(toy_root, tmp_path, name, *options)
     steps, step = [], trainer.optim.step
     monkeypatch.setattr(trainer.optim, "step", lambda *args: steps.append(1) or step(*args))
@@ -107,9 +107,7 @@ def test_a_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, mon
 
 
 @pytest.mark.parametrize("precision, expected", [("amp", 1), ("fp16", 3)])
-def test_the_released_schedule_steps_with_a_gradient_scaler_as_the_release_does(
-    toy_root, tmp_path, monkeypatch, precision, expected
-):
+def test_released_schedule_steps_like_the_release_with_a_scaler(toy_root, tmp_path, monkeypatch, precision, expected):
     """In the release fp16 has no scaler and steps three times; its scaler for amp remembers that it has stepped."""
     trainer = build(toy_root, tmp_path, "SoftCPT", "SCHEDULE", "released")
     trainer.cfg.defrost()
@@ -125,7 +123,7 @@ def test_the_released_schedule_steps_with_a_gradient_scaler_as_the_release_does(
 
 
 @cases_and_data(LEARNING)
-def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name, options, dataset):
+def test_saved_model_loads_with_the_same_logits(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
     batch = batch_of(trainer)
     trainer.forward_backward(batch)
@@ -138,9 +136,7 @@ def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name,
 
 
 @cases_and_data(FITTED)
-def test_a_fitted_method_is_trained_at_once_and_has_the_same_results_when_loaded(
-    toy_root, tmp_path, name, options, dataset
-):
+def test_fitted_method_loads_with_the_same_results(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path / "run", name, *options, dataset=dataset)
     trainer.train()
     assert trainer.train_seconds > 0 and trainer.test_seconds > 0 and trainer.max_epoch == 0
@@ -160,7 +156,7 @@ def test_a_fitted_method_is_trained_at_once_and_has_the_same_results_when_loaded
 
 @pytest.mark.parametrize("name", METHODS)
 @data
-def test_the_test_loop_scores_what_model_inference_says(toy_root, tmp_path, name, dataset):
+def test_test_loop_matches_model_inference(toy_root, tmp_path, name, dataset):
     """Class features once per call and image features from the cache change no prediction."""
     trainer = build(toy_root, tmp_path / "run", name, dataset=dataset, opts=("FEATURES.TEST_CACHE", False))
     plain = trainer.test()
@@ -181,7 +177,7 @@ def test_class_features_are_computed_once_per_evaluation(toy_root, tmp_path, nam
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("precision", ["fp32", "amp", "bf16", "fp16"])
-def test_every_precision_trains_and_tests_without_nan(toy_root, tmp_path, name, precision):
+def test_every_precision_trains_without_nan(toy_root, tmp_path, name, precision):
     trainer = build(toy_root, tmp_path / "run", name, "PREC", precision, opts=("OPTIM.MAX_EPOCH", 1))
     trainer.train()
     assert 0 <= trainer.evaluator.task_results[0]["value"] <= 100
@@ -189,7 +185,7 @@ def test_every_precision_trains_and_tests_without_nan(toy_root, tmp_path, name, 
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_logits_of_present_tasks_are_those_among_all(toy_root, tmp_path, name):
+def test_logits_of_present_tasks_match_those_of_all(toy_root, tmp_path, name):
     trainer = build(toy_root, tmp_path, name)
     with torch.no_grad():
         loader = getattr(trainer.test_loader, "loader", trainer.test_loader)  # below the cache of features
@@ -199,7 +195,7 @@ def test_logits_of_present_tasks_are_those_among_all(toy_root, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_cached_training_views_give_the_same_losses_where_transforms_are_deterministic(toy_root, tmp_path, name):
+def test_cached_views_give_the_same_losses(toy_root, tmp_path, name):
     if build(toy_root, tmp_path, name).tunes_images:
         with pytest.raises(ValueError, match=f"FEATURES.TRAIN_VIEWS: 2, but {name} changes the image tower"):
             build(toy_root, tmp_path, name, opts=("FEATURES.TRAIN_VIEWS", 2))
@@ -218,7 +214,7 @@ def test_cached_training_views_give_the_same_losses_where_transforms_are_determi
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_a_checkpoint_of_other_shapes_or_another_method_is_an_error(toy_root, tmp_path, name):
+def test_checkpoint_of_another_shape_or_method_is_an_error(toy_root, tmp_path, name):
     trainer = build(toy_root, tmp_path, name)
     trainer.save_model(0, str(tmp_path))
     shape = ("N_CTX", 3, "CTX_INIT", "") if "CTX_INIT" in CLASSES[name].defaults else ("N_CTX", 3)
