@@ -40,10 +40,7 @@ def single_step(epoch, step=20, gamma=0.1):
     return LR * gamma ** (epoch // step)
 
 
-SCHEDULES = {
-    "cosine": (cosine, {}),
-    "single_step": (single_step, {"STEPSIZE": (20,)}),
-}
+SCHEDULES = {"cosine": (cosine, {}), "single_step": (single_step, {"STEPSIZE": (20,)})}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

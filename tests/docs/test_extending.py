@@ -100,10 +100,7 @@ def test_printed_files_and_commands_work_in_every_precision(copy):
     for precision in PRECISIONS:
         record = json.loads((copy / "output" / precision / "results.json").read_text())
         names = [(task["name"], task["metric"], task["n"]) for task in record["tasks"]]
-        assert names == [
-            ("bird species recognition", "mean_per_class", 6),
-            ("tree species recognition", "accuracy", 6),
-        ]
+        assert names == [("bird species recognition", "mean_per_class", 6), ("tree species recognition", "accuracy", 6)]
         assert record["epochs"] == 5 and record["n_params"] > 0
     log = (copy / "output/fp16/log.txt").read_text()
     assert "great tit" in (copy / "datasets/my_tasks.py").read_text() and "Finish training" in log

@@ -6,11 +6,7 @@ from records import RUNS, record, section_of
 from experiments.reports.base_to_new import base_to_new, base_to_new_summary
 from experiments.reports.plots import MOST_SECTIONS, accuracy_figure, halves_figure, tasks_figure
 from experiments.reports.styles import GREY, color_of, colors, highlights
-from experiments.reports.tables import (
-    AVERAGE,
-    results_frame,
-    summarise,
-)
+from experiments.reports.tables import AVERAGE, results_frame, summarise
 
 MANY = [
     *RUNS,

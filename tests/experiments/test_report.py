@@ -11,10 +11,7 @@ from records import RUNS, record, write_runs
 
 from experiments.reports import REPORT_FILES
 from experiments.reports.runs import readable_records, told_apart
-from experiments.reports.tables import (
-    results_frame,
-    summarise,
-)
+from experiments.reports.tables import results_frame, summarise
 
 REPORT = Path(__file__).resolve().parents[2] / "scripts" / "report.py"
 

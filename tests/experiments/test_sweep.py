@@ -20,11 +20,7 @@ from experiments.reports import HALVES_FILES, REPORT_FILES, write_report
 from experiments.reports.paper import paper_names, paper_table
 from experiments.reports.runs import named_records
 from experiments.reports.tables import results_frame, sections, summarise
-from experiments.sweeps import (
-    Method,
-    plan,
-    read_sweep,
-)
+from experiments.sweeps import Method, plan, read_sweep
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"
@@ -111,10 +107,7 @@ def test_report_has_the_sweeps_methods_in_order(tmp_path):
 
 def test_papers_numbers_stand_beside_the_measured_ones():
     runs = [{**run_of("CoOp", "separate-shared", 16, seed, 50.0 + seed), "method": "my CoOp"} for seed in (1, 2, 3)]
-    runs += [
-        run_of("ZeroshotCLIP", "", 0, 1, 58.0),
-        {**run_of("MaPLe", "", 3, 1, 60.0), "method": "SoftCPT-NATA"},
-    ]
+    runs += [run_of("ZeroshotCLIP", "", 0, 1, 58.0), {**run_of("MaPLe", "", 3, 1, 60.0), "method": "SoftCPT-NATA"}]
     runs += [{**run, "shots": 1} for run in runs[:3]]
     runs += [run_of("SoftCPT", "NATA_TASK_FEATURES-learned_MAX_STEPS-50", 16, 1, 70.0)]
     names = paper_names(runs, "General10")

@@ -81,10 +81,7 @@ def test_long_runs_come_first():
         ("methods: [{label: a, trainer: CoOp, benchmarks: {rs8: {sots: 1}}}]", "on rs8: unknown key 'sots'"),
         ("methods: [{label: a, trainer: CoOp}, {label: a, trainer: PLOT}]", "two methods have the same label: a"),
         ("methods: [{label: a, trainer: CoOp}, {label: b, trainer: CoOp}]", "two methods have the same runs"),
-        (
-            "methods: [{label: a, trainer: CoOp, new: class}]",
-            "new is 'class', use one of classes, tasks",
-        ),
+        ("methods: [{label: a, trainer: CoOp, new: class}]", "new is 'class', use one of classes, tasks"),
         ("methods: [{label: a, trainer: CoOp, steps: 50}]", "steps must be a bool, found 50"),
         ("methods: [{label: a, trainer: CoOp, without: air}]", "unknown key 'without'"),
         (

@@ -6,11 +6,7 @@ import pytest
 from records import run_of, table_rows
 
 from evaluation.records import read_records, write_record
-from experiments.sweeps import (
-    Method,
-    plan,
-    task_folders,
-)
+from experiments.sweeps import Method, plan, task_folders
 from experiments.sweeps.calls import merge_folder, read_only, select, state_of, status_report, steps_of
 from scripts.lib import tasks
 from storage import locked

@@ -34,16 +34,7 @@ def test_means_and_deviations_by_hand():
 
 def test_shots_table_starts_with_zero_shot_and_ends_with_costs():
     table = shots_table(section_of(RUNS))
-    assert list(table) == [
-        "method",
-        "zero-shot",
-        "1 shot",
-        "16 shots",
-        "parameters",
-        "steps",
-        "training",
-        "memory",
-    ]
+    assert list(table) == ["method", "zero-shot", "1 shot", "16 shots", "parameters", "steps", "training", "memory"]
     assert table.values.tolist() == [
         ["ZeroshotCLIP", "40.0 (n=1)", "–", "–", "0", "–", "–", "0.80 GB"],
         ["CoOp", "–", "48.0 ± 2.6", "–", "1,234", "50", "90 s", "1.20 GB"],

@@ -167,8 +167,7 @@ LAYOUTS: dict[str, Callable[[Path], Layout]] = {
         "uc_merced/UCMerced_LandUse/Images", {"beach": "beach", "storagetanks": "storage tanks"}, ".tif"
     ),
     "WHURS19": folders(
-        "whu_rs19/WHU-RS19",
-        {"Airport": "airport", "Parking": "parking lot", "footballField": "football field"},
+        "whu_rs19/WHU-RS19", {"Airport": "airport", "Parking": "parking lot", "footballField": "football field"}
     ),
     "RSSCN7": folders("rsscn7/RSSCN7", {"aGrass": "grassland", "dRiverLake": "river or lake"}),
     "OPTIMAL31": folders("optimal31/Images", {"baseball_diamond": "baseball diamond", "lake": "lake"}),

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 import toy
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import read_image
@@ -49,6 +50,23 @@ def relative(value, expected) -> float:
     """The largest difference, as a share of the largest expected value."""
     value, expected = torch.as_tensor(value).double(), torch.as_tensor(expected).double()
     return ((value - expected).abs().max() / expected.abs().max()).item()
+
+
+def task_cross_entropy(logits, label):
+    """The mean cross-entropy of logits (B, C) over the classes of each sample's own task."""
+    return F.cross_entropy(logits.masked_fill(TASK != TASK[label].unsqueeze(1), -math.inf), label)
+
+
+def check_loss(trainer, batch, expected):
+    """The trainer's loss of a batch and its gradients are those of `expected`, a function of the same parameters. What
+    the loss logs is returned."""
+    loss, logs = trainer.training_loss(batch["img"], batch["label"])
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    parameters = dict(trainer.prompts.named_parameters())
+    gradients = (torch.autograd.grad(value, list(parameters.values())) for value in (loss, expected))
+    for name, found, wanted in zip(parameters, *gradients):
+        assert relative(found, wanted) < 1e-3, name
+    return logs
 
 
 def probabilities_of(trainer, paths, task):

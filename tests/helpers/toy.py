@@ -133,6 +133,12 @@ def finish(arguments: Sequence[str]) -> None:
         assert train.main(arguments) == 0
 
 
+def run(root: Path, out: Path, trainer: str, *opts: object, dataset: str = "ToyTasks") -> dict:
+    """Run train.py to its end; the record of the run."""
+    assert train.main(arguments(root, out, trainer, *opts, dataset=dataset)) == 0
+    return json.loads((out / "results.json").read_text())
+
+
 def config(*args, **kwargs):
     """The config that train.py makes of `arguments`."""
     return train.setup_cfg(train.parse_args(arguments(*args, **kwargs)))

@@ -39,10 +39,7 @@ def test_base_may_repeat_but_not_recur(tmp_path):
     ("files", "message"),
     [
         ({"own": {BASE_KEY: "lost.yaml"}}, r"no config file .*lost\.yaml; in .*: own"),
-        (
-            {"own": {BASE_KEY: "base.yaml"}, "base": [1, 2]},
-            r"base\.yaml: expected keys with their values, found list",
-        ),
+        ({"own": {BASE_KEY: "base.yaml"}, "base": [1, 2]}, r"base\.yaml: expected keys with their values, found list"),
         ({"own": {BASE_KEY: {"a": 1}}}, r"own\.yaml: _BASE_ is the name of a file, or a list of names"),
         ({"own": {BASE_KEY: "base.yaml"}, "base": {"OPTIM": {"LRR": 1}}}, r"own\.yaml: unknown config key OPTIM\.LRR"),
     ],

@@ -77,8 +77,7 @@ def without_a_digest_of_the_values(path):
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [truncate, empty, other_shape, other_contents, foreign, flip_a_bit, without_a_digest_of_the_values],
+    "damage", [truncate, empty, other_shape, other_contents, foreign, flip_a_bit, without_a_digest_of_the_values]
 )
 def test_invalid_cache_file_is_rebuilt(tmp_path, damage, caplog):
     source = Source()

@@ -7,7 +7,17 @@ import plain
 import pytest
 import torch
 import torch.nn.functional as F
-from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, relative
+from methods import (
+    CLASSNAMES,
+    TASK,
+    TEMPLATES,
+    batch_of,
+    build,
+    check_loss,
+    relative,
+    resumes_after_two_epochs,
+    task_cross_entropy,
+)
 from public_code import golden, single_batches
 
 from datasets.multitask import Task
@@ -86,20 +96,13 @@ def naive_logits(trainer, x):
 def test_cache_matches_loops_and_trains_within_tasks(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "TipAdapterF")
     batch = batch_of(trainer)
-    x, label = trainer.image_features(batch["img"]), batch["label"]
     with torch.no_grad():
         trainer.fill_cache()
         trainer.prompts.alpha.copy_(torch.tensor([1.0, 2.0, 0.5]))
         trainer.prompts.beta.copy_(torch.tensor([1.0, 3.0, 5.5]))
-    expected = naive_logits(trainer, x)
+    expected = naive_logits(trainer, trainer.image_features(batch["img"]))
     torch.testing.assert_close(trainer.model_inference(batch["img"]), expected.detach(), rtol=1e-4, atol=1e-4)
-    own = TASK == TASK[label].unsqueeze(1)
-    expected_loss = F.cross_entropy(expected.masked_fill(~own, -torch.inf), label)
-    (gradient,) = torch.autograd.grad(expected_loss, trainer.prompts.keys)
-    loss, _ = trainer.compute_loss(x, label)
-    loss.backward()
-    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-4)
-    assert relative(trainer.prompts.keys.grad, gradient) < 1e-4
+    check_loss(trainer, batch, task_cross_entropy(expected, batch["label"]))
 
 
 def test_key_is_the_mean_of_its_views(toy_root, tmp_path):
@@ -178,20 +181,7 @@ def test_keys_are_saved_with_their_number(toy_root, tmp_path):
 
 
 def test_resumed_run_keeps_its_learned_keys(toy_root, tmp_path):
-    whole = build(toy_root, tmp_path / "whole", "TipAdapterF", "SEARCH_STEPS", (5, 5), opts=("OPTIM.MAX_EPOCH", 2))
+    options, opts = ("SEARCH_STEPS", (5, 5)), ("OPTIM.MAX_EPOCH", 3, "TRAIN.CHECKPOINT_FREQ", 1)
+    whole = build(toy_root, tmp_path / "whole", "TipAdapterF", *options, opts=opts)
     whole.train()
-    cut = build(
-        toy_root,
-        tmp_path / "cut",
-        "TipAdapterF",
-        "SEARCH_STEPS",
-        (5, 5),
-        opts=("OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_FREQ", 1),
-    )
-    cut.after_epoch = lambda f=cut.after_epoch: f() or (_ for _ in ()).throw(KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        cut.train()
-    again = build(toy_root, tmp_path / "cut", "TipAdapterF", "SEARCH_STEPS", (5, 5), opts=("OPTIM.MAX_EPOCH", 2))
-    again.train()
-    for key, value in whole.prompts.state_dict().items():
-        torch.testing.assert_close(again.prompts.state_dict()[key], value)
+    resumes_after_two_epochs(toy_root, tmp_path, "TipAdapterF", whole, *options, opts=opts)
