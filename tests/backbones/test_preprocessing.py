@@ -4,7 +4,6 @@ import pytest
 import toy
 from PIL import Image
 
-import train
 from backbones.config import Preprocessing
 from trainers.modules.images.preprocessing import test_transform as transform_of
 from trainers.modules.images.preprocessing import with_preprocessing
@@ -71,11 +70,3 @@ def test_squash_keeps_the_borders_that_cropping_loses(tmp_path):
         assert shown[resize].shape == (3, 32, 32)
     assert shown["squash"][0, 16, 1] > 0.9 and shown["squash"][2, 16, 30] > 0.9
     assert shown["shortest"].max() < 0.1
-
-
-def test_run_records_the_models_preprocessing(toy_root, tmp_path):
-    arguments = toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")
-    assert train.main(arguments) == 0
-    record = (tmp_path / "run" / "config.yaml").read_text()
-    assert "INTERPOLATION: bicubic" in record and "- 0.48145466" in record
-    assert train.main(arguments) == 0

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import compat
-
 ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
@@ -83,7 +81,3 @@ def test_dassl_that_does_not_import_is_replaced(tmp_path):
     (tmp_path / "dassl" / "__init__.py").write_text("import a_module_that_does_not_exist\n")
     description, path, _, _ = choose(tmp_path)
     assert "ModuleNotFoundError" in description and Path(path).parent == ROOT / "compat" / "dassl"
-
-
-def test_a_second_call_gives_the_same_answer():
-    assert compat.ensure_dassl() == compat.ensure_dassl()

@@ -62,6 +62,7 @@ def test_softcpt_contexts_come_from_the_task_features(variant, toy_root):
         ("PLOT", (), ["prompt 1", "prompt 2", "prompt 3", "prompt 4"]),
         ("MaPLe", (), ["all tasks"]),
         ("CoCoOp", (), ["all tasks"]),
+        ("CoOp", ("DATASET.TASKS", TASKS[1]), [TASKS[1]]),
     ],
 )
 def test_contexts_name_their_owners(method, opts, owners, toy_root):
@@ -74,12 +75,7 @@ def test_contexts_name_their_owners(method, opts, owners, toy_root):
     learned = trainer.prompts.ctx.detach().float()
     learned = learned.unsqueeze(0) if learned.dim() == 2 else learned
     assert torch.equal(torch.stack([context.tokens for context in contexts]), learned)
-    assert (task_contexts(contexts, 3) is None) == (contexts[0].task is None)
-
-
-def test_context_of_a_single_task_has_its_name(toy_root):
-    trainer = build(toy_root, "CoOp", "DATASET.TASKS", TASKS[1])
-    assert [context.owner for context in contexts_of(trainer)] == [TASKS[1]]
+    assert (task_contexts(contexts, len(trainer.tasks)) is None) == (contexts[0].task is None)
 
 
 def test_no_task_features_without_a_task_branch(toy_root):

@@ -69,11 +69,11 @@ def cases_and_data(names):
 data = pytest.mark.parametrize("dataset", ["ToyTasks", "ToySingle"])
 
 
-def gradients(trainer, batch):
-    image, label, _ = trainer.parse_batch_train(batch)
-    loss, _ = trainer.training_loss(image, label)
-    loss.backward()
-    return loss
+def counted_steps(trainer, monkeypatch):
+    """A list to which each step of the trainer's optimiser adds an entry."""
+    steps, step = [], trainer.optim.step
+    monkeypatch.setattr(trainer.optim, "step", lambda *args: steps.append(1) or step(*args))
+    return steps
 
 
 @cases_and_data(LEARNING)
@@ -85,7 +85,8 @@ def test_only_prompts_get_gradients(toy_root, tmp_path, name, options, dataset):
     for parameter in trainer.prompts.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)  # a factor of zero would hide the gradient of the other
-    gradients(trainer, batch_of(trainer)).item()
+    image, label, _ = trainer.parse_batch_train(batch_of(trainer))
+    trainer.training_loss(image, label)[0].backward()
     for key, parameter in trainer.prompts.named_parameters():
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), key
@@ -98,8 +99,7 @@ def test_only_prompts_get_gradients(toy_root, tmp_path, name, options, dataset):
 @cases(LEARNING)
 def test_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, monkeypatch):
     trainer = build(toy_root, tmp_path, name, *options)
-    steps, step = [], trainer.optim.step
-    monkeypatch.setattr(trainer.optim, "step", lambda *args: steps.append(1) or step(*args))
+    steps = counted_steps(trainer, monkeypatch)
     trainer.forward_backward(batch_of(trainer))
     assert trainer.get_model_names() == ["prompt_learner"]
     released = dict(zip(options[::2], options[1::2])).get("SCHEDULE") == "released"
@@ -113,8 +113,7 @@ def test_released_schedule_steps_like_the_release_with_a_scaler(toy_root, tmp_pa
     trainer.cfg.defrost()
     trainer.options.PREC = precision
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    steps, step = [], trainer.optim.step
-    monkeypatch.setattr(trainer.optim, "step", lambda *args: steps.append(1) or step(*args))
+    steps = counted_steps(trainer, monkeypatch)
     trainer.forward_backward(batch_of(trainer))
     assert len(steps) == expected
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1e38)  # the gradients overflow: no step at all
@@ -176,12 +175,25 @@ def test_class_features_are_computed_once_per_evaluation(toy_root, tmp_path, nam
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("precision", ["fp32", "amp", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["amp", "bf16", "fp16"])
 def test_every_precision_trains_without_nan(toy_root, tmp_path, name, precision):
-    trainer = build(toy_root, tmp_path / "run", name, "PREC", precision, opts=("OPTIM.MAX_EPOCH", 1))
+    opts = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2)
+    trainer = build(toy_root, tmp_path / "run", name, "PREC", precision, opts=opts)
     trainer.train()
     assert 0 <= trainer.evaluator.task_results[0]["value"] <= 100
     assert all(p.isfinite().all() and p.dtype == torch.float32 for p in trainer.prompts.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("precision", ["fp32", "amp", "bf16", "fp16"])
+def test_200_steps_stay_finite(toy_root, tmp_path, name, precision):
+    trainer = build(toy_root, tmp_path, name, "PREC", precision)
+    trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 10**9
+    for _ in range(200 // len(trainer.train_loader_x)):
+        for batch in trainer.train_loader_x:
+            assert torch.tensor(trainer.forward_backward(batch)["loss"]).isfinite()
+    assert all(p.isfinite().all() for p in trainer.prompts.parameters())
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -196,20 +208,21 @@ def test_logits_of_present_tasks_match_those_of_all(toy_root, tmp_path, name):
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_cached_views_give_the_same_losses(toy_root, tmp_path, name):
-    if build(toy_root, tmp_path, name).tunes_images:
+    opts = ("INPUT.TRANSFORMS", ("center_crop", "normalize"), "DATASET.NUM_SHOTS", 2, "TEST.NO_TEST", True)
+    views = (*opts, "FEATURES.TRAIN_VIEWS", 2)
+    trainers = [build(toy_root, tmp_path / "0", name, opts=opts)]
+    if trainers[0].tunes_images:
         with pytest.raises(ValueError, match=f"FEATURES.TRAIN_VIEWS: 2, but {name} changes the image tower"):
-            build(toy_root, tmp_path, name, opts=("FEATURES.TRAIN_VIEWS", 2))
+            build(toy_root, tmp_path, name, opts=views)
         return
-    losses = []
-    for views in (0, 2):
-        out = tmp_path / str(views)
-        opts = ("INPUT.TRANSFORMS", ("center_crop", "normalize"), "FEATURES.TRAIN_VIEWS", views)
+    trainers.append(build(toy_root, tmp_path / "2", name, opts=views))
+    losses = [[], []]
+    for trainer, found in zip(trainers, losses):
+        forward_backward = trainer.forward_backward
+        trainer.forward_backward = lambda batch, f=forward_backward, r=found: r.append(f(batch)) or r[-1]
         torch.manual_seed(1)
-        trainer = build(toy_root, out, name, opts=opts)
-        recorded, forward_backward = [], trainer.forward_backward
-        trainer.forward_backward = lambda batch, f=forward_backward, r=recorded: r.append(f(batch)) or r[-1]
         trainer.train()
-        losses.append([step["loss"] for step in recorded])
+    losses = [[step["loss"] for step in steps] for steps in losses]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
