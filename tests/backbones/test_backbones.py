@@ -3,6 +3,7 @@
 import miniatures
 import pytest
 import torch
+from methods import relative
 from odd_names import NAMES
 
 from backbones import load_clip
@@ -11,23 +12,17 @@ from trainers.modules.prompts.learned import PromptTemplate
 
 WORDS = "a photo of a"
 CLASSES = ["rose", "ox-eye daisy", "707-320", "hard_leaved_pocket_orchid", "a dog"]
-CAUSAL = [family for family in miniatures.FAMILIES if "siglip" not in family]
 
 
 @pytest.fixture(scope="module", params=miniatures.FAMILIES)
-def family(request, tmp_path_factory):
+def family(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def pair(family, tmp_path_factory):
+def pair(family, miniature):
     """(the library's miniature, ours)."""
-    miniature = miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures")
-    return miniature, load_clip(miniature.name)
-
-
-def relative(value, expected):
-    return ((value - expected).abs().max() / expected.abs().max()).item()
+    return miniature(family), load_clip(miniature(family).name)
 
 
 def word_context(clip):
@@ -105,12 +100,9 @@ def test_tokens_match_the_library(pair):
     length = clip.text.context_length
     different = []
     for name in NAMES:
-        ours, theirs = (
-            [*clip.tokenizer.sos, *clip.tokenizer.encode(name), *clip.tokenizer.eos],
-            miniature.tokenize([name]),
-        )
+        ours = [*clip.tokenizer.sos, *clip.tokenizer.encode(name), *clip.tokenizer.eos]
         ours = (ours + [clip.tokenizer.pad] * (length - len(ours)))[:length]
-        if theirs[0].tolist() != ours:
+        if miniature.tokenize([name])[0].tolist() != ours:
             different.append(name)
     assert not different
 
@@ -133,14 +125,13 @@ def test_full_mask_tower_uses_the_plain_encoder(pair, family, caplog):
     assert clip.preprocessing.resize == ("squash" if full else "shortest")
 
 
-def test_families_do_not_share_cached_features(tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp() / "miniatures"
-    clips = [load_clip(miniatures.make(family, folder).name) for family in miniatures.FAMILIES]
+def test_families_do_not_share_cached_features(miniature):
+    clips = [load_clip(miniature(family).name) for family in miniatures.FAMILIES]
     assert len({clip.image_digest for clip in clips}) == len(clips)
 
 
-def test_activation_is_part_of_the_cache_key(tmp_path_factory):
-    name = miniatures.make("openai-vit", tmp_path_factory.getbasetemp() / "miniatures").name.rsplit("@", 1)[0]
+def test_activation_is_part_of_the_cache_key(miniature):
+    name = miniature("openai-vit").name.rsplit("@", 1)[0]
     quick, plain = (load_clip(f"{name}@{spelling}") for spelling in ("quickgelu", "gelu"))
     image = torch.randn(1, 3, 32, 32)
     assert not torch.allclose(quick.encode_image(image), plain.encode_image(image), rtol=1e-2)

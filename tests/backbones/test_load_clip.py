@@ -207,12 +207,7 @@ def test_store_in_half_keeps_norms_and_embeddings_in_fp32(dtype):
     model = load_clip(NAME)
     store_in_half(model, dtype)
     halved = {key for key, value in model.state_dict().items() if value.dtype == dtype}
-    assert {
-        "text.projection",
-        "visual.projection",
-        "visual.conv1.weight",
-        "text.blocks.0.attn.in_proj_weight",
-    } <= halved
+    assert {"text.projection", "visual.conv1.weight", "text.blocks.0.attn.in_proj_weight"} <= halved
     assert model.text.ln_final.weight.dtype == model.text.token_embedding.weight.dtype == torch.float32
 
 
@@ -228,8 +223,6 @@ def test_skip_draws_matches_the_clip_package(path):
 
 
 def test_loading_draws_no_random_numbers():
-    torch.manual_seed(1)
-    expected = torch.randn(1)
-    torch.manual_seed(1)
+    before = torch.get_rng_state()
     load_clip(NAME)
-    assert torch.equal(torch.randn(1), expected)
+    assert torch.equal(torch.get_rng_state(), before)

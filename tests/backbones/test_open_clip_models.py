@@ -1,7 +1,6 @@
 """open_clip's models: names, files, and what is refused."""
 
 import json
-import shutil
 
 import huggingface_hub
 import miniatures
@@ -16,10 +15,8 @@ COCA = {"width": 64, "heads": 2, "layers": 1, "context_length": 77, "vocab_size"
 
 
 @pytest.fixture
-def folder(tmp_path, tmp_path_factory):
-    """A copy of the folder of a miniature, to be changed."""
-    made = miniatures.make("open_clip-vit", tmp_path_factory.getbasetemp() / "miniatures").name
-    return shutil.copytree(made.removeprefix("open_clip:"), tmp_path / "model")
+def folder(copied):
+    return copied("open_clip-vit")
 
 
 @pytest.fixture
@@ -192,11 +189,7 @@ def test_other_models_do_not_need_open_clip(without_package):
     assert load_clip("tests/golden/tiny_vit.npz@quickgelu")
 
 
-def test_missing_tokenizer_is_an_error(tmp_path, tmp_path_factory):
-    made = miniatures.make("open_clip-siglip", tmp_path_factory.getbasetemp() / "miniatures").name
-    folder = shutil.copytree(made.removeprefix("open_clip:"), tmp_path / "model")
-    for path in folder.iterdir():
-        if path.name not in ("open_clip_config.json", "open_clip_model.safetensors"):
-            path.unlink()
+def test_missing_tokenizer_is_an_error(copied):
+    folder = copied("open_clip-siglip", only=("open_clip_config.json", "open_clip_model.safetensors"))
     with pytest.raises(FileNotFoundError, match=f"the tokenizer of open_clip's {folder} is not on this machine"):
         load_clip(str(folder))

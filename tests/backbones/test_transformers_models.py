@@ -1,9 +1,7 @@
 """transformers' folders: what they say is used, and what does not fit is refused."""
 
 import json
-import shutil
 
-import miniatures
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,21 +10,21 @@ from backbones import load_clip
 
 
 @pytest.fixture(params=["transformers-clip", "transformers-siglip"])
-def folder(request, tmp_path, tmp_path_factory):
-    """A copy of the folder of a miniature, to be changed."""
-    made = miniatures.make(request.param, tmp_path_factory.getbasetemp() / "miniatures").name
-    return shutil.copytree(made, tmp_path / request.param)
+def folder(request, copied):
+    return copied(request.param)
 
 
 @pytest.fixture
-def clip_folder(tmp_path, tmp_path_factory):
-    made = miniatures.make("transformers-clip", tmp_path_factory.getbasetemp() / "miniatures").name
-    return shutil.copytree(made, tmp_path / "clip")
+def clip_folder(copied):
+    return copied("transformers-clip")
 
 
-def write(path, **changes):
+def change(path, *parts, **changes):
+    """Change keys of a JSON file, or of the parts named."""
     content = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps({**content, **changes}))
+    for part in [content[part] for part in parts] or [content]:
+        part.update(changes)
+    path.write_text(json.dumps(content))
 
 
 def same(model, other):
@@ -51,10 +49,7 @@ def test_half_weights_are_loaded_as_fp32(folder):
 def test_activation_comes_from_the_config(clip_folder):
     found = {}
     for activation in ("quick_gelu", "gelu"):
-        content = json.loads((clip_folder / "config.json").read_text())
-        for part in ("text_config", "vision_config"):
-            content[part]["hidden_act"] = activation
-        (clip_folder / "config.json").write_text(json.dumps(content))
+        change(clip_folder / "config.json", "text_config", "vision_config", hidden_act=activation)
         found[activation] = load_clip(str(clip_folder))
         assert found[activation].config.text.transformer.activation == activation
     assert found["gelu"].image_digest != found["quick_gelu"].image_digest
@@ -62,7 +57,7 @@ def test_activation_comes_from_the_config(clip_folder):
 
 def test_preprocessing_comes_from_the_folder(folder):
     facts = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "resample": 2, "do_center_crop": False}
-    write(folder / "preprocessor_config.json", **facts)
+    change(folder / "preprocessor_config.json", **facts)
     found = load_clip(str(folder)).preprocessing
     assert (found.mean, found.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert (found.interpolation, found.resize) == ("bilinear", "squash")
@@ -74,25 +69,21 @@ def test_clip_does_not_need_transformers(clip_folder, without_package):
     assert torch.equal(load_clip(str(clip_folder)).encode_text(["a dog."]), expected)
 
 
-def test_siglip_tokenizer_needs_transformers(tmp_path_factory, without_package):
-    name = miniatures.make("transformers-siglip", tmp_path_factory.getbasetemp() / "miniatures").name
+def test_siglip_tokenizer_needs_transformers(miniature, without_package):
+    name = miniature("transformers-siglip").name
     without_package("transformers")
     with pytest.raises(ValueError, match=f"the tokenizer of {name} .*pip install -r requirements-transformers.txt"):
         load_clip(name)
 
 
-def test_missing_tokenizer_is_an_error(tmp_path, tmp_path_factory):
-    made = miniatures.make("transformers-siglip", tmp_path_factory.getbasetemp() / "miniatures").name
-    folder = shutil.copytree(made, tmp_path / "siglip")
-    for path in folder.iterdir():
-        if path.name not in ("config.json", "model.safetensors"):
-            path.unlink()
+def test_missing_tokenizer_is_an_error(copied):
+    folder = copied("transformers-siglip", only=("config.json", "model.safetensors"))
     with pytest.raises(FileNotFoundError, match=f"MODEL.BACKBONE.NAME: {folder} has no tokenizer"):
         load_clip(str(folder))
 
 
 def test_unknown_model_type_is_refused(folder):
-    write(folder / "config.json", model_type="bert")
+    change(folder / "config.json", model_type="bert")
     with pytest.raises(ValueError, match="config.json is of a model of type 'bert'; legal are clip, siglip"):
         load_clip(str(folder))
 
@@ -113,9 +104,7 @@ def test_damaged_config_is_an_error(folder, content):
     ],
 )
 def test_mismatched_weights_are_an_error(folder, changes, message):
-    content = json.loads((folder / "config.json").read_text())
-    content["text_config"].update(changes)
-    (folder / "config.json").write_text(json.dumps(content))
+    change(folder / "config.json", "text_config", **changes)
     with pytest.raises(ValueError, match=f"{folder}/model.safetensors holds no .*{message}"):
         load_clip(str(folder))
 

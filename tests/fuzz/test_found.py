@@ -1,9 +1,7 @@
 """What hostile files brought to light, a test each."""
 
 import gzip
-import io
 import json
-import tarfile
 
 import pytest
 import torch
@@ -15,7 +13,6 @@ from backbones.weights import read_state_dict
 from datasets.settings import read_settings
 from datasets.splits import read_split
 from datasets.tables import read_table
-from datasets.tools.unpack import UnsafeArchive, unpack
 from evaluation.predictions import COLUMNS, read_predictions
 from evaluation.records import read_record
 from storage import parse_json, read_json, read_yaml
@@ -174,52 +171,3 @@ def test_pointer_file_must_name_a_checkpoint_beside_it(name, tmp_path):
     (tmp_path / "checkpoint").write_text(name)
     with pytest.raises(ValueError, match="checkpoint names no checkpoint beside it"):
         find_checkpoint(tmp_path)
-
-
-def tar_of(files):
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:") as target:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            target.addfile(info, io.BytesIO(content))
-    return bytearray(file.getvalue())
-
-
-@pytest.mark.parametrize("damage", ["cut between two files", "a header damaged"])
-def test_truncated_or_damaged_tar_is_refused(damage, tmp_path):
-    """tarfile itself ends there without a word."""
-    content = tar_of({"a": b"a" * 512, "b": b"b" * 512, "c": b"c" * 512})
-    if damage == "cut between two files":
-        del content[2 * 1024 :]
-    else:
-        content[2 * 1024 + 150] ^= 1
-    with tarfile.open(fileobj=io.BytesIO(content)) as plain:
-        assert plain.getnames() == ["a", "b"]
-    (tmp_path / "x.tar").write_bytes(content)
-    with pytest.raises(ValueError, match="x.tar: not a complete zip or tar archive"):
-        unpack(str(tmp_path / "x.tar"), str(tmp_path / "target"))
-    assert not (tmp_path / "target").exists()
-
-
-def test_huge_entry_name_is_refused(tmp_path):
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz", format=tarfile.PAX_FORMAT) as target:
-        target.addfile(tarfile.TarInfo("x" * 3_000_000))
-    (tmp_path / "x.tgz").write_bytes(file.getvalue())
-    with pytest.raises(ValueError, match="x.tgz: .*the header of an entry says|more than 100 times"):
-        unpack(str(tmp_path / "x.tgz"), str(tmp_path / "target"))
-
-
-def test_many_empty_entries_are_a_bomb(tmp_path):
-    with tarfile.open(tmp_path / "x.tgz", "w:gz") as target:
-        for _ in range(30_000):
-            target.addfile(tarfile.TarInfo("x"))
-    with pytest.raises(UnsafeArchive, match="more than 100 times its size"):
-        unpack(str(tmp_path / "x.tgz"), str(tmp_path / "target"))
-
-
-def test_file_that_must_be_a_folder_is_an_error(tmp_path):
-    (tmp_path / "x.tar").write_bytes(tar_of({"a": b"1", "a/b": b"2"}))
-    with pytest.raises(UnsafeArchive, match="x.tar: an entry cannot be written as .*a/b"):
-        unpack(str(tmp_path / "x.tar"), str(tmp_path / "target"))

@@ -22,11 +22,10 @@ needs_export = pytest.mark.skipif(not EXPORTS, reason="this PyTorch exports no d
 @pytest.mark.parametrize(
     "method, opts",
     [
-        ("SoftCPT", ()),
         ("TipAdapter", ()),
         ("ProLIP", ("TRAINER.PROLIP.PREC", "amp", "MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz")),
     ],
-    ids=["SoftCPT", "TipAdapter", "ProLIP-ResNet"],
+    ids=["TipAdapter", "ProLIP-ResNet"],
 )
 def test_onnx_matches_pytorch_for_any_batch(method, opts, finished_run, pictures, tmp_path, capsys):
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")

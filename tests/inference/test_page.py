@@ -35,7 +35,7 @@ def picture(toy_root):
 # -- the answers -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["SoftCPT", "CoCoOp", "PLOT", "MaPLe", "ProLIP", "LinearProbe", "CLIPLoRA"])
+@pytest.mark.parametrize("method", ["SoftCPT", "CoCoOp", "PLOT", "MaPLe", "LinearProbe"])
 def test_answers_match_the_run_and_zero_shot(method, finished_run, picture):
     trainer = load.load_run(finished_run(method))
     answers = SideBySide(trainer).answers(read_image(str(picture)))
@@ -54,12 +54,12 @@ def test_answers_match_the_run_and_zero_shot(method, finished_run, picture):
         assert list(answer.zero_shot.values()) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
-def test_images_of_any_mode_have_answers(mode, finished_run):
+def test_images_of_any_mode_have_answers(finished_run):
     classifiers = SideBySide(load.load_run(finished_run("SoftCPT")))
-    for answer in classifiers.answers(Image.new("RGB", (50, 40), (200, 30, 30)).convert("L").convert(mode)):
-        assert sum(answer.tuned.values()) == pytest.approx(1, abs=1e-5)
-        assert sum(answer.zero_shot.values()) == pytest.approx(1, abs=1e-5)
+    for mode in ("RGB", "L", "RGBA", "P", "CMYK", "1", "I;16", "LA"):
+        for answer in classifiers.answers(Image.new("RGB", (50, 40), (200, 30, 30)).convert("L").convert(mode)):
+            assert sum(answer.tuned.values()) == pytest.approx(1, abs=1e-5), mode
+            assert sum(answer.zero_shot.values()) == pytest.approx(1, abs=1e-5), mode
 
 
 # -- the page --------------------------------------------------------------------------------------------------------
