@@ -109,9 +109,8 @@ def test_tokens_match_the_library(pair):
 
 def test_too_long_name_is_an_error(pair):
     _, clip = pair
-    with pytest.raises(
-        ValueError, match=rf"the prompt of 'x 1 x 1.* tokens .* more than CLIP's {clip.text.context_length}"
-    ):
+    message = rf"the prompt of 'x 1 x 1.* tokens .* more than CLIP's {clip.text.context_length}"
+    with pytest.raises(ValueError, match=message):
         PromptTemplate(["x 1 " * 60], 4, clip)
 
 

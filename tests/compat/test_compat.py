@@ -55,29 +55,24 @@ def test_working_dassl_is_kept(installed, tmp_path):
     assert Path(path).parent == installed and mark == "installed"
 
 
-def test_dassl_with_a_broken_scheduler_is_replaced(installed, tmp_path):
-    path = installed / "optim.py"
-    text = path.read_text()
-    assert "super().__init__(optimizer)" in text
-    # Upstream passes `verbose`, which PyTorch 2.7 has no more; one argument too many for every version.
-    path.write_text(text.replace("super().__init__(optimizer)", "super().__init__(optimizer, -1, False, False)"))
-    description, path, mark, _ = choose(tmp_path, before="import dassl, dassl.config, dassl.optim")
-    assert description.startswith("compat/dassl 0.6.3") and "TypeError" in description
+SCHEDULER = "super().__init__(optimizer)"
+STATE = 'return super().state_dict() | {"successor": self.successor.state_dict()}'
+
+
+@pytest.mark.parametrize(
+    "file, old, new, before, reason",
+    [
+        # Upstream passes `verbose`, which PyTorch 2.7 has no more; one argument too many for every version.
+        ("optim.py", SCHEDULER, f"{SCHEDULER[:-1]}, -1, False, False)", "import dassl, dassl.optim", "TypeError"),
+        ("optim.py", STATE, "return super().state_dict()", "", "fails: "),  # pickles the scheduler, as upstream
+        ("__init__.py", "", "import a_module_that_does_not_exist\n", "", "ModuleNotFoundError"),
+    ],
+    ids=["scheduler", "checkpoints", "import"],
+)
+def test_broken_dassl_is_replaced(installed, tmp_path, file, old, new, before, reason):
+    text = (installed / file).read_text()
+    assert old in text
+    (installed / file).write_text(text.replace(old, new) if old else new)
+    description, path, mark, _ = choose(tmp_path, before)
+    assert description.startswith("compat/dassl 0.6.3") and reason in description
     assert Path(path).parent == ROOT / "compat" / "dassl" and mark == "unmarked"
-
-
-def test_dassl_that_cannot_read_its_checkpoints_is_replaced(installed, tmp_path):
-    path = installed / "optim.py"
-    text = path.read_text()
-    own_state = 'return super().state_dict() | {"successor": self.successor.state_dict()}'
-    assert own_state in text
-    path.write_text(text.replace(own_state, "return super().state_dict()"))  # pickles the scheduler, as upstream
-    description, _, _, _ = choose(tmp_path)
-    assert description.startswith("compat/dassl 0.6.3") and "fails: " in description
-
-
-def test_dassl_that_does_not_import_is_replaced(tmp_path):
-    (tmp_path / "dassl").mkdir()
-    (tmp_path / "dassl" / "__init__.py").write_text("import a_module_that_does_not_exist\n")
-    description, path, _, _ = choose(tmp_path)
-    assert "ModuleNotFoundError" in description and Path(path).parent == ROOT / "compat" / "dassl"

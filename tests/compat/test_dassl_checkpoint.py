@@ -1,7 +1,6 @@
 """Checkpoint files: atomic, safe to load, and errors that name file, key and shapes."""
 
 import os
-import random
 import resource
 
 import numpy as np
@@ -14,9 +13,7 @@ from dassl.utils import (
     load_pretrained_weights,
     resume_from_checkpoint,
     save_checkpoint,
-    set_random_seed,
 )
-from dassl.utils.resume import get_rng_state, set_rng_state
 from torch import nn
 
 
@@ -148,11 +145,3 @@ def test_partial_loading_skips_mismatched_weights(tmp_path, caplog):
     assert torch.equal(model["a"].weight, saved["a"].weight)
     load_pretrained_weights(nn.Conv2d(1, 1, 1), str(tmp_path / "weights.pth"))
     assert "No weight of" in caplog.text
-
-
-def test_random_states_are_restored():
-    set_random_seed(5)
-    state = get_rng_state()
-    first = random.random(), np.random.rand(), torch.rand(1).item()
-    set_rng_state(state)
-    assert (random.random(), np.random.rand(), torch.rand(1).item()) == first

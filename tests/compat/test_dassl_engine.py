@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import torch
-from dassl.engine import build_trainer
 from dassl.engine.trainer_base import TrainerBase
 from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from dassl_toy import EPOCHS, build, weights
@@ -86,12 +85,6 @@ def test_best_validation_model_is_deployed(cfg, monkeypatch, capsys):
     assert torch.equal(trainer.model[2].weight, second["2.weight"])
 
 
-def test_no_test_evaluates_nothing(cfg, capsys):
-    cfg.TEST.NO_TEST = True
-    build(cfg).train()
-    assert "Evaluate" not in capsys.readouterr().out
-
-
 def test_training_works_without_tensorboard(cfg, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     caplog.set_level("INFO")
@@ -116,13 +109,3 @@ def test_update_steps_the_registered_models():
         trainer.register_model("a", models["a"])
     with pytest.raises(ValueError, match="'evl'"):
         trainer.set_model_mode("evl")
-
-
-def test_nothing_to_resume_without_models(tmp_path):
-    assert TrainerBase().resume_model_if_exist(str(tmp_path)) == 0
-
-
-def test_unknown_trainer_suggests_the_nearest(cfg):
-    cfg.TRAINER.NAME = "Toi"
-    with pytest.raises(ValueError, match="TRAINER.NAME.*'Toi'.*nearest: 'Toy'"):
-        build_trainer(cfg)

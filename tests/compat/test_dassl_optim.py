@@ -64,12 +64,6 @@ def test_schedule_starts_after_the_warmup(name, kind, warmup):
     assert rates(cfg) == pytest.approx(expected)
 
 
-def test_standard_schedule_of_coop():
-    cfg = optim_cfg(LR_SCHEDULER="cosine", WARMUP_EPOCH=1, WARMUP_TYPE="constant", WARMUP_CONS_LR=1e-5)
-    expected = [1e-5] + [0.001 * (1 + math.cos(math.pi * (epoch - 1) / 50)) for epoch in range(1, 50)]
-    assert rates(cfg) == pytest.approx(expected, rel=1e-12)
-
-
 def test_linear_warmup_starts_at_its_minimum():
     cfg = optim_cfg(LR_SCHEDULER="cosine", WARMUP_EPOCH=4, WARMUP_TYPE="linear", WARMUP_MIN_LR=3e-4)
     assert rates(cfg, 5) == pytest.approx([3e-4, LR / 4, LR / 2, 3 * LR / 4, LR])

@@ -49,14 +49,6 @@ def test_run_killed_in_its_first_epoch_starts_over(cfg, monkeypatch, capsys):
     assert "No checkpoint found, train from scratch" in capsys.readouterr().out
 
 
-def test_finished_run_is_only_tested_again(cfg):
-    first = build(cfg)
-    first.train()
-    again = build(cfg, seed=2)
-    again.train()
-    assert again.start_epoch == EPOCHS and again.rates == [] and torch.equal(weights(first), weights(again))
-
-
 def test_resuming_another_model_or_a_lost_file_is_an_error(cfg):
     build(cfg).train()
     folder = os.path.join(cfg.OUTPUT_DIR, "toy")

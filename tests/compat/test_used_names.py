@@ -1,6 +1,7 @@
 """compat/dassl offers what the CoOp family uses (used_names.txt) and what this project uses, and no more."""
 
 import ast
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -25,12 +26,12 @@ def leaves(node, prefix=""):
         yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
 
 
+@functools.cache
 def trees():
     """Path and syntax tree of each source file of the project; tests do not count as users."""
-    for path in train.PROJECT_ROOT.rglob("*.py"):
-        top = path.relative_to(train.PROJECT_ROOT).parts[0]
-        if top not in ("tests", "docs") and not top.startswith("."):
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+    folders = [path for path in train.PROJECT_ROOT.iterdir() if path.name not in ("tests", "docs")]
+    paths = [path for folder in folders if folder.name[0] != "." for path in folder.rglob("*.py")]
+    return [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in (*paths, *train.PROJECT_ROOT.glob("*.py"))]
 
 
 def names_used(tree):

@@ -6,7 +6,7 @@ import time
 import tracemalloc
 
 import pytest
-from PIL import Image
+from data_sets import fill
 
 
 @pytest.fixture
@@ -41,7 +41,5 @@ def leaves(tmp_path):
     """Two own tasks in folders, of two classes with ten pictures each."""
     for task in ("leaves", "cups"):
         for name in ("a", "b"):
-            (tmp_path / task / name).mkdir(parents=True)
-            for i in range(10):
-                Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / task / name / f"{i}.png")
+            fill(tmp_path / task / name, 10)
     return tmp_path

@@ -6,19 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from data_sets import build
+from data_sets import build, fill
 from PIL import Image
 
 from datasets.adapters import export_task
 from datasets.multitask import Task
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-
-def draw(folder, count, suffix=".png"):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / f"{i}{suffix}")
 
 
 class Pairs:
@@ -92,7 +86,7 @@ def test_images_on_disk_are_linked(tmp_path):
     from torchvision.datasets import ImageFolder
 
     for name in ("a", "b"):
-        draw(tmp_path / "source" / name, 5)
+        fill(tmp_path / "source" / name, 5)
     export_task(ImageFolder(str(tmp_path / "source")), str(tmp_path / "mine"), "letters")
     files = list((tmp_path / "mine").rglob("*.png"))
     assert len(files) == 10 and all(path.is_symlink() for path in files)

@@ -5,6 +5,8 @@ import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 from data_sets import build
 
+NOT_NAMES = "cat_to_name.json: expected an object of class numbers with their names"
+
 
 @pytest.mark.parametrize(
     ("name", "file", "change", "message"),
@@ -16,6 +18,8 @@ from data_sets import build
         ("UCF101", "ucfTrainTestlist/testlist01.txt", lambda s: s + "Jump/v.avi\n", "line 13: unknown class 'Jump'"),
         ("OxfordFlowers", "cat_to_name.json", lambda s: "{", "cat_to_name.json: not a JSON file"),
         ("OxfordFlowers", "cat_to_name.json", lambda s: '{"1": "a", "3": "b"}', "no name for the class 2"),
+        ("OxfordFlowers", "cat_to_name.json", lambda s: "[]", NOT_NAMES),
+        ("OxfordFlowers", "cat_to_name.json", lambda s: '{"1": ["a"]}', NOT_NAMES),
         ("OxfordFlowers", "imagelabels.mat", lambda s: "x", "imagelabels.mat: not a MATLAB file"),
         ("StanfordCars", "devkit/cars_meta.mat", lambda s: "x", "cars_meta.mat: not a MATLAB file"),
         ("FashionPantsType", "task_info.csv", lambda s: s.replace("\t", ","), "task_info.csv, line 1"),
@@ -36,3 +40,10 @@ def test_missing_annotated_image_is_an_error(tmp_path):
     (layout.image_dir / "Abyssinian_101.jpg").unlink()
     with pytest.raises(FileNotFoundError, match="1 of its images are missing.*Abyssinian_101"):
         build(tmp_path, "OxfordPets")
+
+
+def test_folder_that_is_no_class_is_refused(tmp_path):
+    layout = layouts.lay_out("FashionPantsType", tmp_path)
+    (layout.image_dir / "0").rename(layout.image_dir / "²")
+    with pytest.raises(ValueError, match="not one of the"):
+        build(tmp_path, "FashionPantsType")

@@ -1,7 +1,5 @@
 """No value in a data file costs memory or time."""
 
-import shutil
-
 import layouts
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
@@ -16,13 +14,7 @@ BILLION = 1_000_000_000
 NO_LABEL = "no image has the label|is both|has 1 images: 2 are needed"
 
 
-def test_huge_label_in_a_split_file_costs_nothing(flowers):
-    root = flowers(lambda split: split["val"][1].__setitem__(1, BILLION))
-    with pytest.raises(ValueError, match=r"split_zhou_ToyFlower.json: val\[1\] has the label 1000000000; .* 24 images"):
-        build(root, "ToyFlower")
-
-
-@pytest.mark.parametrize("label", [24, 2**40, 10**400])
+@pytest.mark.parametrize("label", [24, BILLION, 2**40, 10**400])
 def test_label_beyond_the_number_of_images_is_refused(label, flowers):
     root = flowers(lambda split: split["test"][0].__setitem__(1, label))
     with pytest.raises(ValueError, match=r"test\[0\] has the label"):
@@ -63,21 +55,6 @@ def test_huge_class_number_in_an_annotation_costs_nothing(name, file, column, nu
     path.write_text("\n".join([*lines[:-1], " ".join(fields)]) + "\n")
     with pytest.raises(ValueError, match=f"{path.name}, line {len(lines)}: .* is not a class number|{NO_LABEL}"):
         build(tmp_path, name)
-
-
-def test_folder_with_an_odd_number_is_refused(tmp_path):
-    layout = layouts.lay_out("FashionPantsType", tmp_path)
-    shutil.copytree(next(path for path in layout.image_dir.iterdir() if path.is_dir()), layout.image_dir / "²")
-    with pytest.raises(ValueError, match="not one of the"):
-        build(tmp_path, "FashionPantsType")
-
-
-@pytest.mark.parametrize("content", ["[]", '{"1": ["a"]}', '{"1": 5}'])
-def test_class_names_that_are_not_text_are_refused(content, tmp_path):
-    layouts.lay_out("OxfordFlowers", tmp_path)
-    (tmp_path / "oxford_flowers/cat_to_name.json").write_text(content)
-    with pytest.raises(ValueError, match="cat_to_name.json: expected an object of class numbers with their names"):
-        build(tmp_path, "OxfordFlowers")
 
 
 def test_huge_label_in_a_foreign_data_set_costs_nothing():

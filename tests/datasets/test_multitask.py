@@ -102,9 +102,7 @@ def test_dassl_data_set_without_training_images_of_a_class_is_refused(root):
     split = json.loads(file.read_text())
     split["train"] = [row for row in split["train"] if row[1] != 2]
     file.write_text(json.dumps(split))
-    with pytest.raises(
-        ValueError, match=r"'model ordinary set' \(ModelOrdinarySet\): no training image for the labels 2"
-    ):
+    with pytest.raises(ValueError, match=r"'model ordinary set' .*: no training image for the labels 2"):
         build(root, "ModelBenchmark", DATASET__TASKS="ModelOrdinarySet")
 
 

@@ -47,8 +47,3 @@ def test_run_without_the_new_key_resumes(leaves, tmp_path_factory):
     changed = toy.arguments(leaves, out, "CoOp", *options, "DATASET.ABSOLUTE_PATHS", True, dataset="FolderTasks")
     (out / "config.yaml").write_text(text.replace("  ABSOLUTE_PATHS: false\n", ""))
     assert train.main(changed) == 2
-
-
-def test_other_data_sets_record_no_split(toy_root, tmp_path):
-    assert train.main(toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")) == 0
-    assert (tmp_path / "run/shots.json").is_file() and not (tmp_path / "run/split.csv").exists()

@@ -22,8 +22,7 @@ def task(name="bird recognition", template="a {}.", metric="accuracy", classname
 def run_with(folder, tasks, **dataset):
     folder.mkdir(exist_ok=True)
     write_classes(folder / "classes.json", tasks)
-    chosen = {"NAME": "Birds", "TASKS": "all", "SUBSAMPLE_CLASSES": "all", **dataset}
-    (folder / "config.yaml").write_text(yaml.safe_dump({"DATASET": chosen}))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"DATASET": chosen(**dataset)}))
     return folder
 
 

@@ -214,13 +214,6 @@ def test_per_class_recall_and_confusion_tables(tmp_path, capsys):
     results = judge.evaluate()
     assert results["perclass_accuracy"] == pytest.approx((50 + 0) / 2)
     assert "* class: 0 (square)\ttotal: 2\tcorrect: 1\tacc: 50.0%" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "cmat_day.csv",
-        "cmat_number_of_objects.csv",
-        "cmat_shape.csv",
-    ]
-    assert (tmp_path / "cmat_day.csv").read_text().splitlines() == [
-        "true \\ predicted,day,night",
-        "day,0,0",
-        "night,1,0",
-    ]
+    names = [f"cmat_{name}.csv" for name in ("day", "number_of_objects", "shape")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert (tmp_path / names[0]).read_text() == "true \\ predicted,day,night\nday,0,0\nnight,1,0\n"

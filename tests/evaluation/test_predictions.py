@@ -28,11 +28,9 @@ def evaluate_again(toy_root, run, out, *opts):
     return train.main([*given, *map(str, opts)])
 
 
-@pytest.fixture(scope="module")
-def run(toy_root, tmp_path_factory):
-    out = tmp_path_factory.mktemp("run") / "run"
-    assert train.main(arguments(toy_root, out, "CoOp", "DATASET.NUM_SHOTS", 2)) == 0
-    return out
+@pytest.fixture
+def run(finished_run):
+    return finished_run("CoOp")
 
 
 def test_predictions_are_read_as_written(tmp_path):

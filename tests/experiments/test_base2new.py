@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 import toy
+from sweep_calls import folder_of, settings_of, sweeps_calls
 
 import train
 from evaluation.records import read_records
 from experiments.reports.base_to_new import base_to_new, base_to_new_report
 from experiments.reports.tables import AVERAGE
-from experiments.sweeps import plan, read_sweep
+from experiments.sweeps import read_sweep
 
 ROOT = train.PROJECT_ROOT
 
@@ -143,10 +144,6 @@ def test_method_that_cannot_serve_new_classes_is_refused(call, arguments, variab
     assert status == 2 and not calls and re.search(message, output)
 
 
-def test_per_task_contexts_serve_new_classes(call):
-    assert call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="1", VARIANT="NATS")[0] == 0
-
-
 def test_usage_is_printed(call):
     status, calls, output = call("scripts/base2new.sh", "softcpt", "demo")
     assert status == 2 and not calls and "METHOD DATASET SHOTS" in output and "maple" in output
@@ -178,28 +175,15 @@ def test_softcpt_makes_a_base_to_new_report(call, toy_root, halves):
     assert len(records[0]["tasks"]) == (3 if halves == "classes" else 2)
 
 
-SCRIPTS = {"LinearProbe": "linear_probe", "ZeroshotCLIP": "zeroshot", "CLIPLoRA": "clip_lora"}
-
-
-def sweeps_calls(method, halves, out):
-    """The calls of train.py that a sweep makes for a method on the demo's 4 shots, seed 1, and on two tasks."""
-    config = "tiny_vit" if method.trainer in ("MaPLe", "PromptSRC", "CLIPLoRA") else "tiny"
-    jobs = plan([method], "demo", [4], [1], config, halves=halves)
-    names = {"sea animals": "sea-animals", "air": "air"} if method.separate and halves == "classes" else {"": ""}
-    calls = [job.arguments(f"{ROOT}/data", str(out), *task) for job in jobs for task in names.items()]
-    return [" ".join(["train.py", *words]) for words in calls]
-
-
 @pytest.mark.parametrize("halves", ["classes", "tasks"])
 @pytest.mark.parametrize("method", read_sweep(ROOT / "configs/sweeps/table1.yaml"), ids=lambda method: method.label)
 def test_script_and_sweep_make_the_same_calls(call, method, halves):
-    variables = {"VARIANT": method.variant} if method.variant and method.trainer != "PLOT" else {}
+    trailing, variables = settings_of(method)
     variables |= {"SEPARATE": "1"} if method.separate and halves == "classes" else {}
     variables |= {"TASKS": "1"} if halves == "tasks" else {}
-    pairs = [str(item) for pair in method.opts.items() for item in pair]
-    command = [SCRIPTS.get(method.trainer, method.trainer.lower()), "demo", "4", *(["tiny"] if pairs else []), *pairs]
+    command = [folder_of(method), "demo", "4", *trailing]
     status, calls, output = call("scripts/base2new.sh", *command, SEEDS="1", **variables)
-    wanted = sweeps_calls(method, halves, call.folder / "results")
+    wanted = sweeps_calls(method, call.folder / "results", halves)
     if method.label == "CoOp-CA" and halves == "tasks":  # trained on several tasks it is CoOp-MT
         assert status == 0 and not wanted
     elif method.trainer != "ZeroshotCLIP":  # whose settings the script does not pass on

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, as_completed
 
 import pytest
 from local_calls import CONTEXT, kill_itself, process_id, sleep, work
+from waiting import wait_for
 
 from experiments.executors import LocalExecutor, ProcessEndedError
 from experiments.sweeps import read_sweep, task_folders
@@ -28,15 +29,6 @@ def alive(pid):
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_for(what, seconds=30):
-    end = time.time() + seconds
-    while time.time() < end:
-        if what():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_call_returns_its_value_or_raises(executor, tmp_path):
@@ -72,7 +64,7 @@ def test_parallel_calls_use_different_devices(executor, tmp_path):
 def test_terminate_ends_running_calls_and_starts_no_more(tmp_path):
     executor = LocalExecutor(1, [], CONTEXT)
     first, second = executor.submit(sleep, tmp_path / "1"), executor.submit(sleep, tmp_path / "2")
-    assert wait_for(lambda: (tmp_path / "1").exists() and (tmp_path / "1").read_text())
+    wait_for(lambda: (tmp_path / "1").exists() and (tmp_path / "1").read_text())
     start = time.time()
     executor.terminate_workers()
     with pytest.raises(ProcessEndedError, match="signal 15"):
@@ -98,11 +90,11 @@ def test_processes_end_with_their_parent(tmp_path, number):
     command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "pid")]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
     try:
-        assert wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
     finally:
         process.send_signal(number)
         process.wait(10)
-    assert wait_for(lambda: not alive(int((tmp_path / "pid").read_text())), 10)
+    wait_for(lambda: not alive(int((tmp_path / "pid").read_text())), 10)
 
 
 # -- a run -----------------------------------------------------------------------------------------------------------

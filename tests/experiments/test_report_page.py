@@ -1,13 +1,12 @@
 """report.html and report.tex: what they hold, and the page in a real browser without a network."""
 
 import json
-import shutil
-import tempfile
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from browser import chromium
 from PIL import Image
 from records import record
 
@@ -20,7 +19,6 @@ from experiments.reports.html import command_of, html, shade
 from experiments.reports.latex import escape
 from experiments.reports.sections import BEST, SECOND, best_two
 
-BROWSER = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 HOSTILE = "<b>owl</b> & \"jay\"<script>document.title='broken'</script>"
 CLASSES = ("square", HOSTILE, "disc")
 
@@ -137,25 +135,10 @@ def test_shade_is_blue_above_and_red_below_zero():
 
 
 @pytest.fixture(scope="module")
-def browser(out):
-    missing = [name for name, path in BROWSER.items() if not path]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed (apt-get install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: requirements-browser.txt")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER["chromium"]
-    profile = tempfile.mkdtemp()
-    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-    for flag in [*flags.split(), "disable-component-update", "disable-sync", f"user-data-dir={profile}"]:
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(BROWSER["chromedriver"]))
-    try:
+def browser(out, tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
         driver.get((out / "report.html").as_uri())
         yield driver
-    finally:
-        driver.quit()
-        shutil.rmtree(profile, ignore_errors=True)
 
 
 def column(browser, table, place):

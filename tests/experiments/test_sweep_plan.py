@@ -110,25 +110,13 @@ def test_invalid_sweep_is_an_error(tmp_path, content, message):
 def test_left_out_task_makes_its_own_method_and_folder():
     methods = [Method("joint", "SoftCPT", variant="NATA"), Method("soft", "SoftCPT", variant="NATA", leave_out=True)]
     found = leaving_out(methods, ["sea animals", "air", "cars"])
-    assert [method.label for method in found] == [
-        "joint",
-        "soft without sea animals",
-        "soft without air",
-        "soft without cars",
-    ]
-    assert [method.settings.get("DATASET.TASKS") for method in found] == [
-        None,
-        "air,cars",
-        "sea animals,cars",
-        "sea animals,air",
-    ]
+    without = ("sea animals", "air", "cars")
+    assert [method.label for method in found] == ["joint", *(f"soft without {name}" for name in without)]
+    kept = [None, "air,cars", "sea animals,cars", "sea animals,air"]
+    assert [method.settings.get("DATASET.TASKS") for method in found] == kept
     jobs = plan(found, "demo", [4], [1])
-    assert [job.folder("out").parts[-2] for job in jobs] == [
-        "NATA",
-        "NATA_without-sea-animals",
-        "NATA_without-air",
-        "NATA_without-cars",
-    ]
+    folders = ["NATA", "NATA_without-sea-animals", "NATA_without-air", "NATA_without-cars"]
+    assert [job.folder("out").parts[-2] for job in jobs] == folders
     assert "air,cars" in jobs[1].arguments("data", "out")
     with pytest.raises(ValueError, match="soft: leave_out needs two tasks or more, found 1"):
         leaving_out(methods, ["air"])
@@ -202,12 +190,8 @@ def test_new_half_comes_after_the_base_half():
         Method("c", "SoftCPT", new="classes"),
     ]
     jobs = plan(methods, "demo", [1], [1], halves="classes")
-    assert [(job.method.label, job.half) for job in jobs] == [
-        ("c", "base-classes"),
-        ("a", "base-classes"),
-        ("c", "new-classes"),
-        ("a", "new-classes"),
-    ]
+    order = [("c", "base-classes"), ("a", "base-classes"), ("c", "new-classes"), ("a", "new-classes")]
+    assert [(job.method.label, job.half) for job in jobs] == order
     assert jobs[3].method.separate and jobs[3].trained == jobs[1] and jobs[1].trained == jobs[1]
     base, new = plan(methods, "demo", [1], [1], halves="tasks")
     assert not base.method.separate and (base.half, new.half) == ("base-tasks", "new-tasks")

@@ -150,10 +150,14 @@ def errors_in(ended: Ended) -> list[str]:
     return [line for line in ended.err.splitlines() if line.startswith("error: ")]
 
 
+def assert_same(found: dict[str, object], expected: dict[str, object]) -> None:
+    """All that is expected of an `outcome`; what differs is named."""
+    for name, value in expected.items():
+        assert found[name] == value, name
+
+
 def finish(processes: Processes, folder: Path, arguments: Sequence[str], expected: dict[str, object]) -> None:
     """The same command again, undisturbed: it ends well, and with all that is expected of its `outcome`."""
     ended = processes.run(folder, arguments)
     assert ended.status == 0 and not errors_in(ended), ended.err
-    found = outcome(folder / "out/run")
-    for name, value in expected.items():
-        assert found[name] == value, name
+    assert_same(outcome(folder / "out/run"), expected)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy
-from faults.runs import Processes, outcome, start_pair
+from faults.runs import Processes, assert_same, outcome, start_pair
 from methods import METHODS
 
 
@@ -25,9 +25,7 @@ def test_same_seed_gives_the_same_bits(processes, others, toy_root, tmp_path, me
     for process in started:
         ended = process.wait()
         assert ended.status == 0, ended.err
-    first, second = (outcome(folder / "out/run") for folder in folders)
-    for name, value in first.items():
-        assert second[name] == value, name
+    assert_same(*(outcome(folder / "out/run") for folder in folders))
 
 
 def test_cached_features_change_no_bit(processes, toy_root, tmp_path):

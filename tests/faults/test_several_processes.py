@@ -14,20 +14,14 @@ import pytest
 import torch
 import toy
 import yaml
-from faults.runs import errors_in, outcome, start_pair
+from faults.runs import assert_same, errors_in, outcome, start_pair
 from records import prompts, without_costs
+from waiting import wait_for
 
 from evaluation.predictions import PREDICTIONS_FILE
 from storage import RUN_FILES, holder
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def wait_for(condition, patience=60):
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, f"it has not happened within {patience} s"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +40,7 @@ def test_killed_rank_ends_the_pair_which_then_resumes(processes, arguments, undi
     assert "the connection to another process of this run is lost" in line
     pair = start_pair(processes, tmp_path, arguments("SoftCPT"))
     assert [process.wait().status for process in pair] == [0, 0]
-    found = outcome(tmp_path / "out/run")
-    for name, value in undisturbed_pair.items():
-        assert found[name] == value, name
+    assert_same(outcome(tmp_path / "out/run"), undisturbed_pair)
 
 
 def test_second_run_in_a_folder_is_refused(processes, arguments, undisturbed, tmp_path):
@@ -88,9 +80,7 @@ def test_killed_rank_under_torchrun(arguments, undisturbed_pair, tmp_path, step)
     print(f"killed at event {step} of rank 1: all have ended after {seconds:.0f} s, with the start")
     again = torchrun(tmp_path, arguments("SoftCPT"))
     assert again.returncode == 0, again.stderr
-    found = outcome(tmp_path / "out/run")
-    for name, value in undisturbed_pair.items():
-        assert found[name] == value, name
+    assert_same(outcome(tmp_path / "out/run"), undisturbed_pair)
 
 
 def group_of(leader):

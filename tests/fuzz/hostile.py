@@ -18,32 +18,9 @@ from hypothesis import HealthCheck, given, settings
 SECONDS, BYTES = 30, 2 << 30
 DEEP = "[" * 100_000 + "]" * 100_000
 ODD = (
-    None,
-    True,
-    -1,
-    0,
-    1.5,
-    10**9,
-    10**400,
-    1e308,
-    float("nan"),
-    float("inf"),
-    "",
-    "\0",
-    "../x.png",
-    "/etc/passwd",
-    "\ud800",
-    "9" * 5000,
-    "x" * 100_000,
-    "-" * 9000 + "1",
-    [],
-    {},
-    [[]],
-    {"": []},
-    "@deep",
-    "@raw0",
-    "@raw1",
-)
+    None, True, -1, 0, 1.5, 10**9, 10**400, 1e308, float("nan"), float("inf"), "", "\0", "../x.png", "/etc/passwd",
+    "\ud800", "9" * 5000, "x" * 100_000, "-" * 9000 + "1", [], {}, [[]], {"": []}, "@deep", "@raw0", "@raw1",
+)  # fmt: skip
 
 
 class TooLong(BaseException):
@@ -184,21 +161,10 @@ def json_files(valid: Any) -> st.SearchStrategy[bytes]:
 
 
 RAW = (
-    "!!int ''",
-    "!!bool x",
-    "!!python/object/apply:os.system [date]",
-    "2001-13-45",
-    "&a [*a]",
-    "!!binary é",
-    "{<<: [1, 2]}",
-    "? [a]",
-    "!!set {a, b}",
-    "1:2:3",
-    "0x" + "f" * 5000,
-    "*nowhere",
-    "!!timestamp x",
+    "!!int ''", "!!bool x", "!!python/object/apply:os.system [date]", "2001-13-45", "&a [*a]", "!!binary é",
+    "{<<: [1, 2]}", "? [a]", "!!set {a, b}", "1:2:3", "0x" + "f" * 5000, "*nowhere", "!!timestamp x",
     "{<<: &b {<<: *b}}",
-)
+)  # fmt: skip
 
 
 @st.composite

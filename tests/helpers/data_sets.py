@@ -35,6 +35,13 @@ def build(root, name="FolderTasks", **keys):
     return build_dataset(cfg)
 
 
+def fill(folder, count, suffix=".png"):
+    """Pictures of one colour each, 0 to count - 1, in the folder of a class."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / f"{i}{suffix}")
+
+
 def coop_draw(split, shots, seed):
     """CoOp's draw as a loop of its own: one generator, train before val, classes as they first appear."""
     rng, drawn = random.Random(seed), {}

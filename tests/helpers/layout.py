@@ -40,6 +40,14 @@ def write_image(path: Path, content: bytes | None = None) -> None:
     path.write_bytes(content)
 
 
+def write_folders(root: Path, tasks: dict[str, tuple[str, ...]], count: int) -> None:
+    """Tasks with their classes in folders below `root`, with `count` images each."""
+    for task, names in tasks.items():
+        for name in names:
+            for i in range(count):
+                write_image(root / task / name / f"{i}.png")
+
+
 def _pixels(suffix: str, _cache: dict[str, bytes] = {}) -> bytes:  # noqa: B006
     if suffix not in _cache:
         buffer = io.BytesIO()

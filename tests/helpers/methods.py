@@ -81,16 +81,6 @@ def probabilities_of(trainer, paths, task):
 # -- what a method of prompts or updates must do, called with its name -------------------------------------------------
 
 
-def serves_new_classes(root, folder, name):
-    """Check that what is learned on the base classes is tested on the new ones."""
-    opts = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
-    build(root, folder / "base", name, opts=opts).train()
-    new = build(root, folder / "new", name, opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
-    new.load_model(str(folder / "base"))
-    new.test()
-    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
-
-
 def resumes_after_two_epochs(root, folder, name, whole, *options, opts):
     """Check that a run that is cut off after two epochs ends with the parameters of the trained trainer `whole`."""
 

@@ -61,7 +61,7 @@ class Miniature:
         name: for MODEL.BACKBONE.NAME.
         encode_image, encode_text: of the library; text as rows of token ids.
         tokenize: sentences to rows of ids, as the library does it.
-        embedding, encode_embedded: of the text tower: the layer, and a function of ids that calls it.
+        embedding: of the text tower, the layer of the tokens.
     """
 
     name: str

@@ -3,17 +3,17 @@
 import functools
 import importlib.util
 import json
-import shutil
 import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from browser import chromium
 from dassl.utils import read_image
 from PIL import Image
 from torch.nn.functional import cosine_similarity
+from waiting import wait_for
 
 from finished import load
 from trainers.modules.analysis.side_by_side import SideBySide
@@ -24,7 +24,6 @@ page = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(page)
 
 TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
-WAIT = 60  # seconds, at most
 
 
 @pytest.fixture(scope="module")
@@ -66,31 +65,10 @@ def test_images_of_any_mode_have_answers(finished_run):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """A headless chromium that logs what it loads and what goes wrong."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+def browser(tmp_path_factory):
     pytest.importorskip("gradio", reason="gradio is not installed: requirements-page.txt")
-    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
-    if None in programs:
-        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1400,1600"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
-    yield driver
-    driver.quit()
-
-
-def until(condition):
-    end = time.monotonic() + WAIT
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"nothing within {WAIT} s")
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 def free_port():
@@ -106,7 +84,7 @@ def test_dropped_image_is_answered_without_network(browser, finished_run, pictur
     try:
         assert page.main([str(run), "--port", str(port)]) == 0
         browser.get(f"http://127.0.0.1:{port}/")
-        file = until(lambda: browser.find_elements("css selector", "#picture input[type=file]"))[0]
+        file = wait_for(lambda: browser.find_elements("css selector", "#picture input[type=file]"))[0]
         text = browser.find_element("tag name", "body").text
         assert "SoftCPT NATA on ToyTasks" in text and all(task in text for task in TASKS)
         file.send_keys(str(picture))
@@ -114,7 +92,7 @@ def test_dropped_image_is_answered_without_network(browser, finished_run, pictur
         def shown(column):
             return [element.text for element in browser.find_elements("css selector", f".{column} .output-class")]
 
-        until(lambda: len(shown("tuned")) == len(shown("zero-shot")) == len(TASKS))
+        wait_for(lambda: len(shown("tuned")) == len(shown("zero-shot")) == len(TASKS))
         answers = SideBySide(load.load_run(run)).answers(read_image(str(picture)))
         assert shown("tuned") == [max(answer.tuned, key=answer.tuned.get) for answer in answers]
         assert shown("zero-shot") == [max(answer.zero_shot, key=answer.zero_shot.get) for answer in answers]

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import export
@@ -203,9 +201,3 @@ def test_invalid_input_is_a_one_line_error(what, run, flowers, tmp_path, capsys)
     assert predict.main([word.format(**places) for word in arguments]) == 2
     error = capsys.readouterr().err
     assert error.count("error: ") == 1 and message in error and len(error.splitlines()) == 1, error
-
-
-def test_command_line_works_from_any_folder(tmp_path):
-    command = [sys.executable, str(train.PROJECT_ROOT / "scripts/predict.py"), "nowhere", "."]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("error: nowhere is no run's folder")

@@ -74,7 +74,3 @@ def test_losses_and_logits_must_agree_to_1e_4(tmp_path, capsys, name, other, agr
     comparison.runs = {run: replace(seen, **other) if run == name else seen for run in names}
     assert comparison.compare() is agree
     assert capsys.readouterr().out.count("| 50.0") == 6
-
-
-def test_empty_results_do_not_agree():
-    assert compare_upstream.largest([], []) == float("inf")

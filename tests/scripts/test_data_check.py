@@ -8,7 +8,7 @@ from pathlib import Path
 import layouts
 import pytest
 import toy
-from layout import write_image
+from layout import write_folders, write_image
 from PIL import Image
 
 from datasets.tools import check
@@ -95,10 +95,7 @@ def test_check_shows_all_problems_of_a_split(data, tmp_path, monkeypatch):
 
 
 def test_check_shows_all_problems_of_folders(data, tmp_path):
-    for task in ("colours", "shapes", "empty"):
-        for name in ("red", "round"):
-            for i in range(0 if task == "empty" else 4):
-                write_image(tmp_path / task / name / f"{i}.png")
+    write_folders(tmp_path, {"colours": ("red", "round"), "shapes": ("red", "round")}, 4)
     (tmp_path / "colours/notes.txt").write_text("x")
     (tmp_path / "colours/red/list.doc").write_text("x")
     (tmp_path / "colours/red/2.png").write_bytes(b"cut off")
@@ -117,10 +114,7 @@ def test_check_shows_all_problems_of_folders(data, tmp_path):
 
 
 def test_check_warns_of_odd_prompts(data, tmp_path):
-    for task, names in {"ink": ("red", "blue", "dotted"), "fruit": ("orange", "apple", "n01440764")}.items():
-        for name in names:
-            for i in range(4):
-                write_image(tmp_path / task / name / f"{i}.png")
+    write_folders(tmp_path, {"ink": ("red", "blue", "dotted"), "fruit": ("orange", "apple", "n01440764")}, 4)
     status, text = data("check", "FolderTasks", "--workers", 1)
     assert status == 0
     assert 'note: 3 prompts name no thing: "a photo of a blue.", "a photo of a dotted.", "a photo of a red."' in text
@@ -129,9 +123,7 @@ def test_check_warns_of_odd_prompts(data, tmp_path):
 
 
 def test_check_names_classes_with_equal_features(data, tmp_path):
-    for name in ("rose", "Rose", "oak"):
-        for i in range(4):
-            write_image(tmp_path / "plants" / name / f"{i}.png")
+    write_folders(tmp_path, {"plants": ("rose", "Rose", "oak")}, 4)
     clip = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"
     text = data("check", "FolderTasks", "--workers", 1, "--backbone", clip)[1]
     assert text.count("same class features") == 1
@@ -152,9 +144,7 @@ def test_check_reads_images_in_several_processes(tmp_path):
 
 
 def test_check_and_splits_take_folders(data, tmp_path):
-    for name in ("red", "blue_green"):
-        for i in range(10):
-            write_image(tmp_path / "colours" / name / f"{i}.png")
+    write_folders(tmp_path, {"colours": ("red", "blue_green")}, 10)
     (tmp_path / "tasks.yaml").write_text("colours: {name: colour recognition, classes: {red: red, blue_green: cyan}}")
     status, text = data("check", "FolderTasks", "--workers", 1)
     assert status == 0 and "== colour recognition" in text, text

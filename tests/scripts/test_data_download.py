@@ -132,17 +132,15 @@ def test_download_resumes_a_partial_file(server, tmp_path):
     download.fetch(server.url("file"), str(tmp_path / "file"), md5(content))
     assert (tmp_path / "file").read_bytes() == content
     assert server.requests == [("file", "bytes=1000-")]
-    (tmp_path / "other.part").write_bytes(b"from another time")  # not a beginning of it: fetched anew
-    download.fetch(server.url("file"), str(tmp_path / "other"), md5(content))
-    assert (tmp_path / "other").read_bytes() == content
-    server.ranges = False
-    (tmp_path / "third.part").write_bytes(content[:10])  # a server without ranges sends everything
-    download.fetch(server.url("file"), str(tmp_path / "third"), md5(content))
-    assert (tmp_path / "third").read_bytes() == content
-    server.ranges = True
-    (tmp_path / "fourth.part").write_bytes(content + b"too long")
-    download.fetch(server.url("file"), str(tmp_path / "fourth"), md5(content))
-    assert (tmp_path / "fourth").read_bytes() == content
+    for name, part, ranges in (
+        ("other", b"from another time", True),  # not a beginning of it: fetched anew
+        ("third", content[:10], False),  # a server without ranges sends everything
+        ("fourth", content + b"too long", True),
+    ):
+        server.ranges = ranges
+        (tmp_path / f"{name}.part").write_bytes(part)
+        download.fetch(server.url("file"), str(tmp_path / name), md5(content))
+        assert (tmp_path / name).read_bytes() == content
 
 
 def test_wrong_checksum_is_refused(data, server, pets, tmp_path):

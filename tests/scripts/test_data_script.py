@@ -1,21 +1,12 @@
 """scripts/data.py: list, splits, shots and stats; and from the data to a run."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import layouts
-import toy
 from dassl.data.datasets import DATASET_REGISTRY
-from layout import write_image
 from PIL import Image
-
-import train
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def test_list_shows_data_sets_and_what_is_on_disk(data, tmp_path):
@@ -74,41 +65,3 @@ def test_stats_draws_counts_and_samples(data, tmp_path):
 def test_unknown_data_set_suggests_the_nearest(data):
     status, text = data("check", "OxfordPet")
     assert status == 1 and "no data set 'OxfordPet' (did you mean 'OxfordPets'?)" in text
-
-
-def test_method_script_says_what_data_is_missing(tmp_path):
-    environment = {**os.environ, "DATA": str(tmp_path / "data"), "OUT": str(tmp_path / "out"), "SEEDS": "1"}
-    command = ["bash", str(PROJECT / "scripts/softcpt/main.sh"), "fgvc", "16"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**environment, "PYTHON": sys.executable}, cwd=tmp_path
-    )
-    assert done.returncode != 0
-    for name in ("FGVCAircraft", "StanfordCars", "OxfordPets", "OxfordFlowers", "Food101"):
-        assert f"python scripts/data.py download {name} --root {tmp_path / 'data'}" in done.stderr
-    assert "DATASET.ROOT: no folder" in done.stderr and "oxford_pets/images/*.jpg" in done.stderr
-    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("results.json"))
-
-
-def test_fgvc_miniature_trains(tmp_path):
-    for name in ("FGVCAircraft", "StanfordCars", "OxfordPets", "OxfordFlowers", "Food101"):
-        layouts.lay_out(name, tmp_path / "data")
-    config = ["--dataset-config-file", str(PROJECT / "configs/datasets/fgvc.yaml")]
-    arguments = toy.arguments(tmp_path / "data", tmp_path / "run", "SoftCPT", "DATASET.NUM_SHOTS", 2, dataset="FGVC")
-    assert train.main(config + arguments) == 0
-    record = json.loads((tmp_path / "run/results.json").read_text())
-    assert record["dataset"] == "FGVC" and len(record["tasks"]) == 5
-    metrics = [task["metric"] for task in record["tasks"]]
-    assert metrics == ["mean_per_class", "accuracy", "mean_per_class", "mean_per_class", "accuracy"]
-    assert [task["n"] for task in record["tasks"]] == [9, 12, 12, 9, 9]
-
-
-def test_folders_train_and_report(tmp_path):
-    for task, names in (("leaves", ("oak", "elm")), ("cups", ("red", "blue", "green"))):
-        for name in names:
-            for i in range(8):
-                write_image(tmp_path / "data" / task / name / f"{i}.png")
-    config = ["--dataset-config-file", str(PROJECT / "configs/datasets/folder.yaml")]
-    arguments = toy.arguments(tmp_path / "data", tmp_path / "run", "SoftCPT", dataset="FolderTasks")
-    assert train.main(config + arguments) == 0
-    record = json.loads((tmp_path / "run/results.json").read_text())
-    assert [task["name"] for task in record["tasks"]] == ["cups", "leaves"]

@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from clip.simple_tokenizer import SimpleTokenizer
 from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
@@ -46,18 +47,11 @@ def test_splits_are_disjoint_and_complete(benchmark):
         for part, size in SIZES.items():
             found = [(label, name) for _, label, name in split[part]]
             assert sorted(found) == sorted((i, name) for i, name in enumerate(classes) for _ in range(size))
-        for path in listed:
-            with Image.open(benchmark / task / "images" / path) as image:
+        pictures = [benchmark / task / "images" / path for path in listed]
+        assert len({path.read_bytes() for path in pictures}) == len(pictures)
+        for path in pictures:
+            with Image.open(path) as image:
                 assert image.size == (64, 64) and image.mode == "RGB"
-
-
-def test_default_sizes_allow_sixteen_shots():
-    assert render.SPLITS["train"] >= 16 and render.SPLITS["val"] >= 4 and render.SPLITS["test"] >= 40
-
-
-def test_no_two_images_are_equal(benchmark):
-    pictures = [path.read_bytes() for path in benchmark.rglob("*.png")]
-    assert len(set(pictures)) == len(pictures)
 
 
 def test_seed_determines_the_files(benchmark, tmp_path):
@@ -128,7 +122,6 @@ def test_captions_hide_attributes_and_fit_the_context():
 
 
 def test_short_text_encoder_matches_clip():
-    torch = pytest.importorskip("torch")
     words = Words()
     model, _ = load_checkpoint(CHECKPOINT)
     small = pretrain.CLIP(vocab_size=len(words.ids), **pretrain.ARCHITECTURE)
@@ -142,7 +135,6 @@ def test_short_text_encoder_matches_clip():
 
 
 def test_second_clip_differs_only_in_its_image_tower():
-    torch = pytest.importorskip("torch")
     (first, rows), (second, same_rows) = load_checkpoint(CHECKPOINT), load_checkpoint(VIT)
     text = {key: value for key, value in first.state_dict().items() if not key.startswith("visual.")}
     other = second.state_dict()
@@ -151,15 +143,10 @@ def test_second_clip_differs_only_in_its_image_tower():
 
 
 def test_short_image_encoder_matches_clip():
-    torch = pytest.importorskip("torch")
     model, _ = load_checkpoint(VIT)
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.allclose(towers.encode_image(model.visual, images), model.visual(images), atol=1e-4)
-
-
-def test_checkpoints_are_small():
-    assert CHECKPOINT.stat().st_size <= 5_000_000 and VIT.stat().st_size <= 5_000_000
 
 
 def test_checkpoint_has_every_word_of_the_prompts():
@@ -188,7 +175,6 @@ def test_contact_sheet_has_a_row_per_task(tmp_path):
 
 def test_interrupted_pretraining_resumes_identically(tmp_path):
     """The batches and the optimiser restored from the state file are those of the uninterrupted training."""
-    torch = pytest.importorskip("torch")
     shown, pictures = [scenes.Scene("sign")] * 8, np.zeros((8, 64, 64, 3), np.uint8)
     batches = pretrain.Batches(shown, pictures, Words(), 4, seed=0)
     layer = torch.nn.Linear(2, 2)

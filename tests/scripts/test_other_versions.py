@@ -49,9 +49,3 @@ def test_main_prints_a_row_per_version_and_fails_with_its_tests(monkeypatch, cap
     assert rows[0].endswith(f"| 1,234 | 5 | {failed} | 0 | `pytest -n 2 --dist loadfile --durations=3` |")
     assert versions.main(["3.10", "2.4.1", "0.19.1", "tests/storage"]) == (failed > 0)
     assert capsys.readouterr().out.endswith("--dist loadfile tests/storage` |\n")
-
-
-def test_all_three_versions_must_be_given():
-    for words in (["3.10"], ["tests/storage", "2.4.1", "0.19.1"]):
-        with pytest.raises(SystemExit):
-            versions.main(words)

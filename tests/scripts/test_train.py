@@ -183,13 +183,6 @@ def test_invalid_input_leaves_no_run(toy_root, tmp_path, capsys, what):
     assert not (tmp_path / "run").exists()
 
 
-def test_too_many_shots_take_all_images(toy_root, tmp_path):
-    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "DATASET.NUM_SHOTS", 16)) == 0
-    assert "fewer than 16 images" in (tmp_path / "run/log.txt").read_text()
-    shots = json.loads((tmp_path / "run/shots.json").read_text())
-    assert len(shots["flower recognition"]["train"]) == 3 * toy.IMAGES["train"]
-
-
 def test_train_works_from_any_folder(toy_root, tmp_path):
     split = json.loads((toy_root / "toy/texture/split_zhou_ToyTexture.json").read_text())
     shutil.copytree(toy_root / "toy/texture/images", tmp_path / "data/images")

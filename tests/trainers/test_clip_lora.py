@@ -15,7 +15,6 @@ from methods import (
     build,
     relative,
     resumes_after_two_epochs,
-    serves_new_classes,
     task_cross_entropy,
 )
 from public_code import BATCHES, EPOCHS, case_of, check_gradients, check_training
@@ -97,21 +96,6 @@ def test_features_and_loss_match_clip_with_updated_weights(toy_root, tmp_path):
     assert loss.item() == pytest.approx(task_cross_entropy(logits, batch["label"]).item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("part", ["q", "kv", "qkv"])
-def test_merged_and_branched_updates_agree(part):
-    attention = Attention(8, 2)
-    for parameter in attention.parameters():
-        torch.nn.init.normal_(parameter)
-    update = LowRankUpdate(8, 3, 0.5, 0.25).eval()
-    torch.nn.init.normal_(update.b)
-    x = torch.randn(4, 5, 8)
-    branched = update(attention, x, part)
-    with torch.no_grad():
-        merged = update(attention, x, part)
-    torch.testing.assert_close(branched, merged)
-    assert branched.requires_grad and not merged.requires_grad
-
-
 def test_dropout_is_drawn_only_in_training():
     attention = Attention(8, 2)
     for parameter in attention.parameters():
@@ -180,10 +164,6 @@ def test_steps_per_shot_set_the_epochs_and_the_schedule(toy_root, tmp_path):
     assert rates == pytest.approx(expected) and trainer.get_current_lr() == pytest.approx(1e-6)
     with pytest.raises(ValueError, match="STEPS_PER_SHOT: 3, but DATASET.NUM_SHOTS is -1"):
         build(toy_root, tmp_path / "all", "CLIPLoRA", "STEPS_PER_SHOT", 3)
-
-
-def test_updates_serve_new_classes(toy_root, tmp_path):
-    serves_new_classes(toy_root, tmp_path, "CLIPLoRA")
 
 
 def test_resumed_run_ends_identically_and_tower_weights_never_change(toy_root, tmp_path):

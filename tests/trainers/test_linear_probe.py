@@ -30,10 +30,7 @@ def test_search_of_c_tries_seven_powers_and_halves(peak):
         low, high = ((low + high) / 2, high) if left < right else (low, (low + high) / 2)
     assert found == best
     assert abs(found - min(max(peak, start - 1), start + 1)) < 0.02
-
-
-def test_search_of_c_prefers_the_first_and_the_lower():
-    assert search_c(lambda log_c: 1.0, 8) == 5.0
+    assert search_c(lambda log_c: 1.0, 8) == 5.0  # the first of equal powers, and the lower end
 
 
 def test_probe_is_a_logistic_regression_on_raw_features(toy_root, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from clip import clip
-from methods import CLASSNAMES, batch_of, build, check_loss, serves_new_classes, task_cross_entropy
+from methods import CLASSNAMES, batch_of, build, check_loss, task_cross_entropy
 
 from backbones.tokenizers import clip_tokenizer
 from trainers.modules.prompts.deep import split_words
@@ -54,7 +54,3 @@ def test_first_words_are_learned():
     assert split_words("a photo of a", 2, tokenizer, key) == ("a photo", "of a")
     assert split_words("a photo of a", 4, tokenizer, key) == ("a photo of a", "")
     assert split_words("", 3, tokenizer, key) == ("", "")
-
-
-def test_base_prompts_serve_new_classes(toy_root, tmp_path):
-    serves_new_classes(toy_root, tmp_path, "MaPLe")

@@ -98,8 +98,8 @@ def curves(folder):
 
 def test_curves_hold_the_accuracy_of_each_task(toy_root, tmp_path):
     opts = ("TEST.FINAL_MODEL", "best_val", "DATALOADER.TRAIN_X.BATCH_SIZE", 40, "DATASET.NUM_SHOTS", 2)
-    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", *opts)) == 0
-    found, record = curves(tmp_path / "run"), json.loads((tmp_path / "run/results.json").read_text())
+    record = toy.run(toy_root, tmp_path / "run", "CoOp", *opts)
+    found = curves(tmp_path / "run")
     for task in record["tasks"]:
         assert [step for step, _ in found[f"val_task/{task['name']}"]] == [0, 1]
         assert found[f"test_task/{task['name']}"][-1][1] == pytest.approx(task["value"], rel=1e-5)
@@ -133,13 +133,12 @@ def wandb(monkeypatch):
 def test_wandb_gets_the_curves_of_a_project(toy_root, tmp_path, wandb):
     assert train.main(toy.arguments(toy_root, tmp_path / "none", "CoOp")) == 0
     assert not wandb.told
-    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")) == 0
+    record = toy.run(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")
     assert wandb.settings["project"] == "prompts" and wandb.settings["name"] == "ToyTasks/CoOp"
     assert wandb.settings["config"]["OPTIM.LR"] == 0.002 and wandb.settings["dir"] == str(tmp_path / "run")
     steps = [step for step, _ in wandb.told]
     assert steps == sorted(steps) and steps[-1] == 9 and wandb.finished == [True]  # two epochs of five batches
     losses = [values["train/loss"] for _, values in wandb.told if "train/loss" in values]
-    record = json.loads((tmp_path / "run/results.json").read_text())
     tested = {name: value for _, values in wandb.told for name, value in values.items() if name.startswith("test")}
     assert len(losses) == 10 and tested["test/accuracy"] == pytest.approx(record["metric"])
     assert tested["test_task/flower recognition"] == pytest.approx(record["tasks"][0]["value"])
@@ -210,14 +209,9 @@ def test_indistinguishable_classes_are_named(toy_root, tmp_path, monkeypatch, ca
     assert caplog.text.count("same class features") == 1
 
 
-def test_ctrl_c_on_a_terminal_says_how_to_resume(toy_root, tmp_path):
+def test_ctrl_c_on_a_terminal_says_how_to_resume(tmp_path):
     """On a real terminal: a pseudo-terminal of its own."""
-    (tmp_path / "tasks.yaml").write_text("DATASET:\n  NAME: FolderTasks\n")
-    for task, kind in (("flower", "images"), ("texture", "images")):
-        for path in (toy_root / "toy" / task / kind).glob("*.png"):
-            target = tmp_path / "data" / task / path.name.split("-")[1] / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
+    toy.draw_folders(tmp_path / "data")
     opts = ("OPTIM.MAX_EPOCH", 100000, "TRAIN.CHECKPOINT_FREQ", 1, "FEATURES.TRAIN_VIEWS", 1)
     arguments = toy.arguments(tmp_path / "data", tmp_path / "my run", "CoOp", *opts, dataset="FolderTasks")
     master, slave = pty.openpty()

@@ -6,14 +6,9 @@ import torch
 import torch.nn.functional as F
 from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, cosine
 
-from trainers.modules.method_parts.blend import TRUSTS, Trust, blend, task_losses
+from trainers.modules.method_parts.blend import TRUSTS, Trust
 
 FIXED = {"KNOWLEDGE_WEIGHT": 0.0, "BLEND": False}
-
-
-def unit(x):
-    norm = sum(v * v for v in x) ** 0.5
-    return [v / norm for v in x]
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------------
@@ -31,29 +26,6 @@ def test_trust_is_stored_per_task():
     assert loaded(["pets"]).tolist() == [0.5] and not list(trust.parameters())
     with pytest.raises(ValueError, match="BLEND: True serves 256 tasks at most, not 257"):
         trust.set([str(i) for i in range(257)], torch.ones(257))
-
-
-def test_blend_is_the_mean_of_normalised_features():
-    torch.manual_seed(4)
-    generated, handmade = torch.randn(3, 4, requires_grad=True), torch.randn(3, 4)
-    trust = torch.tensor([[0.25], [1.0], [0.0]])
-    mixed = blend(generated, handmade, trust)
-    for row, g, h, t in zip(mixed.tolist(), generated.tolist(), handmade.tolist(), (0.25, 1.0, 0.0)):
-        assert row == pytest.approx([t * x + (1 - t) * y for x, y in zip(unit(g), unit(h))], abs=1e-6)
-    mixed.sum().backward()
-    assert generated.grad[:2].any(1).all() and not generated.grad[2].any()
-    assert blend(generated[:0], handmade[:0], 0.5).shape == (0, 4)
-
-
-def test_task_losses_are_sums_of_cross_entropies():
-    torch.manual_seed(5)
-    logits, label = torch.randn(4, 10), torch.tensor([6, 0, 9, 2])
-    expected = [0.0, 0.0, 0.0]
-    for row, y in zip(logits, label.tolist()):
-        own = [c for c in range(10) if TASK[c] == TASK[y]]
-        expected[TASK[y]] -= (row[y] - row[own].exp().sum().log()).item()
-    assert task_losses(logits, label, TASK).tolist() == pytest.approx(expected, rel=1e-5)
-    assert task_losses(logits[:0], label[:0], TASK).tolist() == [0, 0, 0]
 
 
 # -- the trainer -----------------------------------------------------------------------------------------------------

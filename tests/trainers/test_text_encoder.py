@@ -4,6 +4,8 @@ import plain
 import pytest
 import torch
 import toy
+from clip import clip
+from methods import relative
 
 from backbones import load_clip
 from backbones.layers import Attention, QuickGELU
@@ -17,10 +19,6 @@ NAMES = ["rose", "hard_leaved_pocket_orchid", "ox-eye daisy", "707-320", "a", " 
 @pytest.fixture(scope="module")
 def model():
     return load_clip(f"{toy.GOLDEN}/tiny_vit.npz@quickgelu")
-
-
-def relative(value, expected):
-    return ((value - expected).abs().max() / expected.abs().max()).item()
 
 
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
@@ -42,37 +40,12 @@ def test_features_and_gradients_match_the_plain_path(model, position, chunk, cpu
     assert relative(ours_grad, expected_grad) < 1e-5
 
 
-def test_subset_of_rows_has_the_same_features(model):
-    context, group = torch.randn(2, 4, 64), torch.tensor([0, 0, 1, 1, 0, 1])
-    template, encoder, rows = PromptTemplate(NAMES, 4, model), TextEncoder(model.text), torch.tensor([1, 3, 4])
-    all_features = encoder(*template(context, group), group)
-    some = encoder(*template(context, group[rows], rows), group[rows])
-    torch.testing.assert_close(some, all_features[rows], rtol=1e-5, atol=1e-6)
-
-
-def test_prompt_without_context_is_the_sentence(model):
-    from clip import clip
-
-    sentences = ["a photo of a rose, a type of flower.", "banded texture."]
-    group = torch.zeros(2, dtype=torch.long)
-    template = PromptTemplate(sentences, 0, model, stop="")
-    ours = TextEncoder(model.text)(*template(torch.empty(1, 0, 64), group), group)
-    torch.testing.assert_close(ours, plain.reference().encode_text(clip.tokenize(sentences)), rtol=1e-5, atol=1e-6)
-
-
 def test_context_from_words_has_their_embeddings(model):
-    from clip import clip
-
     words = "a type of flower, a photo of a"
     context = Context(16, model, rows=3, words=words)
     ids = torch.tensor(clip._tokenizer.encode(words))
     assert context().shape == (3, len(ids), 64)  # the comma is a token
     assert torch.equal(context()[2], model.text.token_embedding(ids))
-
-
-def test_too_long_prompt_is_an_error(model):
-    with pytest.raises(ValueError, match="'aircraft aircraft.* has 8[0-9] tokens with 16 context tokens.*77"):
-        PromptTemplate([" ".join(["aircraft"] * 62)], 16, model)
 
 
 def test_no_unneeded_token_is_computed(model, monkeypatch):
