@@ -1,4 +1,4 @@
-"""What tests of several libraries share."""
+"""Fixtures of the tests of several libraries."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ def miniature(tmp_path_factory):
 
 @pytest.fixture
 def copied(miniature, tmp_path):
-    """A function of a family: a copy of the folder of its miniature, to be changed, of which `only` some files."""
+    """A function of a family: a copy of its miniature's folder, which a test may change; of `only` some files."""
 
     def copy(family, only=()):
         source = Path(miniature(family).name.removeprefix("open_clip:"))

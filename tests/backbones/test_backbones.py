@@ -26,7 +26,7 @@ def pair(family, miniature):
 
 
 def word_context(clip):
-    """(1, M, D): the embeddings of WORDS, as a context that asks for gradients."""
+    """(1, M, D): the embeddings of WORDS, as a context that requires gradients."""
     ids = torch.tensor(clip.tokenizer.encode(WORDS))
     return clip.text.token_embedding(ids).unsqueeze(0).clone().requires_grad_(True)
 
@@ -52,7 +52,7 @@ def test_prompt_text_features_match_the_library(pair, chunk):
         expected = miniature.encode_text(miniature.tokenize(sentences))
         assert relative(through_prompts(clip, word_context(clip), chunk=chunk), expected) < 1e-5
         assert relative(clip.encode_text(sentences), expected) < 1e-5
-    assert len(set(map(tuple, expected.round(decimals=3).tolist()))) == len(CLASSES)  # no two sentences are the same
+    assert len(set(map(tuple, expected.round(decimals=3).tolist()))) == len(CLASSES)  # all sentences differ
 
 
 def test_prompt_gradients_match_the_library(pair):

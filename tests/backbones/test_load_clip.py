@@ -213,7 +213,7 @@ def test_store_in_half_keeps_norms_and_embeddings_in_fp32(dtype):
 
 @pytest.mark.parametrize("path", [TINY, ROOT / "scripts" / "demo" / "tiny_clip.npz"], ids=["ViT", "ResNet"])
 def test_skip_draws_matches_the_clip_package(path):
-    """So prompts start from the numbers that they start from in the public code."""
+    """Prompts then start from the same numbers as in the public code."""
     torch.manual_seed(1)
     plain.reference.__wrapped__(path)
     expected = torch.randn(4)

@@ -1,4 +1,4 @@
-"""How images are shown to a model: its own way, unless a config insists on another."""
+"""Preprocessing: the model's own, unless a config overrides it."""
 
 import pytest
 import toy
@@ -20,7 +20,7 @@ def test_preprocessing_defaults_to_the_model(tmp_path):
     found = with_preprocessing(cfg, OWN).INPUT
     assert found.SIZE == (32, 48) and found.INTERPOLATION == "bilinear" and found.RESIZE == "shortest"
     assert found.PIXEL_MEAN == [0.5, 0.4, 0.3] and found.PIXEL_STD == [0.2, 0.2, 0.2]
-    assert cfg.INPUT.SIZE == ()  # the config itself stays as it is
+    assert cfg.INPUT.SIZE == ()  # the config itself is unchanged
 
 
 @pytest.mark.parametrize(
@@ -44,20 +44,21 @@ def test_repeating_the_models_values_is_allowed(tmp_path):
     assert with_preprocessing(cfg, OWN).INPUT.SIZE == (32, 48)
 
 
-def test_other_input_size_is_always_an_error(tmp_path):
-    cfg = config(tmp_path, "INPUT.SIZE", "(224, 224)", "INPUT.OVERRIDE_MODEL", True)
-    with pytest.raises(ValueError, match=r"INPUT.SIZE: \(224, 224\) does not fit .*tiny_vit.npz.*takes \(32, 48\)"):
-        with_preprocessing(cfg, OWN)
-
-
-def test_unknown_resize_mode_is_an_error(tmp_path):
-    cfg = config(tmp_path, "INPUT.RESIZE", "stretch", "INPUT.OVERRIDE_MODEL", True)
-    with pytest.raises(ValueError, match=r"INPUT.RESIZE.*'stretch'.*shortest.*squash"):
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("SIZE", "(224, 224)", r"INPUT.SIZE: \(224, 224\) does not fit .*tiny_vit.npz.*takes \(32, 48\)"),
+        ("RESIZE", "stretch", "INPUT.RESIZE.*'stretch'.*shortest.*squash"),
+    ],
+)
+def test_other_size_or_unknown_resize_mode_is_always_an_error(tmp_path, key, value, message):
+    cfg = config(tmp_path, f"INPUT.{key}", value, "INPUT.OVERRIDE_MODEL", True)
+    with pytest.raises(ValueError, match=message):
         with_preprocessing(cfg, OWN)
 
 
 def test_squash_keeps_the_borders_that_cropping_loses(tmp_path):
-    """An image twice as wide as high: red at the left, blue at the right."""
+    """The image is twice as wide as high, red at the left and blue at the right."""
     image = Image.new("RGB", (128, 64), (0, 0, 0))
     image.paste((255, 0, 0), (0, 0, 16, 64))
     image.paste((0, 0, 255), (112, 0, 128, 64))

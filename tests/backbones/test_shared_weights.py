@@ -28,7 +28,7 @@ def assert_same(model, other):
 
 @pytest.fixture
 def no_reading(monkeypatch):
-    """A function that, once called, lets nothing read a file of weights again."""
+    """A function that makes every later reading of a file of weights fail."""
 
     def forbid():
         monkeypatch.setattr(load, "_read", lambda *args: pytest.fail("the file of weights was read again"))

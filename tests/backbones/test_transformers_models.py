@@ -1,4 +1,4 @@
-"""transformers' folders: what they say is used, and what does not fit is refused."""
+"""Folders of transformers: their settings are used, and what does not fit is refused."""
 
 import json
 
@@ -76,22 +76,9 @@ def test_siglip_tokenizer_needs_transformers(miniature, without_package):
         load_clip(name)
 
 
-def test_missing_tokenizer_is_an_error(copied):
-    folder = copied("transformers-siglip", only=("config.json", "model.safetensors"))
-    with pytest.raises(FileNotFoundError, match=f"MODEL.BACKBONE.NAME: {folder} has no tokenizer"):
-        load_clip(str(folder))
-
-
 def test_unknown_model_type_is_refused(folder):
     change(folder / "config.json", model_type="bert")
     with pytest.raises(ValueError, match="config.json is of a model of type 'bert'; legal are clip, siglip"):
-        load_clip(str(folder))
-
-
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_damaged_config_is_an_error(folder, content):
-    (folder / "config.json").write_text(content)
-    with pytest.raises(ValueError, match=f"{folder}/config.json"):
         load_clip(str(folder))
 
 
@@ -106,10 +93,4 @@ def test_damaged_config_is_an_error(folder, content):
 def test_mismatched_weights_are_an_error(folder, changes, message):
     change(folder / "config.json", "text_config", **changes)
     with pytest.raises(ValueError, match=f"{folder}/model.safetensors holds no .*{message}"):
-        load_clip(str(folder))
-
-
-def test_folder_without_weights_is_an_error(folder):
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="has no weights: none of model.safetensors, pytorch_model.bin"):
         load_clip(str(folder))

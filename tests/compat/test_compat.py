@@ -34,7 +34,7 @@ def choose(tmp_path, before=""):
 
 @pytest.fixture
 def installed(tmp_path):
-    """A working Dassl in a folder of its own: the functions that the check calls, under another name of the module."""
+    """A working Dassl in its own folder: a marked copy of the one in compat."""
     package = tmp_path / "dassl"
     shutil.copytree(ROOT / "compat" / "dassl", package, ignore=shutil.ignore_patterns("__pycache__"))
     with open(package / "optim.py", "a") as file:
@@ -62,7 +62,7 @@ STATE = 'return super().state_dict() | {"successor": self.successor.state_dict()
 @pytest.mark.parametrize(
     "file, old, new, before, reason",
     [
-        # Upstream passes `verbose`, which PyTorch 2.7 has no more; one argument too many for every version.
+        # Upstream passes `verbose`, which PyTorch 2.7 has removed; this is one argument too many for every version.
         ("optim.py", SCHEDULER, f"{SCHEDULER[:-1]}, -1, False, False)", "import dassl, dassl.optim", "TypeError"),
         ("optim.py", STATE, "return super().state_dict()", "", "fails: "),  # pickles the scheduler, as upstream
         ("__init__.py", "", "import a_module_that_does_not_exist\n", "", "ModuleNotFoundError"),

@@ -69,24 +69,19 @@ def test_mismatched_checkpoints_are_errors(tmp_path):
         load_checkpoint(path)
 
 
-def test_state_of_another_optimiser_is_refused(tmp_path):
-    model, optim_cfg = nn.Linear(2, 3), get_cfg_default().OPTIM
-    state = checkpoint_state(model)
-    state["optimizer"] = build_optimizer(model, optim_cfg).state_dict()
-    save_checkpoint(state, str(tmp_path))
-    optim_cfg.NAME = "sgd"
-    with pytest.raises(ValueError, match="tar-3.*another optimiser than SGD"):
-        resume_from_checkpoint(str(tmp_path), model, build_optimizer(model, optim_cfg))
-
-
-def test_schedule_with_another_warmup_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "key, value, message",
+    [("NAME", "sgd", "another optimiser than SGD"), ("WARMUP_EPOCH", 1, "OPTIM.WARMUP_EPOCH")],
+)
+def test_another_optimiser_or_warmup_is_refused(tmp_path, key, value, message):
     model, optim_cfg = nn.Linear(2, 3), get_cfg_default().OPTIM
     optimizer = build_optimizer(model, optim_cfg)
-    scheduler = build_lr_scheduler(optimizer, optim_cfg).state_dict()
-    save_checkpoint({**checkpoint_state(model), "scheduler": scheduler}, str(tmp_path))
-    optim_cfg.WARMUP_EPOCH = 1
-    with pytest.raises(ValueError, match="tar-3.*OPTIM.WARMUP_EPOCH"):
-        resume_from_checkpoint(str(tmp_path), model, optimizer, build_lr_scheduler(optimizer, optim_cfg))
+    state = {"optimizer": optimizer.state_dict(), "scheduler": build_lr_scheduler(optimizer, optim_cfg).state_dict()}
+    save_checkpoint({**checkpoint_state(model), **state}, str(tmp_path))
+    optim_cfg[key] = value
+    live = build_optimizer(model, optim_cfg)
+    with pytest.raises(ValueError, match=f"tar-3.*{message}"):
+        resume_from_checkpoint(str(tmp_path), model, live, build_lr_scheduler(live, optim_cfg))
 
 
 def test_view_is_saved_without_its_base(tmp_path):

@@ -1,11 +1,10 @@
-"""Killed and resumed runs of a toy method: exact to the bit, and clear errors where that cannot be."""
+"""Killed runs of a toy method resume exactly to the bit, or raise a clear error."""
 
 import os
 
 import pytest
 import torch
 from dassl_toy import EPOCHS, Killed, Toy, build, weights
-from torch import nn
 
 
 def run_killed_then_resumed(cfg, kill_epoch, monkeypatch):
@@ -49,14 +48,9 @@ def test_run_killed_in_its_first_epoch_starts_over(cfg, monkeypatch, capsys):
     assert "No checkpoint found, train from scratch" in capsys.readouterr().out
 
 
-def test_resuming_another_model_or_a_lost_file_is_an_error(cfg):
+def test_resuming_from_a_lost_file_is_an_error(cfg):
     build(cfg).train()
-    folder = os.path.join(cfg.OUTPUT_DIR, "toy")
-    wider = build(cfg)
-    wider.model[2] = nn.Linear(3 * 8 * 8, 5)
-    with pytest.raises(ValueError, match=r'model.pth.tar-4": "2.weight" has shape \(3, 192\).*\(5, 192\)'):
-        wider.train()
-    os.remove(os.path.join(folder, "model.pth.tar-4"))
+    os.remove(os.path.join(cfg.OUTPUT_DIR, "toy", "model.pth.tar-4"))
     with pytest.raises(FileNotFoundError, match="model.pth.tar-4"):
         build(cfg).train()
 

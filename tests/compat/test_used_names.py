@@ -1,4 +1,4 @@
-"""compat/dassl offers what the CoOp family uses (used_names.txt) and what this project uses, and no more."""
+"""compat/dassl offers exactly what the CoOp family (used_names.txt) and this project use."""
 
 import ast
 import functools
@@ -16,7 +16,7 @@ LINES = [line for line in (HERE / "used_names.txt").read_text().splitlines() if 
 IMPORTED = [line for line in LINES if line.startswith("dassl.")]
 ATTRIBUTES = [line.split(".") for line in LINES if re.match(r"[A-Z][a-z]", line)]
 KEYS = dict(line.partition(" ")[::2] for line in LINES if re.match(r"[A-Z]{2}", line))
-OTHERWISE = {"emit", "get_lr", "Classification"}  # called by logging and PyTorch, named in a default
+OTHERWISE = {"emit", "get_lr", "Classification"}  # called by logging and PyTorch, or named in a default
 COMPAT = train.PROJECT_ROOT / "compat/dassl"
 
 
@@ -72,7 +72,7 @@ def test_compat_offers_nothing_unused():
     used = {name.rpartition(".")[2] for name in IMPORTED} | {name for _, name in ATTRIBUTES} | OTHERWISE
     offered = set()
     for path, tree in trees():
-        if COMPAT not in path.parents or path.name != "__init__.py":  # which only hand names on
+        if COMPAT not in path.parents or path.name != "__init__.py":  # which only re-export names
             used |= set(names_used(tree))
         if COMPAT in path.parents:
             nodes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]

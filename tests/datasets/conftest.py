@@ -1,4 +1,4 @@
-"""What tests of hostile values and paths share."""
+"""Fixtures of the tests of data sets."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def flowers(toy_root, tmp_path):
 
 @pytest.fixture
 def leaves(tmp_path):
-    """Two own tasks in folders, of two classes with ten pictures each."""
+    """Two tasks in folders, each with two classes of ten images."""
     for task in ("leaves", "cups"):
         for name in ("a", "b"):
             fill(tmp_path / task / name, 10)

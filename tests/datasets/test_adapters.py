@@ -1,4 +1,4 @@
-"""Data sets of other libraries as tasks."""
+"""Data sets of other libraries become tasks."""
 
 import io
 import subprocess
@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 class Pairs:
-    """A data set in memory, as torchvision makes them."""
+    """A data set in memory, as in torchvision."""
 
     classes = ("cat", "AC/DC")
 
@@ -40,7 +40,7 @@ class Picture:
 
 
 class Columns:
-    """A data set as Hugging Face makes them: columns, and encoded pictures when asked for."""
+    """A data set as in Hugging Face's library: columns, and encoded images on request."""
 
     features = {"image": Picture(), "label": Label()}
     decode = True

@@ -1,4 +1,4 @@
-"""Wrong annotation files are named."""
+"""Errors in annotation files name the file and the line."""
 
 import layouts
 import pytest

@@ -49,7 +49,7 @@ def test_annotation_path_outside_the_data_set_is_refused(name, file, line, tmp_p
 
 @pytest.fixture
 def table(leaves):
-    """A function that writes tasks.csv with a line more than the pictures of the leaves."""
+    """A function that writes tasks.csv with the images of the leaves and one more line."""
 
     def write(path, name="tasks.csv", rows=10):
         lines = [f"leaves/{c}/{i}.png,leaf,{c}" for c in ("a", "b") for i in range(rows)]

@@ -1,4 +1,4 @@
-"""No value in a data file costs memory or time."""
+"""No value in a data file costs much memory or time."""
 
 import layouts
 import pytest

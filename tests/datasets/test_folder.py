@@ -1,4 +1,4 @@
-"""Users' own tasks: folders, a CSV and tasks.yaml."""
+"""Users' own tasks: folders, a CSV table and tasks.yaml."""
 
 import random
 from pathlib import Path
@@ -173,20 +173,12 @@ def test_empty_or_missing_table_is_an_error(root):
         (lambda r: (r / "leaves/fig").mkdir(), "leaves/fig: the folder of a class without images"),
         (lambda r: fill(r / "leaves/fig", 2), "'fig' has 2 images: 3 are needed"),
         (lambda r: fill(r / "leaves/ash tree", 5), "both called 'ash tree'"),
-        (
-            lambda r: fill(r / "pets", 2),
-            ValueError,
-            "pets: 0.png lies in no class folder; expected <root>/<task>",
-        ),
+        (lambda r: fill(r / "pets", 2), "pets: 0.png lies in no class folder; expected <root>/<task>"),
         (lambda r: (r / "empty").mkdir(), "empty: no class folders"),
         (lambda r: fill(r / "cups/train/green", 2), "'cups': no test image of the class 'green'"),
         (lambda r: fill(r / "cups/test/green", 2), "'cups': no train image of the class 'green'"),
         (lambda r: fill(r / "cups/val/red", 2), "'cups': no val image of the class 'blue'"),
-        (
-            lambda r: fill(r / "cups/extra/red", 2),
-            ValueError,
-            "has a train folder, so 'extra' should be val or test",
-        ),
+        (lambda r: fill(r / "cups/extra/red", 2), "has a train folder, so 'extra' should be val or test"),
     ],
 )
 def test_misplaced_files_are_errors(root, spoil, message):

@@ -1,4 +1,4 @@
-"""Pictures of any mode: read right, or refused by name."""
+"""Images of every mode and format are read correctly."""
 
 import warnings
 

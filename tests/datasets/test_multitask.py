@@ -1,4 +1,4 @@
-"""Data sets composed to tasks."""
+"""Benchmarks of several tasks."""
 
 import json
 import os

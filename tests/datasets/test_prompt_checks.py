@@ -1,4 +1,4 @@
-"""Odd prompts, told by rule of thumb."""
+"""Odd prompts are found by rules of thumb."""
 
 import layouts
 import pytest

@@ -1,4 +1,4 @@
-"""The split that a run used is kept."""
+"""A run records the split that it used."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def test_run_on_folders_records_its_split(leaves, tmp_path_factory):
     shots = json.loads((out / "shots.json").read_text())
     drawn = {path for parts in shots.values() for path in parts["train"]}
     assert drawn < {row[0] for row in rows if row[3] == "train"} and len(drawn) == 8
-    # Whatever comes to the folders later, the table gives the very same split again.
+    # Whatever is added to the folders later, the table gives the same split again.
     Image.new("RGB", (4, 4), (99, 0, 0)).save(leaves / "leaves/a/00.png")
     shutil.copy(out / "split.csv", leaves / "tasks.csv")
     again = build(leaves, DATASET__NUM_SHOTS=2)

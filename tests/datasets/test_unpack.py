@@ -1,4 +1,4 @@
-"""Unpacking: no entry leaves the folder, no bomb, and nothing half-done."""
+"""Unpacking: no entry leaves the folder, bombs are refused, and an error leaves nothing behind."""
 
 import io
 import os
@@ -90,7 +90,7 @@ def test_unpacking_keeps_existing_files(tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut between two files", "a header damaged"])
 def test_half_of_a_tar_is_refused(damage, tmp_path):
-    """tarfile itself ends there without a word."""
+    """tarfile itself stops there silently."""
     path = tmp_path / "x.tar"
     tar_with(path, *((name, 512 * name.encode()) for name in "abc"))
     content = bytearray(path.read_bytes())

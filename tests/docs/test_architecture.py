@@ -1,4 +1,4 @@
-"""Which room may import which, and the way from the command line to the loss: docs/architecture.md."""
+"""docs/architecture.md: which room may import which, and the path from the command line to the loss."""
 
 import ast
 import inspect
@@ -16,7 +16,7 @@ from trainers.modules import losses
 from trainers.softcpt import SoftCPT
 
 ROOT = train.PROJECT_ROOT
-# What may import what within trainers/modules, whose single files are "": what serves all rooms.
+# What may import what within trainers/modules; its single files, which serve all rooms, are "".
 PARTS = {
     "": set(),
     "images": {""},
@@ -30,7 +30,7 @@ HOP = re.compile(r"^\d\. `([\w/.]+)`, `(\w+)`", re.M)
 
 
 def imported(path):
-    """The rooms that a file imports, its own left out."""
+    """The rooms that a file imports, except its own."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -58,7 +58,7 @@ WITHIN_EXPERIMENTS = {
 
 @pytest.mark.parametrize("room", WITHIN_EXPERIMENTS)
 def test_imports_within_experiments_go_one_way(room):
-    """At the top of modules: a sweep imports its report when it is over."""
+    """Only at the top of modules: a sweep imports its report at its end."""
     for path in (ROOT / "experiments" / room).glob("*.py"):
         nodes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
         assert {node.module.partition(".")[0] for node in nodes if node.level == 2} <= WITHIN_EXPERIMENTS[room], path

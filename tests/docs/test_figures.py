@@ -1,4 +1,4 @@
-"""docs/figures.py draws the pictures that the documentation shows, and the house in them is the project's."""
+"""docs/figures.py draws the figures of the documentation, and they show the project as it is."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the README says exists, and its commands and examples work."""
+"""The files that the documentation names exist, and its commands are valid."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ COMMAND = r"(?:[A-Z_]+=\S+ )*(?:bash|python|torchrun) "
 
 
 def commands() -> list[list[str]]:
-    """The words of all commands: of the indented blocks, continuation lines joined, and those within sentences."""
+    """The words of all commands in indented blocks, with continuation lines joined, and in sentences."""
     found = []
     for text in DOCUMENTS.values():
         found += re.findall(rf"^    ({COMMAND}.*?)(?: #|$)", text.replace("\\\n", " "), re.M)
@@ -25,13 +25,13 @@ def commands() -> list[list[str]]:
 
 
 def without_variables(words: Sequence[str]) -> tuple[dict[str, str], Sequence[str]]:
-    """The variables that are set in front of a command, and the rest."""
+    """The variables set in front of a command, and the rest."""
     count = next(i for i, word in enumerate(words) if not re.match("[A-Z_]+=", word))
     return dict(word.split("=", 1) for word in words[:count]), words[count:]
 
 
 def understood(arguments: list[str]) -> None:
-    """Raise ValueError unless train.py's arguments name files, flags, keys and values that there are."""
+    """Raise ValueError unless the files, flags, keys and values in train.py's arguments exist."""
     cfg = train.setup_cfg(train.parse_args(arguments))
     assert cfg.TRAINER.NAME and cfg.OUTPUT_DIR and cfg.DATASET.NAME
 

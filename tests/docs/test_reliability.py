@@ -1,4 +1,4 @@
-"""What docs/reliability.md says of tests is true."""
+"""docs/reliability.md names tests that exist."""
 
 import ast
 import re

@@ -24,4 +24,6 @@ def test_tests_import_no_other_tests():
     names = {path.stem for path in FILES if path.name.startswith("test_")}
     found = {(path.name, name) for path in FILES for name in imported(path) if name.rpartition(".")[2] in names}
     assert not found
-    assert len(names) == len([path for path in FILES if path.name.startswith("test_")]), "two files of one name"
+    assert len(names) == len([path for path in FILES if path.name.startswith("test_")]), (
+        "two test files have the same name"
+    )

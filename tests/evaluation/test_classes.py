@@ -1,4 +1,4 @@
-"""A run keeps its classes: classes.json, and what is refused where a data set has others."""
+"""A run records its classes in classes.json, and other classes are refused."""
 
 import json
 import shutil

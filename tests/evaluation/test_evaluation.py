@@ -37,7 +37,7 @@ def batch(n=60, seed=0, dtype=torch.float32):
 
 
 def by_loops(logits, label, tasks=TASKS):
-    """Values, F1 scores and numbers of samples per task, from the definitions, one sample at a time."""
+    """Values, F1 scores and numbers of samples per task, computed one sample at a time from the definitions."""
     values, scores, numbers = [], [], []
     for t, task in enumerate(tasks):
         truth, predictions = [], []

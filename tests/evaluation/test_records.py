@@ -1,4 +1,4 @@
-"""Records of runs: what one holds, merging, and reading files."""
+"""Records of runs: their keys, merging, and reading files."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""scripts/base2new.sh, with a stand-in for Python and over the toy tasks, and its tables."""
+"""scripts/base2new.sh with a stand-in for Python, its runs over the toy tasks, and its tables."""
 
 import re
 import shutil
@@ -62,7 +62,7 @@ def test_report_has_mean_and_deviation_beside_zero_shot():
     assert "## Demo, RN50, test set: base and new classes" in report and "over 2 seeds" in report
     assert lines["CoOp"][:3] == ["75.0 ± 7.1", "47.5 ± 3.5", "58.0 ± 0.5"]  # H: 58.33 and 57.6
     assert lines["CoOp"][3:] == ["1", "50", "1.0 s", "1.02 GB"]
-    assert lines["ZeroshotCLIP"][:3] == ["50.0", "0.0", "0.0"]  # one run is all there is
+    assert lines["ZeroshotCLIP"][:3] == ["50.0", "0.0", "0.0"]  # there is only one run
     assert "runs on the base half" in report and "Measured on: cpu." in report
     headings = [line for line in report.splitlines() if line.startswith("### ")]
     assert headings[1:] == ["### Base classes of each task", "### New classes of each task", "### H of each task"]
@@ -90,7 +90,7 @@ def test_missing_half_leaves_a_gap():
     assert len(frame) == 3 and frame["new"].isna().all() and frame["H"].isna().all()
     assert "| CoOp" in base_to_new_report([RECORDS[0], whole])
     row = next(line for line in base_to_new_report([RECORDS[1]]).splitlines() if line.startswith("| CoOp"))
-    assert [cell.strip() for cell in row.split("|")[-5:-1]] == ["–"] * 4, "only the run on the base half has a cost"
+    assert [cell.strip() for cell in row.split("|")[-5:-1]] == ["–"] * 4, "only the run on the base half has costs"
     for records in ([whole], []):
         with pytest.raises(ValueError, match="no run on base or new classes with 4 shots"):
             base_to_new_report(records, shots=4)
@@ -150,7 +150,7 @@ def test_usage_is_printed(call):
 
 
 def toy_call(line, root):
-    """A recorded call of train.py as arguments of one over the toy tasks: its flags and pairs, the toy settings."""
+    """The arguments of a recorded call of train.py, with the settings of the toy tasks."""
     words = line.split()[1:]
     for flag in ("--config-file", "--dataset-config-file"):
         del words[words.index(flag) : words.index(flag) + 2]
@@ -184,8 +184,8 @@ def test_script_and_sweep_make_the_same_calls(call, method, halves):
     command = [folder_of(method), "demo", "4", *trailing]
     status, calls, output = call("scripts/base2new.sh", *command, SEEDS="1", **variables)
     wanted = sweeps_calls(method, call.folder / "results", halves)
-    if method.label == "CoOp-CA" and halves == "tasks":  # trained on several tasks it is CoOp-MT
+    if method.label == "CoOp-CA" and halves == "tasks":  # on several tasks it is CoOp-MT
         assert status == 0 and not wanted
-    elif method.trainer != "ZeroshotCLIP":  # whose settings the script does not pass on
+    elif method.trainer != "ZeroshotCLIP":  # whose settings the script does not pass
         assert (status == 0) == bool(wanted), output
         assert [line for line in calls if f"--trainer {method.trainer} " in line] == wanted

@@ -1,4 +1,4 @@
-"""Calls in processes of their own: values, failures, devices, what ends them, and what a failed run leaves."""
+"""Calls in their own processes: values, failures, devices, termination, and what a failed run leaves."""
 
 import os
 import signal
@@ -101,7 +101,7 @@ def test_processes_end_with_their_parent(tmp_path, number):
 
 
 def stand_in(monkeypatch, main):
-    import train  # here: the processes of calls import this file, and need no PyTorch
+    import train  # imported here, since the processes of calls import this file and need no PyTorch
 
     monkeypatch.setattr(train, "main", main)
     monkeypatch.chdir(ROOT)  # which a run changes
@@ -118,7 +118,7 @@ def test_failed_run_keeps_its_output(tmp_path, monkeypatch):
     assert run() == 3
     what, lines = failure_of(run.folder)
     assert what == "exit status 3" and len(lines) == 20
-    assert {path.name for path in tmp_path.rglob("*")} == {"x", "seed1", FAILURE}, "no log is left beside it"
+    assert {path.name for path in tmp_path.rglob("*")} == {"x", "seed1", FAILURE}, "no log may be left"
     stand_in(monkeypatch, lambda arguments: 0)
     assert run() == 0 and failure_of(run.folder) == ("", [])
 

@@ -1,4 +1,4 @@
-"""What a task gains from each other one."""
+"""How much each task gains from each other task."""
 
 import json
 import math

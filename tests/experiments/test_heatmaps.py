@@ -1,4 +1,4 @@
-"""Heat maps of tasks: their order, and pictures of any number."""
+"""Heat maps of tasks: the order, and figures of any size."""
 
 import numpy as np
 import pytest

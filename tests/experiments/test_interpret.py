@@ -15,7 +15,7 @@ TASKS = ["flower recognition", "texture recognition", "aircraft model recognitio
 
 @pytest.fixture
 def run_of(finished_run, tmp_path):
-    """A function of a method: a copy of its finished run."""
+    """A function of a method: a copy of its finished run, which a test may change."""
     return lambda method: shutil.copytree(finished_run(method), tmp_path / method)
 
 

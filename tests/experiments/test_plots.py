@@ -1,4 +1,4 @@
-"""Pictures of results: colours, order, and what is drawn."""
+"""Figures of results: colours, order, and what is drawn."""
 
 from matplotlib.colors import to_hex
 from records import RUNS, record, section_of
@@ -22,7 +22,7 @@ MANY = [
 def test_only_softcpt_and_its_best_rival_are_coloured():
     section = section_of(MANY)
     stressed = highlights(section)
-    # KgCoOp is better, but ran with one shot alone; SoftCPT's variants are no rivals of it.
+    # KgCoOp is better, but only ran with one shot; SoftCPT's own variants are not rivals.
     assert (stressed.hero, stressed.rival, stressed.rival_mean) == ("SoftCPT NATA", "ProLIP", 55.5)
     assert stressed.why == "Best rival, by the mean over the 2 numbers of shots: ProLIP (55.5)."
     shown = colors(section, stressed)
@@ -54,7 +54,7 @@ def test_main_figure_ranks_methods_at_each_number_of_shots():
     figure = accuracy_figure(summarise(results_frame(RUNS)))
     assert [axes.get_title() for axes in figure.axes] == ["1 shot", "16 shots"]
     names = [[label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes]
-    assert names == [["ZeroshotCLIP", "SoftCPT NATA", "CoOp"], ["ZeroshotCLIP", "SoftCPT NATA"]], "from below"
+    assert names == [["ZeroshotCLIP", "SoftCPT NATA", "CoOp"], ["ZeroshotCLIP", "SoftCPT NATA"]], "from bottom to top"
     assert [text.get_text() for text in figure.axes[0].texts] == ["40.0", "47.5", "48.0"]
 
 

@@ -1,23 +1,17 @@
 """scripts/report.py: which runs it takes, and what it writes."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
+import report
 from PIL import Image
 from records import RUNS, record, write_runs
 
 from experiments.reports import REPORT_FILES
 from experiments.reports.runs import readable_records, told_apart
 from experiments.reports.tables import results_frame, summarise
-
-REPORT = Path(__file__).resolve().parents[2] / "scripts" / "report.py"
-
-
-def run_report(*arguments, cwd="/"):
-    return subprocess.run([sys.executable, str(REPORT), *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
 
 
 def placed(run, path, **changes):
@@ -30,7 +24,7 @@ def test_evaluations_are_told_apart_from_training():
     assert [run["method"] for run in records] == ["SoftCPT NATA (evaluation)", "SoftCPT NATA"] and notes == []
     assert set(summarise(results_frame(records))["n"]) == {1}
     half = placed(RUNS[4], "x", loaded_from="out/run", split="test-new-classes")
-    assert told_apart([half])[0][0]["method"] == "SoftCPT NATA", "the new half is never anything else"
+    assert told_apart([half])[0][0]["method"] == "SoftCPT NATA", "the new half is always an evaluation"
 
 
 def test_duplicate_runs_are_kept_apart_and_named():
@@ -57,11 +51,11 @@ def test_unreadable_runs_are_named_and_the_rest_reported(tmp_path):
     assert left_out[2] == f"without a results.json, so unfinished: 1 ({tmp_path}/begun)"
 
 
-def test_report_end_to_end(tmp_path):
+def test_report_end_to_end(tmp_path, monkeypatch, capsys):
     write_runs(tmp_path / "out", [*RUNS, record(dataset="Single", values=(70.0,), n=(10,))])
-    done = run_report("out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    row = next(line for line in done.stdout.splitlines() if line.startswith("| SoftCPT NATA"))
+    monkeypatch.chdir(tmp_path)
+    assert report.main(["out"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| SoftCPT NATA"))
     cells = [cell.strip() for cell in row.split("|")]
     costs = ["1,234", "1,500", "90 s", "1.00 GB"]
     assert cells == ["", "SoftCPT NATA", "–", "47.5 ± 1.5", "61.0 ± 1.4 (n=2)", *costs, ""]
@@ -76,21 +70,20 @@ def test_report_end_to_end(tmp_path):
     assert Image.open(tmp_path / "out" / "accuracy.png").width > 1000
 
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
-    run_report(tmp_path / "out", "--to", tmp_path / "elsewhere", cwd=os.sep)
+    assert report.main([str(tmp_path / "out"), "--to", str(tmp_path / "elsewhere")]) == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()} == first
 
 
-def test_folder_without_finished_runs_is_an_error(tmp_path):
-    done = run_report(tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {tmp_path}: no results.json below this folder, so no finished run to report\n"
-    missing = run_report(tmp_path / "nowhere")
-    assert (missing.returncode, missing.stderr) == (1, f"error: no folder {tmp_path / 'nowhere'}\n")
-    assert not list(tmp_path.iterdir())
+def test_folder_without_finished_runs_is_an_error(tmp_path, capsys):
+    assert report.main([str(tmp_path)]) == 1
+    message = f"error: {tmp_path}: no results.json below this folder, so no finished run to report\n"
+    assert capsys.readouterr() == ("", message)
+    assert report.main([str(tmp_path / "nowhere")]) == 1
+    assert capsys.readouterr().err == f"error: no folder {tmp_path / 'nowhere'}\n" and not list(tmp_path.iterdir())
 
 
 def test_report_benchmark_prints_its_seconds():
-    script = REPORT.parent / "bench" / "report.py"
+    script = Path(report.__file__).parent / "bench" / "report.py"
     done = subprocess.run([sys.executable, str(script), "--runs", "30"], capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("30 runs: ") and "report.html" in done.stdout

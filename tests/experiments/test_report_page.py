@@ -1,4 +1,4 @@
-"""report.html and report.tex: what they hold, and the page in a real browser without a network."""
+"""report.html and report.tex: their content, and the page in a real browser without a network."""
 
 import json
 
@@ -33,7 +33,7 @@ def draw(root):
 
 
 def predictions(seed):
-    """Of two tasks: the first confuses squares with the hostile class four times, discs with squares once."""
+    """Of two tasks; the first confuses squares with the hostile class four times, and discs with squares once."""
     files = ["0.png", "1.png", "2.png", "3.png", "4.tif", "5.tif", "broken.png", "gone.png"]
     rows = [Prediction("shape", files[i], "square", HOSTILE if i < 4 else "square", 0.5 + i / 10) for i in range(6)]
     rows += [Prediction("shape", files[6], "disc", "square", 0.9), Prediction("shape", files[7], HOSTILE, HOSTILE, 0.4)]
@@ -106,7 +106,7 @@ def test_best_two_are_marked_as_printed():
     marks = best_two(means)
     assert marks["x"].tolist() == ["", BEST, SECOND]
     assert marks["y"].tolist() == [BEST, BEST, ""], "5.0 and 5.0 are level"
-    assert marks["z"].tolist() == ["", "", ""], "two methods need no mark"
+    assert marks["z"].tolist() == ["", "", ""], "two methods are not marked"
 
 
 def test_latex_is_escaped_and_marks_the_best(out):

@@ -22,14 +22,14 @@ from experiments.reports.tables import AVERAGE, results_frame
 
 
 def values(first, second, n_tasks=None):
-    """Of methods a and b with one value per task each."""
+    """One value per task of each of the methods a and b."""
     index = pd.Index([f"task {i}" for i in range(len(first))], name="task")
     columns = pd.MultiIndex.from_tuples([("a", 1, 1), ("b", 1, 1)], names=["method", "shots", "seed"])
     return pd.DataFrame(np.array([first, second], dtype=float).T, index=index, columns=columns)
 
 
 def p_by_enumeration(found):
-    """The share of all signs of the differences whose rank sum is as far from its mean as the one found."""
+    """The share of all sign patterns whose rank sum is at least as far from the mean as the one found."""
     found = [value for value in found if value]
     order = sorted(abs(value) for value in found)
     ranks = [np.mean([i + 1 for i, other in enumerate(order) if other == abs(value)]) for value in found]

@@ -36,7 +36,7 @@ def test_sweep_runs_have_valid_configs_and_their_own_folders(path, benchmark, mo
         cfg = train.setup_cfg(train.parse_args(job.arguments("data", "out")))
         assert cfg.OUTPUT_DIR == str(job.folder("out")) and cfg.DATASET.NUM_SHOTS == job.shots
     assert len({job.folder("out") for job in jobs}) == len(jobs)
-    assert len(jobs) == sum(4 if method.shots else 1 for method in methods), "per shots and seed, or one run"
+    assert len(jobs) == sum(4 if method.shots else 1 for method in methods), "one run per shots and seed, or one in all"
 
 
 def test_method_without_the_config_is_left_out():

@@ -1,4 +1,4 @@
-"""The calls of a sweep: once per task, what --only takes, how each stands."""
+"""The calls of a sweep: once per task, --only, and the state of each run."""
 
 import os
 
@@ -43,7 +43,7 @@ def test_merging_keeps_the_benchmarks_order(tmp_path):
             with pytest.raises(FileNotFoundError):
                 merge_folder(tmp_path / "run", names)
     merge_folder(tmp_path / "run", names)
-    (merged,) = read_records(tmp_path)  # those of single tasks are not runs to report
+    (merged,) = read_records(tmp_path)  # records of single tasks are not reported
     assert [task["name"] for task in merged["tasks"]] == names
     assert (merged["metric"], merged["split"], merged["n_params"]) == (50.0, "test", 2 * 8192)
 
@@ -74,7 +74,7 @@ def test_only_selects_matching_runs(tmp_path):
     assert chosen("method=joint,shots=4,seed=2") == ["joint, 4 shots, seed 2"]
     assert chosen("shots=1,seed=1,task=air") == ["alone, 1 shots, seed 1, task air"]
     assert chosen("task=sea animals,shots=1") == chosen("task=sea-animals,shots=1")
-    assert len(chosen("shots=1,shots=4")) == 12, "either of two values of a key"
+    assert len(chosen("shots=1,shots=4")) == 12, "two values of a key mean either"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is equal between runs of one seed: all bits on one machine, and losses to 1e-4 over threads and processes."""
+"""Runs of one seed are equal to the bit on one machine, and losses to 1e-4 across threads and processes."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from methods import METHODS
 
 @pytest.fixture(scope="module")
 def others():
-    """Processes with other hash values of strings: another order of whatever is kept in sets."""
+    """Processes with another hash seed, so that sets have another order."""
     with Processes(hash_seed=1) as started:
         yield started
 

@@ -38,7 +38,7 @@ def mount(folder, *options):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A folder that is a disk of its own; skipped where the user may not mount one."""
+    """A folder that is a disk of its own; skips if the user may not mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount(folder, "-t", "tmpfs", "-o", f"size={SPACE}M", "tmpfs")
@@ -47,7 +47,7 @@ def disk(tmp_path):
 
 
 def check(ended, at, optional):
-    """A run whose disk was full from the writing of `at` on: what it cannot do without is its one error."""
+    """Check a run whose disk was full from the writing of `at` on: one error, unless the file is optional."""
     lines, said = errors_in(ended), ended.err + ended.out
     assert at in said and ("File too large" in said or "No space left" in said)
     if not (optional and ended.status == 0):

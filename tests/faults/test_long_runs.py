@@ -1,4 +1,4 @@
-"""Long trainings keep their memory, descriptors and threads."""
+"""Long trainings use constant memory, descriptors and threads."""
 
 import json
 import subprocess

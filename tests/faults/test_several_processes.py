@@ -1,4 +1,4 @@
-"""Faults of several processes: a rank of two that is killed, two runs on one folder, a sweep that is killed midway."""
+"""Faults of several processes: a killed rank, two runs in one folder, and a killed sweep."""
 
 import json
 import os
@@ -84,12 +84,12 @@ def test_killed_rank_under_torchrun(arguments, undisturbed_pair, tmp_path, step)
 
 
 def group_of(leader):
-    """The living processes of a group."""
+    """The processes of a group that are alive."""
     pids = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
-        except OSError:  # it has ended in the meantime
+        except OSError:  # it has just ended
             continue
         pids += [int(stat.parent.name)] if int(group) == leader and state not in "ZX" else []
     return pids
@@ -116,9 +116,9 @@ def test_killed_sweep_leaves_no_process_and_resumes(processes, tmp_path, number)
     assert again.returncode == 0, again.stderr
     assert "| SoftCPT" in again.stdout and "| CoOp" in again.stdout
     folder = tmp_path / "out/folder/SoftCPT/tiny_1shots/MAX_EPOCH-2/seed1"
-    names = {path.name for path in folder.iterdir() if not path.name.startswith("log.txt")}  # a log for every start
+    names = {path.name for path in folder.iterdir() if not path.name.startswith("log.txt")}  # one log per start
     assert names <= {*RUN_FILES, "results.json"}
-    # The run's own command, into another folder, is an undisturbed run.
+    # The same command in another folder gives an undisturbed run.
     call = shlex.split(json.loads((folder / "results.json").read_text())["command"])[2:]
     call[call.index("--output-dir") + 1] = str(tmp_path / "here")
     assert processes.run(ROOT, call).status == 0

@@ -1,4 +1,4 @@
-"""The readers that hostile files are given to."""
+"""All readers that are tested with hostile files."""
 
 from pathlib import Path
 
@@ -14,6 +14,6 @@ NAMES = (
 
 
 def readers(folder: Path) -> dict[str, Reader]:
-    """All readers by the name of what they read, which are NAMES; `folder` holds what the files name."""
+    """All readers by name, as in NAMES; `folder` holds what the files refer to."""
     kinds = (text_readers, tensor_readers, archive_readers)
     return {name: reader for kind in kinds for name, reader in kind.readers(folder).items()}

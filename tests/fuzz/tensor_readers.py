@@ -1,4 +1,4 @@
-"""Readers of checkpoints and of CLIPs' weights, each beside a naive one that says what is right."""
+"""Readers of checkpoints and CLIP weights, each with a naive reader that gives the right value."""
 
 import io
 import json
@@ -73,7 +73,7 @@ ODD_TENSORS = (
 
 @st.composite
 def checkpoints(draw):
-    """Checkpoints of other contents."""
+    """Checkpoints with other contents."""
     changed = {**CHECKPOINT, "state_dict": dict(CHECKPOINT["state_dict"])}
     for _ in range(draw(st.integers(1, 2))):
         place = draw(
@@ -132,7 +132,7 @@ def npz(state) -> bytes:
 
 
 def loaded_from(suffix: str, content: bytes):
-    """What the undamaged file gives."""
+    """What reading the undamaged file gives."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"clip{suffix}")
         path.write_bytes(content)
@@ -143,14 +143,14 @@ RIGHT_CLIP: list = []
 
 
 def right_clip(_: bytes):
-    """Of a file with checksums nothing but the weights that were written is right."""
+    """With checksums, only the weights that were written are right."""
     if not RIGHT_CLIP:
         RIGHT_CLIP.append(loaded_from(".pt", saved(STATE)))
     return RIGHT_CLIP[0]
 
 
 def plain_safetensors(content: bytes) -> dict:
-    """The tensors of a file by its header, which is JSON of a length in 8 bytes."""
+    """The tensors of a file, by its header: JSON after its length in 8 bytes."""
     (length,) = struct.unpack("<Q", content[:8])
     header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
     types = {"F32": np.float32, "F16": np.float16, "F64": np.float64}
@@ -164,13 +164,13 @@ def plain_safetensors(content: bytes) -> dict:
 
 
 def plain_clip(content: bytes):
-    """A safetensors file has no checksums: what its header says is right, in the rounding of the clip package."""
+    """A safetensors file has no checksums: its header is right, with the rounding of the clip package."""
     return loaded_from(".pt", saved(plain_safetensors(content)))
 
 
 @st.composite
 def states(draw):
-    """Weights of which some are odd."""
+    """Weights, some of them odd."""
     changed = dict(STATE)
     for _ in range(draw(st.integers(1, 2))):
         key = draw(st.sampled_from(sorted(changed)))

@@ -1,4 +1,4 @@
-"""What hostile files brought to light, a test each."""
+"""Faults that hostile files revealed, one test each."""
 
 import gzip
 import json
@@ -65,7 +65,7 @@ def test_strict_yaml_reads_valid_yaml(tmp_path):
 
 
 def test_config_with_exponential_references_is_refused(tmp_path):
-    """Each key of a config is copied: nine lines would take all memory."""
+    """Each key of a config is copied, so nine lines would use all memory."""
     lines = [
         "a0: &a0 {x: 1}",
         *(f"a{i}: &a{i} {{{', '.join(f'k{j}: *a{i - 1}' for j in range(9))}}}" for i in range(1, 12)),
@@ -140,7 +140,7 @@ def flip(path, needle):
 
 
 def test_flipped_bit_in_a_checkpoint_is_detected(tmp_path):
-    """PyTorch itself reads such a file without a word."""
+    """PyTorch itself reads such a file silently."""
     weight = torch.full((50, 50), 0.7)
     save_checkpoint({"state_dict": {"ctx": weight}, "epoch": 1}, str(tmp_path))
     path = tmp_path / "model.pth.tar-1"

@@ -1,4 +1,4 @@
-"""Readers of JSON, YAML and CSV, each beside a naive one that says what is right."""
+"""Readers of JSON, YAML and CSV, each with a naive reader that gives the right value."""
 
 import ast
 import csv

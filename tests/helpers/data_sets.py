@@ -1,4 +1,4 @@
-"""Data sets for tests: how one is built, what CoOp would draw from it, and a benchmark of one-colour pictures."""
+"""Data sets for tests: building one, what CoOp would draw from it, and a benchmark of one-colour images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fill(folder, count, suffix=".png"):
 
 
 def coop_draw(split, shots, seed):
-    """CoOp's draw as a loop of its own: one generator, train before val, classes as they first appear."""
+    """CoOp's draw as a loop: one generator, train before val, classes in order of appearance."""
     rng, drawn = random.Random(seed), {}
     for part, k in (("train", shots), ("val", min(shots, 4))):
         by_class = defaultdict(list)
@@ -87,7 +87,7 @@ class ModelFolders(SplitDataset):
 
 @DATASET_REGISTRY.register()
 class ModelOrdinarySet(DatasetBase):
-    """A data set as other projects write them: no declarations, draws from the global generator."""
+    """A data set as in other projects: no declarations, and draws from the global generator."""
 
     dataset_dir = "color"
 
@@ -132,7 +132,7 @@ def write_task(root, folder, class_name, names, n_train=7, n_val=6, n_test=3):
 
 
 def draw(root):
-    """The pictures of all these data sets below `root`, which is returned."""
+    """Draw the images of all these data sets below `root`, and return it."""
     write_task(root, "fruit", "ModelFruit", FRUIT)
     write_task(root, "color", "ModelColor", COLORS)
     return root

@@ -1,4 +1,4 @@
-"""The registered methods, their trainers over the toy tasks, and what the oracles of several methods share."""
+"""The registered methods, their trainers over the toy tasks, and what the tests of several methods share."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _openai(family: str, folder: Path) -> Miniature:
 
 
 def register_tiny_timm_models() -> None:
-    """Small relatives of SigLIP's and EVA's image towers, which timm has in large sizes alone."""
+    """Small versions of SigLIP's and EVA's image towers, which timm has only in large sizes."""
     import timm.models.eva as eva
     import timm.models.vision_transformer as vit
     from timm.models import is_model, register_model

@@ -1,4 +1,4 @@
-"""The calls of train.py that a sweep makes, to compare those of the shell scripts with."""
+"""The calls of train.py that a sweep makes, to compare with those of the shell scripts."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ FOLDERS = {
 
 
 def folder_of(method: Method) -> str:
-    """Where a method's script lies, below scripts/."""
+    """The folder of a method's script, below scripts/."""
     return FOLDERS.get(method.trainer, method.trainer.lower())
 
 
 def settings_of(method: Method) -> tuple[list[str], dict[str, str]]:
-    """The trailing arguments and the variables with which a script makes the run of a method."""
+    """The trailing arguments and variables with which a script makes the run of a method."""
     pairs = [str(item) for pair in method.opts.items() for item in pair]
     variables = {"VARIANT": method.variant} if method.variant and method.trainer != "PLOT" else {}
     return ["tiny", *pairs] if pairs else [], variables
 
 
 def sweeps_calls(method: Method, out: Path, halves: str = "") -> list[str]:
-    """The calls for a method on the demo's 4 shots, seed 1, and on two tasks where each has a run of its own."""
-    tuned = method.trainer in ("MaPLe", "PromptSRC", "CLIPLoRA")  # image towers are: the scripts take a ViT
+    """The calls for a method on the demo with 4 shots and seed 1; if separate, for each of two tasks."""
+    tuned = method.trainer in ("MaPLe", "PromptSRC", "CLIPLoRA")  # as to the image tower, so the scripts take a ViT
     jobs = plan([method], "demo", [4], [1], "tiny_vit" if tuned else "tiny", halves=halves)
     separate = method.separate and halves != "tasks"
     folders = {"sea animals": "sea-animals", "air": "air"} if separate else {"": ""}

@@ -1,4 +1,4 @@
-"""A tiny benchmark of three tasks and configs over it and the tiny golden CLIP, for the tests of trainers."""
+"""A tiny benchmark of three tasks, and configs over it with the tiny golden CLIP."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def draw(root: Path, size: int = 32) -> Path:
 
 
 def draw_folders(root: Path, classes: Sequence[str] = ("one", "two")) -> None:
-    """Two tasks in folders of their own below `root`, with six pictures of noise in each class."""
+    """Two tasks in folders below `root`, with six images of noise in each class."""
     rng = np.random.default_rng(0)
     for task in ("warm things", "cold things"):
         for name in classes:

@@ -4,7 +4,7 @@ import time
 
 
 def wait_for(condition, seconds=60):
-    """What `condition()` gives as soon as it is true; fails after so many seconds."""
+    """The value of `condition()` as soon as it is true; fails after so many seconds."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, f"it has not happened within {seconds} s"

@@ -1,4 +1,4 @@
-"""An exported classifier, used as scikit-learn's are, and what it needs."""
+"""An exported classifier, used like one of scikit-learn, and what it needs."""
 
 import subprocess
 import sys
@@ -94,7 +94,7 @@ def test_other_backbone_is_refused_unless_it_is_the_same(model, pictures, tmp_pa
         load_classifier(model, backbone="scripts/demo/tiny_clip.npz")
     with pytest.raises(ValueError, match="their image towers differ"):
         load_classifier(model, backbone=f"{toy.GOLDEN}/tiny_vit.npz@gelu")
-    with pytest.raises(ValueError, match="their image towers differ"):  # a precision of which no digest is known
+    with pytest.raises(ValueError, match="their image towers differ"):  # a precision without a known digest
         load_classifier(model, backbone=f"{toy.GOLDEN}/tiny_vit.npz@gelu", precision="bf16")
     (tmp_path / "moved.npz").write_bytes((toy.GOLDEN / "tiny_vit.npz").read_bytes())
     moved = load_classifier(model, backbone=f"{tmp_path}/moved.npz@quickgelu", device="cpu")

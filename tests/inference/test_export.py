@@ -18,7 +18,7 @@ REFUSED = {"CoCoOp": "its class features depend on the image", "PLOT": "to the r
 
 
 def agree(run, path, pictures, atol=1e-5):
-    """Whether run and export predict the same of pictures, in every task; and the classifier."""
+    """Check that run and export predict the same for all images and tasks; the classifier."""
     predictor, classifier = RunPredictor(load_run(run)), load_classifier(path, device="cpu")
     images = torch.stack([predictor.transform(read_image(str(picture))) for picture in pictures])
     assert classifier.tasks == TASKS

@@ -1,4 +1,4 @@
-"""The file of an exported classifier: what is read, noticed and refused."""
+"""The file of an exported classifier: reading, damage, and other files."""
 
 import json
 

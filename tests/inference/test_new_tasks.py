@@ -1,4 +1,4 @@
-"""Predictions on a task that was not trained, from its name alone."""
+"""Predictions on a task that was not trained, from its name and its classes."""
 
 import pandas as pd
 import predict

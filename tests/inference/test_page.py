@@ -1,4 +1,4 @@
-"""The page in the browser, opened in a headless chromium, and what it is made of."""
+"""The page of the demo: its answers, and the page itself in a headless chromium."""
 
 import functools
 import importlib.util

@@ -1,4 +1,4 @@
-"""Predictions of finished runs on pictures of one's own, beside Dassl's test loop and the whole model's logits."""
+"""Predictions of finished runs on images, compared with Dassl's test loop and the logits of the whole model."""
 
 import json
 import shutil
@@ -17,7 +17,14 @@ import train
 
 FLOWERS = toy.CLASSES["ToyFlower"]
 FLOWER = ("--task", "flower recognition")
-OPTS = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2, "TRAINER.PLOT.THRESH", 0.0)  # a plan that no other image stops
+OPTS = (
+    "OPTIM.MAX_EPOCH",
+    1,
+    "DATASET.NUM_SHOTS",
+    2,
+    "TRAINER.PLOT.THRESH",
+    0.0,
+)  # so that no other image stops a transport plan
 
 
 def files(folder):
@@ -93,7 +100,7 @@ def test_run_of_one_task_needs_no_task_flag(toy_root, flowers, tmp_path, capsys)
 
 
 def moved_run(run, toy_root, to):
-    """A copy of a run whose data are not where they were."""
+    """A copy of a run whose data have moved."""
     shutil.copytree(run, to)
     (to / "config.yaml").write_text((to / "config.yaml").read_text().replace(str(toy_root), "nowhere"))
     return [str(to)]

@@ -1,4 +1,4 @@
-"""scripts/compare_upstream.py: what it records of a run, and what it calls equal."""
+"""scripts/compare_upstream.py: what it records of a run, and when it calls two runs equal."""
 
 import json
 import os
@@ -42,12 +42,12 @@ def test_losses_result_and_logits_are_recorded(toy_root, tmp_path):
     assert len(seen.losses) == record["steps"] == 2 and len(set(seen.losses)) == 2
     values = [task["value"] for task in record["tasks"]]
     assert seen.result == pytest.approx(sum(values) / 3)
-    # Those of the last test, not of the validations before it.
+    # Of the last test, not of the validations before it.
     assert [len(row) for row in seen.logits] == [10] * sum(task["n"] for task in record["tasks"])
 
 
 class Told(Comparison):
-    """A comparison whose runs are given, by name."""
+    """A comparison of given runs."""
 
     def run(self, side, name, *flags):
         return self.runs[name]

@@ -1,4 +1,4 @@
-"""scripts/data.py check: what is wrong is named, all at once."""
+"""scripts/data.py check: all problems are named at once."""
 
 import io
 import json

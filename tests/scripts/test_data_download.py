@@ -1,4 +1,4 @@
-"""scripts/data.py download, from a server of the tests' own."""
+"""scripts/data.py download, from a local server."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from datasets.tools.sources import SOURCES, Archive, Source
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; `breaks` counts the answers that end in the middle."""
+    """Serves `files`; the next `breaks` answers end in the middle."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -86,7 +86,7 @@ def packed(folder, kind, below="", only=None):
 
 @pytest.fixture
 def pets(server, tmp_path, tmp_path_factory, monkeypatch):
-    """Oxford Pets, served in three files as it is published; gives the layout."""
+    """Oxford Pets, served in three files as published; the layout."""
     folder = tmp_path_factory.mktemp("published")
     layout = layouts.lay_out("OxfordPets", folder)
     layouts.as_published(monkeypatch, "OxfordPets", layout)
@@ -133,7 +133,7 @@ def test_download_resumes_a_partial_file(server, tmp_path):
     assert (tmp_path / "file").read_bytes() == content
     assert server.requests == [("file", "bytes=1000-")]
     for name, part, ranges in (
-        ("other", b"from another time", True),  # not a beginning of it: fetched anew
+        ("other", b"from another time", True),  # not a prefix of the file, which is fetched anew
         ("third", content[:10], False),  # a server without ranges sends everything
         ("fourth", content + b"too long", True),
     ):

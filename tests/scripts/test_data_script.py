@@ -1,4 +1,4 @@
-"""scripts/data.py: list, splits, shots and stats; and from the data to a run."""
+"""scripts/data.py: list, splits, shots and stats."""
 
 import json
 import re

@@ -174,7 +174,7 @@ def test_contact_sheet_has_a_row_per_task(tmp_path):
 
 
 def test_interrupted_pretraining_resumes_identically(tmp_path):
-    """The batches and the optimiser restored from the state file are those of the uninterrupted training."""
+    """The restored batches and optimiser are those of the uninterrupted training."""
     shown, pictures = [scenes.Scene("sign")] * 8, np.zeros((8, 64, 64, 3), np.uint8)
     batches = pretrain.Batches(shown, pictures, Words(), 4, seed=0)
     layer = torch.nn.Linear(2, 2)

@@ -1,4 +1,4 @@
-"""scripts/test_versions.py without its environments: the interpreters that it finds, the rows that it prints."""
+"""scripts/test_versions.py without its environments: the interpreters it finds and the rows it prints."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""scripts/plug_into.sh in a miniature CoOp checkout: it adds, updates its own files alone, and one trains there."""
+"""scripts/plug_into.sh in a miniature CoOp checkout: it updates only its own files, and training works there."""
 
 import json
 import os
@@ -175,7 +175,7 @@ def test_foreign_or_changed_files_are_refused(checkout):
     with pytest.raises(ValueError, match="train_softcpt.py exists already and is not this project's; nothing was"):
         plug(checkout, {"softcpt/a.py": b"1", "train_softcpt.py": b"1"})
     assert not (checkout / "softcpt").exists()
-    (checkout / "train_softcpt.py").write_text("1")  # as it would be written: an interrupted first run
+    (checkout / "train_softcpt.py").write_text("1")  # the same content, as after an interrupted first run
     plug(checkout, {"softcpt/a.py": b"1", "train_softcpt.py": b"1"})
     (checkout / "softcpt/a.py").write_text("edited")
     for wanted in ({"softcpt/a.py": b"2", "train_softcpt.py": b"2"}, {}):

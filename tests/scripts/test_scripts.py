@@ -1,4 +1,4 @@
-"""The shell scripts, with a stand-in for Python that writes down how it was called."""
+"""The shell scripts, with a stand-in for Python that records its calls."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def test_failing_run_stops_the_script(call):
     status, calls, _ = call("scripts/softcpt/main.sh", "demo", "1", SEEDS="1 2 3", CUT="3")
     assert status == 3 and len(calls) == 1
     status, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1", CUT="3")
-    assert status == 3 and len(calls) == 2  # what lists the tasks, and the first of them
+    assert status == 3 and len(calls) == 2  # listing the tasks, and the first task
 
 
 def test_zero_shot_is_one_run_without_shots(call):
@@ -90,7 +90,13 @@ def test_finished_run_shows_its_number(call):
     assert (status, calls) == (0, []) and f"done before: {folder} (71.7 %, the mean over its tasks)\n" in output
 
 
-OF_THEIR_CLASSES = ("taskres", "linear_probe", "tip_adapter", "tip_adapter_f", "lp_plus_plus")  # they serve no others
+OF_THEIR_CLASSES = (
+    "taskres",
+    "linear_probe",
+    "tip_adapter",
+    "tip_adapter_f",
+    "lp_plus_plus",
+)  # which serve no other classes
 
 
 @pytest.mark.parametrize("command", ["{}/main.sh demo 4", "base2new.sh {} demo 4"])
@@ -177,7 +183,7 @@ def test_demo_renders_sweeps_and_predicts(call):
 
 
 def test_install_brings_no_modules(tmp_path):
-    pytest.importorskip("setuptools", minversion="77")  # older ones do not know the form of the license
+    pytest.importorskip("setuptools", minversion="77")  # older ones do not know this form of the license field
     for folder in ("datasets", "trainers", "evaluation", "configs"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").touch()

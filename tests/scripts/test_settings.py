@@ -15,17 +15,12 @@ def cfg_of(*arguments):
 @pytest.mark.parametrize(
     "text, value", [("1", 1.0), ("1e-3", 0.001), ("2E2", 200.0), ("+.5", 0.5), ("3.", 3.0), ("-1", -1.0)]
 )
-def test_float_key_takes_any_number(tmp_path, text, value):
-    (tmp_path / "a.yaml").write_text(f"OPTIM:\n  LR: {text}\n")
-    for arguments in (["OPTIM.LR", text], ["--config-file", tmp_path / "a.yaml"]):
-        assert cfg_of(*arguments).OPTIM.LR == value
-        assert type(cfg_of(*arguments).OPTIM.LR) is float
-
-
-def test_list_of_floats_takes_any_number(tmp_path):
-    (tmp_path / "a.yaml").write_text("INPUT:\n  RRCROP_SCALE: [1e-1, 1]\n")
-    for arguments in (["INPUT.RRCROP_SCALE", "(1e-1, 1)"], ["--config-file", tmp_path / "a.yaml"]):
-        assert list(cfg_of(*arguments).INPUT.RRCROP_SCALE) == [0.1, 1.0]
+def test_float_keys_take_any_number(tmp_path, text, value):
+    (tmp_path / "a.yaml").write_text(f"OPTIM:\n  LR: {text}\nINPUT:\n  RRCROP_SCALE: [{text}, 1]\n")
+    for arguments in (["OPTIM.LR", text, "INPUT.RRCROP_SCALE", f"({text}, 1)"], ["--config-file", tmp_path / "a.yaml"]):
+        cfg = cfg_of(*arguments)
+        assert cfg.OPTIM.LR == value and type(cfg.OPTIM.LR) is float
+        assert list(cfg.INPUT.RRCROP_SCALE) == [value, 1.0]
 
 
 @pytest.mark.parametrize(

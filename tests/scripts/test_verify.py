@@ -1,4 +1,4 @@
-"""data.py verify: zero-shot accuracy beside the published one, on miniatures with tables of their own."""
+"""data.py verify: zero-shot accuracy beside the published one, on miniatures."""
 
 import csv
 import hashlib
@@ -30,7 +30,7 @@ def write_table(path, *rows):
 
 @pytest.fixture
 def verify(toy_root, tmp_path, capsys, monkeypatch):
-    """Runs `data.py verify` with a table of the given rows; gives (exit status, what it printed)."""
+    """Runs `data.py verify` with a table of the given rows; returns (exit status, output)."""
     monkeypatch.chdir(tmp_path)
 
     def run(name, *rows, root=toy_root, flags=()):

@@ -1,4 +1,4 @@
-"""The lock of a run folder: who holds it, who is refused, and which locks are stale."""
+"""The lock of a run folder: who holds it, who is refused, and when it is stale."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_second_process_is_refused(tmp_path):
         with pytest.raises(lock.LockedError, match=f"in use by process {os.getpid()} on {socket.gethostname()}"):
             with lock.locked(tmp_path):
                 pass
-        assert lock.holder(tmp_path), "the refused one takes no lock away"
+        assert lock.holder(tmp_path), "the refused process must not remove the lock"
 
 
 def test_one_of_many_processes_gets_the_lock(tmp_path):
@@ -79,10 +79,10 @@ def test_one_of_many_processes_gets_the_lock(tmp_path):
     "changes, seconds, held",
     [
         ({}, 0, True),
-        ({}, 10**6, True),  # of this host: the process says it, not the time
+        ({}, 10**6, True),  # on this host the process decides, not the time
         ({"pid": 0}, 0, False),  # of an ended process, see below
-        ({"start": "1"}, 0, False),  # another process had the same id before
-        ({"start": ""}, 0, True),  # not known
+        ({"start": "1"}, 0, False),  # an earlier process with the same id
+        ({"start": ""}, 0, True),  # unknown
         ({"host": "elsewhere", "pid": 0}, lock.STALE_AFTER - 60, True),
         ({"host": "elsewhere"}, lock.STALE_AFTER + 60, False),
         ({"host": "elsewhere", "job": "7"}, 0, True),
@@ -103,7 +103,7 @@ def test_lock_of_an_ended_process_is_stale(tmp_path, changes, seconds, held, mon
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say which processes have ended")
 def test_zombie_process_holds_no_lock(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
-    process.stdout.read()  # until it ends; nobody has waited for it
+    process.stdout.read()  # until it ends; nothing has waited for it
     time.sleep(0.5)
     write(tmp_path, pid=process.pid, start="")
     assert lock.holder(tmp_path) is None

@@ -1,4 +1,4 @@
-"""Every method on every family of CLIPs: it trains, tests, saves and loads, or says by name why it cannot."""
+"""Every method on every family of CLIPs: it trains, tests, saves and loads, or says why it cannot."""
 
 import miniatures
 import pytest
@@ -32,7 +32,7 @@ FIRST_METHODS = ("SoftCPT", "MaPLe", "PLOT", "ProLIP")
 
 
 def pairs(first, rows, columns):
-    """All pairs of a row and a column, of which those that `first` does not take are slow."""
+    """All pairs of a row and a column; those for which `first` is false are slow tests."""
     return [
         pytest.param(row, column, marks=[] if first(row, column) else pytest.mark.slow)
         for row in rows

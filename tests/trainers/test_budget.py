@@ -1,4 +1,4 @@
-"""A budget of steps in place of epochs."""
+"""A budget of steps instead of epochs."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from trainers.coop import CoOp
 
 
 def counted_steps(monkeypatch, stop=None):
-    """The (epoch, learning rate, labels) of each step that CoOp makes from now on; killed before step `stop`."""
+    """The (epoch, learning rate, labels) of each later step of CoOp, which is killed before step `stop`."""
     steps, forward_backward = [], CoOp.forward_backward
 
     def counted(trainer, batch):
@@ -51,7 +51,7 @@ def test_max_steps_follows_the_schedule_of_its_epochs(toy_root, tmp_path, monkey
         assert rates == pytest.approx([1e-5, 2e-3, 1e-3 * (1 + math.cos(math.pi / 3))])
 
 
-@pytest.mark.parametrize("views, stop", [(0, 6), (2, 11)])  # within the second epoch, and within the last, cut one
+@pytest.mark.parametrize("views, stop", [(0, 6), (2, 11)])  # in the second epoch, and in the last, shortened one
 def test_killed_run_with_max_steps_resumes_bit_for_bit(toy_root, tmp_path, monkeypatch, views, stop):
     opts = ("OPTIM.MAX_STEPS", 13, "TRAIN.CHECKPOINT_FREQ", 1, "FEATURES.TRAIN_VIEWS", views)
     whole = toy.run(toy_root, tmp_path / "whole", "CoOp", *opts)

@@ -41,7 +41,7 @@ def test_base_prompts_serve_new_classes_of_unequal_number(toy_root, tmp_path, na
     ],
 )
 def test_parameters_of_classes_or_tasks_do_not_serve_others(toy_root, tmp_path, name, options):
-    """Aircraft has 5 classes: its first 3 and the 3 flowers are equal in number, and a silent mix-up otherwise."""
+    """The first 3 of the 5 aircraft and the 3 flowers are equal in number, so nothing else would notice a mix-up."""
     first = ("DATASET.TASKS", "aircraft model recognition", "DATASET.SUBSAMPLE_CLASSES", "base")
     trainer = build(toy_root, tmp_path / "one", name, *options, opts=first)
     trainer.save_model(0, str(tmp_path / "one"))

@@ -1,4 +1,4 @@
-"""CLIP-LoRA: W + gamma B A, as its public code computes it (figures stored in tests/golden) and written as loops."""
+"""CLIP-LoRA, W + gamma B A, against its public code (figures in tests/golden) and against loops."""
 
 import copy
 import math
@@ -39,7 +39,7 @@ def randomise(trainer, std=0.1):
 def case(toy_root, tmp_path):
     opts = (*PAPER, "TRAINER.CLIPLORA.DROPOUT", 0.0, "DATALOADER.TRAIN_X.BATCH_SIZE", 3)
     case = case_of("single-CLIPLoRA", toy_root, tmp_path, "CLIPLoRA", *opts)
-    assert len(case.trainer.train_loader_x) == BATCHES  # over which the schedule goes
+    assert len(case.trainer.train_loader_x) == BATCHES  # the schedule's length
     return case
 
 
@@ -105,10 +105,12 @@ def test_dropout_is_drawn_only_in_training():
     update.a.data[1:], update.b.data[1:] = update.a.data[0].clone(), update.b.data[0].clone()
     x = torch.ones(1, 64, 8)
     added = (update(attention, x, "qkv") - attention.project(x, "qkv")).unflatten(-1, (3, 8))
-    assert not torch.allclose(added[:, :, 0], added[:, :, 1])  # of its own for each matrix
-    assert not torch.allclose(added[0, 0], added[0, 1])  # and each token
+    assert not torch.allclose(added[:, :, 0], added[:, :, 1])  # another mask for each matrix
+    assert not torch.allclose(added[0, 0], added[0, 1])  # and for each token
     expected = F.linear(F.linear(x, update.a[0]), update.b[0])
-    assert (added.mean(1) - expected[:, :1]).abs().mean() < 0.5 * expected.abs().mean()  # on average as without
+    assert (
+        added.mean(1) - expected[:, :1]
+    ).abs().mean() < 0.5 * expected.abs().mean()  # the mean is as without dropout
     for inference in (torch.no_grad(), torch.inference_mode()):
         with inference:
             assert torch.equal(update(attention, x, "qkv"), update(attention, x, "qkv"))
@@ -145,7 +147,7 @@ def test_resnet_is_refused_but_its_text_tower_can_be_tuned(toy_root, tmp_path):
     opts = ("MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz", "OPTIM.MAX_EPOCH", 1)
     with pytest.raises(ValueError, match="takes none: it is a ResNet; use a ViT of .* or TRAINER.CLIPLORA.TOWERS text"):
         build(toy_root, tmp_path / "run", "CLIPLoRA", opts=opts)
-    views = ("FEATURES.TRAIN_VIEWS", 1)  # which the text tower alone does not change
+    views = ("FEATURES.TRAIN_VIEWS", 1)  # allowed, as only the text tower is tuned
     trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", "TOWERS", "text", opts=(*opts, *views))
     trainer.train()
     assert len(list((tmp_path / "features").glob("*.safetensors"))) == 2
@@ -184,7 +186,7 @@ def test_checkpointed_chunks_repeat_their_dropout(toy_root, tmp_path, monkeypatc
         torch.manual_seed(0)
         loss = trainer.text_features().square().sum()
         gradients.append(torch.autograd.grad(loss, list(trainer.prompts["text"].parameters())))
-        # The second time nothing is computed again in the backward pass.
+        # The second time nothing is recomputed in the backward pass.
         monkeypatch.setattr(text_encoder, "checkpoint", lambda function, *args, use_reentrant: function(*args))
     for value, expected in zip(*gradients):
         torch.testing.assert_close(value, expected)

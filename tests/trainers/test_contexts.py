@@ -26,7 +26,7 @@ def test_each_method_shows_its_contexts_or_says_why_not(method, toy_root):
     if not issubclass(TRAINER_REGISTRY.get(method), PromptTrainer):
         pytest.skip("a trainer of Dassl's")
     trainer = build(toy_root, method)
-    if method in WITH or hasattr(trainer.prompts, "ctx"):  # the latter: methods of others
+    if method in WITH or hasattr(trainer.prompts, "ctx"):  # the latter for methods of users
         contexts = contexts_of(trainer)
         assert contexts and all(context.tokens.shape[1] == trainer.clip.text.width for context in contexts)
     else:

@@ -1,4 +1,4 @@
-"""The cache of image features: what it keeps, when it rebuilds, and that it never stands in the way."""
+"""The cache of image features: what it keeps, when it is rebuilt, and that it never fails a run."""
 
 import logging
 import os

@@ -55,7 +55,7 @@ def test_thirty_steps_match_the_public_code(case):
 
 
 def test_plot_matches_the_public_code(toy_root, tmp_path):
-    """From the features that the image tower of another tiny CLIP, a ResNet, gave it."""
+    """On the features of another tiny CLIP's image tower, a ResNet."""
     weights = {**golden("tiny_vit"), **golden("tiny_rn_text")}
     np.savez(tmp_path / "clip.npz", **weights)
     opts = ("MODEL.BACKBONE.NAME", f"{tmp_path}/clip.npz@quickgelu")

@@ -24,7 +24,7 @@ def test_search_of_c_tries_seven_powers_and_halves(peak):
     assert tuple(tried[:7]) == GRID and len(tried) <= 7 + 2 + 8
     start = min(GRID, key=lambda value: abs(value - peak))
     low, high = start - 1, start + 1
-    for _ in range(8):  # the interval as it is written down in the protocol
+    for _ in range(8):  # the interval as in the protocol
         left, right = -abs(low - peak), -abs(high - peak)
         best = high if left < right else low
         low, high = ((low + high) / 2, high) if left < right else (low, (low + high) / 2)

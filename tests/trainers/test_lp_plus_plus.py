@@ -1,4 +1,4 @@
-"""LP++: the figures of its public code, and its steps against autograd on the loss as it is written down."""
+"""LP++ against the figures of its public code, and its steps against autograd."""
 
 import plain
 import pytest

@@ -61,7 +61,7 @@ def test_resnet_local_features_match_loops(resnet):
     hook.remove()
     features = visual.local_features(image)
     assert features.shape == (2, 4, 8)
-    assert not pool._forward_pre_hooks and torch.equal(visual(image), pooled)  # the tower is left as it was
+    assert not pool._forward_pre_hooks and torch.equal(visual(image), pooled)  # the tower is unchanged
     for b in range(2):
         cells = taken[0][b].flatten(1).T  # (4, W)
         x = torch.cat([cells.mean(0, keepdim=True), cells]) + pool.positional_embedding
@@ -109,7 +109,7 @@ def test_logits_match_the_plan_of_loops(toy_root, tmp_path):
 
 
 def test_iterations_stop_per_task(toy_root, tmp_path):
-    """Few iterations for the images of one task must not be more because of another's."""
+    """The images of one task must not be iterated further because of another task's."""
     trainer = build(toy_root, tmp_path, "PLOT", "N", 2)
     local, label = torch.randn(6, 4, 32), torch.tensor([0, 4, 9, 1, 3, 8])
     task = trainer.class_task[label]

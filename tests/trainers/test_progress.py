@@ -1,4 +1,4 @@
-"""What a run shows while it trains and leaves of its course: bar, log lines, curves, warnings, checkpoints."""
+"""What a run shows while it trains: bar, log lines, curves, warnings, checkpoints."""
 
 import importlib.machinery
 import io
@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(tmp_path, monkeypatch):
-    """A function that puts Dassl's logger in place of stdout, which writes to the terminal given and to log.txt."""
+    """A function that replaces stdout with Dassl's logger, which writes to the given terminal and to log.txt."""
 
     def start(console):
         monkeypatch.setattr(sys, "stdout", console)
@@ -55,7 +55,7 @@ def test_terminal_shows_a_bar_and_the_log_the_lines(terminal, tmp_path, monkeypa
     shown = console.getvalue()
     assert re.search(r"epoch 2/2: 50% \|####    \| 5/10 \[00:\d\d left, .*/s, loss=0.123, acc=75, lr=2e-03\]", shown)
     assert "Checkpoint saved\n" in shown and "no end of line" in shown
-    assert shown.count("batch [1/5]") == 1, "the line after the bar alone"
+    assert shown.count("batch [1/5]") == 1, "only the line after the bar"
     assert (tmp_path / "log.txt").read_text() == f"{LINE}\nCheckpoint saved\nno end of line{LINE}\n"
 
 
@@ -113,7 +113,7 @@ def test_curves_hold_the_accuracy_of_each_task(toy_root, tmp_path):
 
 @pytest.fixture
 def wandb(monkeypatch):
-    """A stand-in for the package, which writes down what it is told."""
+    """A stand-in for the package that records its calls."""
     module = types.ModuleType("wandb")
     module.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
     module.told, module.finished = [], []
@@ -180,7 +180,7 @@ def test_invalid_keep_checkpoints_is_an_error(toy_root, tmp_path, capsys, value)
 
 
 def test_last_test_is_compared_with_zero_shot(toy_root, tmp_path, caplog):
-    """The comparison's values are those of a run of ZeroshotCLIP."""
+    """It is compared with the values of a run of ZeroshotCLIP."""
     zero_shot = build(toy_root, tmp_path / "zero", "ZeroshotCLIP")
     zero_shot.test()
     trainer = build(toy_root, tmp_path / "run", "CoOp")
@@ -210,7 +210,7 @@ def test_indistinguishable_classes_are_named(toy_root, tmp_path, monkeypatch, ca
 
 
 def test_ctrl_c_on_a_terminal_says_how_to_resume(tmp_path):
-    """On a real terminal: a pseudo-terminal of its own."""
+    """In a pseudo-terminal."""
     toy.draw_folders(tmp_path / "data")
     opts = ("OPTIM.MAX_EPOCH", 100000, "TRAIN.CHECKPOINT_FREQ", 1, "FEATURES.TRAIN_VIEWS", 1)
     arguments = toy.arguments(tmp_path / "data", tmp_path / "my run", "CoOp", *opts, dataset="FolderTasks")

@@ -1,4 +1,4 @@
-"""ProLIP: the figures of its public code, and one projection over several tasks."""
+"""ProLIP against the figures of its public code, and its projection over several tasks."""
 
 import math
 
@@ -12,7 +12,7 @@ from public_code import golden, single_batches
 
 
 def test_thirty_steps_match_the_public_code(toy_root, tmp_path):
-    """Of all 32 images at once, with three views in turn, the second first; lambda 1/4."""
+    """Each of all 32 images, with three views in turn, the second first; lambda 1/4."""
     optim = ("OPTIM.NAME", "adam", "OPTIM.LR", 0.001, "OPTIM.WEIGHT_DECAY", 0.0, "OPTIM.WARMUP_EPOCH", 0)
     opts = (*optim, "OPTIM.MAX_EPOCH", 30, "DATASET.NUM_SHOTS", 4)
     trainer = build(toy_root, tmp_path, "ProLIP", dataset="ToySingle", opts=opts)

@@ -1,4 +1,4 @@
-"""PromptSRC: as its public code computes it (figures stored in tests/golden) and written as loops."""
+"""PromptSRC against its public code (figures in tests/golden) and against loops."""
 
 import logging
 

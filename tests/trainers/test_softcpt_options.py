@@ -1,4 +1,4 @@
-"""SoftCPT's options that are not in the paper: the distance to hand-made features, and the blend with them."""
+"""SoftCPT's options beyond the paper: the distance to hand-made features, and the blend with them."""
 
 import plain
 import pytest

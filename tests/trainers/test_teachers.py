@@ -12,7 +12,7 @@ from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, cosine, relati
 
 def test_kgcoop_adds_the_distance_to_each_tasks_template(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "KgCoOp", "W", 3.0)
-    x, label = torch.randn(4, 32), torch.tensor([0, 1, 3, 4])  # of two tasks: five classes count
+    x, label = torch.randn(4, 32), torch.tensor([0, 1, 3, 4])  # of two tasks with five classes
     loss, logs = trainer.compute_loss(x, label)
     plain_loss, _ = super(type(trainer), trainer).compute_loss(x, label)
     learned, teacher = trainer.text_features()[:5].tolist(), plain.zero_shot(CLASSNAMES, TEMPLATES)[:5].tolist()

@@ -1,4 +1,4 @@
-"""What every registered method must do, over several tasks and over one: tested by being registered."""
+"""What every registered method must do, over several tasks and over one."""
 
 import pytest
 import torch
@@ -56,7 +56,7 @@ def cases(names):
 
 
 def cases_and_data(names):
-    """Each case over the tasks, and each method over one; the other options over one task are slow tests."""
+    """Each case over all tasks, and each method over one; other options over one task are slow tests."""
     grid = [
         pytest.param(name, options, data, marks=pytest.mark.slow if data == "ToySingle" and i else ())
         for name in names
@@ -108,7 +108,7 @@ def test_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, monke
 
 @pytest.mark.parametrize("precision, expected", [("amp", 1), ("fp16", 3)])
 def test_released_schedule_steps_like_the_release_with_a_scaler(toy_root, tmp_path, monkeypatch, precision, expected):
-    """In the release fp16 has no scaler and steps three times; its scaler for amp remembers that it has stepped."""
+    """In the release, fp16 has no scaler and steps three times; the scaler of amp remembers that it has stepped."""
     trainer = build(toy_root, tmp_path, "SoftCPT", "SCHEDULE", "released")
     trainer.cfg.defrost()
     trainer.options.PREC = precision
@@ -156,7 +156,7 @@ def test_fitted_method_loads_with_the_same_results(toy_root, tmp_path, name, opt
 @pytest.mark.parametrize("name", METHODS)
 @data
 def test_test_loop_matches_model_inference(toy_root, tmp_path, name, dataset):
-    """Class features once per call and image features from the cache change no prediction."""
+    """Computing class features once, and reading image features from the cache, changes no prediction."""
     trainer = build(toy_root, tmp_path / "run", name, dataset=dataset, opts=("FEATURES.TEST_CACHE", False))
     plain = trainer.test()
     cached = build(toy_root, tmp_path / "run", name, dataset=dataset)
@@ -200,7 +200,9 @@ def test_200_steps_stay_finite(toy_root, tmp_path, name, precision):
 def test_logits_of_present_tasks_match_those_of_all(toy_root, tmp_path, name):
     trainer = build(toy_root, tmp_path, name)
     with torch.no_grad():
-        loader = getattr(trainer.test_loader, "loader", trainer.test_loader)  # below the cache of features
+        loader = getattr(
+            trainer.test_loader, "loader", trainer.test_loader
+        )  # the loader of images below the feature cache
         x = trainer.image_features(next(iter(loader))["img"])
         rows = torch.tensor([0, 1, 2, 5, 6, 7, 8, 9])
         torch.testing.assert_close(trainer.class_logits(x, rows), trainer.class_logits(x)[:, rows])

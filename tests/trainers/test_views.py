@@ -1,4 +1,4 @@
-"""Training views: what they depend on, and what they leave alone."""
+"""Training views: what they depend on, and that they leave the global generators alone."""
 
 import random
 import time
@@ -16,7 +16,7 @@ from trainers.modules.images.views import ViewFeatures, ViewImages, seeded_loade
 
 
 class Item:
-    """What the views read of a Datum."""
+    """The attributes of a Datum that the views read."""
 
     label, domain = 3, 0
 
@@ -89,7 +89,7 @@ def test_epoch_uses_its_view_modulo_the_number_of_views():
 
 
 def test_caching_is_not_training_time(toy_root, tmp_path, monkeypatch):
-    """By a clock that the encoding of images alone moves."""
+    """Measured with a clock that only the encoding of images moves."""
     clock, encode_image = [0.0], PromptTrainer.encode_image
 
     def encoded(self, image):
