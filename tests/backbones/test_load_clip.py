@@ -22,15 +22,8 @@ from backbones.weights import find_path, licence_of, read_state_dict, restore_to
 ROOT = Path(__file__).resolve().parents[2]
 TINY = toy.GOLDEN / "tiny_vit.npz"
 NAME = f"{TINY}@quickgelu"
-FORMATS = [
-    "plain.pt@quickgelu",
-    "nested.pth@quickgelu",
-    "weights.safetensors@quickgelu",
-    "weights.npz@quickgelu",
-    "archive.pt",
-    "saying.npz",
-    "saying.safetensors",
-]
+BARE = ["plain.pt", "nested.pth", "weights.safetensors", "weights.npz"]
+FORMATS = [*(f"{name}@quickgelu" for name in BARE), "archive.pt", "saying.npz", "saying.safetensors"]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +54,7 @@ def test_every_format_matches_the_clip_package(files, name):
     torch.testing.assert_close(model.encode_text(["a dog.", "bark"]), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["plain.pt", "nested.pth", "weights.safetensors", "weights.npz"])
+@pytest.mark.parametrize("name", BARE)
 def test_bare_state_dict_needs_an_activation(files, name):
     with pytest.raises(ValueError, match=rf"{name}@quickgelu or .*{name}@gelu.*open_clip:ARCHITECTURE"):
         load_clip(f"{files}/{name}")

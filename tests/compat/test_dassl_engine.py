@@ -22,14 +22,8 @@ def test_verbs_log_lines_and_files_of_a_run(cfg, capsys):
         r"loss \d+\.\d{4} \(\d+\.\d{4}\) acc \d+\.\d{4} \(\d+\.\d{4}\) lr \d\.\d{4}e-\d\d eta \d+:\d\d:\d\d"
     )
     assert re.search(line, printed)
-    order = [
-        "Finish training",
-        "Deploy the last-epoch model",
-        "Evaluate on the *test* set",
-        "=> result",
-        "* accuracy: ",
-    ]
-    positions = [printed.index(text) for text in [*order, "Elapsed: 0:"]]
+    order = ["Finish training", "Deploy the last-epoch model", "Evaluate on the *test* set", "=> result"]
+    positions = [printed.index(text) for text in (*order, "* accuracy: ", "Elapsed: 0:")]
     assert positions == sorted(positions)
     folder = os.path.join(cfg.OUTPUT_DIR, "toy")
     names = {f"model.pth.tar-{epoch}" for epoch in range(1, EPOCHS + 1)}

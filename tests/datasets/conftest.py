@@ -6,7 +6,7 @@ import time
 import tracemalloc
 
 import pytest
-from data_sets import fill
+from data_sets import draw, fill
 
 
 @pytest.fixture
@@ -19,6 +19,12 @@ def costs():
     tracemalloc.stop()
     assert peak < 64 * 2**20, f"{peak / 2**20:.0f} MiB"
     assert time.process_time() - start < 20
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A data root with the one-colour images of fruit and colours."""
+    return draw(tmp_path)
 
 
 @pytest.fixture

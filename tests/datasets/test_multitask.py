@@ -6,7 +6,7 @@ import random
 
 import pytest
 from dassl.data import DataManager
-from data_sets import COLORS, FRUIT, ModelBenchmark, build, config_of, coop_draw, draw
+from data_sets import COLORS, FRUIT, ModelBenchmark, build, config_of, coop_draw
 
 import datasets
 from datasets.multitask import MultiTask, Task, TaskSpec, drawn_shots, tasks_of, words, write_shots
@@ -14,11 +14,6 @@ from datasets.splits import write_split
 from datasets.tables import write_table
 
 SPLIT = "fruit/split_zhou_ModelFruit.json"
-
-
-@pytest.fixture
-def root(tmp_path):
-    return draw(tmp_path)
 
 
 def test_tasks_are_domains_with_contiguous_labels(root):

@@ -5,17 +5,12 @@ import os
 import random
 
 import pytest
-from data_sets import FRUIT, build, coop_draw, draw
+from data_sets import FRUIT, build, coop_draw
 
 from datasets import splits
 from datasets.splits import split_train_val, split_train_val_test, subsample_classes
 
 SPLIT = "fruit/split_zhou_ModelFruit.json"
-
-
-@pytest.fixture
-def root(tmp_path):
-    return draw(tmp_path)
 
 
 def rows(items):

@@ -95,16 +95,6 @@ def test_ties_go_to_the_lowest_class():
     assert judge.confusion[2].tolist() == [[1, 0], [1, 0]]
 
 
-def test_logits_of_other_tasks_do_not_matter():
-    logits, label = batch()
-    judge, other = evaluator(), evaluator()
-    judge.process(logits, label)
-    own = torch.tensor([t for t in range(3) for _ in TASKS[t].classnames])
-    logits[own[label][:, None] != own] = float("nan")
-    other.process(logits, label)
-    assert other.evaluate() == judge.evaluate()
-
-
 def test_absent_classes_are_logged(caplog):
     judge = evaluator()
     judge.process(*batch())
@@ -130,17 +120,9 @@ def test_result_block_suits_log_parsers(capsys):
     judge.process(torch.eye(9)[3:4], torch.tensor([3]))
     judge.evaluate()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[3:9] == [
-        "=> result",
-        "* total: 1,234",
-        "* correct: 823",
-        "* accuracy: 83.33%",
-        "* error: 16.67%",
-        "* macro_f1: 91.67%",
-    ]
-    assert lines[9:] == [
-        "83.33% is the mean over 2 tasks, the headline; of all images together 66.69% are right (823 of 1,234)"
-    ]
+    block = "=> result|* total: 1,234|* correct: 823|* accuracy: 83.33%|* error: 16.67%|* macro_f1: 91.67%"
+    headline = "the headline; of all images together 66.69% are right (823 of 1,234)"
+    assert lines[3:] == [*block.split("|"), f"83.33% is the mean over 2 tasks, {headline}"]
     matches = [line for line in lines if re.search(r"\* accuracy: ([\.\deE+-]+)%", line)]
     assert matches == ["* accuracy: 83.33%"]
 

@@ -117,12 +117,8 @@ def test_versions_and_git_commit(tmp_path):
     assert set(versions) == {"python", "torch", "torchvision", "clip", "dassl", "softcpt"}
     assert versions["torch"]
     assert git_commit(tmp_path) == ""
-    subprocess.run(
-        "git init -q . && touch a && git add a && git -c user.name=x -c user.email=x@x commit -qm a",
-        shell=True,
-        cwd=tmp_path,
-        check=True,
-    )
+    commit = "git -c user.name=x -c user.email=x@x commit -qm a"
+    subprocess.run(f"git init -q . && touch a && git add a && {commit}", shell=True, cwd=tmp_path, check=True)
     clean = git_commit(tmp_path)
     assert len(clean) == 40
     (tmp_path / "a").write_text("changed")

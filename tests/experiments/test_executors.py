@@ -39,11 +39,6 @@ def test_call_returns_its_value_or_raises(executor, tmp_path):
         executor.submit(eval, "lambda: 0").result()
 
 
-def test_each_call_has_its_own_process(executor):
-    pids = {executor.submit(process_id).result() for _ in range(3)}
-    assert len(pids) == 3 and os.getpid() not in pids
-
-
 def test_dead_process_fails_only_its_own_call(executor):
     futures = [executor.submit(*call) for call in ((kill_itself,), (os._exit, 3), (process_id,), (process_id,))]
     assert len(list(as_completed(futures, timeout=60))) == 4

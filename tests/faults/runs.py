@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from records import without_costs
 
 from evaluation.predictions import PREDICTIONS_FILE
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
-COSTS = ("train_seconds", "test_seconds", "peak_memory_bytes", "command", "commit")
 PATIENCE = 60  # seconds
 
 
@@ -123,14 +123,13 @@ def outcome(folder: Path) -> dict[str, object]:
     of its checkpoint. Two runs are the same where these are equal, to the bit."""
     files = {path.name for path in folder.iterdir()} - {"tensorboard"}
     files = {name for name in files if not name.startswith("log.txt")}  # one log per start
-    record = json.loads((folder / "results.json").read_text())
     paths = list((folder / "prompt_learner").glob("model.pth.tar-*"))
     checkpoints = {path.name: torch.load(path, weights_only=True) for path in paths}
     same = ("config.yaml", "shots.json", "classes.json", PREDICTIONS_FILE)
     return {
         "files": files,
         "checkpoints": {path.name for path in folder.glob("prompt_learner/*")},
-        "record": {key: value for key, value in record.items() if key not in COSTS},
+        "record": without_costs(folder / "results.json"),
         "tensors": {name: tensor.numpy().tobytes() for name, tensor in tensors_of(checkpoints).items()},
         **{name: (folder / name).read_bytes() for name in same},
     }

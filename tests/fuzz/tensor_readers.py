@@ -33,12 +33,8 @@ def trained() -> dict:
     optim.step()
     schedule.step()
     model.weight.data = TENSOR.clone()
-    return {
-        "state_dict": model.state_dict(),
-        "epoch": 1,
-        "optimizer": optim.state_dict(),
-        "scheduler": schedule.state_dict(),
-    }
+    states = {"optimizer": optim.state_dict(), "scheduler": schedule.state_dict()}
+    return {"state_dict": model.state_dict(), "epoch": 1, **states}
 
 
 def saved(value) -> bytes:
@@ -59,16 +55,10 @@ def listed(value):
 CHECKPOINT = trained()
 CHECKPOINT_FILE = saved(CHECKPOINT)
 ODD_TENSORS = (
-    torch.zeros(0),
-    torch.tensor(1.0),
-    torch.zeros(3, 2),
-    torch.zeros(2, 3, dtype=torch.int64),
-    torch.zeros(2, 3).bool(),
-    torch.zeros(2, 3, dtype=torch.complex64),
-    torch.zeros(1).expand(10**9),
-    torch.zeros(1, 1).expand(10**9, 64),
-    torch.full((2, 3), torch.nan),
-)
+    torch.zeros(0), torch.tensor(1.0), torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int64),
+    torch.zeros(2, 3).bool(), torch.zeros(2, 3, dtype=torch.complex64), torch.zeros(1).expand(10**9),
+    torch.zeros(1, 1).expand(10**9, 64), torch.full((2, 3), torch.nan),
+)  # fmt: skip
 
 
 @st.composite

@@ -94,13 +94,11 @@ class ModelOrdinarySet(DatasetBase):
     def __init__(self, cfg):
         folder = Path(cfg.DATASET.ROOT, self.dataset_dir)
         split = json.loads((folder / "split_zhou_ModelColor.json").read_text())
-        train, val, test = (
-            [
-                Datum(impath=str(folder / "images" / path), label=label, classname=name)
-                for path, label, name in split[part]
-            ]
-            for part in ("train", "val", "test")
-        )
+
+        def datum(path, label, name):
+            return Datum(impath=str(folder / "images" / path), label=label, classname=name)
+
+        train, val, test = ([datum(*row) for row in split[part]] for part in ("train", "val", "test"))
         train = self.generate_fewshot_dataset(train, num_shots=cfg.DATASET.NUM_SHOTS)
         super().__init__(train_x=train, val=val, test=test)
 

@@ -10,7 +10,6 @@ import toy
 from PIL import Image
 
 import train
-from backbones import Head
 from finished.export import export_of
 from finished.load import load_run
 from inference import load_classifier, write_export
@@ -68,25 +67,6 @@ def test_zero_shot_weights_have_open_clips_layout(model, finished_run, pictures,
         write_export(path, export_of(load_run(finished_run(method)), finished_run(method)))
         with pytest.raises(ValueError, match=f"'flower recognition' is no zero-shot classifier: .*{reason}"):
             load_classifier(path, device="cpu").zero_shot_weights(TASKS[0])
-
-
-def test_head_matches_a_loop():
-    torch.manual_seed(0)
-    x, weight, bias, keys, labels = (
-        *(torch.randn(*shape) for shape in ((4, 6), (3, 6), (3,), (5, 6))),
-        torch.tensor([2, 0, 0, 1, 2]),
-    )
-    head = Head(weight, bias, 7.0, True, keys, labels, 1.5, 2.5)
-    expected = torch.zeros(4, 3)
-    for b in range(4):
-        unit = x[b] / x[b].norm()
-        for c in range(3):
-            expected[b, c] = 7 * unit @ weight[c] + bias[c]
-            for i in range(5):
-                if labels[i] == c:
-                    expected[b, c] += 1.5 * torch.exp(-2.5 * (1 - unit @ keys[i]))
-    torch.testing.assert_close(head(x), expected)
-    torch.testing.assert_close(Head(weight, normalised=False)(x), x @ weight.T)
 
 
 def test_other_backbone_is_refused_unless_it_is_the_same(model, pictures, tmp_path):

@@ -17,14 +17,8 @@ import train
 
 FLOWERS = toy.CLASSES["ToyFlower"]
 FLOWER = ("--task", "flower recognition")
-OPTS = (
-    "OPTIM.MAX_EPOCH",
-    1,
-    "DATASET.NUM_SHOTS",
-    2,
-    "TRAINER.PLOT.THRESH",
-    0.0,
-)  # so that no other image stops a transport plan
+# THRESH: so that no other image stops a transport plan.
+OPTS = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2, "TRAINER.PLOT.THRESH", 0.0)
 
 
 def files(folder):

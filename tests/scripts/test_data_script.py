@@ -60,8 +60,3 @@ def test_stats_draws_counts_and_samples(data, tmp_path):
     for name in ("counts", "samples"):
         with Image.open(tmp_path / f"pictures/{name}.png") as image:
             assert min(image.size) > 300
-
-
-def test_unknown_data_set_suggests_the_nearest(data):
-    status, text = data("check", "OxfordPet")
-    assert status == 1 and "no data set 'OxfordPet' (did you mean 'OxfordPets'?)" in text

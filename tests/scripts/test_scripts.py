@@ -90,13 +90,7 @@ def test_finished_run_shows_its_number(call):
     assert (status, calls) == (0, []) and f"done before: {folder} (71.7 %, the mean over its tasks)\n" in output
 
 
-OF_THEIR_CLASSES = (
-    "taskres",
-    "linear_probe",
-    "tip_adapter",
-    "tip_adapter_f",
-    "lp_plus_plus",
-)  # which serve no other classes
+OF_THEIR_CLASSES = ("taskres", "linear_probe", "tip_adapter", "tip_adapter_f", "lp_plus_plus")
 
 
 @pytest.mark.parametrize("command", ["{}/main.sh demo 4", "base2new.sh {} demo 4"])

@@ -38,6 +38,8 @@ def test_base_prompts_serve_new_classes_of_unequal_number(toy_root, tmp_path, na
         ("TaskRes", ()),
         ("TipAdapterF", ()),
         ("LPPlusPlus", ()),
+        ("LinearProbe", ()),
+        ("ProtoNet", ()),
     ],
 )
 def test_parameters_of_classes_or_tasks_do_not_serve_others(toy_root, tmp_path, name, options):

@@ -51,32 +51,3 @@ def test_search_uses_the_metric_of_the_task():
     prediction, label = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 2])
     assert metric_of(Task("x", ("a", "b", "c")), prediction, label) == pytest.approx(0.8)
     assert metric_of(Task("x", ("a", "b", "c"), "mean_per_class"), prediction, label) == pytest.approx((0.75 + 1) / 2)
-
-
-def test_probe_without_validation_shots_is_an_error(toy_root, tmp_path):
-    trainer = build(toy_root, tmp_path, "LinearProbe")
-    trainer.dm.dataset._val = [item for item in trainer.dm.dataset.val if item.domain != 1]
-    with pytest.raises(ValueError, match="none for texture recognition.*TRAINER.LINEARPROBE.C.*ProtoNet"):
-        trainer.train()
-    trainer.dm.dataset._val = None
-    with pytest.raises(ValueError, match="none for flower recognition, texture"):
-        trainer.train()
-    fixed = build(toy_root, tmp_path, "LinearProbe", "C", 1.0)
-    fixed.dm.dataset._val = None
-    fixed.train()
-
-
-def test_probe_does_not_search_on_test_images(toy_root, tmp_path):
-    trainer = build(toy_root, tmp_path, "LinearProbe")
-    trainer.dm.dataset._val = trainer.dm.dataset.test
-    with pytest.raises(ValueError, match="30 of them are test images .*TRAINER.LINEARPROBE.C.*ProtoNet"):
-        trainer.train()
-
-
-@pytest.mark.parametrize("name", ["LinearProbe", "ProtoNet", "TipAdapter", "LPPlusPlus"])
-def test_fitted_classifier_is_refused_for_other_classes(toy_root, tmp_path, name):
-    half = ("DATASET.TASKS", "ToyTexture", "DATASET.SUBSAMPLE_CLASSES")
-    build(toy_root, tmp_path / "base", name, opts=(*half, "base")).train()
-    new = build(toy_root, tmp_path / "new", name, opts=(*half, "new"))
-    with pytest.raises(ValueError, match="learned for other classes or tasks"):
-        new.load_model(str(tmp_path / "base"))

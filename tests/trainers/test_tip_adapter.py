@@ -146,19 +146,23 @@ def test_features_are_split_by_task():
     assert [(x.flatten().tolist(), y.tolist()) for x, y in parts] == [([2], [0]), ([1, 3], [0, 1]), ([0, 4], [4, 0])]
 
 
-@pytest.mark.parametrize("name", ["TipAdapter", "TipAdapterF"])
-def test_search_without_usable_validation_shots_is_an_error(toy_root, tmp_path, name):
+@pytest.mark.parametrize(
+    "name, fixed", [("LinearProbe", ("C", 1.0)), ("TipAdapter", ("SEARCH", False)), ("TipAdapterF", ("SEARCH", False))]
+)
+def test_search_needs_validation_shots_that_are_not_test_images(toy_root, tmp_path, name, fixed):
     trainer = build(toy_root, tmp_path, name, opts=("OPTIM.MAX_EPOCH", 1))
-    trainer.dm.dataset._val = trainer.dm.dataset.test
-    with pytest.raises(ValueError, match=rf"{name} searches.*30 of them are test images .*{name.upper()}.SEARCH False"):
-        trainer.train()
-    trainer.dm.dataset._val = None
-    with pytest.raises(ValueError, match=f"none for flower recognition, texture.*{name.upper()}.SEARCH False"):
-        trainer.train()
-    fixed = build(toy_root, tmp_path / "fixed", name, "SEARCH", False, "ALPHA", 2.0, opts=("OPTIM.MAX_EPOCH", 1))
-    fixed.dm.dataset._val = None
-    fixed.train()
-    assert fixed.prompts.alpha.tolist() == [2.0] * 3
+    data, option = trainer.dm.dataset, f"TRAINER.{name.upper()}.{fixed[0]}"
+    for val, reason in (
+        (data.test, "30 of them are test images"),
+        ([item for item in data.val if item.domain != 1], "none for texture recognition"),
+        (None, "none for flower recognition, texture"),
+    ):
+        data._val = val
+        with pytest.raises(ValueError, match=f"{reason}.*{option}"):
+            trainer.train()
+    other = build(toy_root, tmp_path / "fixed", name, *fixed, opts=("OPTIM.MAX_EPOCH", 1))
+    other.dm.dataset._val = None
+    other.train()
 
 
 def test_keys_are_saved_with_their_number(toy_root, tmp_path):
