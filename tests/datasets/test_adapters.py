@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from data_sets import build, fill
@@ -30,10 +31,6 @@ class Pairs:
         return self.items[index]
 
 
-class Label:
-    names = ["oak", "elm"]
-
-
 class Picture:
     def __init__(self, decode=True):
         self.decode = decode
@@ -42,7 +39,7 @@ class Picture:
 class Columns:
     """A data set as in Hugging Face's library: columns, and encoded images on request."""
 
-    features = {"image": Picture(), "label": Label()}
+    features = {"image": Picture(), "label": SimpleNamespace(names=["oak", "elm"])}
     decode = True
 
     def cast_column(self, column, feature):

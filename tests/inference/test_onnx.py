@@ -8,12 +8,10 @@ import pytest
 import torch
 import toy
 from PIL import Image
+from toy import TASKS
 
 from inference import load_classifier
 from inference.onnx_model import EXPORTS
-
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
-
 
 needs_export = pytest.mark.skipif(not EXPORTS, reason="this PyTorch exports no dynamic shapes")
 

@@ -1,11 +1,9 @@
 """The page of the demo: its answers, and the page itself in a headless chromium."""
 
 import functools
-import importlib.util
 import json
 import socket
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,17 +11,12 @@ from browser import chromium
 from dassl.utils import read_image
 from PIL import Image
 from torch.nn.functional import cosine_similarity
+from toy import TASKS
 from waiting import wait_for
 
 from finished import load
+from scripts.demo import page
 from trainers.modules.analysis.side_by_side import SideBySide
-
-PROJECT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("page_script", PROJECT / "scripts/demo/page.py")
-page = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(page)
-
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,11 @@ import numpy as np
 import pytest
 import toy
 from PIL import Image
+from plug_into import files_to_add, plug
 
 import train
 
 ROOT = train.PROJECT_ROOT
-PLUG = runpy.run_path(str(ROOT / "scripts/plug_into.py"))
 
 PETS = """
 import json
@@ -136,7 +135,7 @@ def test_several_tasks_train_in_the_checkout(checkout, tmp_path):
 
 
 def test_everything_but_the_demo_is_added():
-    names = PLUG["files_to_add"]().keys()
+    names = files_to_add().keys()
     assert not [name for name in names if name.endswith(("tiny.yaml", "demo.yaml", ".pyc", ".npz"))]
     for name in ("general10", "plant6", "rs8", "fashion20"):
         assert f"softcpt/configs/datasets/{name}.yaml" in names
@@ -145,7 +144,7 @@ def test_everything_but_the_demo_is_added():
 
 
 def test_plugged_in_configs_have_no_bases(tmp_path):
-    files = {name: text for name, text in PLUG["files_to_add"]().items() if "/configs/trainers/" in name}
+    files = {name: text for name, text in files_to_add().items() if "/configs/trainers/" in name}
     assert len(files) > 50
     for name, text in files.items():
         (tmp_path / "own.yaml").write_bytes(text)
@@ -156,7 +155,6 @@ def test_plugged_in_configs_have_no_bases(tmp_path):
 
 
 def test_second_run_updates_only_its_own_files(checkout):
-    plug = PLUG["plug"]
     plug(checkout, {"train_softcpt.py": b"1", "softcpt/a.py": b"1", "softcpt/old/b.py": b"1"})
     (checkout / "softcpt/mine.txt").write_text("mine")
     before = {name: content for name, content in contents(checkout).items() if "softcpt" not in name}
@@ -170,7 +168,6 @@ def test_second_run_updates_only_its_own_files(checkout):
 
 
 def test_foreign_or_changed_files_are_refused(checkout):
-    plug = PLUG["plug"]
     (checkout / "train_softcpt.py").write_text("someone else's")
     with pytest.raises(ValueError, match="train_softcpt.py exists already and is not this project's; nothing was"):
         plug(checkout, {"softcpt/a.py": b"1", "train_softcpt.py": b"1"})
@@ -189,7 +186,7 @@ def test_manifest_outside_the_checkout_is_refused(checkout):
     for text in ('{"files": {"softcpt/../train.py": "0"}}', '{"files": {"train.py": "0"}}', "[]", "{"):
         (checkout / "softcpt/MANIFEST.json").write_text(text)
         with pytest.raises(ValueError, match="MANIFEST.json"):
-            PLUG["plug"](checkout, {})
+            plug(checkout, {})
     assert (checkout / "train.py").exists()
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 import toy
 from dassl.engine import TRAINER_REGISTRY, build_trainer
+from toy import TASKS
 
 from backbones import load_clip
 from trainers.base import PromptTrainer
 from trainers.modules.analysis.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
 
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 WITH = {"SoftCPT", "CoOp", "KgCoOp", "ProGrad", "CoCoOp", "PLOT", "MaPLe", "PromptSRC"}
 
 

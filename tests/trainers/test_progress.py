@@ -73,16 +73,12 @@ def test_no_bar_without_a_terminal_logger_or_steps(terminal, monkeypatch, why):
     assert console.getvalue() == f"{LINE}\n"
 
 
-def test_output_to_a_file_has_plain_lines(toy_root, tmp_path, capsys):
-    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.PRINT_FREQ", 1)) == 0
-    for text in (capsys.readouterr().out, (tmp_path / "run/log.txt").read_text()):
-        assert text.count("epoch [1/2] batch [") == 5 and "step/s" not in text
-
-
-def test_run_says_what_is_cached(toy_root, tmp_path):
+def test_run_prints_plain_lines_and_says_what_is_cached(toy_root, tmp_path, capsys):
     for name in ("first", "second"):
-        assert train.main(toy.arguments(toy_root, tmp_path / name, "CoOp")) == 0
+        toy.run(toy_root, tmp_path / name, "CoOp", "TRAIN.PRINT_FREQ", 1)
     first, second = ((tmp_path / name / "log.txt").read_text() for name in ("first", "second"))
+    for text, count in ((first, 5), (capsys.readouterr().out, 10)):
+        assert text.count("epoch [1/2] batch [") == count and "step/s" not in text
     folder = tmp_path / "features"
     assert f"Computing the features of 30 images, to be kept in {folder}\nFeatures of 30 images computed in " in first
     (kept,) = folder.iterdir()
