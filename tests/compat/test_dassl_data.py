@@ -86,11 +86,6 @@ def test_too_many_shots_use_all_images(items, caplog):
     assert dataset.generate_fewshot_dataset(items, num_shots=0) is items
 
 
-def test_splitting_by_label_keeps_the_order(items):
-    dataset = DatasetBase(train_x=items, test=items)
-    assert dataset.split_dataset_by_label(items)[1] == items[1::3]
-
-
 def test_domain_sampler_balances_every_batch(items):
     random.seed(0)
     for n_domain in (0, 1):

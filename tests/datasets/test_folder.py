@@ -48,10 +48,6 @@ def test_folders_are_tasks_and_classes(root):
     assert len(set(paths)) == len(paths) == 12 + 30
 
 
-def test_no_val_part_without_val_images(root):
-    assert build(root, DATASET__TASKS="cups").val is None
-
-
 def test_shots_and_halves_are_taken_per_task(root):
     dataset = build(root, DATASET__NUM_SHOTS=2, DATASET__SUBSAMPLE_CLASSES="base")
     assert [task.classnames for task in dataset.tasks] == [("blue",), ("ash tree", "elm")]

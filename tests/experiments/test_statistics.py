@@ -43,12 +43,8 @@ def test_p_matches_an_enumeration_of_all_signs(found):
     test = compare(values(found, [0] * len(found)), "a", "b")
     assert test.p == pytest.approx(p_by_enumeration(found))
     assert test.smallest_p == 2 ** (1 - sum(value != 0 for value in found))
-    assert (test.n, test.wins, test.ties, test.losses) == (
-        len(found),
-        sum(value > 0 for value in found),
-        found.count(0),
-        sum(value < 0 for value in found),
-    )
+    wins, losses = (sum(sign * value > 0 for value in found) for sign in (1, -1))
+    assert (test.n, test.wins, test.ties, test.losses) == (len(found), wins, found.count(0), losses)
 
 
 def test_effect_and_difference_by_hand():

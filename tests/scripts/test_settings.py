@@ -5,7 +5,7 @@ import toy
 import yaml
 
 import train
-from trainers.modules.engine.settings import as_declared, unread_keys
+from trainers.modules.engine.settings import unread_keys
 
 
 def cfg_of(*arguments):
@@ -33,11 +33,6 @@ def test_wrong_type_is_refused(tmp_path, key, value):
         cfg_of(key, value)
     with pytest.raises(ValueError, match=rf"a\.yaml: .*{key}"):
         cfg_of("--config-file", tmp_path / "a.yaml")
-
-
-def test_only_floats_are_converted():
-    assert as_declared("1e-3", "name") == "1e-3" and as_declared(1, 5) == 1 and as_declared(True, 0.5) is True
-    assert as_declared("x", (0.5,)) == "x" and as_declared([1, 2], []) == [1, 2]
 
 
 @pytest.mark.parametrize("value", ["-1", "-1e-5", "-.5", "(-1,)"])

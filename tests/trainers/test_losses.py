@@ -14,7 +14,6 @@ from trainers.modules.losses import (
     multitask_cross_entropy,
     project_conflicting,
     sample_classes,
-    within_task,
 )
 
 CLASS_TASK = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 2])
@@ -46,12 +45,6 @@ def test_loss_over_present_tasks_equals_loss_over_all():
     assert rows.tolist() == [0, 1, 2, 5, 6, 7, 8, 9]
     expected = multitask_cross_entropy(logits, label, CLASS_TASK)
     assert torch.equal(multitask_cross_entropy(logits[:, rows], label, CLASS_TASK, rows), expected)
-
-
-def test_predictions_stay_within_the_task():
-    logits, label = torch.zeros(2, 10), torch.tensor([4, 6])
-    logits[:, 0] = 9.0
-    assert within_task(logits, label, CLASS_TASK).argmax(1).tolist() == [3, 5]
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 1.0])
