@@ -18,7 +18,6 @@ from experiments.sweeps import (
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"
-
 SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
 
 

@@ -45,6 +45,10 @@ def test_probe_is_a_logistic_regression_on_raw_features(toy_root, tmp_path):
         probabilities = torch.from_numpy(model.predict_proba(features[mine].numpy()))
         torch.testing.assert_close(logits.softmax(1), probabilities.float(), rtol=1e-3, atol=1e-4)
     assert trainer.n_params == 10 * 33
+    opts = ("DATASET.TASKS", "ToyTexture", "DATASET.SUBSAMPLE_CLASSES", "base")
+    single = build(toy_root, tmp_path / "single", "LinearProbe", opts=opts)
+    single.train()
+    assert not single.prompts.weight.any(), "one class has no weights"
 
 
 def test_search_uses_the_metric_of_the_task():
