@@ -3,6 +3,7 @@
 import miniatures
 import pytest
 import torch
+from methods import relative
 from odd_names import NAMES
 
 from backbones import load_clip
@@ -11,27 +12,21 @@ from trainers.modules.prompts.learned import PromptTemplate
 
 WORDS = "a photo of a"
 CLASSES = ["rose", "ox-eye daisy", "707-320", "hard_leaved_pocket_orchid", "a dog"]
-CAUSAL = [family for family in miniatures.FAMILIES if "siglip" not in family]
 
 
 @pytest.fixture(scope="module", params=miniatures.FAMILIES)
-def family(request, tmp_path_factory):
+def family(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def pair(family, tmp_path_factory):
+def pair(family, miniature):
     """(the library's miniature, ours)."""
-    miniature = miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures")
-    return miniature, load_clip(miniature.name)
-
-
-def relative(value, expected):
-    return ((value - expected).abs().max() / expected.abs().max()).item()
+    return miniature(family), load_clip(miniature(family).name)
 
 
 def word_context(clip):
-    """(1, M, D): the embeddings of WORDS, as a context that asks for gradients."""
+    """(1, M, D): the embeddings of WORDS, as a context that requires gradients."""
     ids = torch.tensor(clip.tokenizer.encode(WORDS))
     return clip.text.token_embedding(ids).unsqueeze(0).clone().requires_grad_(True)
 
@@ -42,7 +37,7 @@ def through_prompts(clip, context, position="end", chunk=2048):
     return text_encoder(clip.text, chunk)(*template(context, group), group)
 
 
-def test_image_features_are_the_librarys(pair):
+def test_image_features_match_the_library(pair):
     miniature, clip = pair
     image = torch.randn(4, 3, *clip.preprocessing.size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -50,17 +45,17 @@ def test_image_features_are_the_librarys(pair):
 
 
 @pytest.mark.parametrize("chunk", [2048, 2])
-def test_text_features_through_prompts_are_the_librarys_of_the_same_sentences(pair, chunk):
+def test_prompt_text_features_match_the_library(pair, chunk):
     miniature, clip = pair
     sentences = [f"{WORDS} {name.replace('_', ' ')}." for name in CLASSES]
     with torch.no_grad():
         expected = miniature.encode_text(miniature.tokenize(sentences))
         assert relative(through_prompts(clip, word_context(clip), chunk=chunk), expected) < 1e-5
         assert relative(clip.encode_text(sentences), expected) < 1e-5
-    assert len(set(map(tuple, expected.round(decimals=3).tolist()))) == len(CLASSES)  # no two sentences are the same
+    assert len(set(map(tuple, expected.round(decimals=3).tolist()))) == len(CLASSES)  # all sentences differ
 
 
-def test_gradients_to_the_prompt_are_those_of_the_librarys_plain_path(pair):
+def test_prompt_gradients_match_the_library(pair):
     miniature, clip = pair
     context = word_context(clip)
     n_sos, n_context = len(clip.tokenizer.sos), context.shape[1]
@@ -83,7 +78,7 @@ def test_gradients_to_the_prompt_are_those_of_the_librarys_plain_path(pair):
 
 
 @pytest.mark.parametrize("position", ["middle", "front"])
-def test_names_elsewhere_in_the_prompt_have_the_features_of_that_sequence(pair, position):
+def test_class_name_position_is_respected(pair, position):
     _, clip = pair
     tokenizer, context, rows, ends = clip.tokenizer, word_context(clip), [], []
     words = tokenizer.encode(WORDS)
@@ -99,31 +94,27 @@ def test_names_elsewhere_in_the_prompt_have_the_features_of_that_sequence(pair, 
         assert relative(through_prompts(clip, context, position), expected) < 1e-5
 
 
-def test_tokens_are_the_librarys_for_200_odd_names(pair):
+def test_tokens_match_the_library(pair):
     miniature, clip = pair
     assert len(set(NAMES)) == 200
     length = clip.text.context_length
     different = []
     for name in NAMES:
-        ours, theirs = (
-            [*clip.tokenizer.sos, *clip.tokenizer.encode(name), *clip.tokenizer.eos],
-            miniature.tokenize([name]),
-        )
+        ours = [*clip.tokenizer.sos, *clip.tokenizer.encode(name), *clip.tokenizer.eos]
         ours = (ours + [clip.tokenizer.pad] * (length - len(ours)))[:length]
-        if theirs[0].tolist() != ours:
+        if miniature.tokenize([name])[0].tolist() != ours:
             different.append(name)
     assert not different
 
 
-def test_a_name_beyond_the_context_is_one_error(pair):
+def test_too_long_name_is_an_error(pair):
     _, clip = pair
-    with pytest.raises(
-        ValueError, match=rf"the prompt of 'x 1 x 1.* tokens .* more than CLIP's {clip.text.context_length}"
-    ):
+    message = rf"the prompt of 'x 1 x 1.* tokens .* more than CLIP's {clip.text.context_length}"
+    with pytest.raises(ValueError, match=message):
         PromptTemplate(["x 1 " * 60], 4, clip)
 
 
-def test_a_tower_with_a_full_mask_takes_the_plain_path_and_the_log_says_so(pair, family, caplog):
+def test_full_mask_tower_uses_the_plain_encoder(pair, family, caplog):
     _, clip = pair
     with caplog.at_level("INFO"):
         encoder = text_encoder(clip.text, 2048)
@@ -133,14 +124,13 @@ def test_a_tower_with_a_full_mask_takes_the_plain_path_and_the_log_says_so(pair,
     assert clip.preprocessing.resize == ("squash" if full else "shortest")
 
 
-def test_no_two_families_share_cached_image_features(tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp() / "miniatures"
-    clips = [load_clip(miniatures.make(family, folder).name) for family in miniatures.FAMILIES]
+def test_families_do_not_share_cached_features(miniature):
+    clips = [load_clip(miniature(family).name) for family in miniatures.FAMILIES]
     assert len({clip.image_digest for clip in clips}) == len(clips)
 
 
-def test_one_weight_under_two_activations_has_two_cache_keys(tmp_path_factory):
-    name = miniatures.make("openai-vit", tmp_path_factory.getbasetemp() / "miniatures").name.rsplit("@", 1)[0]
+def test_activation_is_part_of_the_cache_key(miniature):
+    name = miniature("openai-vit").name.rsplit("@", 1)[0]
     quick, plain = (load_clip(f"{name}@{spelling}") for spelling in ("quickgelu", "gelu"))
     image = torch.randn(1, 3, 32, 32)
     assert not torch.allclose(quick.encode_image(image), plain.encode_image(image), rtol=1e-2)

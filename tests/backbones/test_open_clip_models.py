@@ -1,7 +1,6 @@
 """open_clip's models: names, files, and what is refused."""
 
 import json
-import shutil
 
 import huggingface_hub
 import miniatures
@@ -16,10 +15,8 @@ COCA = {"width": 64, "heads": 2, "layers": 1, "context_length": 77, "vocab_size"
 
 
 @pytest.fixture
-def folder(tmp_path, tmp_path_factory):
-    """A copy of the folder of a miniature, to be changed."""
-    made = miniatures.make("open_clip-vit", tmp_path_factory.getbasetemp() / "miniatures").name
-    return shutil.copytree(made.removeprefix("open_clip:"), tmp_path / "model")
+def folder(copied):
+    return copied("open_clip-vit")
 
 
 @pytest.fixture
@@ -41,18 +38,18 @@ def write_config(folder, **changes):
     path.write_text(json.dumps(content))
 
 
-def test_an_architecture_and_a_file_are_a_model(mini):
+def test_architecture_and_file_load(mini):
     model = load_clip(f"open_clip:mini {mini}")
     expected = load_clip(f"open_clip:{mini.parent}")
     assert all(torch.equal(value, expected.state_dict()[key]) for key, value in model.state_dict().items())
     assert model.preprocessing.interpolation == "bicubic"
 
 
-def test_a_folder_needs_no_prefix(folder):
+def test_folder_needs_no_prefix(folder):
     assert load_clip(str(folder)).image_digest == load_clip(f"open_clip:{folder}").image_digest
 
 
-def test_a_tag_is_read_from_open_clips_cache_with_the_preprocessing_of_the_tag(mini, tmp_path, monkeypatch, caplog):
+def test_tag_is_read_from_the_open_clip_cache(mini, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(openai, "CACHE_DIR", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"open_clip's mini .*are in no cache.*create_model\('mini'"):
         load_clip("open_clip:mini/laion")
@@ -64,7 +61,7 @@ def test_a_tag_is_read_from_open_clips_cache_with_the_preprocessing_of_the_tag(m
 
 
 def cache_of(files, repo):
-    """What huggingface_hub's function says of a cache that holds `files` of one repository."""
+    """A stand-in for huggingface_hub's function, over a cache that holds the `files` of one repository."""
 
     def try_to_load_from_cache(repo_id, filename, **_):
         path = files / filename
@@ -73,7 +70,7 @@ def cache_of(files, repo):
     return try_to_load_from_cache
 
 
-def test_a_tag_of_the_hub_is_read_from_its_cache_with_the_activation_of_the_tag(mini, monkeypatch):
+def test_hub_tag_is_read_from_the_hub_cache(mini, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args, **_: None)
     with pytest.raises(FileNotFoundError, match=r"hub of open_clip's mini \(someone/mini/\) are in no cache"):
         load_clip("open_clip:mini/hub")
@@ -82,7 +79,7 @@ def test_a_tag_of_the_hub_is_read_from_its_cache_with_the_activation_of_the_tag(
     assert model.config.text.transformer.activation == model.config.image.transformer.activation == "quick_gelu"
 
 
-def test_a_name_of_the_hub_is_read_from_its_cache_with_its_licence(folder, monkeypatch, caplog):
+def test_hub_name_is_read_from_the_hub_cache(folder, monkeypatch, caplog):
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args, **_: None)
     with pytest.raises(FileNotFoundError, match="hf-hub:someone/mini is not in huggingface_hub's cache.*hf download"):
         load_clip("hf-hub:someone/mini")
@@ -103,14 +100,9 @@ def test_a_name_of_the_hub_is_read_from_its_cache_with_its_licence(folder, monke
         ("open_clip:nowhere/else", "no architecture 'nowhere'"),
     ],
 )
-def test_an_unknown_architecture_or_tag_is_an_error_with_the_nearest_ones(name, message):
+def test_unknown_architecture_or_tag_suggests_the_nearest(name, message):
     with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: open_clip.*{message}"):
         load_clip(name)
-
-
-def test_a_missing_file_of_an_architecture_is_an_error():
-    with pytest.raises(FileNotFoundError, match="no file nowhere.pt in"):
-        load_clip("open_clip:ViT-B-16 nowhere.pt")
 
 
 @pytest.mark.parametrize(
@@ -122,29 +114,16 @@ def test_a_missing_file_of_an_architecture_is_an_error():
         ({"text_cfg": {**miniatures.TEXT, "context_length": 64}}, r"positional_embedding has shape \(77, 64\), not"),
     ],
 )
-def test_a_file_of_another_model_is_an_error_also_where_open_clip_would_stretch_its_positions(folder, changes, message):
+def test_mismatched_weights_are_an_error(folder, changes, message):
     write_config(folder, **changes)
     with pytest.raises(ValueError, match=f"open_clip_model.safetensors does not hold the weights of .*{message}"):
         load_clip(f"open_clip:{folder}")
 
 
-def test_a_file_that_is_no_checkpoint_is_an_error_that_names_it(mini, tmp_path):
+def test_corrupt_weights_are_an_error(mini, tmp_path):
     (tmp_path / "broken.pt").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="broken.pt does not hold the weights of open_clip:mini"):
         load_clip(f"open_clip:mini {tmp_path}/broken.pt")
-
-
-def test_a_folder_without_weights_says_how_they_are_called(folder):
-    (folder / "open_clip_model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="none of open_clip_model.safetensors, open_clip_pytorch_model"):
-        load_clip(str(folder))
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"model_cfg": {"embed_dim": 64}}'])
-def test_a_damaged_config_is_an_error_that_names_the_folder(folder, content):
-    (folder / "open_clip_config.json").write_text(content)
-    with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: .*{folder}"):
-        load_clip(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +134,7 @@ def test_a_damaged_config_is_an_error_that_names_the_folder(folder, content):
         ({"text_cfg": {**miniatures.TEXT, "pool_type": "none"}, "custom_text": True}, "pooled by 'none'"),
     ],
 )
-def test_a_text_tower_that_prompts_do_not_fit_is_refused_by_name(folder, changes, reason):
+def test_unsupported_text_tower_is_refused(folder, changes, reason):
     write_config(folder, **changes)
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
@@ -164,7 +143,7 @@ def test_a_text_tower_that_prompts_do_not_fit_is_refused_by_name(folder, changes
         load_clip(str(folder))
 
 
-def test_a_text_tower_of_transformers_is_refused_by_name(folder, monkeypatch):
+def test_hf_text_tower_is_refused(folder, monkeypatch):
     class HFTextEncoder(torch.nn.Module):
         transformer = torch.nn.Identity()
 
@@ -173,7 +152,7 @@ def test_a_text_tower_of_transformers_is_refused_by_name(folder, monkeypatch):
         load_clip(str(folder))
 
 
-def test_a_model_with_parts_that_this_project_does_not_know_is_refused(folder, monkeypatch):
+def test_unknown_model_parts_are_refused(folder, monkeypatch):
     own = open_clip.CLIP.encode_image
     monkeypatch.setattr(open_clip.CLIP, "encode_image", lambda self, image, **kw: own(self, image, **kw) + 0.1)
     with pytest.raises(ValueError, match="its image features differ from those of its own library by"):
@@ -181,22 +160,12 @@ def test_a_model_with_parts_that_this_project_does_not_know_is_refused(folder, m
 
 
 @pytest.mark.parametrize("name", ["open_clip:ViT-B-16/openai", "hf-hub:someone/model"])
-def test_without_open_clip_the_message_says_what_to_install(without_package, name):
+def test_missing_open_clip_names_the_requirements(without_package, name):
     without_package("open_clip")
     with pytest.raises(ValueError, match="need the package open_clip_torch .*requirements-open_clip.txt"):
         load_clip(name)
 
 
-def test_other_models_need_no_open_clip(without_package):
+def test_other_models_do_not_need_open_clip(without_package):
     without_package("open_clip")
     assert load_clip("tests/golden/tiny_vit.npz@quickgelu")
-
-
-def test_a_missing_tokenizer_is_an_error_that_says_what_it_needs(tmp_path, tmp_path_factory):
-    made = miniatures.make("open_clip-siglip", tmp_path_factory.getbasetemp() / "miniatures").name
-    folder = shutil.copytree(made.removeprefix("open_clip:"), tmp_path / "model")
-    for path in folder.iterdir():
-        if path.name not in ("open_clip_config.json", "open_clip_model.safetensors"):
-            path.unlink()
-    with pytest.raises(FileNotFoundError, match=f"the tokenizer of open_clip's {folder} is not on this machine"):
-        load_clip(str(folder))

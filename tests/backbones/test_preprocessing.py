@@ -1,10 +1,9 @@
-"""How images are shown to a model: its own way, unless a config insists on another."""
+"""Preprocessing: the model's own, unless a config overrides it."""
 
 import pytest
 import toy
 from PIL import Image
 
-import train
 from backbones.config import Preprocessing
 from trainers.modules.images.preprocessing import test_transform as transform_of
 from trainers.modules.images.preprocessing import with_preprocessing
@@ -16,12 +15,12 @@ def config(tmp_path, *opts):
     return toy.config(tmp_path, tmp_path / "run", "CoOp", *opts)
 
 
-def test_a_config_that_says_nothing_has_the_models_values(tmp_path):
+def test_preprocessing_defaults_to_the_model(tmp_path):
     cfg = config(tmp_path)
     found = with_preprocessing(cfg, OWN).INPUT
     assert found.SIZE == (32, 48) and found.INTERPOLATION == "bilinear" and found.RESIZE == "shortest"
     assert found.PIXEL_MEAN == [0.5, 0.4, 0.3] and found.PIXEL_STD == [0.2, 0.2, 0.2]
-    assert cfg.INPUT.SIZE == ()  # the config itself stays as it is
+    assert cfg.INPUT.SIZE == ()  # the config itself is unchanged
 
 
 @pytest.mark.parametrize(
@@ -33,32 +32,33 @@ def test_a_config_that_says_nothing_has_the_models_values(tmp_path):
         ("RESIZE", "squash", "shortest"),
     ],
 )
-def test_a_config_that_contradicts_the_model_is_an_error_with_both_values_or_insists(tmp_path, key, value, own):
+def test_contradicting_the_model_needs_override_model(tmp_path, key, value, own):
     with pytest.raises(ValueError, match=rf"INPUT.{key}: .* contradicts .*tiny_vit.npz.* {own}; .*OVERRIDE_MODEL True"):
         with_preprocessing(config(tmp_path, f"INPUT.{key}", value), OWN)
     cfg = config(tmp_path, f"INPUT.{key}", value, "INPUT.OVERRIDE_MODEL", True)
     assert str(with_preprocessing(cfg, OWN).INPUT[key]) == value
 
 
-def test_the_models_own_values_may_be_written_out(tmp_path):
+def test_repeating_the_models_values_is_allowed(tmp_path):
     cfg = config(tmp_path, "INPUT.SIZE", "(32, 48)", "INPUT.PIXEL_MEAN", "[0.5, 0.40000001, 0.3]")
     assert with_preprocessing(cfg, OWN).INPUT.SIZE == (32, 48)
 
 
-def test_another_size_is_an_error_even_for_who_insists(tmp_path):
-    cfg = config(tmp_path, "INPUT.SIZE", "(224, 224)", "INPUT.OVERRIDE_MODEL", True)
-    with pytest.raises(ValueError, match=r"INPUT.SIZE: \(224, 224\) does not fit .*tiny_vit.npz.*takes \(32, 48\)"):
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("SIZE", "(224, 224)", r"INPUT.SIZE: \(224, 224\) does not fit .*tiny_vit.npz.*takes \(32, 48\)"),
+        ("RESIZE", "stretch", "INPUT.RESIZE.*'stretch'.*shortest.*squash"),
+    ],
+)
+def test_other_size_or_unknown_resize_mode_is_always_an_error(tmp_path, key, value, message):
+    cfg = config(tmp_path, f"INPUT.{key}", value, "INPUT.OVERRIDE_MODEL", True)
+    with pytest.raises(ValueError, match=message):
         with_preprocessing(cfg, OWN)
 
 
-def test_an_unknown_way_to_resize_is_an_error_with_the_legal_ones(tmp_path):
-    cfg = config(tmp_path, "INPUT.RESIZE", "stretch", "INPUT.OVERRIDE_MODEL", True)
-    with pytest.raises(ValueError, match=r"INPUT.RESIZE.*'stretch'.*shortest.*squash"):
-        with_preprocessing(cfg, OWN)
-
-
-def test_squashing_keeps_the_borders_that_cropping_loses(tmp_path):
-    """An image twice as wide as high: red at the left, blue at the right."""
+def test_squash_keeps_the_borders_that_cropping_loses(tmp_path):
+    """The image is twice as wide as high, red at the left and blue at the right."""
     image = Image.new("RGB", (128, 64), (0, 0, 0))
     image.paste((255, 0, 0), (0, 0, 16, 64))
     image.paste((0, 0, 255), (112, 0, 128, 64))
@@ -71,11 +71,3 @@ def test_squashing_keeps_the_borders_that_cropping_loses(tmp_path):
         assert shown[resize].shape == (3, 32, 32)
     assert shown["squash"][0, 16, 1] > 0.9 and shown["squash"][2, 16, 30] > 0.9
     assert shown["shortest"].max() < 0.1
-
-
-def test_the_record_of_a_run_holds_the_models_values_and_fits_the_next_call(toy_root, tmp_path):
-    arguments = toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")
-    assert train.main(arguments) == 0
-    record = (tmp_path / "run" / "config.yaml").read_text()
-    assert "INTERPOLATION: bicubic" in record and "- 0.48145466" in record
-    assert train.main(arguments) == 0

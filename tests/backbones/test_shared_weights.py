@@ -28,7 +28,7 @@ def assert_same(model, other):
 
 @pytest.fixture
 def no_reading(monkeypatch):
-    """A function that, once called, lets nothing read a file of weights again."""
+    """A function that makes every later reading of a file of weights fail."""
 
     def forbid():
         monkeypatch.setattr(load, "_read", lambda *args: pytest.fail("the file of weights was read again"))
@@ -36,7 +36,7 @@ def no_reading(monkeypatch):
     return forbid
 
 
-def test_the_second_run_maps_the_first_ones_copy(tmp_path, no_reading):
+def test_second_run_maps_the_shared_copy(tmp_path, no_reading):
     first = load_clip(NAME, shared=tmp_path)
     (copy,) = tmp_path.iterdir()
     assert copy.name.startswith("clip-") and copy.suffix == ".safetensors"
@@ -48,7 +48,7 @@ def test_the_second_run_maps_the_first_ones_copy(tmp_path, no_reading):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_each_precision_has_a_copy_in_the_form_in_which_it_is_used(tmp_path, dtype, no_reading):
+def test_each_precision_has_its_own_copy(tmp_path, dtype, no_reading):
     load_clip(NAME, shared=tmp_path)
     half = load_clip(NAME, dtype, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
@@ -64,43 +64,31 @@ def test_small_files_are_not_copied(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def warnings(caplog):
-    return [record.message for record in caplog.records if record.levelname == "WARNING"]
+def flipped(content):
+    return content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
 
 
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 1
-    path.write_bytes(content)
-
-
-def test_a_weight_changed_in_the_copy_is_noticed_and_the_copy_rebuilt(tmp_path, caplog):
-    expected = load_clip(NAME, shared=tmp_path)
-    kept = [x.clone() for x in features(expected)]
-    del expected
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (flipped, "is damaged"),
+        (lambda content: b"", "cannot be used"),
+        (lambda content: b"no safetensors", "cannot be used"),
+        (lambda content: b"\x10\0\0\0\0\0\0\0{}              ", "cannot be used"),
+    ],
+)
+def test_damaged_copy_is_rebuilt(tmp_path, caplog, damage, message):
+    kept = [x.clone() for x in features(load_clip(NAME, shared=tmp_path))]
     (copy,) = tmp_path.iterdir()
-    flip_a_bit(copy)
-    rebuilt = load_clip(NAME, shared=tmp_path)
-    assert f"{copy} is damaged" in caplog.text
-    assert all(torch.equal(a, b) for a, b in zip(features(rebuilt), kept))
+    copy.write_bytes(damage(copy.read_bytes()))
+    assert all(torch.equal(a, b) for a, b in zip(features(load_clip(NAME, shared=tmp_path)), kept))
+    assert f"{copy} {message}" in caplog.text
     caplog.clear()
     load_clip(NAME, shared=tmp_path)
-    assert not warnings(caplog)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-@pytest.mark.parametrize("content", [b"", b"no safetensors", b"\x10\0\0\0\0\0\0\0{}              "])
-def test_a_file_that_is_no_copy_is_named_and_replaced(tmp_path, caplog, content):
-    load_clip(NAME, shared=tmp_path)
-    (copy,) = tmp_path.iterdir()
-    copy.write_bytes(content)
-    load_clip(NAME, shared=tmp_path)
-    assert f"{copy} cannot be used" in caplog.text
-    caplog.clear()
-    load_clip(NAME, shared=tmp_path)
-    assert not warnings(caplog)
-
-
-def test_a_changed_file_of_weights_has_a_copy_of_its_own(tmp_path):
+def test_changed_weights_get_a_new_copy(tmp_path):
     weights = tmp_path / "mine.npz"
     weights.write_bytes((toy.GOLDEN / "tiny_vit.npz").read_bytes())
     load_clip(f"{weights}@quickgelu", shared=tmp_path / "shared")
@@ -110,7 +98,7 @@ def test_a_changed_file_of_weights_has_a_copy_of_its_own(tmp_path):
     assert len(list((tmp_path / "shared").iterdir())) == 3
 
 
-def test_a_folder_that_cannot_be_written_leaves_the_weights_private(tmp_path, caplog):
+def test_unwritable_folder_keeps_weights_private(tmp_path, caplog):
     (tmp_path / "file").write_text("not a folder")
     model = load_clip(NAME, shared=tmp_path / "file")
     assert "the weights are not shared" in caplog.text

@@ -1,9 +1,7 @@
-"""transformers' folders: what they say is used, and what does not fit is refused."""
+"""Folders of transformers: their settings are used, and what does not fit is refused."""
 
 import json
-import shutil
 
-import miniatures
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,28 +10,28 @@ from backbones import load_clip
 
 
 @pytest.fixture(params=["transformers-clip", "transformers-siglip"])
-def folder(request, tmp_path, tmp_path_factory):
-    """A copy of the folder of a miniature, to be changed."""
-    made = miniatures.make(request.param, tmp_path_factory.getbasetemp() / "miniatures").name
-    return shutil.copytree(made, tmp_path / request.param)
+def folder(request, copied):
+    return copied(request.param)
 
 
 @pytest.fixture
-def clip_folder(tmp_path, tmp_path_factory):
-    made = miniatures.make("transformers-clip", tmp_path_factory.getbasetemp() / "miniatures").name
-    return shutil.copytree(made, tmp_path / "clip")
+def clip_folder(copied):
+    return copied("transformers-clip")
 
 
-def write(path, **changes):
+def change(path, *parts, **changes):
+    """Change keys of a JSON file, or of the parts named."""
     content = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps({**content, **changes}))
+    for part in [content[part] for part in parts] or [content]:
+        part.update(changes)
+    path.write_text(json.dumps(content))
 
 
 def same(model, other):
     return all(torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items())
 
 
-def test_the_weights_may_be_named_or_be_of_the_older_kind(folder):
+def test_weights_file_can_be_named_or_in_the_older_format(folder):
     expected = load_clip(str(folder))
     assert same(load_clip(f"{folder}/model.safetensors"), expected)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
@@ -41,68 +39,46 @@ def test_the_weights_may_be_named_or_be_of_the_older_kind(folder):
     assert same(load_clip(str(folder)), expected)
 
 
-def test_weights_in_half_become_fp32(folder):
+def test_half_weights_are_loaded_as_fp32(folder):
     state = {key: value.half() for key, value in load_file(folder / "model.safetensors").items()}
     save_file(state, folder / "model.safetensors")
     model = load_clip(str(folder))
     assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
-def test_the_activation_is_that_of_the_config(clip_folder):
+def test_activation_comes_from_the_config(clip_folder):
     found = {}
     for activation in ("quick_gelu", "gelu"):
-        content = json.loads((clip_folder / "config.json").read_text())
-        for part in ("text_config", "vision_config"):
-            content[part]["hidden_act"] = activation
-        (clip_folder / "config.json").write_text(json.dumps(content))
+        change(clip_folder / "config.json", "text_config", "vision_config", hidden_act=activation)
         found[activation] = load_clip(str(clip_folder))
         assert found[activation].config.text.transformer.activation == activation
     assert found["gelu"].image_digest != found["quick_gelu"].image_digest
 
 
-def test_the_preprocessing_is_that_of_the_folder(folder):
+def test_preprocessing_comes_from_the_folder(folder):
     facts = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "resample": 2, "do_center_crop": False}
-    write(folder / "preprocessor_config.json", **facts)
+    change(folder / "preprocessor_config.json", **facts)
     found = load_clip(str(folder)).preprocessing
     assert (found.mean, found.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert (found.interpolation, found.resize) == ("bilinear", "squash")
 
 
-def test_a_clip_needs_no_transformers(clip_folder, without_package):
+def test_clip_does_not_need_transformers(clip_folder, without_package):
     expected = load_clip(str(clip_folder)).encode_text(["a dog."])
     without_package("transformers")
     assert torch.equal(load_clip(str(clip_folder)).encode_text(["a dog."]), expected)
 
 
-def test_a_tokenizer_of_its_own_needs_transformers_and_the_message_says_how_to_install_it(
-    tmp_path_factory, without_package
-):
-    name = miniatures.make("transformers-siglip", tmp_path_factory.getbasetemp() / "miniatures").name
+def test_siglip_tokenizer_needs_transformers(miniature, without_package):
+    name = miniature("transformers-siglip").name
     without_package("transformers")
     with pytest.raises(ValueError, match=f"the tokenizer of {name} .*pip install -r requirements-transformers.txt"):
         load_clip(name)
 
 
-def test_a_missing_tokenizer_is_an_error_that_names_the_folder(tmp_path, tmp_path_factory):
-    made = miniatures.make("transformers-siglip", tmp_path_factory.getbasetemp() / "miniatures").name
-    folder = shutil.copytree(made, tmp_path / "siglip")
-    for path in folder.iterdir():
-        if path.name not in ("config.json", "model.safetensors"):
-            path.unlink()
-    with pytest.raises(FileNotFoundError, match=f"MODEL.BACKBONE.NAME: {folder} has no tokenizer"):
-        load_clip(str(folder))
-
-
-def test_another_kind_of_model_is_refused_by_its_type(folder):
-    write(folder / "config.json", model_type="bert")
+def test_unknown_model_type_is_refused(folder):
+    change(folder / "config.json", model_type="bert")
     with pytest.raises(ValueError, match="config.json is of a model of type 'bert'; legal are clip, siglip"):
-        load_clip(str(folder))
-
-
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_a_damaged_config_is_an_error_that_names_it(folder, content):
-    (folder / "config.json").write_text(content)
-    with pytest.raises(ValueError, match=f"{folder}/config.json"):
         load_clip(str(folder))
 
 
@@ -114,15 +90,7 @@ def test_a_damaged_config_is_an_error_that_names_it(folder, content):
         ({"hidden_act": "relu6"}, "'relu6' is not one of quick_gelu, gelu"),
     ],
 )
-def test_weights_that_do_not_fit_the_config_are_an_error_that_names_them(folder, changes, message):
-    content = json.loads((folder / "config.json").read_text())
-    content["text_config"].update(changes)
-    (folder / "config.json").write_text(json.dumps(content))
+def test_mismatched_weights_are_an_error(folder, changes, message):
+    change(folder / "config.json", "text_config", **changes)
     with pytest.raises(ValueError, match=f"{folder}/model.safetensors holds no .*{message}"):
-        load_clip(str(folder))
-
-
-def test_a_folder_without_weights_says_how_they_are_called(folder):
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="has no weights: none of model.safetensors, pytorch_model.bin"):
         load_clip(str(folder))

@@ -1,4 +1,4 @@
-"""What the tests of Dassl's API share."""
+"""Fixtures of the tests of Dassl's API."""
 
 import pytest
 from dassl_toy import toy_cfg

@@ -2,12 +2,10 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-import compat
+from warm_python import python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,14 +27,14 @@ print(getattr(dassl.optim, "MARK", "unmarked"))
 
 def choose(tmp_path, before=""):
     script = SCRIPT.format(path=[str(tmp_path), str(ROOT)], before=before)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run([python(), "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
     return (*done.stdout.strip().splitlines(), done.stderr)
 
 
 @pytest.fixture
 def installed(tmp_path):
-    """A working Dassl in a folder of its own: the functions that the check calls, under another name of the module."""
+    """A working Dassl in its own folder: a marked copy of the one in compat."""
     package = tmp_path / "dassl"
     shutil.copytree(ROOT / "compat" / "dassl", package, ignore=shutil.ignore_patterns("__pycache__"))
     with open(package / "optim.py", "a") as file:
@@ -44,46 +42,37 @@ def installed(tmp_path):
     return package
 
 
-def test_without_an_installed_dassl_the_one_in_compat_is_used(tmp_path):
+def test_compat_is_used_without_an_installed_dassl(tmp_path):
     description, path, _, log = choose(tmp_path)
     assert description.startswith("compat/dassl 0.6.3")
     assert Path(path).parent == ROOT / "compat" / "dassl"
     assert description in log
 
 
-def test_an_installed_dassl_that_works_is_kept(installed, tmp_path):
+def test_working_dassl_is_kept(installed, tmp_path):
     description, path, mark, _ = choose(tmp_path)
     assert description.startswith("installed Dassl 0.6.3") and str(installed) in description
     assert Path(path).parent == installed and mark == "installed"
 
 
-def test_an_installed_dassl_whose_scheduler_fails_is_replaced_even_if_imported(installed, tmp_path):
-    path = installed / "optim.py"
-    text = path.read_text()
-    assert "super().__init__(optimizer)" in text
-    # Upstream passes `verbose`, which PyTorch 2.7 has no more; one argument too many for every version.
-    path.write_text(text.replace("super().__init__(optimizer)", "super().__init__(optimizer, -1, False, False)"))
-    description, path, mark, _ = choose(tmp_path, before="import dassl, dassl.config, dassl.optim")
-    assert description.startswith("compat/dassl 0.6.3") and "TypeError" in description
+SCHEDULER = "super().__init__(optimizer)"
+STATE = 'return super().state_dict() | {"successor": self.successor.state_dict()}'
+
+
+@pytest.mark.parametrize(
+    "file, old, new, before, reason",
+    [
+        # Upstream passes `verbose`, which PyTorch 2.7 has removed; this is one argument too many for every version.
+        ("optim.py", SCHEDULER, f"{SCHEDULER[:-1]}, -1, False, False)", "import dassl, dassl.optim", "TypeError"),
+        ("optim.py", STATE, "return super().state_dict()", "", "fails: "),  # pickles the scheduler, as upstream
+        ("__init__.py", "", "import a_module_that_does_not_exist\n", "", "ModuleNotFoundError"),
+    ],
+    ids=["scheduler", "checkpoints", "import"],
+)
+def test_broken_dassl_is_replaced(installed, tmp_path, file, old, new, before, reason):
+    text = (installed / file).read_text()
+    assert old in text
+    (installed / file).write_text(text.replace(old, new) if old else new)
+    description, path, mark, _ = choose(tmp_path, before)
+    assert description.startswith("compat/dassl 0.6.3") and reason in description
     assert Path(path).parent == ROOT / "compat" / "dassl" and mark == "unmarked"
-
-
-def test_an_installed_dassl_that_cannot_read_its_checkpoints_is_replaced(installed, tmp_path):
-    path = installed / "optim.py"
-    text = path.read_text()
-    own_state = 'return super().state_dict() | {"successor": self.successor.state_dict()}'
-    assert own_state in text
-    path.write_text(text.replace(own_state, "return super().state_dict()"))  # pickles the scheduler, as upstream
-    description, _, _, _ = choose(tmp_path)
-    assert description.startswith("compat/dassl 0.6.3") and "fails: " in description
-
-
-def test_an_installed_dassl_that_does_not_import_is_replaced(tmp_path):
-    (tmp_path / "dassl").mkdir()
-    (tmp_path / "dassl" / "__init__.py").write_text("import a_module_that_does_not_exist\n")
-    description, path, _, _ = choose(tmp_path)
-    assert "ModuleNotFoundError" in description and Path(path).parent == ROOT / "compat" / "dassl"
-
-
-def test_a_second_call_gives_the_same_answer():
-    assert compat.ensure_dassl() == compat.ensure_dassl()

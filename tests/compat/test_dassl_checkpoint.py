@@ -1,7 +1,6 @@
 """Checkpoint files: atomic, safe to load, and errors that name file, key and shapes."""
 
 import os
-import random
 import resource
 
 import numpy as np
@@ -14,9 +13,7 @@ from dassl.utils import (
     load_pretrained_weights,
     resume_from_checkpoint,
     save_checkpoint,
-    set_random_seed,
 )
-from dassl.utils.resume import get_rng_state, set_rng_state
 from torch import nn
 
 
@@ -24,7 +21,7 @@ def checkpoint_state(model, epoch=3, **extra):
     return {"state_dict": model.state_dict(), "epoch": epoch, "optimizer": None, "scheduler": None, **extra}
 
 
-def test_a_checkpoint_holds_plain_values_and_is_pointed_to(tmp_path):
+def test_checkpoint_holds_plain_values(tmp_path):
     model = nn.DataParallel(nn.Linear(2, 3))
     save_checkpoint(checkpoint_state(model, val_result=np.float64(1.5)), str(tmp_path))
     assert set(os.listdir(tmp_path)) == {"model.pth.tar-3", "checkpoint"}  # and no temporary file
@@ -36,7 +33,7 @@ def test_a_checkpoint_holds_plain_values_and_is_pointed_to(tmp_path):
     assert torch.equal(other.weight, model.module.weight)
 
 
-def test_a_checkpoint_refuses_objects(tmp_path):
+def test_checkpoint_refuses_objects(tmp_path):
     model = nn.Linear(2, 3)
     save_checkpoint(checkpoint_state(model), str(tmp_path))
     with pytest.raises(TypeError, match=r"checkpoint\['scheduler'\]\['function'\]"):
@@ -44,7 +41,7 @@ def test_a_checkpoint_refuses_objects(tmp_path):
     assert set(os.listdir(tmp_path)) == {"model.pth.tar-3", "checkpoint"}
 
 
-def test_on_a_full_disk_the_error_names_file_and_size_and_the_last_checkpoint_stays(tmp_path):
+def test_full_disk_error_keeps_the_last_checkpoint(tmp_path):
     save_checkpoint(checkpoint_state(nn.Linear(2, 3)), str(tmp_path))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
@@ -57,7 +54,7 @@ def test_on_a_full_disk_the_error_names_file_and_size_and_the_last_checkpoint_st
     assert load_checkpoint(str(tmp_path / "model.pth.tar-3"))["epoch"] == 3
 
 
-def test_checkpoints_that_do_not_fit_are_errors_naming_file_key_and_shapes(tmp_path):
+def test_mismatched_checkpoints_are_errors(tmp_path):
     save_checkpoint(checkpoint_state(nn.Linear(2, 3)), str(tmp_path))
     path = str(tmp_path / "model.pth.tar-3")
     with pytest.raises(ValueError, match=r'tar-3": "weight" has shape \(3, 2\) in the file and \(3, 5\)'):
@@ -72,27 +69,22 @@ def test_checkpoints_that_do_not_fit_are_errors_naming_file_key_and_shapes(tmp_p
         load_checkpoint(path)
 
 
-def test_the_state_of_another_optimiser_is_refused(tmp_path):
-    model, optim_cfg = nn.Linear(2, 3), get_cfg_default().OPTIM
-    state = checkpoint_state(model)
-    state["optimizer"] = build_optimizer(model, optim_cfg).state_dict()
-    save_checkpoint(state, str(tmp_path))
-    optim_cfg.NAME = "sgd"
-    with pytest.raises(ValueError, match="tar-3.*another optimiser than SGD"):
-        resume_from_checkpoint(str(tmp_path), model, build_optimizer(model, optim_cfg))
-
-
-def test_the_schedule_of_another_warmup_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "key, value, message",
+    [("NAME", "sgd", "another optimiser than SGD"), ("WARMUP_EPOCH", 1, "OPTIM.WARMUP_EPOCH")],
+)
+def test_another_optimiser_or_warmup_is_refused(tmp_path, key, value, message):
     model, optim_cfg = nn.Linear(2, 3), get_cfg_default().OPTIM
     optimizer = build_optimizer(model, optim_cfg)
-    scheduler = build_lr_scheduler(optimizer, optim_cfg).state_dict()
-    save_checkpoint({**checkpoint_state(model), "scheduler": scheduler}, str(tmp_path))
-    optim_cfg.WARMUP_EPOCH = 1
-    with pytest.raises(ValueError, match="tar-3.*OPTIM.WARMUP_EPOCH"):
-        resume_from_checkpoint(str(tmp_path), model, optimizer, build_lr_scheduler(optimizer, optim_cfg))
+    state = {"optimizer": optimizer.state_dict(), "scheduler": build_lr_scheduler(optimizer, optim_cfg).state_dict()}
+    save_checkpoint({**checkpoint_state(model), **state}, str(tmp_path))
+    optim_cfg[key] = value
+    live = build_optimizer(model, optim_cfg)
+    with pytest.raises(ValueError, match=f"tar-3.*{message}"):
+        resume_from_checkpoint(str(tmp_path), model, live, build_lr_scheduler(live, optim_cfg))
 
 
-def test_a_view_is_saved_without_its_base(tmp_path):
+def test_view_is_saved_without_its_base(tmp_path):
     save_checkpoint({"state_dict": {"context": torch.zeros(1000, 1000)[:2]}, "epoch": 1}, str(tmp_path))
     assert os.path.getsize(tmp_path / "model.pth.tar-1") < 20_000
 
@@ -102,7 +94,7 @@ class Harmful:
         return os.mkdir, ("harmed",)
 
 
-def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
+def test_loading_executes_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {}, "epoch": 1, "scheduler": Harmful()}, "bad.pth")
     with pytest.raises(ValueError, match="bad.pth.*more than tensors and plain values"):
@@ -111,7 +103,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "single_step"])
-def test_a_checkpoint_of_upstream_with_its_pickled_scheduler_is_resumed(tmp_path, scheduler):
+def test_upstream_checkpoint_with_a_pickled_scheduler_resumes(tmp_path, scheduler):
     optim_cfg = get_cfg_default().OPTIM
     optim_cfg.NAME, optim_cfg.LR_SCHEDULER, optim_cfg.STEPSIZE = "sgd", scheduler, (3,)
     optim_cfg.WARMUP_EPOCH, optim_cfg.WARMUP_TYPE = 2, "constant"
@@ -140,7 +132,7 @@ def test_a_checkpoint_of_upstream_with_its_pickled_scheduler_is_resumed(tmp_path
             step()
 
 
-def test_partial_loading_keeps_what_does_not_fit(tmp_path, caplog):
+def test_partial_loading_skips_mismatched_weights(tmp_path, caplog):
     saved, model = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}), nn.ModuleDict({"a": nn.Linear(2, 2)})
     model["b"] = nn.Linear(5, 5)
     torch.save({"state_dict": saved.state_dict()}, tmp_path / "weights.pth")
@@ -148,11 +140,3 @@ def test_partial_loading_keeps_what_does_not_fit(tmp_path, caplog):
     assert torch.equal(model["a"].weight, saved["a"].weight)
     load_pretrained_weights(nn.Conv2d(1, 1, 1), str(tmp_path / "weights.pth"))
     assert "No weight of" in caplog.text
-
-
-def test_random_states_are_restored():
-    set_random_seed(5)
-    state = get_rng_state()
-    first = random.random(), np.random.rand(), torch.rand(1).item()
-    set_rng_state(state)
-    assert (random.random(), np.random.rand(), torch.rand(1).item()) == first

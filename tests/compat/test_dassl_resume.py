@@ -1,11 +1,10 @@
-"""Killed and resumed runs of a toy method: exact to the bit, and clear errors where that cannot be."""
+"""Killed runs of a toy method resume exactly to the bit, or raise a clear error."""
 
 import os
 
 import pytest
 import torch
 from dassl_toy import EPOCHS, Killed, Toy, build, weights
-from torch import nn
 
 
 def run_killed_then_resumed(cfg, kill_epoch, monkeypatch):
@@ -30,7 +29,7 @@ def run_killed_then_resumed(cfg, kill_epoch, monkeypatch):
         (2, ["TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", 0]),  # resumes from the best model
     ],
 )
-def test_a_killed_and_resumed_run_ends_with_bitwise_the_same_parameters(cfg, tmp_path, monkeypatch, kill_epoch, keys):
+def test_resumed_run_is_bitwise_identical(cfg, tmp_path, monkeypatch, kill_epoch, keys):
     cfg.merge_from_list(keys)
     whole = build(cfg)
     whole.train()
@@ -43,33 +42,20 @@ def test_a_killed_and_resumed_run_ends_with_bitwise_the_same_parameters(cfg, tmp
     assert resumed.scaler.state_dict() == whole.scaler.state_dict()
 
 
-def test_a_run_killed_in_its_first_epoch_starts_again(cfg, monkeypatch, capsys):
+def test_run_killed_in_its_first_epoch_starts_over(cfg, monkeypatch, capsys):
     resumed = run_killed_then_resumed(cfg, 0, monkeypatch)
     assert resumed.start_epoch == 0 and len(resumed.rates) == EPOCHS
     assert "No checkpoint found, train from scratch" in capsys.readouterr().out
 
 
-def test_a_finished_run_is_only_tested_again(cfg):
-    first = build(cfg)
-    first.train()
-    again = build(cfg, seed=2)
-    again.train()
-    assert again.start_epoch == EPOCHS and again.rates == [] and torch.equal(weights(first), weights(again))
-
-
-def test_resuming_into_another_model_or_from_a_lost_file_is_an_error(cfg):
+def test_resuming_from_a_lost_file_is_an_error(cfg):
     build(cfg).train()
-    folder = os.path.join(cfg.OUTPUT_DIR, "toy")
-    wider = build(cfg)
-    wider.model[2] = nn.Linear(3 * 8 * 8, 5)
-    with pytest.raises(ValueError, match=r'model.pth.tar-4": "2.weight" has shape \(3, 192\).*\(5, 192\)'):
-        wider.train()
-    os.remove(os.path.join(folder, "model.pth.tar-4"))
+    os.remove(os.path.join(cfg.OUTPUT_DIR, "toy", "model.pth.tar-4"))
     with pytest.raises(FileNotFoundError, match="model.pth.tar-4"):
         build(cfg).train()
 
 
-def test_two_models_saved_at_different_epochs_resume_from_the_last_common_one(cfg, monkeypatch):
+def test_two_models_resume_from_their_last_common_epoch(cfg, monkeypatch):
     monkeypatch.setattr(Toy, "names", ("toy", "other"))
     whole = build(cfg)
     whole.train()
@@ -82,7 +68,7 @@ def test_two_models_saved_at_different_epochs_resume_from_the_last_common_one(cf
     assert resumed.start_epoch == 3 and torch.equal(weights(resumed), weights(whole))
 
 
-def test_a_run_may_resume_from_another_folder(cfg, tmp_path):
+def test_run_resumes_from_another_folder(cfg, tmp_path):
     cfg.OPTIM.MAX_EPOCH = 2
     build(cfg).train()
     cfg.OPTIM.MAX_EPOCH, cfg.RESUME, cfg.OUTPUT_DIR = 3, cfg.OUTPUT_DIR, str(tmp_path / "longer")

@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 from dassl.config import get_cfg_default
+from dassl.data.datasets import build_dataset
+from dassl.engine import build_trainer
 from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
 from dassl.utils import (
@@ -24,7 +26,7 @@ from yacs.config import CfgNode
 import train
 
 
-def test_a_registry_registers_once_and_names_the_nearest():
+def test_registry_registers_once_and_suggests_the_nearest():
     registry = Registry("ANIMAL")
 
     @registry.register()
@@ -40,21 +42,23 @@ def test_a_registry_registers_once_and_names_the_nearest():
         registry.get("Cart")
 
 
-def test_check_availability():
-    check_availability("a", ["a"], key="LETTER")
-    with pytest.raises(ValueError, match="TRAINER.NAME.*'CoOpp'.*nearest: 'CoOp'"):
-        check_availability("CoOpp", ["CoOp", "SoftCPT"], key="TRAINER.NAME")
+@pytest.mark.parametrize(
+    "key, value, nearest, build",
+    [
+        ("TRAINER.NAME", "Toi", "Toy", build_trainer),
+        ("DATASET.NAME", "ToyImage", "ToyImages", build_dataset),
+        ("TEST.EVALUATOR", "Clasification", "Classification", build_evaluator),
+    ],
+)
+def test_unknown_name_suggests_the_nearest(cfg, key, value, nearest, build):
+    cfg.merge_from_list([key, value])
+    with pytest.raises(ValueError, match=f"{key}.*'{value}'.*nearest: .*'{nearest}'"):
+        build(cfg)
     with pytest.raises(ValueError, match="nothing is registered"):
-        check_availability("resnet50", [], key="MODEL.BACKBONE.NAME")
+        check_availability(value, [], key=key)
 
 
-def test_copies_of_the_defaults_are_independent():
-    cfg = get_cfg_default()
-    cfg.OPTIM.LR = 7.0
-    assert get_cfg_default().OPTIM.LR == 0.0003
-
-
-def test_keys_of_dassl_that_nothing_reads_are_ignored_with_a_warning(caplog):
+def test_unread_dassl_keys_are_ignored_with_a_warning(caplog):
     cfg = get_cfg_default()
     cfg.merge_from_other_cfg(CfgNode({"OPTIM": {"STAGED_LR": True, "LR": 1.0}, "TRAINER": {"MCD": {"N_STEP_F": 4}}}))
     cfg.merge_from_list(["DATALOADER.K_TRANSFORMS", 2])
@@ -63,7 +67,7 @@ def test_keys_of_dassl_that_nothing_reads_are_ignored_with_a_warning(caplog):
         assert f"(ignoring): {key}" in caplog.text
 
 
-def test_a_run_whose_config_has_keys_of_an_older_version_is_resumed(tmp_path):
+def test_config_with_an_old_key_can_be_resumed(tmp_path):
     cfg = train.default_cfg()
     (tmp_path / "prompt_learner").mkdir()
     (tmp_path / "prompt_learner/checkpoint").touch()
@@ -92,7 +96,7 @@ def test_files(tmp_path):
     assert "PyTorch" in collect_env_info()
 
 
-def test_what_is_printed_is_also_logged_and_an_old_log_is_kept(tmp_path, monkeypatch, capsys):
+def test_output_is_logged_and_old_logs_are_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     setup_logger(str(tmp_path))
     print("first")
@@ -104,7 +108,7 @@ def test_what_is_printed_is_also_logged_and_an_old_log_is_kept(tmp_path, monkeyp
     assert capsys.readouterr().out == "first\nsecond\n"
 
 
-def test_accuracy_against_a_loop():
+def test_compute_accuracy_matches_a_loop():
     torch.manual_seed(0)
     output, target = torch.randn(20, 5), torch.randint(0, 5, (20,))
     (value,) = compute_accuracy(output, target)
@@ -112,7 +116,7 @@ def test_accuracy_against_a_loop():
     assert value.shape == (1,) and value.item() == pytest.approx(100 * hits / 20)
 
 
-def test_the_evaluator_against_counts_and_its_printed_block(capsys):
+def test_evaluator_matches_counts_by_hand(capsys):
     cfg = get_cfg_default()
     evaluator = build_evaluator(cfg, lab2cname={0: "a", 1: "b", 2: "c", 3: "d"})
     truth, prediction = [0, 0, 0, 1, 1, 3], [0, 0, 1, 1, 2, 3]
@@ -133,10 +137,3 @@ def test_the_evaluator_against_counts_and_its_printed_block(capsys):
     assert results["macro_f1"] == pytest.approx(100 * sum(f1) / 3)
     printed = capsys.readouterr().out
     assert "=> result\n* total: 6\n* correct: 4\n* accuracy: 66.67%\n* error: 33.33%\n" in printed
-
-
-def test_an_unknown_evaluator_is_an_error_with_the_key():
-    cfg = get_cfg_default()
-    cfg.TEST.EVALUATOR = "Clasification"
-    with pytest.raises(ValueError, match="TEST.EVALUATOR.*nearest: 'Classification'"):
-        build_evaluator(cfg)

@@ -1,6 +1,7 @@
-"""compat/dassl offers what the CoOp family uses (used_names.txt) and what this project uses, and no more."""
+"""compat/dassl offers exactly what the CoOp family (used_names.txt) and this project use."""
 
 import ast
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ LINES = [line for line in (HERE / "used_names.txt").read_text().splitlines() if 
 IMPORTED = [line for line in LINES if line.startswith("dassl.")]
 ATTRIBUTES = [line.split(".") for line in LINES if re.match(r"[A-Z][a-z]", line)]
 KEYS = dict(line.partition(" ")[::2] for line in LINES if re.match(r"[A-Z]{2}", line))
-OTHERWISE = {"emit", "get_lr", "Classification"}  # called by logging and PyTorch, named in a default
+OTHERWISE = {"emit", "get_lr", "Classification"}  # called by logging and PyTorch, or named in a default
 COMPAT = train.PROJECT_ROOT / "compat/dassl"
 
 
@@ -25,12 +26,12 @@ def leaves(node, prefix=""):
         yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
 
 
+@functools.cache
 def trees():
     """Path and syntax tree of each source file of the project; tests do not count as users."""
-    for path in train.PROJECT_ROOT.rglob("*.py"):
-        top = path.relative_to(train.PROJECT_ROOT).parts[0]
-        if top not in ("tests", "docs") and not top.startswith("."):
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+    folders = [path for path in train.PROJECT_ROOT.iterdir() if path.name not in ("tests", "docs")]
+    paths = [path for folder in folders if folder.name[0] != "." for path in folder.rglob("*.py")]
+    return [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in (*paths, *train.PROJECT_ROOT.glob("*.py"))]
 
 
 def names_used(tree):
@@ -44,14 +45,14 @@ def names_used(tree):
             yield node.id
 
 
-def test_what_the_family_imports_is_there():
+def test_imports_of_the_coop_family_exist():
     missing = []
     for module, _, name in (line.rpartition(".") for line in IMPORTED):
         missing += [] if hasattr(importlib.import_module(module), name) else [f"{module}.{name}"]
     assert IMPORTED and missing == []
 
 
-def test_what_the_family_sets_in_its_configs_is_accepted_and_its_trainers_find_their_attributes(cfg):
+def test_configs_and_attributes_of_the_coop_family_work(cfg):
     size = cfg.INPUT.SIZE
     assert set(KEYS) <= set(leaves(get_cfg_default()))
     for key, names in KEYS.items():
@@ -67,11 +68,11 @@ def test_what_the_family_sets_in_its_configs_is_accepted_and_its_trainers_find_t
     assert [names for names in ATTRIBUTES if not hasattr(objects[names[0]], names[1])] == []
 
 
-def test_nothing_is_offered_that_neither_the_family_nor_the_project_uses():
+def test_compat_offers_nothing_unused():
     used = {name.rpartition(".")[2] for name in IMPORTED} | {name for _, name in ATTRIBUTES} | OTHERWISE
     offered = set()
     for path, tree in trees():
-        if COMPAT not in path.parents or path.name != "__init__.py":  # which only hand names on
+        if COMPAT not in path.parents or path.name != "__init__.py":  # which only re-export names
             used |= set(names_used(tree))
         if COMPAT in path.parents:
             nodes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
@@ -80,7 +81,7 @@ def test_nothing_is_offered_that_neither_the_family_nor_the_project_uses():
     assert offered - used == set()
 
 
-def test_every_config_key_is_read_or_set_by_the_family():
+def test_every_config_key_is_used():
     read = set()
     for path, tree in trees():
         read |= set(names_used(tree)) if path != COMPAT / "config.py" else set()

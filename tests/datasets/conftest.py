@@ -1,4 +1,4 @@
-"""What tests of hostile values and paths share."""
+"""Fixtures of the tests of data sets."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import time
 import tracemalloc
 
 import pytest
-from PIL import Image
+from data_sets import draw, fill
 
 
 @pytest.fixture
@@ -19,6 +19,12 @@ def costs():
     tracemalloc.stop()
     assert peak < 64 * 2**20, f"{peak / 2**20:.0f} MiB"
     assert time.process_time() - start < 20
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A data root with the one-colour images of fruit and colours."""
+    return draw(tmp_path)
 
 
 @pytest.fixture
@@ -38,10 +44,8 @@ def flowers(toy_root, tmp_path):
 
 @pytest.fixture
 def leaves(tmp_path):
-    """Two own tasks in folders, of two classes with ten pictures each."""
+    """Two tasks in folders, each with two classes of ten images."""
     for task in ("leaves", "cups"):
         for name in ("a", "b"):
-            (tmp_path / task / name).mkdir(parents=True)
-            for i in range(10):
-                Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / task / name / f"{i}.png")
+            fill(tmp_path / task / name, 10)
     return tmp_path

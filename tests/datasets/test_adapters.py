@@ -1,11 +1,12 @@
-"""Data sets of other libraries as tasks."""
+"""Data sets of other libraries become tasks."""
 
 import io
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from data_sets import build
+from data_sets import build, fill
 from PIL import Image
 from warm_python import python
 
@@ -15,14 +16,8 @@ from datasets.multitask import Task
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def draw(folder, count, suffix=".png"):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / f"{i}{suffix}")
-
-
 class Pairs:
-    """A data set in memory, as torchvision makes them."""
+    """A data set in memory, as in torchvision."""
 
     classes = ("cat", "AC/DC")
 
@@ -36,19 +31,15 @@ class Pairs:
         return self.items[index]
 
 
-class Label:
-    names = ["oak", "elm"]
-
-
 class Picture:
     def __init__(self, decode=True):
         self.decode = decode
 
 
 class Columns:
-    """A data set as Hugging Face makes them: columns, and encoded pictures when asked for."""
+    """A data set as in Hugging Face's library: columns, and encoded images on request."""
 
-    features = {"image": Picture(), "label": Label()}
+    features = {"image": Picture(), "label": SimpleNamespace(names=["oak", "elm"])}
     decode = True
 
     def cast_column(self, column, feature):
@@ -67,7 +58,7 @@ class Columns:
         return {"image": {"bytes": buffer.getvalue(), "path": None}, "label": index % 2}
 
 
-def test_a_data_set_in_memory_is_written_once(tmp_path):
+def test_in_memory_data_set_is_written_once(tmp_path):
     folder = Path(export_task({"train": Pairs(6), "test": Pairs(4, 100)}, str(tmp_path), "animals"))
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
     assert len(written) == 10
@@ -80,7 +71,7 @@ def test_a_data_set_in_memory_is_written_once(tmp_path):
     assert pixels == {0, 2, 4}
 
 
-def test_encoded_pictures_are_written_as_they_are(tmp_path):
+def test_encoded_images_are_copied_unchanged(tmp_path):
     export_task({"train": Columns(), "validation": Columns()}, str(tmp_path), "leaves")
     dataset = build(tmp_path)
     assert dataset.classnames == ["elm", "oak"]
@@ -88,18 +79,18 @@ def test_encoded_pictures_are_written_as_they_are(tmp_path):
     assert all(item.impath.endswith(".jpeg") for item in dataset.train_x)
 
 
-def test_pictures_on_disk_are_linked(tmp_path):
+def test_images_on_disk_are_linked(tmp_path):
     from torchvision.datasets import ImageFolder
 
     for name in ("a", "b"):
-        draw(tmp_path / "source" / name, 5)
+        fill(tmp_path / "source" / name, 5)
     export_task(ImageFolder(str(tmp_path / "source")), str(tmp_path / "mine"), "letters")
     files = list((tmp_path / "mine").rglob("*.png"))
     assert len(files) == 10 and all(path.is_symlink() for path in files)
     assert build(tmp_path / "mine").classnames == ["a", "b"]
 
 
-def test_a_failed_export_leaves_nothing_behind(tmp_path):
+def test_failed_export_leaves_nothing_behind(tmp_path):
     broken = Pairs(4)
     broken.items[3] = ("no such file", 1)
     with pytest.raises(ValueError, match="'no such file' is not a PIL image"):
@@ -110,7 +101,7 @@ def test_a_failed_export_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_adapter_runs_beside_another_package_called_datasets(tmp_path):
+def test_adapter_runs_beside_hugging_face_datasets(tmp_path):
     (tmp_path / "lib/datasets").mkdir(parents=True)
     (tmp_path / "lib/datasets/__init__.py").write_text(
         "from PIL import Image\n"

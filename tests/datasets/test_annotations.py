@@ -1,9 +1,11 @@
-"""Wrong annotation files are named."""
+"""Errors in annotation files name the file and the line."""
 
 import layouts
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 from data_sets import build
+
+NOT_NAMES = "cat_to_name.json: expected an object of class numbers with their names"
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,8 @@ from data_sets import build
         ("UCF101", "ucfTrainTestlist/testlist01.txt", lambda s: s + "Jump/v.avi\n", "line 13: unknown class 'Jump'"),
         ("OxfordFlowers", "cat_to_name.json", lambda s: "{", "cat_to_name.json: not a JSON file"),
         ("OxfordFlowers", "cat_to_name.json", lambda s: '{"1": "a", "3": "b"}', "no name for the class 2"),
+        ("OxfordFlowers", "cat_to_name.json", lambda s: "[]", NOT_NAMES),
+        ("OxfordFlowers", "cat_to_name.json", lambda s: '{"1": ["a"]}', NOT_NAMES),
         ("OxfordFlowers", "imagelabels.mat", lambda s: "x", "imagelabels.mat: not a MATLAB file"),
         ("StanfordCars", "devkit/cars_meta.mat", lambda s: "x", "cars_meta.mat: not a MATLAB file"),
         ("FashionPantsType", "task_info.csv", lambda s: s.replace("\t", ","), "task_info.csv, line 1"),
@@ -23,7 +27,7 @@ from data_sets import build
         ("ImageNet", "classnames.txt", lambda s: s[:15], "n01443537 is not in .*classnames.txt"),
     ],
 )
-def test_a_wrong_annotation_is_an_error_that_names_file_and_line(tmp_path, name, file, change, message):
+def test_wrong_annotation_error_names_file_and_line(tmp_path, name, file, change, message):
     layouts.lay_out(name, tmp_path)
     path = tmp_path / DATASET_REGISTRY.get(name).dataset_dir / file
     path.write_text(change("x" if path.suffix == ".mat" else path.read_text()))
@@ -31,8 +35,15 @@ def test_a_wrong_annotation_is_an_error_that_names_file_and_line(tmp_path, name,
         build(tmp_path, name)
 
 
-def test_an_annotation_that_names_a_missing_image_is_an_error(tmp_path):
+def test_missing_annotated_image_is_an_error(tmp_path):
     layout = layouts.lay_out("OxfordPets", tmp_path)
     (layout.image_dir / "Abyssinian_101.jpg").unlink()
     with pytest.raises(FileNotFoundError, match="1 of its images are missing.*Abyssinian_101"):
         build(tmp_path, "OxfordPets")
+
+
+def test_folder_that_is_no_class_is_refused(tmp_path):
+    layout = layouts.lay_out("FashionPantsType", tmp_path)
+    (layout.image_dir / "0").rename(layout.image_dir / "²")
+    with pytest.raises(ValueError, match="not one of the"):
+        build(tmp_path, "FashionPantsType")

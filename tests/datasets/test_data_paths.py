@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("costs")
 
 
 @pytest.mark.parametrize("path", ["../images/train-0-0.png", "a/../../../x.png", "/etc/hostname", ".."])
-def test_a_path_of_a_split_file_that_leaves_is_refused_with_file_part_and_row(path, flowers):
+def test_split_file_path_outside_the_folder_is_refused(path, flowers):
     root = flowers(lambda split: split["train"][2].__setitem__(0, path))
     with pytest.raises(ValueError, match=r"split_zhou_ToyFlower.json: train\[2\]: the path '.*' leaves the folder"):
         build(root, "ToyFlower")
@@ -38,7 +38,7 @@ def test_links_inside_the_root_may_lead_anywhere(flowers, tmp_path_factory):
         ("SUN397", "Testing_01.txt", "/a/abbey/../../../../secret.jpg"),
     ],
 )
-def test_a_path_of_an_annotation_that_leaves_the_data_set_is_refused(name, file, line, tmp_path):
+def test_annotation_path_outside_the_data_set_is_refused(name, file, line, tmp_path):
     layouts.lay_out(name, tmp_path)
     path = tmp_path / DATASET_REGISTRY.get(name).dataset_dir / file
     text = path.read_text()
@@ -49,7 +49,7 @@ def test_a_path_of_an_annotation_that_leaves_the_data_set_is_refused(name, file,
 
 @pytest.fixture
 def table(leaves):
-    """A function that writes tasks.csv with a line more than the pictures of the leaves."""
+    """A function that writes tasks.csv with the images of the leaves and one more line."""
 
     def write(path, name="tasks.csv", rows=10):
         lines = [f"leaves/{c}/{i}.png,leaf,{c}" for c in ("a", "b") for i in range(rows)]
@@ -60,7 +60,7 @@ def table(leaves):
     return write
 
 
-def test_a_path_of_a_table_that_leaves_the_root_is_refused_with_its_line(table, tmp_path_factory):
+def test_table_path_outside_the_root_is_refused(table, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside") / "x.png"
     Image.new("RGB", (4, 4)).save(outside)
     root = table(f"../{outside.parent.name}/x.png")
@@ -71,7 +71,7 @@ def test_a_path_of_a_table_that_leaves_the_root_is_refused_with_its_line(table, 
     assert len(build(table("leaves/../cups/a/0.png")).train_x) == 11  # it stays inside
 
 
-def test_an_absolute_path_of_a_table_needs_its_key(table, tmp_path_factory):
+def test_absolute_table_path_needs_absolute_paths(table, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside") / "x.png"
     Image.new("RGB", (4, 4)).save(outside)
     root = table(str(outside))
@@ -82,7 +82,7 @@ def test_an_absolute_path_of_a_table_needs_its_key(table, tmp_path_factory):
     assert str(outside) in paths and len(paths) == 21
 
 
-def test_a_table_in_a_folder_may_name_pictures_beside_it_in_the_root(table):
+def test_table_in_a_subfolder_may_use_paths_below_the_root(table):
     root = table("", rows=10)
     (root / "lists").mkdir()
     rows = [f"../leaves/{c}/{i}.png,leaf,{c}" for c in ("a", "b") for i in range(10)]
@@ -93,14 +93,14 @@ def test_a_table_in_a_folder_may_name_pictures_beside_it_in_the_root(table):
 
 
 @pytest.mark.parametrize("task", ["../out", "/tmp/out", "a/b", "..", ".hidden", "", "a\\b"])
-def test_an_adapter_writes_nowhere_but_into_the_root(task, tmp_path):
+def test_adapter_writes_only_below_the_root(task, tmp_path):
     parts = {"train": [(Image.new("RGB", (4, 4)), "x")]}
     with pytest.raises(ValueError, match="is not the name of a folder in"):
         export_task(parts, str(tmp_path / "root"), task)
     assert not list(tmp_path.iterdir())
 
 
-def test_class_names_of_an_adapter_stay_below_the_task(tmp_path):
+def test_adapter_class_names_stay_below_the_task(tmp_path):
     images = [(Image.new("RGB", (4, 4)), name) for name in ("../../x", "a/../b", "/etc")]
     folder = export_task({"train": images}, str(tmp_path / "root"), "mine")
     assert sorted(path.name for path in Path(folder).iterdir()) == ["-..-x", "-etc", "a-..-b"]

@@ -1,6 +1,4 @@
-"""No value in a data file costs memory or time."""
-
-import shutil
+"""No value in a data file costs much memory or time."""
 
 import layouts
 import pytest
@@ -16,26 +14,20 @@ BILLION = 1_000_000_000
 NO_LABEL = "no image has the label|is both|has 1 images: 2 are needed"
 
 
-def test_a_label_of_a_billion_in_a_split_file_is_named_at_no_cost(flowers):
-    root = flowers(lambda split: split["val"][1].__setitem__(1, BILLION))
-    with pytest.raises(ValueError, match=r"split_zhou_ToyFlower.json: val\[1\] has the label 1000000000; .* 24 images"):
-        build(root, "ToyFlower")
-
-
-@pytest.mark.parametrize("label", [24, 2**40, 10**400])
-def test_any_label_not_below_the_number_of_images_is_refused(label, flowers):
+@pytest.mark.parametrize("label", [24, BILLION, 2**40, 10**400])
+def test_label_beyond_the_number_of_images_is_refused(label, flowers):
     root = flowers(lambda split: split["test"][0].__setitem__(1, label))
     with pytest.raises(ValueError, match=r"test\[0\] has the label"):
         build(root, "ToyFlower")
 
 
-def test_a_label_below_it_that_leaves_a_gap_is_still_named(flowers):
+def test_gap_in_the_labels_is_named(flowers):
     root = flowers(lambda split: [row.__setitem__(1, 7) for rows in split.values() for row in rows if row[1] == 2])
     with pytest.raises(ValueError, match="no image has the label 2, 3, 4, 5, 6, and one has the label 7"):
         build(root, "ToyFlower")
 
 
-def test_a_number_without_end_or_a_list_without_bottom_is_no_json(tmp_path):
+def test_endless_number_or_list_is_not_json(tmp_path):
     for text in ("9" * 5000, "[" * 100_000):
         (tmp_path / "split.json").write_text(f'{{"train": [["a.png", {text}')
         with pytest.raises(ValueError, match="split.json: not a JSON file"):
@@ -43,7 +35,7 @@ def test_a_number_without_end_or_a_list_without_bottom_is_no_json(tmp_path):
 
 
 @pytest.mark.parametrize("labels", [[], [0], [0, 1, 2], [1], [0, 2, 5], [7, 3], [20, 0, 1]])
-def test_the_missing_labels_are_those_of_a_loop(labels):
+def test_missing_labels_match_a_loop(labels):
     expected = [label for label in range(max(labels, default=-1) + 1) if label not in labels]
     assert missing_labels(labels) == expected[:5]
     assert missing_labels([*labels, BILLION]) == [i for i in range(40) if i not in labels][:5]
@@ -54,7 +46,7 @@ def test_the_missing_labels_are_those_of_a_loop(labels):
     [("OxfordPets", "annotations/trainval.txt", 1), ("UCF101", "ucfTrainTestlist/classInd.txt", 0)],
 )
 @pytest.mark.parametrize("number", ["1000000000", "999999999", "9" * 5000, "²"])
-def test_a_class_number_of_an_annotation_is_named_at_no_cost(name, file, column, number, tmp_path):
+def test_huge_class_number_in_an_annotation_costs_nothing(name, file, column, number, tmp_path):
     layouts.lay_out(name, tmp_path)
     path = tmp_path / DATASET_REGISTRY.get(name).dataset_dir / file
     lines = path.read_text().splitlines()
@@ -65,22 +57,7 @@ def test_a_class_number_of_an_annotation_is_named_at_no_cost(name, file, column,
         build(tmp_path, name)
 
 
-def test_a_folder_with_an_odd_number_is_none_of_the_classes(tmp_path):
-    layout = layouts.lay_out("FashionPantsType", tmp_path)
-    shutil.copytree(next(path for path in layout.image_dir.iterdir() if path.is_dir()), layout.image_dir / "²")
-    with pytest.raises(ValueError, match="not one of the"):
-        build(tmp_path, "FashionPantsType")
-
-
-@pytest.mark.parametrize("content", ["[]", '{"1": ["a"]}', '{"1": 5}'])
-def test_names_that_are_no_texts_are_named(content, tmp_path):
-    layouts.lay_out("OxfordFlowers", tmp_path)
-    (tmp_path / "oxford_flowers/cat_to_name.json").write_text(content)
-    with pytest.raises(ValueError, match="cat_to_name.json: expected an object of class numbers with their names"):
-        build(tmp_path, "OxfordFlowers")
-
-
-def test_a_data_set_of_others_with_a_label_of_a_billion_is_refused_at_no_cost():
+def test_huge_label_in_a_foreign_data_set_costs_nothing():
     items = [datum("a.png", 0, "a"), datum("b.png", BILLION, "b")]
     with pytest.raises(ValueError, match="no training image"):
         task_of(DatasetBase(train_x=items, test=items), TaskSpec("Others"))
@@ -109,13 +86,13 @@ BOMB = "&a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("leaves: {template: 'a } of {}'}", "template .* no other braces"),
     ],
 )
-def test_settings_cost_nothing_whatever_they_hold(text, message, leaves):
+def test_hostile_settings_cost_nothing(text, message, leaves):
     (leaves / "tasks.yaml").write_text(text)
     with pytest.raises(ValueError, match=f"tasks.yaml.*{message}"):
         build(leaves)
 
 
-def test_references_that_grow_without_end_are_shown_in_part(leaves):
+def test_growing_references_are_shown_in_part(leaves):
     lines = BOMB.splitlines()[:3]
     text = "\n".join([f"leaves:\n  x: {lines[0]}", *(f"  {line}" for line in lines[1:]), "  classes: [*c, b]"])
     (leaves / "tasks.yaml").write_text(text)
@@ -129,12 +106,12 @@ def test_references_that_grow_without_end_are_shown_in_part(leaves):
 
 
 @pytest.mark.parametrize("text", ["{}", "a photo of {}.", "a (very) small {}!"])
-def test_a_template_has_one_place(text):
+def test_template_has_one_placeholder(text):
     assert is_template(text) and Task("t", ("a",), template=text).template == text
 
 
 @pytest.mark.parametrize("text", ["", "a", "{} {}", "{0}", "{:>9}", "{{}}", "{} {x}", "a } {}", "{!r:>1000000000}{}"])
-def test_a_template_with_other_braces_is_refused(text):
+def test_template_with_other_braces_is_refused(text):
     assert not is_template(text)
     with pytest.raises(ValueError, match="must have one {} for the class name"):
         Task("t", ("a",), template=text)

@@ -1,5 +1,6 @@
 """One contract for every registered data set, read from a miniature of its raw layout and from a split file."""
 
+import functools
 import json
 import re
 from collections import Counter
@@ -24,7 +25,7 @@ REGISTERED = [
     if DATASET_REGISTRY.get(name).__module__.startswith("datasets.")
     and DATASET_REGISTRY.get(name).__module__ not in ("datasets.demo", "datasets.folder")
 ]
-# A data set of one's own, which the project's document does not describe, has neither a published layout nor a source.
+# A user's own data set is not in the project's document, and has neither a published layout nor a source.
 ALL = [name for name in REGISTERED if re.search(rf"^(### {name}$|\| {name} \|)", DOCUMENT, re.M)]
 OWN = [name for name in REGISTERED if name not in ALL and issubclass(DATASET_REGISTRY.get(name), SplitDataset)]
 SINGLE = [name for name in ALL if issubclass(DATASET_REGISTRY.get(name), SplitDataset)]
@@ -35,7 +36,7 @@ MEAN_PER_CLASS = {"Caltech101", "FGVCAircraft", "OxfordFlowers", "OxfordPets"}
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A data root with the raw layout of every data set, and what is in each."""
+    """A data root with the raw layout of every data set, and the content of each."""
     root = tmp_path_factory.mktemp("world")
     return root, {name: layouts.lay_out(name, root) for name in layouts.LAYOUTS}
 
@@ -45,23 +46,24 @@ def rows(items, layout):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_data_set_of_ones_own_declares_a_legal_task(name):
+def test_custom_data_set_declares_a_legal_task(name):
     dataset = DATASET_REGISTRY.get(name)
     Task(dataset.task_name or name, ("a",), dataset.metric, dataset.template)
     assert dataset.dataset_dir
 
 
-def test_every_data_set_has_a_layout_and_every_layout_a_data_set():
+def test_every_data_set_has_a_layout():
     assert sorted(SINGLE) == sorted(layouts.LAYOUTS)
     assert len(SINGLE) + len(BENCHMARKS) == len(ALL)
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_the_raw_layout_is_read_as_it_was_published(world, name):
+def test_raw_layout_is_read_as_published_each_time(world, name):
     root, all_layouts = world
     layout = all_layouts[name]
-    dataset = build(root, name)
-    parts = [rows(part, layout) for part in (dataset.train_x, dataset.val, dataset.test)]
+    dataset, again = (build(root, name) for _ in range(2))
+    parts, same = ([rows(part, layout) for part in (own.train_x, own.val, own.test)] for own in (dataset, again))
+    assert parts == same
     everything = [row for part in parts for row in part]
     assert sorted(everything) == sorted((path, *row) for path, row in layout.rows.items())
     assert len({path for path, _, _ in everything}) == len(everything)  # the parts are disjoint
@@ -74,15 +76,7 @@ def test_the_raw_layout_is_read_as_it_was_published(world, name):
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_the_split_is_the_same_every_time(world, name):
-    root, all_layouts = world
-    a, b = (build(root, name) for _ in range(2))
-    for part in ("train_x", "val", "test"):
-        assert rows(getattr(a, part), all_layouts[name]) == rows(getattr(b, part), all_layouts[name])
-
-
-@pytest.mark.parametrize("name", SPLIT)
-def test_coops_split_file_is_used_as_it_is_without_the_annotations(tmp_path, name):
+def test_coop_split_file_is_used_without_annotations(tmp_path, name):
     layout = layouts.lay_out(name, tmp_path)
     folder = tmp_path / DATASET_REGISTRY.get(name).dataset_dir
     file = layouts.write_split(name, layout, folder)
@@ -93,15 +87,14 @@ def test_coops_split_file_is_used_as_it_is_without_the_annotations(tmp_path, nam
     for part, items in zip(("train", "val", "test"), (dataset.train_x, dataset.val, dataset.test)):
         assert rows(items, layout) == [tuple(row) for row in split[part]]
     assert dataset.classnames == layout.classnames
-    for shots, seed in ((1, 1), (2, 2), (4, 3)):
-        dataset = build(tmp_path, name, DATASET__NUM_SHOTS=shots, SEED=seed)
-        drawn = coop_draw(split, shots, seed)
-        assert [path for path, _, _ in rows(dataset.train_x, layout)] == drawn["train"]
-        assert [path for path, _, _ in rows(dataset.val, layout)] == drawn["val"]
+    dataset = build(tmp_path, name, DATASET__NUM_SHOTS=2, SEED=3)
+    drawn = coop_draw(split, 2, 3)
+    assert [path for path, _, _ in rows(dataset.train_x, layout)] == drawn["train"]
+    assert [path for path, _, _ in rows(dataset.val, layout)] == drawn["val"]
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_a_written_split_is_read_again_as_it_was(tmp_path, name):
+def test_written_split_reads_back_unchanged(tmp_path, name):
     layout = layouts.lay_out(name, tmp_path)
     raw = build(tmp_path, name)
     parts = (raw.train_x, raw.val, raw.test)
@@ -113,7 +106,7 @@ def test_a_written_split_is_read_again_as_it_was(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_base_and_new_are_the_halves_of_the_classes(world, name):
+def test_base_and_new_are_halves_of_the_classes(world, name):
     root, all_layouts = world
     names = all_layouts[name].classnames
     half = -(-len(names) // 2)
@@ -155,7 +148,7 @@ def test_imagenet_and_its_variants(world, name):
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_is_its_tasks_side_by_side(world, name):
+def test_benchmark_is_its_tasks_side_by_side(world, name):
     root, all_layouts = world
     dataset = build(root, name, DATASET__NUM_SHOTS=1)
     specs = DATASET_REGISTRY.get(name).specs
@@ -176,19 +169,19 @@ def test_a_benchmark_is_its_tasks_side_by_side(world, name):
     ("name", "n_tasks", "n_classes"),
     [("General10", 10, 1191), ("FGVC", 5, 536), ("Plant6", 6, 116), ("RS8", 8, 208), ("Fashion20", 20, 78)],
 )
-def test_benchmarks_have_the_papers_number_of_tasks_and_classes(name, n_tasks, n_classes):
+def test_benchmarks_have_the_sizes_of_the_paper(name, n_tasks, n_classes):
     benchmark = DATASET_REGISTRY.get(name)
     assert (len(benchmark.specs), benchmark.n_classes) == (n_tasks, n_classes)
     sizes = [DATASET_REGISTRY.get(spec.dataset).n_classes for spec in benchmark.specs]
     assert sum(sizes) in (n_classes, 0)  # the sizes of the single tasks of Fashion-20 are not published
 
 
-def test_the_test_images_of_general10_are_as_many_as_with_coops_splits():
+def test_general10_has_the_test_images_of_coops_splits():
     sizes = [DATASET_REGISTRY.get(spec.dataset).n_images[2] for spec in DATASET_REGISTRY.get("General10").specs]
     assert sum(sizes) == 83696
 
 
-def test_plant_village_prompts_say_each_thing_once(world):
+def test_plant_village_prompts_repeat_no_word(world):
     task = tasks_of(build(world[0], "PlantVillage"))[0]
     for classname in task.classnames:
         words = re.findall(r"\w+", task.template.format(classname))
@@ -204,19 +197,19 @@ def test_no_copy_of_a_test_image_is_trained_on(world):
         assert len(set(everything)) == len(everything)
 
 
-def test_shipped_parts_with_different_classes_have_one_numbering(tmp_path):
+def test_shipped_parts_share_one_class_numbering(tmp_path):
     layouts.lay_out("FruitVegetable", tmp_path)
-    for i in range(10):  # before the other classes, and in one of the three folders alone
+    for i in range(10):  # sorted before the other classes, and in only one of the three folders
         layouts.write_image(tmp_path / f"fruit_vegetable/images/train/aaa/{i}.jpg")
     dataset = build(tmp_path, "FruitVegetable")
     names = {(item.label, item.classname) for part in (dataset.train_x, dataset.val, dataset.test) for item in part}
     assert names == {(0, "aaa"), (1, "apple"), (2, "bell pepper"), (3, "sweetcorn")}
 
 
-def test_fashion_tasks_are_split_per_class_and_can_be_selected(tmp_path):
+def test_fashion_tasks_are_split_per_class(tmp_path):
     for name in layouts.FASHION:
         layouts.lay_out(f"Fashion{name}", tmp_path)
-    for i in range(300):  # a class that a split per task would all but fill the parts with
+    for i in range(300):  # a class that would nearly fill the parts of a split per task
         write_image(tmp_path / f"fashion20/images/14/1/more{i}.jpg")
     dataset = build(tmp_path, "Fashion20", DATASET__TASKS="hat style recognition,FashionSocksType")
     assert [task.name for task in dataset.tasks] == ["hat style recognition", "socks type recognition"]
@@ -226,17 +219,21 @@ def test_fashion_tasks_are_split_per_class_and_can_be_selected(tmp_path):
     assert build(tmp_path, "Fashion20", DATASET__SUBSAMPLE_CLASSES="new").num_classes == 20
 
 
+@functools.cache
+def configs():
+    """{name of a data set: name of its config file}."""
+    paths = (PROJECT / "configs/datasets").glob("*.yaml")
+    return {yaml.safe_load(path.read_text())["DATASET"]["NAME"]: path.stem for path in paths}
+
+
 def test_each_data_set_has_a_config_file():
-    configs = {}
-    for path in (PROJECT / "configs/datasets").glob("*.yaml"):
-        configs[yaml.safe_load(path.read_text())["DATASET"]["NAME"]] = path.stem
-    assert set(configs) <= set(DATASET_REGISTRY.registered_names())
-    assert {name for name in ALL if not re.match("Fashion[A-Z]", name)} <= set(configs)
-    assert configs["DescribableTextures"] == "dtd" and configs["ImageNetV2"] == "imagenetv2"
+    assert set(configs()) <= set(DATASET_REGISTRY.registered_names())
+    assert {name for name in ALL if not re.match("Fashion[A-Z]", name)} <= set(configs())
+    assert configs()["DescribableTextures"] == "dtd" and configs()["ImageNetV2"] == "imagenetv2"
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_what_is_missing_is_named_with_the_tree_and_the_command(tmp_path, name):
+def test_missing_data_error_shows_tree_and_command(tmp_path, name):
     with pytest.raises(FileNotFoundError) as error:
         build(tmp_path / "nowhere", name)
     assert "DATASET.ROOT: no folder" in str(error.value)
@@ -250,7 +247,7 @@ def test_what_is_missing_is_named_with_the_tree_and_the_command(tmp_path, name):
     assert f"python scripts/data.py download {name} --root {tmp_path}" in message
 
 
-def test_a_benchmark_names_everything_that_is_missing_at_once(tmp_path):
+def test_benchmark_names_all_missing_data_at_once(tmp_path):
     layouts.lay_out("OxfordPets", tmp_path)
     with pytest.raises(FileNotFoundError) as error:
         build(tmp_path, "FGVC")
@@ -260,23 +257,18 @@ def test_a_benchmark_names_everything_that_is_missing_at_once(tmp_path):
         assert f"data.py download {name} " in message
 
 
-def test_the_documentation_has_a_section_with_the_declared_facts_of_each_data_set():
-    text = (PROJECT / "docs/datasets.md").read_text()
-    configs = {
-        yaml.safe_load(path.read_text())["DATASET"]["NAME"]: path.stem
-        for path in (PROJECT / "configs/datasets").glob("*.yaml")
-    }
+def test_data_sets_are_documented():
     for name in SINGLE:
         dataset = DATASET_REGISTRY.get(name)
         if name.startswith("Fashion"):
-            assert f"| {name} | {dataset.task_name} | {dataset.template} |" in text
+            assert f"| {name} | {dataset.task_name} | {dataset.template} |" in DOCUMENT
             continue
-        facts = f"| `{configs[name]}` | {dataset.task_name} | {dataset.template} | {dataset.metric} |"
-        assert f"| {name} {facts}" in text
-        note = re.search(rf"^- {name} \((.*?)\): \[source\]\(\S+\)[^;]*;\s+licence: ", text, re.M | re.S)
+        facts = f"| `{configs()[name]}` | {dataset.task_name} | {dataset.template} | {dataset.metric} |"
+        assert f"| {name} {facts}" in DOCUMENT
+        note = re.search(rf"^- {name} \((.*?)\): \[source\]\(\S+\)[^;]*;\s+licence: ", DOCUMENT, re.M | re.S)
         assert note and f"{dataset.n_classes} classes" in note[1]
         assert all(f"{count:,}" in note[1] for count in dataset.n_images if count)
-        assert all(f"\n{dataset.dataset_dir}/{pattern}\n" in text for pattern in dataset.files)
+        assert all(f"\n{dataset.dataset_dir}/{pattern}\n" in DOCUMENT for pattern in dataset.files)
     for name in BENCHMARKS:
         benchmark = DATASET_REGISTRY.get(name)
-        assert re.search(rf"^\| {name} \| {configs[name]} \|.*\| {benchmark.n_classes} \|$", text, re.M)
+        assert re.search(rf"^\| {name} \| {configs()[name]} \|.*\| {benchmark.n_classes} \|$", DOCUMENT, re.M)

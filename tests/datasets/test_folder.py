@@ -1,29 +1,22 @@
-"""Users' own tasks: folders, a CSV and tasks.yaml."""
+"""Users' own tasks: folders, a CSV table and tasks.yaml."""
 
 import random
 from pathlib import Path
 
 import pytest
-from data_sets import build
-from PIL import Image
+from data_sets import build, fill
 
 from datasets.multitask import Task, drawn_shots, tasks_of
-
-
-def draw(folder, count, suffix=".png"):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / f"{i}{suffix}")
 
 
 @pytest.fixture
 def root(tmp_path):
     """Two tasks: leaves, without parts, and cups, with them (no val)."""
     for name in ("oak", "ash_tree", "elm"):
-        draw(tmp_path / "leaves" / name, 10)
+        fill(tmp_path / "leaves" / name, 10)
     for name in ("red", "blue"):
-        draw(tmp_path / "cups/train" / name, 4, ".jpg")
-        draw(tmp_path / "cups/test" / name, 2, ".jpg")
+        fill(tmp_path / "cups/train" / name, 4, ".jpg")
+        fill(tmp_path / "cups/test" / name, 2, ".jpg")
     (tmp_path / "leaves/oak/Thumbs.db").touch()
     (tmp_path / ".cache").mkdir()
     (tmp_path / "notes.txt").touch()
@@ -55,11 +48,7 @@ def test_folders_are_tasks_and_classes(root):
     assert len(set(paths)) == len(paths) == 12 + 30
 
 
-def test_a_data_set_without_any_val_part_has_none(root):
-    assert build(root, DATASET__TASKS="cups").val is None
-
-
-def test_shots_and_class_halves_are_taken_per_task(root):
+def test_shots_and_halves_are_taken_per_task(root):
     dataset = build(root, DATASET__NUM_SHOTS=2, DATASET__SUBSAMPLE_CLASSES="base")
     assert [task.classnames for task in dataset.tasks] == [("blue",), ("ash tree", "elm")]
     shots = drawn_shots(dataset)
@@ -105,17 +94,15 @@ def test_settings_name_and_order_tasks_and_classes(root):
         ("cups: [\n", "tasks.yaml: not a YAML file"),
     ],
 )
-def test_wrong_settings_are_named_with_their_line(root, text, message):
+def test_wrong_settings_error_names_the_line(root, text, message):
     (root / "tasks.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
         build(root)
 
 
-def test_a_table_lists_pictures_of_tasks(root):
+def test_table_lists_images_of_tasks(root):
     write_table(root, *LINES, "cups/test/red/0.jpg,colour,red,train", "leaves/oak/0.png,colour,brown,train")
-    with pytest.raises(
-        ValueError, match=r"task 'colour': no test image of the class 'brown', 'red' \(first .* line 11"
-    ):
+    with pytest.raises(ValueError, match=r"'colour': no test image of the class 'brown', 'red' \(first .* line 11"):
         build(root)
     write_table(root, *LINES)
     dataset = build(root)
@@ -126,7 +113,7 @@ def test_a_table_lists_pictures_of_tasks(root):
     assert build(root, DATASET__CSV="other.csv").classnames == ["ash tree", "oak"]
 
 
-def test_a_table_without_a_split_column_is_split(root):
+def test_table_without_a_split_column_is_split(root):
     rows = [f"leaves/{name}/{i}.png,leaf,{name}" for name in ("oak", "elm") for i in range(10)]
     (root / "tasks.csv").write_text("\ufeffpath,task,class\r\n" + "\r\n".join(rows) + "\r\n", encoding="utf-8")
     dataset = build(root)
@@ -145,7 +132,7 @@ def test_a_table_without_a_split_column_is_split(root):
         ("leaves/oak/9.png,leaf,ash,test", ValueError, r"no train image of the class 'ash' \(first named in line 10\)"),
     ],
 )
-def test_a_wrong_line_of_a_table_is_named(root, line, error, message):
+def test_wrong_table_row_error_names_the_line(root, line, error, message):
     write_table(root, *LINES, line)
     with pytest.raises(error, match=message):
         build(root)
@@ -160,13 +147,13 @@ def test_a_wrong_line_of_a_table_is_named(root, line, error, message):
         ("", "line 1: no column 'path'"),
     ],
 )
-def test_a_wrong_header_is_named(root, header, message):
+def test_wrong_table_header_is_an_error(root, header, message):
     (root / "tasks.csv").write_text(header + "\n")
     with pytest.raises(ValueError, match=message):
         build(root)
 
 
-def test_an_empty_or_missing_table_is_named(root):
+def test_empty_or_missing_table_is_an_error(root):
     write_table(root)
     with pytest.raises(ValueError, match="tasks.csv: lists no pictures"):
         build(root)
@@ -175,35 +162,35 @@ def test_an_empty_or_missing_table_is_named(root):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "message"),
+    ("spoil", "message"),
     [
-        (lambda r: (r / "leaves/oak/list.txt").touch(), ValueError, "oak/list.txt: not an image file"),
-        (lambda r: (r / "leaves/oak/more").mkdir(), ValueError, "oak/more: not an image file"),
-        (lambda r: (r / "leaves/fig").mkdir(), ValueError, "leaves/fig: a class folder without images"),
-        (lambda r: draw(r / "leaves/fig", 2), ValueError, "'fig' has 2 images: 3 are needed"),
-        (lambda r: draw(r / "leaves/ash tree", 5), ValueError, "both called 'ash tree'"),
-        (lambda r: draw(r / "pets", 2), ValueError, "pets: 0.png is not in a class folder; expected <root>/<task>"),
-        (lambda r: (r / "empty").mkdir(), ValueError, "empty: no class folders"),
-        (lambda r: draw(r / "cups/train/green", 2), ValueError, "'cups': no test image of the class 'green'"),
-        (lambda r: draw(r / "cups/test/green", 2), ValueError, "'cups': no train image of the class 'green'"),
-        (lambda r: draw(r / "cups/val/red", 2), ValueError, "'cups': no val image of the class 'blue'"),
-        (lambda r: draw(r / "cups/extra/red", 2), ValueError, "has a train folder, so 'extra' should be val or test"),
+        (lambda r: (r / "leaves/oak/list.txt").touch(), "oak/list.txt: not an image file"),
+        (lambda r: (r / "leaves/oak/more").mkdir(), "oak/more: not an image file"),
+        (lambda r: (r / "leaves/fig").mkdir(), "leaves/fig: a class folder without images"),
+        (lambda r: fill(r / "leaves/fig", 2), "'fig' has 2 images: 3 are needed"),
+        (lambda r: fill(r / "leaves/ash tree", 5), "both called 'ash tree'"),
+        (lambda r: fill(r / "pets", 2), "pets: 0.png is not in a class folder; expected <root>/<task>"),
+        (lambda r: (r / "empty").mkdir(), "empty: no class folders"),
+        (lambda r: fill(r / "cups/train/green", 2), "'cups': no test image of the class 'green'"),
+        (lambda r: fill(r / "cups/test/green", 2), "'cups': no train image of the class 'green'"),
+        (lambda r: fill(r / "cups/val/red", 2), "'cups': no val image of the class 'blue'"),
+        (lambda r: fill(r / "cups/extra/red", 2), "has a train folder, so 'extra' should be val or test"),
     ],
 )
-def test_what_does_not_fit_in_the_folders_is_named(root, spoil, error, message):
+def test_misplaced_files_are_errors(root, spoil, message):
     spoil(root)
-    with pytest.raises(error, match=message):
+    with pytest.raises(ValueError, match=message):
         build(root)
 
 
-def test_a_missing_or_empty_root_is_named_with_the_layout(tmp_path):
+def test_missing_or_empty_root_error_shows_the_layout(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder .*nowhere; expected <root>/<task>/<class>"):
         build(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no folder of a task and no tasks.csv"):
         build(tmp_path)
 
 
-def test_a_class_may_be_called_train(tmp_path):
+def test_class_may_be_called_train(tmp_path):
     for name in ("bus", "train"):
-        draw(tmp_path / "vehicles" / name, 4)
+        fill(tmp_path / "vehicles" / name, 4)
     assert build(tmp_path).classnames == ["bus", "train"]

@@ -1,4 +1,4 @@
-"""Pictures of any mode: read right, or refused by name."""
+"""Images of every mode and format are read correctly."""
 
 import warnings
 
@@ -54,12 +54,16 @@ MODES = {
     "CMYK in a JPEG": ("a.jpg", lambda: rgb().convert("CMYK"), COLOURS, 16),
     "YCbCr": ("a.jpg", lambda: rgb().convert("YCbCr"), COLOURS, 16),
     "another suffix": ("a.jpg", rgb, COLOURS, 0),
+    "BMP": ("a.bmp", rgb, COLOURS, 0),
+    "PPM": ("a.ppm", rgb, COLOURS, 0),
+    "WEBP": ("a.webp", rgb, COLOURS, 24),
+    "GIF": ("a.gif", lambda: rgb().quantize(64), np.asarray(rgb().quantize(64).convert("RGB")), 0),
 }
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("read", [read_image, read_for_training], ids=["predicting", "training"])
-def test_every_mode_is_read_as_what_it_shows(tmp_path, mode, read):
+def test_every_mode_is_read_correctly(tmp_path, mode, read):
     name, make, expected, tolerance = MODES[mode]
     path, image = tmp_path / name, make()
     image.save(path, format="PNG" if mode == "another suffix" else None, **dict(image.info))
@@ -69,14 +73,14 @@ def test_every_mode_is_read_as_what_it_shows(tmp_path, mode, read):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
-def test_of_an_animation_the_first_frame_counts(tmp_path, suffix):
+def test_first_frame_of_an_animation_is_used(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
     close(read_image(tmp_path / f"a.{suffix}"), np.full((8, 8, 3), (255, 0, 0)), 2)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_as_its_exif_entry_says(tmp_path, orientation):
+def test_predicting_applies_exif_and_training_does_not_as_in_coop(tmp_path, orientation):
     stored = {
         1: lambda x: x, 2: np.fliplr, 3: lambda x: np.rot90(x, 2), 4: np.flipud, 5: lambda x: x.swapaxes(0, 1),
         6: np.rot90, 7: lambda x: np.rot90(x, 2).swapaxes(0, 1), 8: lambda x: np.rot90(x, -1),
@@ -85,45 +89,15 @@ def test_a_picture_is_turned_as_its_exif_entry_says(tmp_path, orientation):
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
     close(read_image(tmp_path / "a.png"), COLOURS[:20])
+    close(read_for_training(str(tmp_path / "a.png")), stored)
 
 
-def test_a_damaged_exif_entry_does_not_hide_the_picture(tmp_path):
+def test_damaged_exif_is_ignored(tmp_path):
     rgb().save(tmp_path / "a.png", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff garbage")
     close(read_image(tmp_path / "a.png"), COLOURS)
 
 
-def truncated(path):
-    rgb().save(path)
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def bomb(path, monkeypatch):
-    rgb().save(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
-
-
-REFUSED = {
-    "empty": lambda path, _: path.write_bytes(b""),
-    "no image": lambda path, _: path.write_text("hello"),
-    "truncated": lambda path, _: truncated(path),
-    "a bomb": bomb,
-    "32-bit integers": lambda path, _: Image.fromarray(RAMP.astype(np.int32)).save(path, format="TIFF"),
-    "floats": lambda path, _: Image.fromarray(RAMP.astype(np.float32)).save(path, format="TIFF"),
-    "a folder": lambda path, _: path.mkdir(),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_read_is_refused_by_name(tmp_path, what, monkeypatch):
-    path = tmp_path / "picture.png"
-    REFUSED[what](path, monkeypatch)
-    with pytest.raises(OSError, match="picture.png"):
-        read_image(path)
-    with pytest.raises(OSError, match="picture.png"):
-        read_for_training(str(path))
-
-
-def test_batches_keep_the_order_and_name_what_cannot_be_read(tmp_path):
+def test_batches_keep_the_order_and_report_errors(tmp_path):
     for i in (0, 1, 3, 4):
         Image.fromarray(np.full((8, 8, 3), 60 * i, np.uint8)).save(tmp_path / f"{i}.png")
     (tmp_path / "2.png").write_bytes(b"no image")

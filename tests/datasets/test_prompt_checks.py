@@ -1,4 +1,4 @@
-"""Odd prompts, told by rule of thumb."""
+"""Odd prompts are found by rules of thumb."""
 
 import layouts
 import pytest
@@ -21,12 +21,11 @@ from datasets import prompt_checks
         ("a photo of a {}, a type of aircraft.", ["707-320", "A340", "DHC-8"], []),
     ],
 )
-def test_odd_prompts_are_told_by_rule_of_thumb(template, names, expected):
+def test_odd_prompts_are_found(template, names, expected):
     found = prompt_checks.odd_prompts(template, names)
     assert [text.split(":")[0].split(",")[0] for text in found] == expected
 
 
-def test_prompts_of_the_published_data_sets_are_not_odd():
-    layout_names = {name: layouts.LAYOUTS[name] for name in layouts.LAYOUTS}
-    templates = {DATASET_REGISTRY.get(name).template for name in layout_names}
+def test_published_prompts_are_not_odd():
+    templates = {DATASET_REGISTRY.get(name).template for name in layouts.LAYOUTS}
     assert not [t for t in templates if prompt_checks.odd_prompts(t, ["heron", "grey heron", "wedding", "weed"])]

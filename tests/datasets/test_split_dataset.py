@@ -5,7 +5,7 @@ import os
 import random
 
 import pytest
-from data_sets import FRUIT, build, coop_draw, draw
+from data_sets import FRUIT, build, coop_draw
 
 from datasets import splits
 from datasets.splits import split_train_val, split_train_val_test, subsample_classes
@@ -13,17 +13,12 @@ from datasets.splits import split_train_val, split_train_val_test, subsample_cla
 SPLIT = "fruit/split_zhou_ModelFruit.json"
 
 
-@pytest.fixture
-def root(tmp_path):
-    return draw(tmp_path)
-
-
 def rows(items):
     return [(item.impath, item.label, item.domain, item.classname) for item in items]
 
 
 @pytest.mark.parametrize(("shots", "seed"), [(1, 1), (4, 2), (5, 3), (9, 1), (100, 1)])
-def test_shots_are_the_draws_that_coop_makes_from_the_same_split_file(root, shots, seed):
+def test_shots_match_coops_draws(root, shots, seed):
     dataset = build(root, "ModelFruit", DATASET__NUM_SHOTS=shots, SEED=seed)
     train, val = coop_draw(json.loads((root / SPLIT).read_text()), shots, seed).values()
     prefix = str(root / "fruit" / "images") + "/"
@@ -32,11 +27,7 @@ def test_shots_are_the_draws_that_coop_makes_from_the_same_split_file(root, shot
     assert len(dataset.test) == 3 * len(FRUIT)
 
 
-def test_without_shots_all_training_images_are_used(root):
-    assert len(build(root, "ModelFruit").train_x) == sum(7 + label for label in range(5))
-
-
-def test_a_class_with_fewer_images_than_shots_gives_all_of_them_and_is_logged(root, caplog):
+def test_class_with_too_few_images_gives_all_of_them(root, caplog):
     dataset = build(root, "ModelFruit", DATASET__NUM_SHOTS=9)
     counts = [sum(item.label == label for item in dataset.train_x) for label in range(5)]
     assert counts == [7, 8, 9, 9, 9]
@@ -44,7 +35,7 @@ def test_a_class_with_fewer_images_than_shots_gives_all_of_them_and_is_logged(ro
     assert "apple (7)" in caplog.text
 
 
-def test_the_draw_leaves_the_global_generator_alone(root):
+def test_draw_leaves_the_global_generator_alone(root):
     random.seed(7)
     expected = random.random()
     random.seed(7)
@@ -58,7 +49,7 @@ def test_constructors_write_nothing(root):
     assert sorted(root.rglob("*")) == before
 
 
-def test_base_and_new_are_three_and_two_of_five_classes_with_the_draws_of_all(root):
+def test_base_and_new_keep_the_draws_of_all(root):
     whole = build(root, "ModelFruit", DATASET__NUM_SHOTS=2)
     base = build(root, "ModelFruit", DATASET__NUM_SHOTS=2, DATASET__SUBSAMPLE_CLASSES="base")
     new = build(root, "ModelFruit", DATASET__NUM_SHOTS=2, DATASET__SUBSAMPLE_CLASSES="new")
@@ -70,14 +61,14 @@ def test_base_and_new_are_three_and_two_of_five_classes_with_the_draws_of_all(ro
         assert rows(getattr(new, part)) == [(path, y - 3, d, name) for path, y, d, name in items if y >= 3]
 
 
-def test_class_halves_come_from_all_parts_not_from_train_alone(root):
+def test_halves_come_from_all_parts_of_the_split(root):
     items = build(root, "ModelFruit").test
     train = [item for item in items if item.label != 0]
     _, test = subsample_classes(train, items, which="base")
     assert {item.classname for item in test} == set(FRUIT[:3])
 
 
-def test_a_reader_is_used_where_there_is_no_split_file_and_does_not_depend_on_the_listing(root):
+def test_reader_is_used_without_a_split_file(root):
     for name in ("b", "a"):
         for i in range(10):
             path = root / "folders" / "images" / name / f"{i}.png"
@@ -96,7 +87,7 @@ def test_a_reader_is_used_where_there_is_no_split_file_and_does_not_depend_on_th
         split_train_val_test([item for item in everything if item.classname == "a"][:2])
 
 
-def test_the_existence_of_images_is_checked_by_one_listing_per_folder(root, monkeypatch):
+def test_images_are_checked_with_one_listing_per_folder(root, monkeypatch):
     listed = []
     listdir = os.listdir
     monkeypatch.setattr(splits.os, "listdir", lambda folder: listed.append(folder) or listdir(folder))
@@ -136,13 +127,13 @@ def rename(split, old, new):
         (lambda s: s.update(train=[], val=[], test=[]), ValueError, "no images"),
     ],
 )
-def test_a_wrong_split_file_is_one_error_that_names_file_and_place(root, change, error, message):
+def test_wrong_split_file_error_names_the_place(root, change, error, message):
     edit_split(root, change)
     with pytest.raises(error, match=message):
         build(root, "ModelFruit")
 
 
-def test_missing_data_are_named_with_how_to_get_them(root):
+def test_missing_data_error_says_how_to_get_it(root):
     with pytest.raises(ValueError, match="DATASET.ROOT is empty"):
         build("", "ModelFruit")
     with pytest.raises(FileNotFoundError, match="DATASET.ROOT: no folder .*nowhere"):
@@ -155,13 +146,13 @@ def test_missing_data_are_named_with_how_to_get_them(root):
         build(root, "ModelFruit")
 
 
-def test_a_split_file_that_is_no_json_is_named(root):
+def test_split_file_that_is_not_json_is_an_error(root):
     (root / "fruit" / "split_zhou_ModelFruit.json").write_text('{"train": [')
     with pytest.raises(ValueError, match=r"split_zhou_ModelFruit\.json: not a JSON file"):
         build(root, "ModelFruit")
 
 
 @pytest.mark.parametrize("name", ["ModelFruit", "ModelBenchmark"])
-def test_an_unknown_choice_of_classes_names_the_nearest(root, name):
+def test_unknown_choice_of_classes_suggests_the_nearest(root, name):
     with pytest.raises(ValueError, match=r"SUBSAMPLE_CLASSES is 'bases': use one of all, base, new .*'base'"):
         build(root, name, DATASET__SUBSAMPLE_CLASSES="bases")

@@ -1,4 +1,4 @@
-"""Unpacking: no entry leaves the folder, no bomb, and nothing half-done."""
+"""Unpacking: no entry leaves the folder, bombs are refused, and an error leaves nothing behind."""
 
 import io
 import os
@@ -17,6 +17,10 @@ def tar_with(path, *members, mode="w"):
             info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
+
+
+def tgz_with(path, *members):
+    tar_with(path, *members, mode="w:gz")
 
 
 def zip_with(path, *members):
@@ -49,7 +53,7 @@ def test_links_and_special_files_are_refused(tmp_path, kind):
     assert not (tmp_path / "target").exists()
 
 
-@pytest.mark.parametrize("make", [zip_with, lambda path, *members: tar_with(path, *members, mode="w:gz")])
+@pytest.mark.parametrize("make", [zip_with, tgz_with])
 def test_bombs_are_refused(tmp_path, make):
     make(tmp_path / "archive", ("zeros", bytes(3_000_000)))
     assert (tmp_path / "archive").stat().st_size < 30_000
@@ -58,8 +62,8 @@ def test_bombs_are_refused(tmp_path, make):
     assert [path.name for path in tmp_path.iterdir()] == ["archive"]
 
 
-def test_a_damaged_archive_leaves_nothing_and_is_named(tmp_path):
-    for make, name in ((zip_with, "a.zip"), (lambda p, *m: tar_with(p, *m, mode="w:gz"), "a.tgz")):
+def test_damaged_archive_is_an_error_and_leaves_nothing(tmp_path):
+    for make, name in ((zip_with, "a.zip"), (tgz_with, "a.tgz")):
         make(tmp_path / name, ("noise", os.urandom(50_000)))
         content = bytearray((tmp_path / name).read_bytes())
         content[20_000] ^= 255
@@ -75,10 +79,41 @@ def test_a_damaged_archive_leaves_nothing_and_is_named(tmp_path):
     assert not (tmp_path / "target").exists()
 
 
-def test_unpacking_keeps_what_is_there(tmp_path):
+def test_unpacking_keeps_existing_files(tmp_path):
     (tmp_path / "target/images").mkdir(parents=True)
     (tmp_path / "target/images/mine.txt").write_text("mine")
     zip_with(tmp_path / "a.zip", ("set/images/one.txt", b"1"), ("set/readme", b"r"), ("else/x", b"x"))
     unpack.unpack(str(tmp_path / "a.zip"), str(tmp_path / "target"), prefix="set")
     names = {str(path.relative_to(tmp_path / "target")) for path in (tmp_path / "target").rglob("*") if path.is_file()}
     assert names == {"images/mine.txt", "images/one.txt", "readme"}
+
+
+@pytest.mark.parametrize("damage", ["cut between two files", "a header damaged"])
+def test_half_of_a_tar_is_refused(damage, tmp_path):
+    """tarfile itself stops there silently."""
+    path = tmp_path / "x.tar"
+    tar_with(path, *((name, 512 * name.encode()) for name in "abc"))
+    content = bytearray(path.read_bytes())
+    if damage == "cut between two files":
+        del content[2 * 1024 :]
+    else:
+        content[2 * 1024 + 150] ^= 1
+    path.write_bytes(content)
+    with tarfile.open(path) as plain:
+        assert plain.getnames() == ["a", "b"]
+    with pytest.raises(ValueError, match="x.tar: not a complete zip or tar archive"):
+        unpack.unpack(str(path), str(tmp_path / "target"))
+    assert not (tmp_path / "target").exists()
+
+
+def test_huge_names_and_many_empty_entries_are_bombs_too(tmp_path):
+    for names in (["x" * 3_000_000], 5_000 * ["x"]):
+        tgz_with(tmp_path / "x.tgz", *((name, b"") for name in names))
+        with pytest.raises(ValueError, match="the header of an entry says|more than 100 times"):
+            unpack.unpack(str(tmp_path / "x.tgz"), str(tmp_path / "target"))
+
+
+def test_file_that_must_be_a_folder_is_an_error(tmp_path):
+    tar_with(tmp_path / "x.tar", ("a", b"1"), ("a/b", b"2"))
+    with pytest.raises(unpack.UnsafeArchive, match="x.tar: an entry cannot be written as .*a/b"):
+        unpack.unpack(str(tmp_path / "x.tar"), str(tmp_path / "target"))

@@ -1,4 +1,4 @@
-"""Which room may import which, and the way from the command line to the loss: docs/architecture.md."""
+"""docs/architecture.md: which room may import which, and the path from the command line to the loss."""
 
 import ast
 import inspect
@@ -16,7 +16,7 @@ from trainers.modules import losses
 from trainers.softcpt import SoftCPT
 
 ROOT = train.PROJECT_ROOT
-# What may import what within trainers/modules, whose single files are "": what serves all rooms.
+# What may import what within trainers/modules; its single files, which serve all rooms, are "".
 PARTS = {
     "": set(),
     "images": {""},
@@ -29,7 +29,7 @@ HOP = re.compile(r"^\d\. `([\w/.]+)`, `(\w+)`", re.M)
 
 
 def imported(path):
-    """The rooms that a file imports, its own left out."""
+    """The rooms that a file imports, except its own."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -57,14 +57,14 @@ WITHIN_EXPERIMENTS = {
 
 @pytest.mark.parametrize("room", WITHIN_EXPERIMENTS)
 def test_imports_within_experiments_go_one_way(room):
-    """At the top of modules: a sweep imports its report when it is over."""
+    """Only at the top of modules: a sweep imports its report at its end."""
     for path in (ROOT / "experiments" / room).glob("*.py"):
         nodes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
         assert {node.module.partition(".")[0] for node in nodes if node.level == 2} <= WITHIN_EXPERIMENTS[room], path
 
 
 @pytest.mark.parametrize("room", [*MAY_IMPORT, *(f"experiments/{room}" for room in WITHIN_EXPERIMENTS)])
-def test_each_room_says_what_lives_there(room):
+def test_each_room_has_a_docstring(room):
     assert ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")))
 
 
@@ -90,14 +90,14 @@ def parts_imported(path):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_parts_of_trainers_import_one_way_and_say_what_they_hold(part):
+def test_trainer_modules_import_one_way_and_have_docstrings(part):
     folder = ROOT / "trainers/modules" / part
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
     found = {path.name: parts_imported(path) - PARTS[part] for path in folder.glob("*.py")}
     assert {name: parts for name, parts in found.items() if parts} == {}
 
 
-def test_methods_override_what_trainers_base_says():
+def test_methods_override_only_what_the_base_documents():
     text = (ROOT / "trainers/base.py").read_text(encoding="utf-8")
     start, end = text.index("what a method overrides"), text.index("what a method uses")
     legal = {
@@ -113,7 +113,7 @@ def test_methods_override_what_trainers_base_says():
         assert found - legal == set(), cls
 
 
-def test_training_takes_the_way_from_the_command_line_to_the_loss(toy_root, tmp_path, monkeypatch):
+def test_training_follows_the_documented_path(toy_root, tmp_path, monkeypatch):
     hops = HOP.findall(SECTION.search((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))[1])
     assert 1 < len(hops) <= 6
     for path, function in hops:

@@ -80,7 +80,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(command) for command in re.findall(r"^    (python .*)$", text, re.M)]
 
 
-def test_the_printed_files_and_commands_work_as_they_are_in_every_precision(copy):
+def test_printed_files_and_commands_work_in_every_precision(copy):
     files = new_method.printed_files(TEXT)
     assert len(files) == 5
     for path, text in files.items():
@@ -100,16 +100,13 @@ def test_the_printed_files_and_commands_work_as_they_are_in_every_precision(copy
     for precision in PRECISIONS:
         record = json.loads((copy / "output" / precision / "results.json").read_text())
         names = [(task["name"], task["metric"], task["n"]) for task in record["tasks"]]
-        assert names == [
-            ("bird species recognition", "mean_per_class", 6),
-            ("tree species recognition", "accuracy", 6),
-        ]
+        assert names == [("bird species recognition", "mean_per_class", 6), ("tree species recognition", "accuracy", 6)]
         assert record["epochs"] == 5 and record["n_params"] > 0
     log = (copy / "output/fp16/log.txt").read_text()
     assert "great tit" in (copy / "datasets/my_tasks.py").read_text() and "Finish training" in log
 
 
-def test_a_laid_out_method_passes_its_own_test_and_the_contract_of_all_methods(copy):
+def test_generated_method_passes_all_tests(copy):
     paths = new_method.lay_out("MyMethod", copy)
     assert "trainers/my_method.py" in paths and "scripts/my_method/main.sh" in paths
     assert "configs/trainers/MyMethod/tiny.yaml" in paths and "tests/trainers/test_my_method.py" in paths
@@ -119,7 +116,7 @@ def test_a_laid_out_method_passes_its_own_test_and_the_contract_of_all_methods(c
         new_method.lay_out("MyMethod", copy)
 
 
-def test_the_configs_of_a_laid_out_method_are_read_and_name_its_script():
+def test_configs_of_a_generated_method_name_its_script():
     files = new_method.files_of("CLIPAdapter2")
     assert {"trainers/clip_adapter2.py", "scripts/clip_adapter2/main.sh"} < set(files)
     text = files["configs/trainers/CLIPAdapter2/tiny.yaml"]
@@ -129,12 +126,12 @@ def test_the_configs_of_a_laid_out_method_are_read_and_name_its_script():
 
 
 @pytest.mark.parametrize("name", ["my_method", "My-Method", "X", "../Up", ""])
-def test_what_is_no_name_of_a_method_is_refused(name, capsys):
+def test_invalid_method_name_is_refused(name, capsys):
     assert new_method.main([name]) == 2
     assert "a method's name is" in capsys.readouterr().err
 
 
-def test_a_method_that_exists_is_not_overwritten(capsys):
+def test_existing_method_is_not_overwritten(capsys):
     before = (ROOT / "trainers/softcpt.py").read_bytes()
     assert new_method.main(["SoftCPT"]) == 2 and "already" in capsys.readouterr().err
     assert (ROOT / "trainers/softcpt.py").read_bytes() == before

@@ -1,4 +1,4 @@
-"""docs/figures.py draws the pictures that the documentation shows, and the house in them is the project's."""
+"""docs/figures.py draws the figures of the documentation, and they show the project as it is."""
 
 import re
 
@@ -24,7 +24,7 @@ def parts(path):
     return set(re.findall(r'id="((?:room|import)-[\w-]+)"', text)), set(re.findall(r"<!-- (.*?) -->", text, re.S))
 
 
-def test_the_pictures_in_the_documentation_are_those_that_the_script_draws(figures, tmp_path):
+def test_figures_match_the_script(figures, tmp_path):
     figures.main(tmp_path)
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == ["house.svg", "method.svg"]
@@ -32,7 +32,7 @@ def test_the_pictures_in_the_documentation_are_those_that_the_script_draws(figur
         assert parts(tmp_path / name) == parts(ROOT / "docs" / name), "run python docs/figures.py"
 
 
-def test_the_rooms_and_arrows_of_the_house_are_those_of_the_project(figures):
+def test_house_shows_the_rooms_and_imports(figures):
     ids, words = parts(ROOT / "docs/house.svg")
     assert {name.removeprefix("room-") for name in ids if name.startswith("room-")} == ROOMS <= words
     arrows = [name.split("-")[1:] for name in ids if name.startswith("import-")]
@@ -43,7 +43,7 @@ def test_the_rooms_and_arrows_of_the_house_are_those_of_the_project(figures):
     assert all(floor[above] > floor[below] for above, below in arrows)
 
 
-def test_an_arrow_that_others_imply_is_left_out(figures):
+def test_implied_arrow_is_left_out(figures):
     assert figures.direct({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
     assert figures.floors({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": 2, "b": 1, "c": 0}
     with pytest.raises(RecursionError):

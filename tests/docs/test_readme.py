@@ -1,4 +1,4 @@
-"""What the README says exists, and its commands and examples work."""
+"""The files that the documentation names exist, and its commands are valid."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ COMMAND = r"(?:[A-Z_]+=\S+ )*(?:bash|python|torchrun) "
 
 
 def commands() -> list[list[str]]:
-    """The words of all commands: of the indented blocks, continuation lines joined, and those within sentences."""
+    """The words of all commands in indented blocks, with continuation lines joined, and in sentences."""
     found = []
     for text in DOCUMENTS.values():
         found += re.findall(rf"^    ({COMMAND}.*?)(?: #|$)", text.replace("\\\n", " "), re.M)
@@ -25,41 +25,33 @@ def commands() -> list[list[str]]:
 
 
 def without_variables(words: Sequence[str]) -> tuple[dict[str, str], Sequence[str]]:
-    """The variables that are set in front of a command, and the rest."""
+    """The variables set in front of a command, and the rest."""
     count = next(i for i, word in enumerate(words) if not re.match("[A-Z_]+=", word))
     return dict(word.split("=", 1) for word in words[:count]), words[count:]
 
 
 def understood(arguments: list[str]) -> None:
-    """Raise ValueError unless train.py's arguments name files, flags, keys and values that there are."""
+    """Raise ValueError unless the files, flags, keys and values in train.py's arguments exist."""
     cfg = train.setup_cfg(train.parse_args(arguments))
     assert cfg.TRAINER.NAME and cfg.OUTPUT_DIR and cfg.DATASET.NAME
 
 
 def test_every_form_of_command_is_found():
     found = [" ".join(words) for words in commands()]
-    starts = (
-        "bash scripts/demo.sh",
-        "python train.py",
-        "torchrun --",
-        "TASKS=",
-        "DATA=",
-        "SEEDS=",
-        "VARIANT=",
-        "SEPARATE=",
-    )
+    starts = ["bash scripts/demo.sh", "python train.py", "torchrun --"]
+    starts += ["TASKS=", "DATA=", "SEEDS=", "VARIANT=", "SEPARATE="]
     assert all(any(command.startswith(start) for command in found) for start in starts)
     assert len(found) > 30
 
 
-def test_every_file_that_is_named_exists():
+def test_named_files_exist():
     folders = "scripts|configs|datasets|trainers|docs|tests|evaluation|compat|experiments|inference|finished|backbones"
     named = set(re.findall(rf"\b((?:{folders})/[\w./-]+\.(?:sh|py|yaml|md|png|npz))", "\n".join(DOCUMENTS.values())))
     assert len(named) > 8
     assert not [path for path in sorted(named) if not (ROOT / path).exists()]
 
 
-def test_every_script_of_a_command_exists_and_knows_the_variables_and_flags():
+def test_scripts_know_their_variables_and_flags():
     shared = {".sh": "scripts/lib/methods.sh", ".py": "scripts/lib/bench/harness.py"}
     elsewhere = {"sweep.py": "experiments/sweeps/arguments.py", "distil.py": "scripts/demo/pretrain.py"}
     for words in commands():
@@ -75,7 +67,7 @@ def test_every_script_of_a_command_exists_and_knows_the_variables_and_flags():
             assert not flag.startswith("--") or f'"{flag}"' in text, f"{flag}: {script}"
 
 
-def test_every_training_command_is_understood(monkeypatch):
+def test_training_commands_are_valid(monkeypatch):
     monkeypatch.chdir(ROOT)
     training = [words for _, words in map(without_variables, commands()) if "train.py" in words]
     assert len(training) >= 4
@@ -86,7 +78,7 @@ def test_every_training_command_is_understood(monkeypatch):
         understood(words[2:])
 
 
-def test_every_method_script_calls_train_with_what_it_understands(call, monkeypatch):
+def test_method_scripts_call_train_correctly(call, monkeypatch):
     monkeypatch.chdir(ROOT)
     scripts = {tuple(words) for words in commands() if re.search(r"/main\.sh|base2new\.sh", " ".join(words))}
     assert len(scripts) >= 6
@@ -100,7 +92,7 @@ def test_every_method_script_calls_train_with_what_it_understands(call, monkeypa
             understood(line[1:])
 
 
-def test_every_config_key_and_its_default_are_true():
+def test_documented_config_keys_and_defaults_are_true():
     cfg = train.setup_cfg(train.parse_args([]))
     rows = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \| (.*?) \|", DOCUMENTS["configuration.md"], re.M)
     checked = 0
@@ -116,7 +108,7 @@ def test_every_config_key_and_its_default_are_true():
     assert checked >= 15
 
 
-def test_every_method_is_in_the_table_of_the_readme_and_in_that_of_the_methods():
+def test_every_method_is_in_the_tables():
     from dassl.engine import TRAINER_REGISTRY
 
     from trainers.base import PromptTrainer
@@ -129,7 +121,7 @@ def test_every_method_is_in_the_table_of_the_readme_and_in_that_of_the_methods()
                 assert f"`{name}`" in rows or not method.__module__.startswith("trainers."), (document, name)
 
 
-def test_the_readme_stays_short_and_its_links_lead_somewhere():
+def test_readme_is_short_and_all_links_work():
     assert len(README.splitlines()) < 160
     for name, text in DOCUMENTS.items():
         folder = ROOT if name == "README.md" else ROOT / "docs"

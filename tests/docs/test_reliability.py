@@ -1,4 +1,4 @@
-"""What docs/reliability.md says of tests is true."""
+"""docs/reliability.md names tests that exist."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ def names_in(path):
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
 
-def test_every_test_that_is_named_exists():
+def test_named_tests_exist():
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text(encoding="utf-8"))
     assert len(named) > 60
     missing = {f"{file}::{name}" for file, name in set(named) if name not in names_in(ROOT / file)}
@@ -30,7 +30,7 @@ def test_every_known_fault_names_a_test():
     assert [row for row in rows if "::test_" not in row.split("|")[2]] == []
 
 
-def test_the_table_of_hostile_files_has_every_reader():
+def test_hostile_files_table_has_every_reader():
     pytest.importorskip("hypothesis")
     from fuzz.readers import NAMES
 

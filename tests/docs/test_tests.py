@@ -20,8 +20,10 @@ def test_no_file_is_longer_than_300_lines():
     assert not {path.name for path in FILES if len(path.read_text(encoding="utf-8").splitlines()) > LONGEST}
 
 
-def test_tests_import_helpers_and_no_other_tests():
+def test_tests_import_no_other_tests():
     names = {path.stem for path in FILES if path.name.startswith("test_")}
     found = {(path.name, name) for path in FILES for name in imported(path) if name.rpartition(".")[2] in names}
     assert not found
-    assert len(names) == len([path for path in FILES if path.name.startswith("test_")]), "two files of one name"
+    assert len(names) == len([path for path in FILES if path.name.startswith("test_")]), (
+        "two test files have the same name"
+    )

@@ -22,7 +22,7 @@ def steps() -> list[tuple[str, str]]:
     return found
 
 
-def test_the_tutorial_runs_as_it_is_printed(tmp_path):
+def test_tutorial_runs_as_printed(tmp_path):
     kinds = [kind for kind, _ in steps()]
     assert kinds.count("sh") >= 6 and "yaml" in kinds and "python" in kinds
     # A folder that looks like the checkout, so that data and output stay out of it.

@@ -1,4 +1,4 @@
-"""A run keeps its classes: classes.json, and what is refused where a data set has others."""
+"""A run records its classes in classes.json, and other classes are refused."""
 
 import json
 import shutil
@@ -22,8 +22,7 @@ def task(name="bird recognition", template="a {}.", metric="accuracy", classname
 def run_with(folder, tasks, **dataset):
     folder.mkdir(exist_ok=True)
     write_classes(folder / "classes.json", tasks)
-    chosen = {"NAME": "Birds", "TASKS": "all", "SUBSAMPLE_CLASSES": "all", **dataset}
-    (folder / "config.yaml").write_text(yaml.safe_dump({"DATASET": chosen}))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"DATASET": chosen(**dataset)}))
     return folder
 
 
@@ -31,7 +30,7 @@ def chosen(**dataset):
     return {"NAME": "Birds", "TASKS": "all", "SUBSAMPLE_CLASSES": "all", **dataset}
 
 
-def test_classes_are_read_as_they_were_written(tmp_path):
+def test_classes_are_read_as_written(tmp_path):
     run = run_with(tmp_path, [task(), task("texture recognition", classnames=["größer, rot"])])
     shared = {"template": "a {}.", "metric": "accuracy"}
     assert read_classes(run / "classes.json") == [
@@ -53,21 +52,21 @@ def test_classes_are_read_as_they_were_written(tmp_path):
     ],
 )
 @pytest.mark.parametrize("selection", [None, chosen()], ids=["resuming", "evaluating"])
-def test_a_difference_is_refused_with_both_lists(tmp_path, other, message, selection):
+def test_changed_classes_are_refused_with_both_lists(tmp_path, other, message, selection):
     run = run_with(tmp_path / "run", [task()])
     check_same_classes(run, [task()], selection)
     with pytest.raises(ValueError, match=message):
         check_same_classes(run, [other], selection)
 
 
-def test_of_long_lists_the_names_that_differ_are_told(tmp_path):
+def test_long_lists_show_only_the_differences(tmp_path):
     names = [f"class {i}" for i in range(100)]
     run = run_with(tmp_path / "run", [task(classnames=names)])
     with pytest.raises(ValueError, match=r"\(100 in all\).* Only in the run: 'class 77'. Only now: 'new'"):
         check_same_classes(run, [task(classnames=[*names[:77], "new", *names[78:]])])
 
 
-def test_halves_of_classes_and_tasks_are_legal_and_what_is_in_both_is_compared(tmp_path):
+def test_halves_may_differ_but_their_overlap_is_compared(tmp_path):
     names = ["robin", "wren", "crow", "rook", "gull"]
     base, new = task(classnames=names[:3]), task(classnames=names[3:])
     run = run_with(tmp_path / "base", [base], SUBSAMPLE_CLASSES="base")
@@ -101,7 +100,7 @@ def test_halves_of_classes_and_tasks_are_legal_and_what_is_in_both_is_compared(t
         ('{"schema": 1, "tasks": [{"name": "x", "template": "{}", "metric": "a", "classnames": [1]}]}', "classnames"),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path, text, message):
+def test_damaged_classes_file_is_an_error(tmp_path, text, message):
     (tmp_path / "classes.json").write_text(text)
     with pytest.raises(ValueError, match=f"classes.json: .*{message}"):
         classes_in(tmp_path)
@@ -125,7 +124,7 @@ def rename(data, old, new):
     (data / SPLIT).write_text(text.replace(old, new))
 
 
-def test_a_run_writes_its_classes_beside_its_shots_and_its_checkpoint(finished_run):
+def test_run_writes_its_classes(finished_run):
     run = finished_run("CoOp")
     assert (run / "classes.json").read_text() == (run / "prompt_learner/classes.json").read_text()
     found = classes_in(run)
@@ -135,7 +134,7 @@ def test_a_run_writes_its_classes_beside_its_shots_and_its_checkpoint(finished_r
     assert [t["metric"] for t in found] == ["accuracy", "accuracy", "mean_per_class"]
 
 
-def test_a_run_on_renamed_classes_is_not_resumed(own, tmp_path, capsys):
+def test_run_with_renamed_classes_is_not_resumed(own, tmp_path, capsys):
     before = (tmp_path / "run/classes.json").read_text()
     assert train.main(own) == 0
     rename(tmp_path / "data", "ox-eye daisy", "marguerite")
@@ -146,7 +145,7 @@ def test_a_run_on_renamed_classes_is_not_resumed(own, tmp_path, capsys):
     assert (tmp_path / "run/classes.json").read_text() == before and (tmp_path / "run/results.json").is_file()
 
 
-def test_a_run_is_not_evaluated_on_renamed_classes(own, tmp_path, capsys):
+def test_run_is_not_evaluated_on_renamed_classes(own, tmp_path, capsys):
     rename(tmp_path / "data", "ox-eye daisy", "marguerite")
     arguments = toy.arguments(tmp_path / "data", tmp_path / "test", "CoOp", *OPTS)
     evaluation = ["--eval-only", "--model-dir", str(tmp_path / "run"), *arguments]
@@ -161,7 +160,7 @@ def test_a_run_is_not_evaluated_on_renamed_classes(own, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("key", ["DATASET.SUBSAMPLE_CLASSES", "DATASET.TASKS"])
-def test_a_run_on_a_base_half_is_evaluated_on_the_new_one(toy_root, tmp_path, key):
+def test_base_run_is_evaluated_on_the_new_half(toy_root, tmp_path, key):
     for half in ("base", "new"):
         arguments = toy.arguments(toy_root, tmp_path / half, "CoOp", *OPTS, key, half)
         load = ["--eval-only", "--model-dir", str(tmp_path / "base")] if half == "new" else []
@@ -169,7 +168,7 @@ def test_a_run_on_a_base_half_is_evaluated_on_the_new_one(toy_root, tmp_path, ke
     assert classes_in(tmp_path / "new") != classes_in(tmp_path / "base")
 
 
-def test_a_run_of_an_older_version_goes_on(own, tmp_path):
+def test_run_of_an_older_version_resumes(own, tmp_path):
     for name in ("classes.json", "prompt_learner/classes.json"):
         (tmp_path / "run" / name).unlink()
     assert train.main(own) == 0

@@ -1,4 +1,4 @@
-"""The predictions of a run: what is written, that it agrees with the record, and what an evaluation keeps."""
+"""The predictions of a run, and that they agree with its record."""
 
 import json
 
@@ -28,14 +28,12 @@ def evaluate_again(toy_root, run, out, *opts):
     return train.main([*given, *map(str, opts)])
 
 
-@pytest.fixture(scope="module")
-def run(toy_root, tmp_path_factory):
-    out = tmp_path_factory.mktemp("run") / "run"
-    assert train.main(arguments(toy_root, out, "CoOp", "DATASET.NUM_SHOTS", 2)) == 0
-    return out
+@pytest.fixture
+def run(finished_run):
+    return finished_run("CoOp")
 
 
-def test_predictions_are_read_back_as_they_were_written(tmp_path):
+def test_predictions_are_read_as_written(tmp_path):
     for name in ("a", "b"):
         write_predictions(tmp_path / name, ROWS)
     assert read_predictions(tmp_path / "a") == ROWS
@@ -43,7 +41,7 @@ def test_predictions_are_read_back_as_they_were_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_a_file_that_is_cut_off_or_has_other_columns_is_named(tmp_path):
+def test_damaged_predictions_file_is_an_error(tmp_path):
     path = tmp_path / "predictions.csv.gz"
     write_predictions(path, ROWS)
     path.write_bytes(path.read_bytes()[:-12])
@@ -54,7 +52,7 @@ def test_a_file_that_is_cut_off_or_has_other_columns_is_named(tmp_path):
         read_predictions(path)
 
 
-def test_predictions_of_tasks_are_merged_only_where_all_have_some(tmp_path):
+def test_predictions_merge_only_if_every_task_has_some(tmp_path):
     parts = [tmp_path / "a", tmp_path / "b"]
     for part, row in zip(parts, ROWS):
         part.mkdir()
@@ -70,7 +68,7 @@ def test_predictions_of_other_images_are_refused():
         list(prediction_rows([], [], [0], [0], [1.0]))
 
 
-def test_a_run_leaves_the_prediction_of_every_test_image_and_they_give_its_record(run, toy_root):
+def test_predictions_of_a_run_give_its_record(run, toy_root):
     rows = read_predictions(run / PREDICTIONS_FILE)
     record = json.loads((run / "results.json").read_text())
     assert len(rows) == len({row.image for row in rows}) == sum(task["n"] for task in record["tasks"])
@@ -86,33 +84,30 @@ def test_a_run_leaves_the_prediction_of_every_test_image_and_they_give_its_recor
         assert task["value"] == pytest.approx(100 * value) and task["n"] == len(mine)
 
 
-def test_the_probability_is_the_softmax_within_the_task(run, toy_root, tmp_path):
+def test_probability_is_the_softmax_within_the_task(run, toy_root, tmp_path):
     given = arguments(toy_root, tmp_path / "again", "CoOp", "DATASET.NUM_SHOTS", 2)
     trainer = train.build_trainer(train.setup_cfg(train.parse_args(given)))
     trainer.load_model(str(run))
     trainer.set_model_mode("eval")
-    rows, place = read_predictions(run / PREDICTIONS_FILE), 0
+    rows = iter(read_predictions(run / PREDICTIONS_FILE))
+    names = [name for task in trainer.tasks for name in task.classnames]
     for batch in trainer.test_loader:
-        logits = trainer.model_inference(batch["img"]).tolist()
-        for label, values in zip(batch["label"].tolist(), logits):
-            t = next(t for t in range(3) if label < sum(len(task.classnames) for task in trainer.tasks[: t + 1]))
-            start = sum(len(task.classnames) for task in trainer.tasks[:t])
-            names = trainer.tasks[t].classnames
-            shares = torch.tensor(values[start : start + len(names)], dtype=torch.float64).softmax(0)
-            best = int(shares.argmax())
-            assert rows[place].predicted == names[best]
-            assert rows[place].probability == pytest.approx(float(shares[best]), abs=2e-5)
-            place += 1
-    assert place == len(rows)
+        for label, logits in zip(batch["label"].tolist(), trainer.model_inference(batch["img"]).double()):
+            own = trainer.class_task == trainer.class_task[label]
+            shares = logits.masked_fill(~own, -torch.inf).softmax(0)
+            row, best = next(rows), int(shares.argmax())
+            assert row.predicted == names[best]
+            assert row.probability == pytest.approx(float(shares[best]), abs=2e-5)
+    assert not list(rows)
 
 
-def test_a_key_switches_the_predictions_off(toy_root, tmp_path):
+def test_predictions_can_be_switched_off(toy_root, tmp_path):
     out = tmp_path / "run"
     assert train.main(arguments(toy_root, out, "ZeroshotCLIP", "TEST.PREDICTIONS", False)) == 0
     assert (out / "results.json").is_file() and not (out / PREDICTIONS_FILE).exists()
 
 
-def test_an_evaluation_keeps_the_shots_and_the_seed_of_the_run_and_is_told_apart(run, toy_root, tmp_path, capsys):
+def test_evaluation_keeps_shots_and_seed_of_the_run(run, toy_root, tmp_path, capsys):
     out = tmp_path / "test"
     assert evaluate_again(toy_root, run, out) == 0
     (trained,), (tested,) = read_records(run), read_records(out)

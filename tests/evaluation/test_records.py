@@ -1,4 +1,4 @@
-"""Records of runs: what one holds, merging, and reading files."""
+"""Records of runs: their keys, merging, and reading files."""
 
 import json
 import subprocess
@@ -10,16 +10,12 @@ from evaluation.provenance import git_commit, software_versions
 from evaluation.records import merge_tasks, read_records, write_record
 
 
-def test_a_record_has_the_keys_of_schema_1_in_order_and_the_mean_over_tasks():
+def test_record_has_the_keys_of_schema_1():
     run = record(values=(40.0, None, 65.0), n=(30, 0, 20))
     assert run["metric"] == 52.5
-    assert (
-        list(run)
-        == (
-            "schema trainer variant dataset shots seed backbone split metric tasks n_params train_seconds test_seconds "
-            "peak_memory_bytes device epochs steps commit versions command loaded_from"
-        ).split()
-    )
+    keys = "schema trainer variant dataset shots seed backbone split metric tasks n_params train_seconds test_seconds"
+    keys += " peak_memory_bytes device epochs steps commit versions command loaded_from"
+    assert list(run) == keys.split()
     assert run["schema"] == 1
     with pytest.raises(ValueError, match="'shots' is '16'"):
         record(shots="16")
@@ -33,7 +29,7 @@ def tasks_record(name, value, **changes):
     return record(variant="separate", tasks=[task], **{"split": split, **changes})
 
 
-def test_records_of_single_tasks_merge_into_one_by_hand():
+def test_single_task_records_merge():
     parts = [
         tasks_record("air", 40.0, train_seconds=1.5, test_seconds=1.0, peak_memory_bytes=7, n_params=2),
         tasks_record("sea", 70.0, train_seconds=2.0, test_seconds=0.5, peak_memory_bytes=9, n_params=3),
@@ -47,7 +43,7 @@ def test_records_of_single_tasks_merge_into_one_by_hand():
     assert merge_tasks([parts[0], {**parts[1], "commit": "def"}])["commit"] == "abc, def"
 
 
-def test_tasks_of_equal_epochs_or_of_equal_steps_merge_and_others_do_not():
+def test_only_tasks_with_equal_epochs_or_steps_merge():
     parts = [tasks_record("air", 40.0, epochs=50, steps=150), tasks_record("sea", 70.0, epochs=50, steps=200)]
     merged = merge_tasks(parts)
     assert (merged["epochs"], merged["steps"], merged["device"]) == (50, 350, "cpu")
@@ -61,7 +57,7 @@ def test_tasks_of_equal_epochs_or_of_equal_steps_merge_and_others_do_not():
     assert (merged["epochs"], merged["steps"], merged["device"]) == (50, None, "")
 
 
-def test_records_that_are_not_of_one_run_do_not_merge():
+def test_records_of_different_runs_do_not_merge():
     with pytest.raises(ValueError, match="no records"):
         merge_tasks([])
     with pytest.raises(ValueError, match="differ in seed: 1, 2"):
@@ -72,7 +68,7 @@ def test_records_that_are_not_of_one_run_do_not_merge():
         merge_tasks([tasks_record("air", 40.0), {}])
 
 
-def test_records_are_read_back_sorted_with_their_files(tmp_path):
+def test_records_are_read_sorted_by_path(tmp_path):
     write_runs(tmp_path)
     records = read_records(tmp_path)
     assert [run.pop("path") for run in records] == sorted(map(str, tmp_path.rglob("results.json")))
@@ -80,14 +76,14 @@ def test_records_are_read_back_sorted_with_their_files(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_record_of_an_older_version_is_read_with_unknown_steps_and_device(tmp_path):
+def test_older_record_has_unknown_steps_and_device(tmp_path):
     older = {key: value for key, value in RUNS[1].items() if key not in ("steps", "device")}
     (tmp_path / "results.json").write_text(json.dumps(older))
     (found,) = read_records(tmp_path)
     assert (found["steps"], found["device"], found["epochs"]) == (None, "", 50)
 
 
-def test_a_number_that_json_cannot_hold_leaves_no_file(tmp_path):
+def test_nan_leaves_no_record(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_record(tmp_path / "results.json", record(train_seconds=float("nan")))
     assert not list(tmp_path.iterdir())
@@ -106,23 +102,19 @@ def test_a_number_that_json_cannot_hold_leaves_no_file(tmp_path):
         (json.dumps({**RUNS[0], "tasks": [{"name": "x"}]}), r"tasks\[0\]: missing keys: metric, value, n"),
     ],
 )
-def test_a_file_that_is_no_record_is_named(tmp_path, content, message):
+def test_invalid_record_is_an_error(tmp_path, content, message):
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(ValueError, match=rf"{tmp_path}/results\.json.*{message}"):
         read_records(tmp_path)
 
 
-def test_versions_and_commit_are_texts(tmp_path):
+def test_versions_and_git_commit(tmp_path):
     versions = software_versions()
     assert set(versions) == {"python", "torch", "torchvision", "clip", "dassl", "softcpt"}
     assert versions["torch"]
     assert git_commit(tmp_path) == ""
-    subprocess.run(
-        "git init -q . && touch a && git add a && git -c user.name=x -c user.email=x@x commit -qm a",
-        shell=True,
-        cwd=tmp_path,
-        check=True,
-    )
+    commit = "git -c user.name=x -c user.email=x@x commit -qm a"
+    subprocess.run(f"git init -q . && touch a && git add a && {commit}", shell=True, cwd=tmp_path, check=True)
     clean = git_commit(tmp_path)
     assert len(clean) == 40
     (tmp_path / "a").write_text("changed")

@@ -1,16 +1,18 @@
-"""scripts/base2new.sh, with a stand-in for Python and over the toy tasks, and its tables."""
+"""scripts/base2new.sh with a stand-in for Python, its runs over the toy tasks, and its tables."""
 
 import re
 import shutil
 
 import pytest
 import toy
+from records import record as record_of
+from sweep_calls import folder_of, settings_of, sweeps_calls
 
 import train
 from evaluation.records import read_records
 from experiments.reports.base_to_new import base_to_new, base_to_new_report
 from experiments.reports.tables import AVERAGE
-from experiments.sweeps import plan, read_sweep
+from experiments.sweeps import read_sweep
 
 ROOT = train.PROJECT_ROOT
 
@@ -18,12 +20,11 @@ ROOT = train.PROJECT_ROOT
 def record(half, values, trainer="CoOp", seed=1, shots=4, halves="classes", n=10):
     """A record with a value per task."""
     tasks = [{"name": name, "metric": "accuracy", "value": value, "n": n} for name, value in values.items()]
-    metric = sum(values.values()) / len(values)
-    known = {"schema": 1, "trainer": trainer, "variant": "", "dataset": "Demo", "shots": shots, "seed": seed}
-    rest = {"backbone": "RN50", "split": f"test-{half}-{halves}", "metric": metric, "tasks": tasks, "n_params": 1}
-    costs = {"train_seconds": 1.0 if half == "base" else None, "peak_memory_bytes": 10**9 + 10**7 * seed}
-    costs |= {"device": "cpu", "steps": 50 if half == "base" else None}
-    return {**known, **rest, **costs, "path": f"{trainer}-{half}-{seed}"}
+    base = half == "base"
+    costs = {"train_seconds": 1.0 if base else None, "peak_memory_bytes": 10**9 + 10**7 * seed, "n_params": 1}
+    costs["steps"] = 50 if base else None
+    changes = {"split": f"test-{half}-{halves}", "backbone": "RN50", "tasks": tasks, **costs}
+    return {**record_of(trainer, "", shots, seed, **changes), "path": f"{trainer}-{half}-{seed}"}
 
 
 RECORDS = [
@@ -39,7 +40,7 @@ RECORDS = [
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def test_h_is_the_harmonic_mean_of_a_task_and_of_the_averages():
+def test_h_is_the_harmonic_mean():
     frame = base_to_new(RECORDS).set_index(["method", "seed", "task"])
     for key, base, new in [
         (("CoOp", 1, "pets"), 80, 40),
@@ -54,14 +55,14 @@ def test_h_is_the_harmonic_mean_of_a_task_and_of_the_averages():
     assert len(frame) == 9
 
 
-def test_the_report_has_mean_and_deviation_over_seeds_beside_zero_shot():
+def test_report_has_mean_and_deviation_beside_zero_shot():
     report = base_to_new_report(RECORDS, shots=4)
     lines = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in report.splitlines()
              if line.startswith("|")}  # fmt: skip
     assert "## Demo, RN50, test set: base and new classes" in report and "over 2 seeds" in report
     assert lines["CoOp"][:3] == ["75.0 ± 7.1", "47.5 ± 3.5", "58.0 ± 0.5"]  # H: 58.33 and 57.6
     assert lines["CoOp"][3:] == ["1", "50", "1.0 s", "1.02 GB"]
-    assert lines["ZeroshotCLIP"][:3] == ["50.0", "0.0", "0.0"]  # one run is all there is
+    assert lines["ZeroshotCLIP"][:3] == ["50.0", "0.0", "0.0"]  # there is only one run
     assert "runs on the base half" in report and "Measured on: cpu." in report
     headings = [line for line in report.splitlines() if line.startswith("### ")]
     assert headings[1:] == ["### Base classes of each task", "### New classes of each task", "### H of each task"]
@@ -70,7 +71,7 @@ def test_the_report_has_mean_and_deviation_over_seeds_beside_zero_shot():
     assert "| CoOp, 1 shot " in more and "| CoOp, 4 shots" in more and "| ZeroshotCLIP " in more
 
 
-def test_halves_of_the_tasks_have_h_of_their_averages_alone():
+def test_halves_of_tasks_have_only_an_average_h():
     records = [
         record("base", {"pets": 80.0, "cars": 60.0}, halves="tasks"),
         record("new", {"aircraft": 30.0}, halves="tasks"),
@@ -83,13 +84,13 @@ def test_halves_of_the_tasks_have_h_of_their_averages_alone():
     assert report.index("| pets") < report.index("### New tasks") < report.index("| aircraft")
 
 
-def test_a_half_that_is_missing_leaves_a_gap_and_other_runs_do_not_count():
+def test_missing_half_leaves_a_gap():
     whole = {**record("base", {"pets": 1.0}), "split": "test"}
     frame = base_to_new([RECORDS[0], whole])
     assert len(frame) == 3 and frame["new"].isna().all() and frame["H"].isna().all()
     assert "| CoOp" in base_to_new_report([RECORDS[0], whole])
     row = next(line for line in base_to_new_report([RECORDS[1]]).splitlines() if line.startswith("| CoOp"))
-    assert [cell.strip() for cell in row.split("|")[-5:-1]] == ["–"] * 4, "only the run on the base half has a cost"
+    assert [cell.strip() for cell in row.split("|")[-5:-1]] == ["–"] * 4, "only the run on the base half has costs"
     for records in ([whole], []):
         with pytest.raises(ValueError, match="no run on base or new classes with 4 shots"):
             base_to_new_report(records, shots=4)
@@ -100,7 +101,7 @@ def test_a_half_that_is_missing_leaves_a_gap_and_other_runs_do_not_count():
 # -- the script --------------------------------------------------------------------------------------------------------
 
 
-def test_the_base_half_is_trained_and_the_new_one_only_evaluated(call):
+def test_new_half_is_only_evaluated(call):
     status, calls, _ = call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="7")
     assert status == 0 and len(calls) == 5
     out = call.folder / "results/demo"
@@ -114,7 +115,7 @@ def test_the_base_half_is_trained_and_the_new_one_only_evaluated(call):
     assert status == 0 and len(calls) == 1 and output.count("done before") == 4
 
 
-def test_halves_of_tasks_trailing_pairs_and_a_cfg(call):
+def test_halves_of_tasks_with_trailing_pairs_and_a_cfg(call):
     command = ("scripts/base2new.sh", "coop", "demo", "1", "tiny", "OPTIM.LR", "0.1", "INPUT.SIZE", "(64, 64)")
     status, calls, _ = call(*command, SEEDS="1", TASKS="1")
     assert status == 0 and "DATASET.TASKS base" in calls[1] and "/shared_LR-0.1_SIZE" in calls[1]
@@ -137,23 +138,19 @@ def test_halves_of_tasks_trailing_pairs_and_a_cfg(call):
         (["copo"], {}, "no method copo; one of .*cocoop .*zeroshot"),
     ],
 )
-def test_a_method_that_cannot_is_refused_before_anything_is_trained(call, arguments, variables, message):
+def test_method_that_cannot_serve_new_classes_is_refused(call, arguments, variables, message):
     method, *rest = arguments
     status, calls, output = call("scripts/base2new.sh", method, "demo", "4", *rest, **variables)
     assert status == 2 and not calls and re.search(message, output)
 
 
-def test_per_task_contexts_serve_new_classes_of_their_tasks(call):
-    assert call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="1", VARIANT="NATS")[0] == 0
-
-
-def test_the_usage_is_printed(call):
+def test_usage_is_printed(call):
     status, calls, output = call("scripts/base2new.sh", "softcpt", "demo")
     assert status == 2 and not calls and "METHOD DATASET SHOTS" in output and "maple" in output
 
 
 def toy_call(line, root):
-    """A recorded call of train.py as arguments of one over the toy tasks: its flags and pairs, the toy settings."""
+    """The arguments of a recorded call of train.py, with the settings of the toy tasks."""
     words = line.split()[1:]
     for flag in ("--config-file", "--dataset-config-file"):
         del words[words.index(flag) : words.index(flag) + 2]
@@ -164,7 +161,7 @@ def toy_call(line, root):
 
 
 @pytest.mark.parametrize("halves", ["tasks", "classes"])
-def test_softcpts_calls_make_a_report_beside_zero_shot(call, toy_root, halves):
+def test_softcpt_makes_a_base_to_new_report(call, toy_root, halves):
     _, calls, _ = call("scripts/base2new.sh", "softcpt", "demo", "2", SEEDS="1", TASKS=str(int(halves == "tasks")))
     shutil.rmtree(call.folder / "results")
     for line in calls[:-1]:
@@ -178,30 +175,17 @@ def test_softcpts_calls_make_a_report_beside_zero_shot(call, toy_root, halves):
     assert len(records[0]["tasks"]) == (3 if halves == "classes" else 2)
 
 
-SCRIPTS = {"LinearProbe": "linear_probe", "ZeroshotCLIP": "zeroshot", "CLIPLoRA": "clip_lora"}
-
-
-def sweeps_calls(method, halves, out):
-    """The calls of train.py that a sweep makes for a method on the demo's 4 shots, seed 1, and on two tasks."""
-    config = "tiny_vit" if method.trainer in ("MaPLe", "PromptSRC", "CLIPLoRA") else "tiny"
-    jobs = plan([method], "demo", [4], [1], config, halves=halves)
-    names = {"sea animals": "sea-animals", "air": "air"} if method.separate and halves == "classes" else {"": ""}
-    calls = [job.arguments(f"{ROOT}/data", str(out), *task) for job in jobs for task in names.items()]
-    return [" ".join(["train.py", *words]) for words in calls]
-
-
 @pytest.mark.parametrize("halves", ["classes", "tasks"])
 @pytest.mark.parametrize("method", read_sweep(ROOT / "configs/sweeps/table1.yaml"), ids=lambda method: method.label)
-def test_sweeps_and_the_script_agree_on_what_can_be_done_and_call_train_alike(call, method, halves):
-    variables = {"VARIANT": method.variant} if method.variant and method.trainer != "PLOT" else {}
+def test_script_and_sweep_make_the_same_calls(call, method, halves):
+    trailing, variables = settings_of(method)
     variables |= {"SEPARATE": "1"} if method.separate and halves == "classes" else {}
     variables |= {"TASKS": "1"} if halves == "tasks" else {}
-    pairs = [str(item) for pair in method.opts.items() for item in pair]
-    command = [SCRIPTS.get(method.trainer, method.trainer.lower()), "demo", "4", *(["tiny"] if pairs else []), *pairs]
+    command = [folder_of(method), "demo", "4", *trailing]
     status, calls, output = call("scripts/base2new.sh", *command, SEEDS="1", **variables)
-    wanted = sweeps_calls(method, halves, call.folder / "results")
-    if method.label == "CoOp-CA" and halves == "tasks":  # trained on several tasks it is CoOp-MT
+    wanted = sweeps_calls(method, call.folder / "results", halves)
+    if method.label == "CoOp-CA" and halves == "tasks":  # on several tasks it is CoOp-MT
         assert status == 0 and not wanted
-    elif method.trainer != "ZeroshotCLIP":  # whose settings the script does not pass on
+    elif method.trainer != "ZeroshotCLIP":  # whose settings the script does not pass
         assert (status == 0) == bool(wanted), output
         assert [line for line in calls if f"--trainer {method.trainer} " in line] == wanted

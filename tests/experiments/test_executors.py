@@ -1,4 +1,4 @@
-"""Calls in processes of their own: values, failures, devices, what ends them, and what a failed run leaves."""
+"""Calls in their own processes: values, failures, devices, termination, and what a failed run leaves."""
 
 import os
 import signal
@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, as_completed
 
 import pytest
 from local_calls import CONTEXT, kill_itself, process_id, sleep, work
+from waiting import wait_for
 
 from experiments.executors import LocalExecutor, ProcessEndedError
 from experiments.sweeps import read_sweep, task_folders
@@ -30,16 +31,7 @@ def alive(pid):
     return True
 
 
-def wait_for(what, seconds=30):
-    end = time.time() + seconds
-    while time.time() < end:
-        if what():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def test_a_call_returns_its_value_or_raises_its_error(executor, tmp_path):
+def test_call_returns_its_value_or_raises(executor, tmp_path):
     assert executor.submit(task_folders, ["A b"]).result() == {"A b": "a-b"}
     with pytest.raises(FileNotFoundError, match="no config file"):
         executor.submit(read_sweep, tmp_path / "none.yaml").result()
@@ -47,12 +39,7 @@ def test_a_call_returns_its_value_or_raises_its_error(executor, tmp_path):
         executor.submit(eval, "lambda: 0").result()
 
 
-def test_every_call_has_a_process_of_its_own(executor):
-    pids = {executor.submit(process_id).result() for _ in range(3)}
-    assert len(pids) == 3 and os.getpid() not in pids
-
-
-def test_a_process_that_is_killed_or_leaves_is_the_error_of_its_call_alone(executor):
+def test_dead_process_fails_only_its_own_call(executor):
     futures = [executor.submit(*call) for call in ((kill_itself,), (os._exit, 3), (process_id,), (process_id,))]
     assert len(list(as_completed(futures, timeout=60))) == 4
     with pytest.raises(ProcessEndedError, match="kill_itself: its process ended without an answer, killed by signal 9"):
@@ -62,17 +49,17 @@ def test_a_process_that_is_killed_or_leaves_is_the_error_of_its_call_alone(execu
     assert futures[2].result() != futures[3].result()
 
 
-def test_calls_side_by_side_have_different_devices_and_are_as_many_as_asked_for(executor, tmp_path):
+def test_parallel_calls_use_different_devices(executor, tmp_path):
     found = [future.result() for future in [executor.submit(work, tmp_path) for _ in range(5)]]
     assert {device for device, *_ in found} == {"4", "7"}
     assert {share for _, share, _ in found} == {"2"}
     assert max(beside for *_, beside in found) <= 1
 
 
-def test_terminating_ends_what_runs_and_starts_no_more(tmp_path):
+def test_terminate_ends_running_calls_and_starts_no_more(tmp_path):
     executor = LocalExecutor(1, [], CONTEXT)
     first, second = executor.submit(sleep, tmp_path / "1"), executor.submit(sleep, tmp_path / "2")
-    assert wait_for(lambda: (tmp_path / "1").exists() and (tmp_path / "1").read_text())
+    wait_for(lambda: (tmp_path / "1").exists() and (tmp_path / "1").read_text())
     start = time.time()
     executor.terminate_workers()
     with pytest.raises(ProcessEndedError, match="signal 15"):
@@ -86,7 +73,7 @@ def test_terminating_ends_what_runs_and_starts_no_more(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path, number):
+def test_processes_end_with_their_parent(tmp_path, number):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from experiments.executors import LocalExecutor\nfrom local_calls import CONTEXT, sleep\n"
@@ -98,24 +85,24 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path, number
     command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "pid")]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
     try:
-        assert wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
     finally:
         process.send_signal(number)
         process.wait(10)
-    assert wait_for(lambda: not alive(int((tmp_path / "pid").read_text())), 10)
+    wait_for(lambda: not alive(int((tmp_path / "pid").read_text())), 10)
 
 
 # -- a run -----------------------------------------------------------------------------------------------------------
 
 
 def stand_in(monkeypatch, main):
-    import train  # here: the processes of calls import this file, and need no PyTorch
+    import train  # imported here, since the processes of calls import this file and need no PyTorch
 
     monkeypatch.setattr(train, "main", main)
     monkeypatch.chdir(ROOT)  # which a run changes
 
 
-def test_a_failed_run_keeps_its_output_in_its_folder(tmp_path, monkeypatch):
+def test_failed_run_keeps_its_output(tmp_path, monkeypatch):
     def main(arguments):
         os.system("seq 50")
         print("error: no such thing:", *arguments, file=sys.__stderr__)
@@ -126,12 +113,12 @@ def test_a_failed_run_keeps_its_output_in_its_folder(tmp_path, monkeypatch):
     assert run() == 3
     what, lines = failure_of(run.folder)
     assert what == "exit status 3" and len(lines) == 20
-    assert {path.name for path in tmp_path.rglob("*")} == {"x", "seed1", FAILURE}, "no log is left beside it"
+    assert {path.name for path in tmp_path.rglob("*")} == {"x", "seed1", FAILURE}, "no log may be left"
     stand_in(monkeypatch, lambda arguments: 0)
     assert run() == 0 and failure_of(run.folder) == ("", [])
 
 
-def test_an_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch, capfd):
+def test_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch, capfd):
     def main(arguments):
         raise KeyError("unforeseen")
 
@@ -142,7 +129,7 @@ def test_an_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch, c
     assert failure_of(tmp_path / "run")[0] == "exit status 1"
 
 
-def test_a_run_that_is_done_or_in_use_is_not_called(tmp_path, monkeypatch):
+def test_finished_or_locked_run_is_not_called(tmp_path, monkeypatch):
     stand_in(monkeypatch, None)
     with locked(tmp_path / "a"):
         assert TrainRun([], tmp_path / "a")() == BUSY
@@ -151,7 +138,7 @@ def test_a_run_that_is_done_or_in_use_is_not_called(tmp_path, monkeypatch):
     assert TrainRun([], tmp_path / "a")() == 0
 
 
-def test_what_a_killed_run_said_becomes_its_failure(tmp_path):
+def test_output_of_a_killed_run_becomes_its_failure(tmp_path):
     log_of(tmp_path / "run").write_text("first\n\nlast\n")
     note_failure(tmp_path / "run", "killed by signal 9")
     note_failure(tmp_path / "run", "another")  # without a new log: what is known stays

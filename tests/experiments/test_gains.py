@@ -1,4 +1,4 @@
-"""What a task gains from each other one."""
+"""How much each task gains from each other task."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from records import LEFT_OUT
 from experiments.interpretation.gains import as_json, gains_of, markdown
 
 
-def test_the_change_is_that_of_pairs_of_runs_of_one_seed():
+def test_changes_pair_runs_of_one_seed():
     (gains,) = gains_of(LEFT_OUT)
     assert gains.tasks == ["a", "b", "c"] and gains.variant == "NATA"
     nan = math.nan
@@ -23,13 +23,13 @@ def test_the_change_is_that_of_pairs_of_runs_of_one_seed():
     assert markdown(gains).splitlines()[3] == "| b | -10.0 | – | +0.0 | -5.0 |"
 
 
-def test_methods_shots_and_data_sets_have_matrices_of_their_own_and_evaluations_do_not_count():
+def test_methods_shots_and_data_sets_have_separate_gains():
     others = [{**run, "shots": 16} for run in LEFT_OUT] + [{**run, "loaded_from": "elsewhere"} for run in LEFT_OUT]
     halves = [{**run, "split": "test-base-classes"} for run in LEFT_OUT]
     assert [gains.shots for gains in gains_of([*LEFT_OUT, *others, *halves])] == [16, 4]
 
 
-def test_nothing_to_compare_and_the_same_run_twice_are_errors():
+def test_unpaired_or_duplicate_runs_are_errors():
     with pytest.raises(ValueError, match="leave_one_out.yaml"):
         gains_of(LEFT_OUT[:2])
     with pytest.raises(ValueError, match="are of the same run: trainer SoftCPT, variant NATA"):

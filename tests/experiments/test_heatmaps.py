@@ -1,4 +1,4 @@
-"""Heat maps of tasks: their order, and pictures of any number."""
+"""Heat maps of tasks: the order, and figures of any size."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from experiments.pictures import png
 from finished.contexts import cosines
 
 
-def test_rows_that_are_alike_stand_together_and_the_order_does_not_depend_on_their_order():
+def test_similar_rows_are_ordered_together():
     groups = [0, 1, 0, 2, 1, 0]
     rng = np.random.default_rng(0)
     x = np.eye(3)[groups] + 0.05 * rng.normal(size=(6, 3))
@@ -26,7 +26,7 @@ def test_rows_that_are_alike_stand_together_and_the_order_does_not_depend_on_the
 
 
 @pytest.mark.parametrize("n", [1, 2, 30])
-def test_pictures_of_any_number_of_tasks_are_drawn_and_the_same_each_time(n):
+def test_heatmaps_are_drawn_for_any_number_of_tasks(n):
     similarity = cosines(torch.randn(n, 8, generator=torch.Generator().manual_seed(2))).numpy()
     names = [f"task number {i}" for i in range(n)]
     first, second = (png(similarity_figure(similarity, names, "a title"), dpi=50) for _ in range(2))

@@ -1,43 +1,32 @@
 """scripts/interpret.py: contexts and gains of finished runs."""
 
 import json
+import shutil
 
 import interpret
 import pytest
-import toy
 from PIL import Image
 from records import LEFT_OUT
+from toy import TASKS
 
 from evaluation.records import write_record
 
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
-OPTS = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1)
+
+@pytest.fixture
+def run_of(finished_run, tmp_path):
+    """A function of a method: a copy of its finished run, which a test may change."""
+    return lambda method: shutil.copytree(finished_run(method), tmp_path / method)
 
 
-@pytest.fixture(scope="module")
-def runs(toy_root, tmp_path_factory):
-    """A function of a method and options that trains it once and gives the run folder."""
-    made = {}
-
-    def run(method, *opts):
-        if (method, opts) not in made:
-            out = tmp_path_factory.mktemp("runs") / "run"
-            toy.finish(toy.arguments(toy_root, out, method, *OPTS, *opts))
-            made[method, opts] = out
-        return made[method, opts]
-
-    return run
-
-
-def test_a_run_is_interpreted_into_its_folder(runs, capsys):
-    run = runs("SoftCPT")
+def test_run_is_interpreted(run_of, capsys):
+    run = run_of("SoftCPT")
     assert interpret.main([str(run), "--words", "3"]) == 0
     folder = run / "interpret"
     assert sorted(path.name for path in folder.iterdir()) == [
         "interpret.json", "interpret.md", "task_contexts.png", "task_features.png",
     ]  # fmt: skip
     content = json.loads((folder / "interpret.json").read_text())
-    assert content["schema"] == 1 and content["dataset"] == "ToyTasks" and content["shots"] == 1
+    assert content["schema"] == 1 and content["dataset"] == "ToyTasks" and content["shots"] == 2
     assert [context["owner"] for context in content["contexts"]] == TASKS
     for context in content["contexts"]:
         assert len(context["tokens"]) == 16
@@ -53,12 +42,12 @@ def test_a_run_is_interpreted_into_its_folder(runs, capsys):
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_gains_stand_beside_a_run_or_alone(runs, tmp_path):
+def test_gains_work_with_and_without_a_run(run_of, tmp_path):
     for i, own in enumerate(LEFT_OUT):
         (tmp_path / f"sweep/{i}").mkdir(parents=True)
         write_record(tmp_path / f"sweep/{i}/results.json", own)
     arguments = ["--gains", str(tmp_path / "sweep"), "--to", str(tmp_path / "out")]
-    assert interpret.main([str(runs("SoftCPT")), *arguments]) == 0
+    assert interpret.main([str(run_of("SoftCPT")), *arguments]) == 0
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {
         "task_features.png", "task_contexts.png", "gains.png",
     }  # fmt: skip
@@ -68,8 +57,8 @@ def test_gains_stand_beside_a_run_or_alone(runs, tmp_path):
     assert "SoftCPT NATA, Demo, 4 shots" in text and "1 or 2 seeds" in text and "(gains.png)" in text
 
 
-def test_contexts_in_one_piece_have_words_and_no_picture(runs):
-    run = runs("CoOp")
+def test_shared_context_has_words_but_no_picture(run_of):
+    run = run_of("CoOp")
     assert interpret.main([str(run)]) == 0
     assert {path.name for path in (run / "interpret").iterdir()} == {"interpret.json", "interpret.md"}
 
@@ -85,9 +74,9 @@ def test_contexts_in_one_piece_have_words_and_no_picture(runs):
         (["{zero}", "--to", "{tmp}/file"], "is a file"),
     ],
 )
-def test_what_cannot_be_interpreted_is_one_line(arguments, message, runs, tmp_path, capsys):
+def test_invalid_input_is_a_one_line_error(arguments, message, run_of, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    zero = runs("ZeroshotCLIP")
+    zero = run_of("ZeroshotCLIP")
     assert interpret.main([word.format(zero=zero, tmp=tmp_path) for word in arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1

@@ -1,13 +1,12 @@
-"""report.html and report.tex: what they hold, and the page in a real browser without a network."""
+"""report.html and report.tex: their content, and the page in a real browser without a network."""
 
 import json
-import shutil
-import tempfile
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from browser import chromium
 from PIL import Image
 from records import record
 
@@ -20,7 +19,6 @@ from experiments.reports.html import command_of, html, shade
 from experiments.reports.latex import escape
 from experiments.reports.sections import BEST, SECOND, best_two
 
-BROWSER = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 HOSTILE = "<b>owl</b> & \"jay\"<script>document.title='broken'</script>"
 CLASSES = ("square", HOSTILE, "disc")
 
@@ -35,7 +33,7 @@ def draw(root):
 
 
 def predictions(seed):
-    """Of two tasks: the first confuses squares with the hostile class four times, discs with squares once."""
+    """Of two tasks; the first confuses squares with the hostile class four times, and discs with squares once."""
     files = ["0.png", "1.png", "2.png", "3.png", "4.tif", "5.tif", "broken.png", "gone.png"]
     rows = [Prediction("shape", files[i], "square", HOSTILE if i < 4 else "square", 0.5 + i / 10) for i in range(6)]
     rows += [Prediction("shape", files[6], "disc", "square", 0.9), Prediction("shape", files[7], HOSTILE, HOSTILE, 0.4)]
@@ -64,7 +62,7 @@ def out(tmp_path_factory):
 # -- what is in them ---------------------------------------------------------------------------------------------------
 
 
-def test_confusions_are_counted_over_the_runs_and_the_surest_mistakes_come_first():
+def test_confusions_are_counted_over_all_runs():
     shape, numbers = of_rows([*predictions(1), *predictions(2)])
     assert shape.counts.loc["square"].to_dict() == {"square": 4, HOSTILE: 8, "disc": 0}
     assert [(pair.classname, pair.predicted, pair.count, pair.of) for pair in shape.pairs] == [
@@ -75,14 +73,14 @@ def test_confusions_are_counted_over_the_runs_and_the_surest_mistakes_come_first
     assert numbers.counts.to_numpy().sum() == 60 and numbers.counts.loc["n5"].to_dict()["n3"] == 1
 
 
-def test_thumbnails_are_made_of_images_of_any_mode_and_of_none_that_is_broken_or_gone(out):
+def test_thumbnails_are_made_of_any_readable_image(out):
     data = out.parent / "data"
     assert all(thumbnail(data / name).startswith("data:image/jpeg;base64,") for name in ("1.png", "2.png", "3.png"))
     assert thumbnail(data / "4.tif") and thumbnail(data / "5.tif")
     assert thumbnail(data / "broken.png") == thumbnail(data / "gone.png") == ""
 
 
-def test_thumbnails_keep_to_the_budget_and_missing_images_are_said(out, tmp_path):
+def test_thumbnails_keep_to_the_budget(out, tmp_path):
     run = {**record("SoftCPT", "NATA", 1, 1), "method": "m", "path": str(out.parent / "runs/run1/results.json")}
     sizes = [len(of_method([run], "m", 1, budget=budget).tasks[0].pairs[0].thumbnails) for budget in (0, BUDGET)]
     assert sizes == [0, 4]
@@ -90,7 +88,7 @@ def test_thumbnails_keep_to_the_budget_and_missing_images_are_said(out, tmp_path
     assert of_method([{**run, "path": str(tmp_path / "results.json")}], "m", 1) is None
 
 
-def test_predictions_that_are_cut_off_are_named_and_the_others_counted(tmp_path):
+def test_truncated_predictions_are_named(tmp_path):
     runs = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -103,15 +101,15 @@ def test_predictions_that_are_cut_off_are_named_and_the_others_counted(tmp_path)
     assert found.seeds == [0] and f"Left out: {cut}: not a complete gzip file" in found.note
 
 
-def test_the_best_and_the_second_are_marked_by_what_is_printed():
+def test_best_two_are_marked_as_printed():
     means = pd.DataFrame({"x": [1.0, 3.0, 2.0], "y": [5.01, 5.04, 4.0], "z": [1.0, None, 2.0]}, index=list("abc"))
     marks = best_two(means)
     assert marks["x"].tolist() == ["", BEST, SECOND]
     assert marks["y"].tolist() == [BEST, BEST, ""], "5.0 and 5.0 are level"
-    assert marks["z"].tolist() == ["", "", ""], "two methods need no mark"
+    assert marks["z"].tolist() == ["", "", ""], "two methods are not marked"
 
 
-def test_latex_escapes_what_it_would_read_and_marks_the_best(out):
+def test_latex_is_escaped_and_marks_the_best(out):
     assert escape(r"a_b & 50% {x} \y ~ ^ # $ ± -3.1 – x-y") == (
         r"a\_b \& 50\% \{x\} \textbackslash{}y \textasciitilde{} \textasciicircum{} \# \$ $\pm$ $-$3.1 -- x-y"
     )
@@ -121,14 +119,14 @@ def test_latex_escapes_what_it_would_read_and_marks_the_best(out):
     assert text.startswith(r"\documentclass") and text.endswith("\\end{document}\n")
 
 
-def test_a_run_without_a_recorded_command_is_made_again_by_its_config(tmp_path):
+def test_run_without_a_command_is_reproduced_by_its_config(tmp_path):
     run = {**record(), "path": str(tmp_path / "results.json")}
     assert command_of(run) == f"not recorded: {tmp_path}/results.json"
     (tmp_path / "config.yaml").write_text("")
     assert command_of(run) == f"python train.py --config-file {tmp_path}/config.yaml --output-dir NEW_FOLDER"
 
 
-def test_shades_are_blue_above_and_red_below_zero():
+def test_shade_is_blue_above_and_red_below_zero():
     assert shade(0.5) == "rgba(0, 114, 178, 0.30)" and shade(-2) == "rgba(213, 94, 0, 0.60)"
     assert shade(0) == shade(float("nan")) == ""
 
@@ -137,25 +135,10 @@ def test_shades_are_blue_above_and_red_below_zero():
 
 
 @pytest.fixture(scope="module")
-def browser(out):
-    missing = [name for name, path in BROWSER.items() if not path]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed (apt-get install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: requirements-browser.txt")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER["chromium"]
-    profile = tempfile.mkdtemp()
-    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-    for flag in [*flags.split(), "disable-component-update", "disable-sync", f"user-data-dir={profile}"]:
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(BROWSER["chromedriver"]))
-    try:
+def browser(out, tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
         driver.get((out / "report.html").as_uri())
         yield driver
-    finally:
-        driver.quit()
-        shutil.rmtree(profile, ignore_errors=True)
 
 
 def column(browser, table, place):
@@ -163,7 +146,7 @@ def column(browser, table, place):
     return browser.execute_script(script, table, place)
 
 
-def test_the_page_runs_without_an_error_and_asks_nothing_of_a_network(browser):
+def test_page_has_no_errors_and_needs_no_network(browser):
     assert browser.get_log("browser") == [] and browser.title == "Results"
     urls = browser.execute_script(
         "return Array.from(document.querySelectorAll('[src], [href]'), "
@@ -174,7 +157,7 @@ def test_the_page_runs_without_an_error_and_asks_nothing_of_a_network(browser):
     assert all(entry.startswith("data:") for entry in entries)
 
 
-def test_all_pictures_of_the_page_load(browser):
+def test_all_images_of_the_page_load(browser):
     for details in browser.find_elements("css selector", "details"):
         browser.execute_script("arguments[0].open = true", details)
     widths = browser.execute_script("return Array.from(document.images, image => image.naturalWidth)")
@@ -183,7 +166,7 @@ def test_all_pictures_of_the_page_load(browser):
     assert large > 800
 
 
-def test_a_click_on_a_header_sorts_numbers_with_units_as_numbers_and_dashes_last(browser):
+def test_clicking_a_header_sorts_the_table(browser):
     table = browser.find_element("css selector", "table.sortable")
     headers = table.find_elements("css selector", "thead button")
     titles = [header.text for header in headers]
@@ -202,7 +185,7 @@ def test_a_click_on_a_header_sorts_numbers_with_units_as_numbers_and_dashes_last
     assert table.find_elements("css selector", "th[aria-sort]")[0].text.startswith("method")
 
 
-def test_names_are_shown_as_they_are_and_not_run(browser):
+def test_names_are_escaped(browser):
     cells = browser.find_elements("css selector", "table.sortable td")
     assert any(cell.get_property("textContent") == f"CoOp {HOSTILE}" for cell in cells)
     assert browser.title == "Results" and len(browser.find_elements("css selector", "script")) == 1
@@ -210,7 +193,7 @@ def test_names_are_shown_as_they_are_and_not_run(browser):
     assert any(f"--seed 2 '{HOSTILE}'" in pre.get_property("textContent") for pre in commands)
 
 
-def test_what_was_found_inside_runs_is_a_section_and_a_damaged_file_a_note(tmp_path):
+def test_interpretations_are_shown_and_damaged_ones_noted(tmp_path):
     folders = [tmp_path / name / "interpret" for name in ("a", "b")]
     for folder in folders:
         folder.mkdir(parents=True)

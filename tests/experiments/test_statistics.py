@@ -22,14 +22,14 @@ from experiments.reports.tables import AVERAGE, results_frame
 
 
 def values(first, second, n_tasks=None):
-    """Of methods a and b with one value per task each."""
+    """One value per task of each of the methods a and b."""
     index = pd.Index([f"task {i}" for i in range(len(first))], name="task")
     columns = pd.MultiIndex.from_tuples([("a", 1, 1), ("b", 1, 1)], names=["method", "shots", "seed"])
     return pd.DataFrame(np.array([first, second], dtype=float).T, index=index, columns=columns)
 
 
 def p_by_enumeration(found):
-    """The share of all signs of the differences whose rank sum is as far from its mean as the one found."""
+    """The share of all sign patterns whose rank sum is at least as far from the mean as the one found."""
     found = [value for value in found if value]
     order = sorted(abs(value) for value in found)
     ranks = [np.mean([i + 1 for i, other in enumerate(order) if other == abs(value)]) for value in found]
@@ -39,26 +39,22 @@ def p_by_enumeration(found):
 
 
 @pytest.mark.parametrize("found", [[1, 2, 3, 4], [5, -1, 3, 2, -4, 6, 0.5], [1, 1, -1, 2, 2, 3], [0, 0, 1, -2, 3]])
-def test_p_is_that_of_all_signs_with_ties_and_zeros_too(found):
+def test_p_matches_an_enumeration_of_all_signs(found):
     test = compare(values(found, [0] * len(found)), "a", "b")
     assert test.p == pytest.approx(p_by_enumeration(found))
     assert test.smallest_p == 2 ** (1 - sum(value != 0 for value in found))
-    assert (test.n, test.wins, test.ties, test.losses) == (
-        len(found),
-        sum(value > 0 for value in found),
-        found.count(0),
-        sum(value < 0 for value in found),
-    )
+    wins, losses = (sum(sign * value > 0 for value in found) for sign in (1, -1))
+    assert (test.n, test.wins, test.ties, test.losses) == (len(found), wins, found.count(0), losses)
 
 
-def test_effect_and_difference_are_those_worked_out_by_hand():
+def test_effect_and_difference_by_hand():
     test = compare(values([3, 0, 5], [1, 1, 1]), "a", "b")  # differences 2, -1, 4 with the ranks 2, 1, 3
     assert test.difference == pytest.approx(5 / 3) and test.effect == pytest.approx((2 - 1 + 3) / 6)
     level = compare(values([1, 2], [1, 2 + 1e-12]), "a", "b")
     assert (level.p, level.effect, level.ties, level.smallest_p) == (1.0, 0.0, 2, 1.0)
 
 
-def test_holm_is_that_of_its_definition():
+def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
 
@@ -75,7 +71,7 @@ RUNS = (
 )
 
 
-def test_only_runs_of_the_same_shots_and_seed_are_paired():
+def test_only_runs_with_equal_shots_and_seed_are_paired():
     table = values_of(results_frame(RUNS))
     assert differences(table, "SoftCPT NATA", "CoOp").to_dict() == {"shape": 3.0, "number of objects": 0.0}
     assert compare(table, "SoftCPT NATA", "CoOp", 4) is None
@@ -83,7 +79,7 @@ def test_only_runs_of_the_same_shots_and_seed_are_paired():
         differences(table, "CoOb", "CoOp")
 
 
-def test_a_method_without_training_has_one_value_for_all_shots_and_seeds():
+def test_zero_shot_is_compared_at_all_shots_and_seeds():
     table = values_of(results_frame(RUNS))
     found = differences(table, "CoOp", "ZeroshotCLIP")  # of 1 shot 42 - 30, of 4 shots 50 - 30
     assert found.to_dict() == {"shape": 16.0, "number of objects": 16.0}
@@ -92,7 +88,7 @@ def test_a_method_without_training_has_one_value_for_all_shots_and_seeds():
     assert [test.b for test in against_all(table, "CoOp")] == ["SoftCPT NATA", "ZeroshotCLIP"]
 
 
-def test_a_table_says_what_so_few_tasks_allow():
+def test_table_says_what_few_tasks_allow():
     tests = at_each_shots(values_of(results_frame(RUNS)), "CoOp", "ZeroshotCLIP")
     assert [test.shots for test in tests] == [1, 4, None]
     table = comparison_table(tests)
@@ -101,7 +97,7 @@ def test_a_table_says_what_so_few_tasks_allow():
     assert "no difference here can be significant" in comparison_note(tests)
 
 
-def test_joint_and_separate_training_are_compared_task_by_task():
+def test_joint_and_separate_training_are_compared_per_task():
     runs = [
         {**record("CoOp", variant, 4, seed, found), "method": f"CoOp {variant}"}
         for variant, seed, found in (

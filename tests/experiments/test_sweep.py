@@ -36,13 +36,13 @@ TABLE1 = ROOT / "configs/sweeps/table1.yaml"
         ("--halves tasks --paper", "no numbers for --halves"),
     ],
 )
-def test_wrong_flags_of_a_sweep_are_one_error(capsys, flags, message):
+def test_wrong_sweep_flags_are_errors(capsys, flags, message):
     with pytest.raises(SystemExit, match="2"):
         sweep.parse_args(["s.yaml", "--benchmark", "demo", *flags.split()])
     assert message in capsys.readouterr().err
 
 
-def test_reports_of_other_budgets_and_halves_have_folders_of_their_own():
+def test_budgets_and_halves_have_their_own_report_folders():
     def folder(*flags):
         return sweep.parse_args(["s.yaml", "--benchmark", "demo", "--out", "/o", *flags]).to.as_posix()
 
@@ -52,7 +52,7 @@ def test_reports_of_other_budgets_and_halves_have_folders_of_their_own():
     assert given.steps == {1: 3, 16: 4} and sweep.parse_args("s.yaml --benchmark demo".split()).steps == {}
 
 
-def test_records_of_a_sweep_are_those_of_its_budget_and_halves(tmp_path):
+def test_sweep_selects_records_of_its_budget_and_halves(tmp_path):
     methods = [
         Method("a", "CoOp", variant="shared", new="tasks"),
         Method("z", "ZeroshotCLIP", shots=False, new="tasks"),
@@ -72,7 +72,7 @@ def test_records_of_a_sweep_are_those_of_its_budget_and_halves(tmp_path):
     assert shots["tasks"] == sorted(2 * [("a", 1), ("a", 4), ("a", 16), ("z", 0)])
 
 
-def test_a_request_to_terminate_interrupts_a_sweep_in_the_background():
+def test_sigterm_interrupts_a_background_sweep():
     ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what it puts there
     try:
         with pytest.raises(KeyboardInterrupt), sweep.terminable():
@@ -93,7 +93,7 @@ def write_runs(out, methods):
         write_record(folder / "results.json", own)
 
 
-def test_the_report_of_a_sweep_has_its_methods_labels_and_order(tmp_path):
+def test_report_has_the_sweeps_methods_in_order(tmp_path):
     methods = read_sweep(TABLE1)
     write_runs(tmp_path, methods)
     wanted = [methods[0], methods[12], methods[3]]  # zero-shot, SoftCPT-NATA, CoOp-CA
@@ -105,12 +105,9 @@ def test_the_report_of_a_sweep_has_its_methods_labels_and_order(tmp_path):
         write_report(tmp_path, tmp_path, [Method("x", "MaPLe")])
 
 
-def test_the_papers_numbers_stand_beside_the_measured_of_the_same_method_whatever_its_label():
+def test_papers_numbers_stand_beside_the_measured_ones():
     runs = [{**run_of("CoOp", "separate-shared", 16, seed, 50.0 + seed), "method": "my CoOp"} for seed in (1, 2, 3)]
-    runs += [
-        run_of("ZeroshotCLIP", "", 0, 1, 58.0),
-        {**run_of("MaPLe", "", 3, 1, 60.0), "method": "SoftCPT-NATA"},
-    ]
+    runs += [run_of("ZeroshotCLIP", "", 0, 1, 58.0), {**run_of("MaPLe", "", 3, 1, 60.0), "method": "SoftCPT-NATA"}]
     runs += [{**run, "shots": 1} for run in runs[:3]]
     runs += [run_of("SoftCPT", "NATA_TASK_FEATURES-learned_MAX_STEPS-50", 16, 1, 70.0)]
     names = paper_names(runs, "General10")
@@ -135,7 +132,7 @@ def test_the_papers_numbers_stand_beside_the_measured_of_the_same_method_whateve
 # -- a sweep ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_sweep_at_equal_steps_on_halves_of_the_classes_from_start_to_end(tmp_path, monkeypatch):
+def test_sweep_at_equal_steps_on_halves(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     toy.draw_folders(tmp_path / "data", ("a", "b", "c", "d"))
     methods = [
@@ -170,7 +167,7 @@ def test_a_sweep_at_equal_steps_on_halves_of_the_classes_from_start_to_end(tmp_p
     assert again.stdout.count("train.py") == again.stdout.count("LR fast") == 2
 
 
-def test_a_sweep_from_start_to_end_makes_the_runs_that_train_makes(tmp_path, monkeypatch):
+def test_sweep_makes_the_same_runs_as_train(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     toy.draw_folders(tmp_path / "data")
     short = {"OPTIM.MAX_EPOCH": 2}

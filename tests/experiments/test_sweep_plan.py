@@ -11,7 +11,6 @@ from experiments.sweeps.methods import leaving_out, on_backbone, read_defaults
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"
-
 SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
 
 
@@ -20,7 +19,7 @@ SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("benchmark", ["demo", "general10"])
-def test_every_run_of_a_sweep_has_a_config_that_train_accepts_and_a_folder_of_its_own(path, benchmark, monkeypatch):
+def test_sweep_runs_have_valid_configs_and_their_own_folders(path, benchmark, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = "tiny.yaml" if benchmark == "demo" else "rn50.yaml"  # MaPLe and PromptSRC, which need a ViT, have none
     methods = [m for m in read_sweep(path) if (ROOT / "configs/trainers" / m.trainer / config).is_file()]
@@ -29,10 +28,10 @@ def test_every_run_of_a_sweep_has_a_config_that_train_accepts_and_a_folder_of_it
         cfg = train.setup_cfg(train.parse_args(job.arguments("data", "out")))
         assert cfg.OUTPUT_DIR == str(job.folder("out")) and cfg.DATASET.NUM_SHOTS == job.shots
     assert len({job.folder("out") for job in jobs}) == len(jobs)
-    assert len(jobs) == sum(4 if method.shots else 1 for method in methods), "per shots and seed, or one run"
+    assert len(jobs) == sum(4 if method.shots else 1 for method in methods), "one run per shots and seed, or one in all"
 
 
-def test_a_method_without_the_config_of_a_sweep_is_left_out():
+def test_method_without_the_config_is_left_out():
     methods = read_sweep(TABLE1)
     vits = ["tiny_vit", "vit_b16", "vit_b32"]
     expected = {"MaPLe": vits, "PromptSRC": [*vits[:2], "vit_b16_ep50", *vits[2:]]}
@@ -45,7 +44,7 @@ def test_a_method_without_the_config_of_a_sweep_is_left_out():
         without_config([Method("a", "CoOb")], "tiny")
 
 
-def test_the_papers_table_is_complete_and_in_its_order():
+def test_papers_table_is_complete_and_in_order():
     labels = [method.label for method in read_sweep(TABLE1)]
     paper = pd.read_csv(ROOT / "configs/sweeps/paper_table.csv")
     for _, rows in paper.groupby("benchmark"):
@@ -74,10 +73,7 @@ def test_long_runs_come_first():
         ("methods: [{label: a, trainer: CoOp, benchmarks: {rs8: {sots: 1}}}]", "on rs8: unknown key 'sots'"),
         ("methods: [{label: a, trainer: CoOp}, {label: a, trainer: PLOT}]", "two methods have the same label: a"),
         ("methods: [{label: a, trainer: CoOp}, {label: b, trainer: CoOp}]", "two methods have the same runs"),
-        (
-            "methods: [{label: a, trainer: CoOp, new: class}]",
-            "new is 'class', use one of classes, tasks",
-        ),
+        ("methods: [{label: a, trainer: CoOp, new: class}]", "new is 'class', use one of classes, tasks"),
         ("methods: [{label: a, trainer: CoOp, steps: 50}]", "steps must be a bool, found 50"),
         ("methods: [{label: a, trainer: CoOp, without: air}]", "unknown key 'without'"),
         (
@@ -95,7 +91,7 @@ def test_long_runs_come_first():
         ),
     ],
 )
-def test_a_wrong_sweep_is_one_error_that_names_the_file(tmp_path, content, message):
+def test_invalid_sweep_is_an_error(tmp_path, content, message):
     (tmp_path / "s.yaml").write_text(content)
     with pytest.raises(ValueError, match=f"(?s)s.yaml.*{message}"):
         read_sweep(tmp_path / "s.yaml")
@@ -103,7 +99,7 @@ def test_a_wrong_sweep_is_one_error_that_names_the_file(tmp_path, content, messa
         read_sweep(tmp_path / "t.yaml")
 
 
-def test_a_row_that_names_another_sweep_stands_for_its_methods(tmp_path):
+def test_row_that_names_another_sweep_stands_for_its_methods(tmp_path):
     (tmp_path / "a.yaml").write_text("methods: [{label: a, trainer: CoOp}]\nshots: [2]")
     (tmp_path / "b.yaml").write_text("methods: [a.yaml, {label: b, trainer: PLOT}]")
     assert [method.label for method in read_sweep(tmp_path / "b.yaml")] == ["a", "b"]
@@ -114,34 +110,22 @@ def test_a_row_that_names_another_sweep_stands_for_its_methods(tmp_path):
         read_sweep(tmp_path / "c.yaml")
 
 
-def test_a_task_left_out_makes_a_method_and_a_run_folder_of_its_own():
+def test_left_out_task_makes_its_own_method_and_folder():
     methods = [Method("joint", "SoftCPT", variant="NATA"), Method("soft", "SoftCPT", variant="NATA", leave_out=True)]
     found = leaving_out(methods, ["sea animals", "air", "cars"])
-    assert [method.label for method in found] == [
-        "joint",
-        "soft without sea animals",
-        "soft without air",
-        "soft without cars",
-    ]
-    assert [method.settings.get("DATASET.TASKS") for method in found] == [
-        None,
-        "air,cars",
-        "sea animals,cars",
-        "sea animals,air",
-    ]
+    without = ("sea animals", "air", "cars")
+    assert [method.label for method in found] == ["joint", *(f"soft without {name}" for name in without)]
+    kept = [None, "air,cars", "sea animals,cars", "sea animals,air"]
+    assert [method.settings.get("DATASET.TASKS") for method in found] == kept
     jobs = plan(found, "demo", [4], [1])
-    assert [job.folder("out").parts[-2] for job in jobs] == [
-        "NATA",
-        "NATA_without-sea-animals",
-        "NATA_without-air",
-        "NATA_without-cars",
-    ]
+    folders = ["NATA", "NATA_without-sea-animals", "NATA_without-air", "NATA_without-cars"]
+    assert [job.folder("out").parts[-2] for job in jobs] == folders
     assert "air,cars" in jobs[1].arguments("data", "out")
     with pytest.raises(ValueError, match="soft: leave_out needs two tasks or more, found 1"):
         leaving_out(methods, ["air"])
 
 
-def test_a_sweep_says_what_it_runs_unless_told_otherwise(tmp_path):
+def test_sweep_defaults_are_read(tmp_path):
     path, methods = tmp_path / "s.yaml", "methods: [{label: a, trainer: CoOp}]\n"
     path.write_text(methods + "benchmarks: [demo, rs8]\nshots: [1, 2]\n")
     assert read_defaults(path) == {"benchmarks": ["demo", "rs8"], "shots": [1, 2]}
@@ -156,7 +140,7 @@ def test_a_sweep_says_what_it_runs_unless_told_otherwise(tmp_path):
 # -- equal steps, and halves -------------------------------------------------------------------------------------------
 
 
-def test_a_budget_of_steps_is_given_to_every_run_that_makes_steps():
+def test_steps_are_given_to_every_run_that_makes_steps():
     methods = [
         Method("joint", "CoOp"),
         Method("alone", "CoOp", variant="shared", separate=True),
@@ -183,7 +167,7 @@ def test_a_budget_of_steps_is_given_to_every_run_that_makes_steps():
     )
 
 
-def test_another_backbone_is_set_for_every_method_and_named_in_its_folder():
+def test_other_backbone_is_set_and_named_in_the_folder():
     own = {"opts": {"OPTIM.LR": 0.1}}
     methods = [Method("a", "CoOp", opts={"OPTIM.LR": 0.2}, benchmarks={"demo": own}), Method("b", "TaskRes")]
     methods = on_backbone(on_benchmark(methods, "demo"), "open_clip:ViT-B-16/openai")
@@ -195,26 +179,22 @@ def test_another_backbone_is_set_for_every_method_and_named_in_its_folder():
     assert on_backbone(methods, "") == methods
 
 
-def test_the_sweeps_say_which_methods_make_no_steps():
+def test_sweeps_say_which_methods_make_no_steps():
     for path in SWEEPS:
         for method in read_sweep(path):
             learns = TRAINER_REGISTRY.get(method.trainer).learns_by_gradient
             assert learns == (method.steps and method.shots), f"{path.stem}: {method.label}"
 
 
-def test_the_new_half_is_evaluated_after_the_base_half_is_trained():
+def test_new_half_comes_after_the_base_half():
     methods = [
         Method("a", "CoOp", separate=True, new="tasks"),
         Method("b", "TaskRes"),
         Method("c", "SoftCPT", new="classes"),
     ]
     jobs = plan(methods, "demo", [1], [1], halves="classes")
-    assert [(job.method.label, job.half) for job in jobs] == [
-        ("c", "base-classes"),
-        ("a", "base-classes"),
-        ("c", "new-classes"),
-        ("a", "new-classes"),
-    ]
+    order = [("c", "base-classes"), ("a", "base-classes"), ("c", "new-classes"), ("a", "new-classes")]
+    assert [(job.method.label, job.half) for job in jobs] == order
     assert jobs[3].method.separate and jobs[3].trained == jobs[1] and jobs[1].trained == jobs[1]
     base, new = plan(methods, "demo", [1], [1], halves="tasks")
     assert not base.method.separate and (base.half, new.half) == ("base-tasks", "new-tasks")

@@ -1,4 +1,4 @@
-"""The calls of a sweep: once per task, what --only takes, how each stands."""
+"""The calls of a sweep: once per task, --only, and the state of each run."""
 
 import os
 
@@ -14,7 +14,7 @@ from storage import locked
 # -- once per task ---------------------------------------------------------------------------------------------------
 
 
-def test_tasks_have_folders_of_their_own():
+def test_tasks_have_their_own_folders():
     assert task_folders(["Pet breeds", "cars, 2013!", "猫", "pet-breeds", "?"]) == {
         "Pet breeds": "pet-breeds",
         "cars, 2013!": "cars-2013",
@@ -24,14 +24,14 @@ def test_tasks_have_folders_of_their_own():
     }
 
 
-def test_the_tasks_of_a_benchmark_are_known_without_its_data(capsys):
+def test_tasks_of_a_benchmark_are_listed_without_data(capsys):
     assert tasks.main(["plant6"]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 6 and all(folder == name.replace(" ", "-").lower() for folder, name in lines)
     assert tasks.main(["plant7"]) == 1 and "plant6" in capsys.readouterr().err
 
 
-def test_merging_writes_the_tasks_in_the_benchmarks_order(tmp_path):
+def test_merging_keeps_the_benchmarks_order(tmp_path):
     names = ["sea", "air"]
     for name, value in zip(reversed(names), (40.0, 60.0)):
         folder = tmp_path / "run/tasks" / name
@@ -43,12 +43,12 @@ def test_merging_writes_the_tasks_in_the_benchmarks_order(tmp_path):
             with pytest.raises(FileNotFoundError):
                 merge_folder(tmp_path / "run", names)
     merge_folder(tmp_path / "run", names)
-    (merged,) = read_records(tmp_path)  # those of single tasks are not runs to report
+    (merged,) = read_records(tmp_path)  # records of single tasks are not reported
     assert [task["name"] for task in merged["tasks"]] == names
     assert (merged["metric"], merged["split"], merged["n_params"]) == (50.0, "test", 2 * 8192)
 
 
-def test_a_merged_run_is_printed_by_task_and_with_its_mean():
+def test_merged_run_is_printed_per_task_with_its_mean():
     parts = [("sea animals", "mean_per_class", 40.0), ("air", "accuracy", None), ("cars", "accuracy", 60.04)]
     own = [{"name": name, "metric": metric, "value": value, "n": 3} for name, metric, value in parts]
     lines = tasks.result_lines({"tasks": own, "metric": 50.02}).splitlines()
@@ -65,7 +65,7 @@ def steps_for(tmp_path):
     return [step for job in jobs for step in steps_of(job, "data", str(tmp_path), ["sea animals", "air"])]
 
 
-def test_only_takes_the_runs_that_have_all_of_these_values(tmp_path):
+def test_only_selects_matching_runs(tmp_path):
     def chosen(*texts):
         return [str(step) for step in select(steps_for(tmp_path), read_only(texts))]
 
@@ -74,7 +74,7 @@ def test_only_takes_the_runs_that_have_all_of_these_values(tmp_path):
     assert chosen("method=joint,shots=4,seed=2") == ["joint, 4 shots, seed 2"]
     assert chosen("shots=1,seed=1,task=air") == ["alone, 1 shots, seed 1, task air"]
     assert chosen("task=sea animals,shots=1") == chosen("task=sea-animals,shots=1")
-    assert len(chosen("shots=1,shots=4")) == 12, "either of two values of a key"
+    assert len(chosen("shots=1,shots=4")) == 12, "two values of a key mean either"
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_only_takes_the_runs_that_have_all_of_these_values(tmp_path):
         ("method=joint,task=air", "no run of this sweep has all of these"),
     ],
 )
-def test_only_names_what_is_legal(tmp_path, text, message):
+def test_invalid_only_lists_the_choices(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         select(steps_for(tmp_path), read_only([text]))
 
 
-def test_how_a_run_stands_is_read_from_its_folder(tmp_path):
+def test_state_of_a_run_is_read_from_its_folder(tmp_path):
     steps = {str(step): step for step in steps_for(tmp_path)}
     running, failed, cut, queued = (steps[f"joint, {a} shots, seed {b}"] for a in (1, 4) for b in (1, 2))
     done, redone = (steps[f"alone, 1 shots, seed {seed}, task air"] for seed in (1, 2))

@@ -17,7 +17,7 @@ from experiments.reports.tables import (
 from experiments.reports.texts import backbone_title, cost_note, duration, section_title
 
 
-def test_means_and_sample_deviations_are_those_worked_out_by_hand():
+def test_means_and_deviations_by_hand():
     summary = summarise(results_frame(RUNS))
     coop = summary[(summary["method"] == "CoOp") & (summary["shots"] == 1)].set_index("task")
     # shape: 40, 44, 42: mean 42, s.d. sqrt((4 + 4 + 0) / 2) = 2; average: 45, 49, 50: mean 48, s.d. sqrt(14 / 2)
@@ -29,18 +29,9 @@ def test_means_and_sample_deviations_are_those_worked_out_by_hand():
     assert zero_shot_methods(summary) == ["ZeroshotCLIP"]
 
 
-def test_the_table_has_methods_times_shots_with_zero_shot_first_and_costs_last():
+def test_shots_table_starts_with_zero_shot_and_ends_with_costs():
     table = shots_table(section_of(RUNS))
-    assert list(table) == [
-        "method",
-        "zero-shot",
-        "1 shot",
-        "16 shots",
-        "parameters",
-        "steps",
-        "training",
-        "memory",
-    ]
+    assert list(table) == ["method", "zero-shot", "1 shot", "16 shots", "parameters", "steps", "training", "memory"]
     assert table.values.tolist() == [
         ["ZeroshotCLIP", "40.0 (n=1)", "–", "–", "0", "–", "–", "0.80 GB"],
         ["CoOp", "–", "48.0 ± 2.6", "–", "1,234", "50", "90 s", "1.20 GB"],
@@ -48,7 +39,7 @@ def test_the_table_has_methods_times_shots_with_zero_shot_first_and_costs_last()
     ]
 
 
-def test_costs_are_the_mean_time_and_the_largest_memory_over_the_seeds():
+def test_costs_are_mean_time_and_peak_memory_over_seeds():
     runs = [record(seed=seed, train_seconds=30.0 * seed, peak_memory_bytes=10**9 + seed) for seed in (1, 2)]
     row = summarise(results_frame(runs)).iloc[0]
     assert (row["train_seconds"], row["peak_memory_bytes"], row["steps"], row["device"]) == (45, 10**9 + 2, 1500, "cpu")
@@ -57,7 +48,7 @@ def test_costs_are_the_mean_time_and_the_largest_memory_over_the_seeds():
     assert pd.isna(row["steps"]) and row["device"] == "" and row["sd"] == 0
 
 
-def test_a_report_says_what_its_costs_are_of():
+def test_cost_note_names_the_devices():
     on_cpu, unknown = cost_note(["cpu", "cpu"]), cost_note([""])
     assert "resident on a CPU (with PyTorch itself). " in on_cpu and on_cpu.endswith("Measured on: cpu.")
     assert "GPU" not in on_cpu
@@ -67,7 +58,7 @@ def test_a_report_says_what_its_costs_are_of():
     assert "process, allocated on a GPU." in cost_note(["NVIDIA T4"])
 
 
-def test_the_table_of_tasks_names_other_numbers_of_seeds_in_the_title():
+def test_task_table_names_unusual_numbers_of_seeds():
     table = task_table(section_of(RUNS), 16)
     assert list(table) == ["task", "ZeroshotCLIP (n=1)", "SoftCPT NATA (n=2)"]
     assert table.values.tolist() == [
@@ -79,7 +70,7 @@ def test_the_table_of_tasks_names_other_numbers_of_seeds_in_the_title():
     ]
 
 
-def test_a_task_without_samples_and_a_run_on_all_images_have_their_places():
+def test_missing_values_and_all_images_have_their_places():
     runs = [record(shots=shots, values=(40.0, None), n=(30, 0), train_seconds=None) for shots in (-1, 4)]
     section = section_of(runs)
     assert list(shots_table(section))[:4] == ["method", "4 shots", "all images", "parameters"]
@@ -88,7 +79,7 @@ def test_a_task_without_samples_and_a_run_on_all_images_have_their_places():
     accuracy_figure(summarise(results_frame(runs)))
 
 
-def test_the_same_run_from_two_folders_is_an_error_that_names_both():
+def test_duplicate_run_is_an_error_naming_both():
     first, second = {**RUNS[1], "path": "a/results.json"}, {**RUNS[1], "path": "b/results.json"}
     message = r"CoOp, Demo, 1 shots, seed 1\): a/results.json and b/results.json; report a folder .* TRAINER.LABEL"
     with pytest.raises(ValueError, match=message):
@@ -107,11 +98,11 @@ def test_the_same_run_from_two_folders_is_an_error_that_names_both():
         ("hf-hub:owner/model", "hf-hub:owner/model"),
     ],
 )
-def test_a_title_names_the_backbone_without_the_folders_of_its_file(name, title):
+def test_backbone_title_has_no_folders(name, title):
     assert backbone_title(name) == title
 
 
-def test_other_test_sets_backbones_and_splits_are_other_sections():
+def test_different_test_sets_backbones_and_splits_are_sections():
     runs = [
         record(),
         record(n=(15, 600)),
@@ -128,5 +119,5 @@ def test_other_test_sets_backbones_and_splits_are_other_sections():
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "–"), (3.21, "3.2 s"), (90, "90 s"), (600, "10.0 min"), (9000, "2.5 h")]
 )
-def test_durations_read_well(seconds, text):
+def test_durations_are_readable(seconds, text):
     assert duration(seconds) == text

@@ -1,4 +1,4 @@
-"""The runs that disturbed ones are compared with."""
+"""The undisturbed runs that disturbed ones are compared with."""
 
 import functools
 import json
@@ -32,7 +32,7 @@ def arguments(toy_root):
 
 @pytest.fixture(scope="session")
 def undisturbed(processes, arguments, tmp_path_factory):
-    """A function of a method: what its run finds, its events, and the seconds that it takes."""
+    """A function of a method: the outcome of its run, its events, and the seconds it takes."""
 
     @functools.cache
     def run(method):

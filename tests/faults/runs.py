@@ -1,4 +1,4 @@
-"""Runs of train.py in processes of their own, with faults, and what they leave."""
+"""Runs of train.py in their own processes, with faults, and their outcomes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from records import without_costs
 
 from evaluation.predictions import PREDICTIONS_FILE
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
-COSTS = ("train_seconds", "test_seconds", "peak_memory_bytes", "command", "commit")
 PATIENCE = 60  # seconds
 
 
@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
 
 class Process:
-    """A run that was started. Its pipes are read to their end, so that nothing that it started may outlive it."""
+    """A started run. Its pipes are read to the end, so none of its child processes may outlive it."""
 
     def __init__(self, owner: Processes, pid: int, pipes: Sequence[int]) -> None:
         self.pid, self._owner, self._texts = pid, owner, ["", ""]
@@ -46,12 +46,12 @@ class Process:
             self._texts[number] = stream.read()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process and all that it started, as a terminal does."""
+        """Send a signal to the process and its children, as a terminal does."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
     def wait(self, patience: float = PATIENCE) -> Ended:
-        """How it ended. Raises TimeoutError where it, or a process that it has started, lives on after `patience`."""
+        """How it ended. Raises TimeoutError if it, or one of its children, is still alive after `patience` seconds."""
         end = time.monotonic() + patience
         while (status := self._owner.ask({"poll": self.pid})) is None:
             if time.monotonic() > end:
@@ -67,10 +67,10 @@ class Process:
 
 
 class Processes:
-    """Starts runs as forks of one process that has imported all (see zygote.py); a context manager.
+    """A context manager that starts runs as forks of one process that has imported everything (see zygote.py).
 
     Args:
-        hash_seed: PYTHONHASHSEED of all of them.
+        hash_seed: PYTHONHASHSEED of all runs.
     """
 
     def __init__(self, hash_seed: int = 0) -> None:
@@ -94,7 +94,7 @@ class Processes:
     def start(
         self, cwd: Path, arguments: Sequence[str], threads: int = 1, env: dict[str, str] | None = None, **fault: Any
     ) -> Process:
-        """Start train.py in the folder `cwd`, which is made; `fault` as in zygote.Fault."""
+        """Start train.py in the folder `cwd`, which is created; `fault` as in zygote.Fault."""
         cwd.mkdir(parents=True, exist_ok=True)
         ends, theirs = zip(os.pipe(), os.pipe(), strict=True)
         job = {"cwd": str(cwd), "arguments": list(arguments), "threads": threads, "env": env or {}, "fault": fault}
@@ -122,22 +122,21 @@ def outcome(folder: Path) -> dict[str, object]:
     """All that a finished run has found: the files of its folder, without times, memory and commands, and the tensors
     of its checkpoint. Two runs are the same where these are equal, to the bit."""
     files = {path.name for path in folder.iterdir()} - {"tensorboard"}
-    files = {name for name in files if not name.startswith("log.txt")}  # a log for every start
-    record = json.loads((folder / "results.json").read_text())
+    files = {name for name in files if not name.startswith("log.txt")}  # one log per start
     paths = list((folder / "prompt_learner").glob("model.pth.tar-*"))
     checkpoints = {path.name: torch.load(path, weights_only=True) for path in paths}
     same = ("config.yaml", "shots.json", "classes.json", PREDICTIONS_FILE)
     return {
         "files": files,
         "checkpoints": {path.name for path in folder.glob("prompt_learner/*")},
-        "record": {key: value for key, value in record.items() if key not in COSTS},
+        "record": without_costs(folder / "results.json"),
         "tensors": {name: tensor.numpy().tobytes() for name, tensor in tensors_of(checkpoints).items()},
         **{name: (folder / name).read_bytes() for name in same},
     }
 
 
 def tensors_of(value: object, name: str = "") -> dict[str, torch.Tensor]:
-    """All tensors within nested containers, by their places: parameters, optimiser, random states."""
+    """All tensors in nested containers, by their paths: parameters, optimiser, random states."""
     if isinstance(value, torch.Tensor):
         return {name: value}
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
@@ -145,15 +144,19 @@ def tensors_of(value: object, name: str = "") -> dict[str, torch.Tensor]:
 
 
 def errors_in(ended: Ended) -> list[str]:
-    """The lines of an error that a user sees; fails where there is a traceback among them."""
+    """The error lines that a user sees; fails if there is a traceback."""
     assert "Traceback" not in ended.err + ended.out, ended.err
     return [line for line in ended.err.splitlines() if line.startswith("error: ")]
 
 
-def finish(processes: Processes, folder: Path, arguments: Sequence[str], expected: dict[str, object]) -> None:
-    """The same command again, undisturbed: it ends well, and with all that is expected of its `outcome`."""
-    ended = processes.run(folder, arguments)
-    assert ended.status == 0 and not errors_in(ended), ended.err
-    found = outcome(folder / "out/run")
+def assert_same(found: dict[str, object], expected: dict[str, object]) -> None:
+    """An `outcome` has everything that is expected; names the first difference."""
     for name, value in expected.items():
         assert found[name] == value, name
+
+
+def finish(processes: Processes, folder: Path, arguments: Sequence[str], expected: dict[str, object]) -> None:
+    """Run the same command again, undisturbed: it succeeds with the expected `outcome`."""
+    ended = processes.run(folder, arguments)
+    assert ended.status == 0 and not errors_in(ended), ended.err
+    assert_same(outcome(folder / "out/run"), expected)

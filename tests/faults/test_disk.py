@@ -6,20 +6,10 @@ import subprocess
 import pytest
 from faults.runs import errors_in, finish
 
-# The beginning of the event at which the disk is full, and whether the run can do without that file.
-WRITES = {
-    "running.json": False,
-    "log.txt": True,
-    "config.yaml": False,
-    "shots.json": False,
-    "classes.json": False,
-    "features": True,
-    "model.pth.tar-1": False,
-    "model.pth.tar-2": False,
-    "checkpoint": False,
-    "predictions.csv.gz": False,
-    "results.json": False,
-}
+# The beginnings of the events at which the disk is full. A run can do without some of these files.
+OPTIONAL = ("log.txt", "features")
+WRITES = """running.json log.txt config.yaml shots.json classes.json features model.pth.tar-1 model.pth.tar-2 checkpoint
+predictions.csv.gz results.json""".split()
 SPACE = 8  # MiB of the small disk
 
 
@@ -38,7 +28,7 @@ def mount(folder, *options):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A folder that is a disk of its own; skipped where the user may not mount one."""
+    """A folder that is a disk of its own; skips if the user may not mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount(folder, "-t", "tmpfs", "-o", f"size={SPACE}M", "tmpfs")
@@ -47,7 +37,7 @@ def disk(tmp_path):
 
 
 def check(ended, at, optional):
-    """A run whose disk was full from the writing of `at` on: what it cannot do without is its one error."""
+    """Check a run whose disk was full from the writing of `at` on: one error, unless the file is optional."""
     lines, said = errors_in(ended), ended.err + ended.out
     assert at in said and ("File too large" in said or "No space left" in said)
     if not (optional and ended.status == 0):
@@ -57,19 +47,19 @@ def check(ended, at, optional):
 
 
 @pytest.mark.parametrize("at", writes(SUITE))
-def test_a_file_that_may_not_grow_is_named_and_the_run_goes_on_later(processes, arguments, undisturbed, tmp_path, at):
-    check(processes.run(tmp_path, arguments("SoftCPT"), at=at, action="limit"), at, WRITES[at])
+def test_file_size_limit_is_reported_and_the_run_resumes(processes, arguments, undisturbed, tmp_path, at):
+    check(processes.run(tmp_path, arguments("SoftCPT"), at=at, action="limit"), at, at in OPTIONAL)
     finish(processes, tmp_path, arguments("SoftCPT"), undisturbed("SoftCPT")[0])
 
 
 @pytest.mark.parametrize("at", writes({"model.pth.tar-2"}))
-def test_a_disk_that_fills_up_is_named_and_the_run_goes_on_later(processes, arguments, undisturbed, disk, at):
-    check(processes.run(disk, arguments("SoftCPT"), at=at, action=f"fill:{disk}"), at, WRITES[at])
+def test_full_disk_is_reported_and_the_run_resumes(processes, arguments, undisturbed, disk, at):
+    check(processes.run(disk, arguments("SoftCPT"), at=at, action=f"fill:{disk}"), at, at in OPTIONAL)
     (disk / "filler").unlink()
     finish(processes, disk, arguments("SoftCPT"), undisturbed("SoftCPT")[0])
 
 
-def test_a_read_only_folder_is_one_error_and_a_read_only_cache_a_warning(processes, arguments, undisturbed, disk):
+def test_read_only_run_folder_is_an_error_and_cache_a_warning(processes, arguments, undisturbed, disk):
     (disk / "out/run").mkdir(parents=True)
     (disk / "features").mkdir()
     mount(disk, "-o", "remount,ro")

@@ -26,7 +26,7 @@ def without_config(expected):
 
 @pytest.mark.parametrize("count", [1, pytest.param(10, marks=SLOW)])
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_run_killed_at_any_event_goes_on_to_the_same_bits(processes, arguments, undisturbed, tmp_path, phase, count):
+def test_run_killed_at_any_event_resumes_identically(processes, arguments, undisturbed, tmp_path, phase, count):
     for trial in range(count):
         rng, folder = random.Random(f"{phase} {trial}"), tmp_path / str(trial)
         method = ("SoftCPT", "TipAdapterF", "CLIPLoRA")[trial % (2 if phase == "cache" else 3)]
@@ -40,7 +40,7 @@ def test_a_run_killed_at_any_event_goes_on_to_the_same_bits(processes, arguments
 
 
 @pytest.mark.parametrize("moments", [slice(-1, None), pytest.param(slice(None), marks=SLOW)])
-def test_a_run_killed_while_it_writes_its_only_checkpoint_lacks_nothing(processes, arguments, tmp_path, moments):
+def test_run_killed_while_writing_its_only_checkpoint_recovers(processes, arguments, tmp_path, moments):
     options = arguments("CoOp", "TRAIN.CHECKPOINT_FREQ", 0)
     assert processes.run(tmp_path / "whole", options, trace="events.json").status == 0
     expected = outcome(tmp_path / "whole/out/run")
@@ -53,7 +53,7 @@ def test_a_run_killed_while_it_writes_its_only_checkpoint_lacks_nothing(processe
 
 @pytest.mark.parametrize("count", [1, pytest.param(10, marks=SLOW)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_ended_at_any_time_goes_on_to_the_same_bits(processes, arguments, undisturbed, tmp_path, number, count):
+def test_run_ended_at_any_time_resumes_identically(processes, arguments, undisturbed, tmp_path, number, count):
     for trial in range(count):
         rng, folder = random.Random(f"{number} {trial}"), tmp_path / str(trial)
         method = ("CLIPLoRA", "SoftCPT", "TipAdapterF")[trial % 3]
@@ -69,7 +69,7 @@ MORE = [pytest.param(at, marks=SLOW) for at in (3, "config.yaml", "model.pth.tar
 
 
 @pytest.mark.parametrize("at", ["log.txt", "step", "pred", *MORE])
-def test_ctrl_c_exits_with_130_and_says_how_to_go_on(processes, arguments, undisturbed, tmp_path, at):
+def test_ctrl_c_exits_with_130_and_says_how_to_resume(processes, arguments, undisturbed, tmp_path, at):
     method, workers = "SoftCPT", ("DATALOADER.NUM_WORKERS", 1)
     ended = processes.run(tmp_path, arguments(method, *workers), at=at, action="SIGINT")
     assert ended.status == 130 and not errors_in(ended)
@@ -79,7 +79,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(processes, arguments, undis
     finish(processes, tmp_path, arguments(method, *workers), without_config(undisturbed(method)[0]))
 
 
-def test_a_loader_worker_that_is_killed_is_one_error_and_no_process_stays(processes, arguments, undisturbed, tmp_path):
+def test_killed_loader_worker_is_one_error(processes, arguments, undisturbed, tmp_path):
     options = arguments("CLIPLoRA", "DATALOADER.NUM_WORKERS", 2)
     ended = processes.run(tmp_path, options, at=27, action="worker")
     assert ended.status == 1

@@ -1,4 +1,4 @@
-"""Long trainings keep their memory, descriptors and threads."""
+"""Long trainings use constant memory, descriptors and threads."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def check(rows):
 @pytest.mark.skipif(sys.platform != "linux", reason="usage is read from /proc")
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_200_epochs_grow_neither_memory_nor_descriptors_nor_threads(method):
+def test_memory_descriptors_and_threads_do_not_grow(method):
     rows = long_run(method, 200)
     assert [row["epoch"] for row in rows] == [20, 60, 100, 140, 180, 200]
     print(method, rows)
@@ -38,13 +38,5 @@ def test_200_epochs_grow_neither_memory_nor_descriptors_nor_threads(method):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="usage is read from /proc")
 @pytest.mark.slow
-def test_epochs_with_loader_workers_leave_none_behind():
+def test_loader_workers_are_not_left_behind():
     check(long_run("CoOp", 60, "DATALOADER.NUM_WORKERS", "2"))
-
-
-@pytest.mark.parametrize("grown", ["resident_bytes", "descriptors", "threads"])
-def test_a_growth_would_be_found(grown):
-    row = {"epoch": 20, "resident_bytes": 1000, "descriptors": 7, "threads": 4}
-    with pytest.raises(AssertionError):
-        check([row, {**row, grown: int(1.06 * row[grown]) + 1}])
-    check([row, {**row, "resident_bytes": 1049}])

@@ -1,4 +1,4 @@
-"""Faults of several processes: a rank of two that is killed, two runs on one folder, a sweep that is killed midway."""
+"""Faults of several processes: a killed rank, two runs in one folder, and a killed sweep."""
 
 import json
 import os
@@ -14,20 +14,14 @@ import pytest
 import torch
 import toy
 import yaml
-from faults.runs import errors_in, outcome, start_pair
+from faults.runs import assert_same, errors_in, outcome, start_pair
 from records import prompts, without_costs
+from waiting import wait_for
 
 from evaluation.predictions import PREDICTIONS_FILE
 from storage import RUN_FILES, holder
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def wait_for(condition, patience=60):
-    end = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < end, f"it has not happened within {patience} s"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +32,7 @@ def undisturbed_pair(processes, arguments, tmp_path_factory):
 
 
 @pytest.mark.parametrize("step", [8])
-def test_a_pair_of_which_one_is_killed_ends_with_an_error_and_goes_on_to_the_same_bits(
-    processes, arguments, undisturbed_pair, tmp_path, step
-):
+def test_killed_rank_ends_the_pair_which_then_resumes(processes, arguments, undisturbed_pair, tmp_path, step):
     pair = start_pair(processes, tmp_path, arguments("SoftCPT"), at=step, action="SIGKILL")
     first, second = (process.wait(60) for process in pair)
     assert second.status == -signal.SIGKILL and first.status == 1
@@ -48,12 +40,10 @@ def test_a_pair_of_which_one_is_killed_ends_with_an_error_and_goes_on_to_the_sam
     assert "the connection to another process of this run is lost" in line
     pair = start_pair(processes, tmp_path, arguments("SoftCPT"))
     assert [process.wait().status for process in pair] == [0, 0]
-    found = outcome(tmp_path / "out/run")
-    for name, value in undisturbed_pair.items():
-        assert found[name] == value, name
+    assert_same(outcome(tmp_path / "out/run"), undisturbed_pair)
 
 
-def test_a_second_run_on_a_folder_is_refused_and_the_first_takes_no_notice(processes, arguments, undisturbed, tmp_path):
+def test_second_run_in_a_folder_is_refused(processes, arguments, undisturbed, tmp_path):
     first = processes.start(tmp_path, arguments("SoftCPT"), at=30, action=f"pause:{tmp_path}/go")
     wait_for((tmp_path / "go.waiting").exists)
     ended = processes.run(tmp_path, arguments("SoftCPT"))
@@ -64,7 +54,7 @@ def test_a_second_run_on_a_folder_is_refused_and_the_first_takes_no_notice(proce
     assert first.wait().status == 0 and outcome(tmp_path / "out/run") == undisturbed("SoftCPT")[0]
 
 
-def test_of_two_runs_that_start_together_one_trains(processes, arguments, undisturbed, tmp_path):
+def test_only_one_of_two_simultaneous_runs_trains(processes, arguments, undisturbed, tmp_path):
     both = [processes.start(tmp_path, arguments("SoftCPT")) for _ in range(2)]
     ended = sorted((process.wait() for process in both), key=lambda one: one.status)
     assert [one.status for one in ended] == [0, 2] and "in use by process" in ended[1].err
@@ -82,7 +72,7 @@ def torchrun(folder, arguments, **fault):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 8, 13])
-def test_under_torchrun_too(arguments, undisturbed_pair, tmp_path, step):
+def test_killed_rank_under_torchrun(arguments, undisturbed_pair, tmp_path, step):
     start = time.monotonic()
     ended = torchrun(tmp_path, arguments("SoftCPT"), at=step, action="SIGKILL")
     seconds = time.monotonic() - start
@@ -90,18 +80,16 @@ def test_under_torchrun_too(arguments, undisturbed_pair, tmp_path, step):
     print(f"killed at event {step} of rank 1: all have ended after {seconds:.0f} s, with the start")
     again = torchrun(tmp_path, arguments("SoftCPT"))
     assert again.returncode == 0, again.stderr
-    found = outcome(tmp_path / "out/run")
-    for name, value in undisturbed_pair.items():
-        assert found[name] == value, name
+    assert_same(outcome(tmp_path / "out/run"), undisturbed_pair)
 
 
 def group_of(leader):
-    """The living processes of a group."""
+    """The processes of a group that are alive."""
     pids = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
-        except OSError:  # it has ended in the meantime
+        except OSError:  # it has just ended
             continue
         pids += [int(stat.parent.name)] if int(group) == leader and state not in "ZX" else []
     return pids
@@ -109,7 +97,7 @@ def group_of(leader):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_sweep_killed_midway_leaves_no_process_and_goes_on_to_the_same_results(processes, tmp_path, number):
+def test_killed_sweep_leaves_no_process_and_resumes(processes, tmp_path, number):
     toy.draw_folders(tmp_path / "data")
     methods = [{"label": name, "trainer": name, "opts": {"OPTIM.MAX_EPOCH": 2}} for name in ("SoftCPT", "CoOp")]
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"methods": methods}))
@@ -128,9 +116,9 @@ def test_a_sweep_killed_midway_leaves_no_process_and_goes_on_to_the_same_results
     assert again.returncode == 0, again.stderr
     assert "| SoftCPT" in again.stdout and "| CoOp" in again.stdout
     folder = tmp_path / "out/folder/SoftCPT/tiny_1shots/MAX_EPOCH-2/seed1"
-    names = {path.name for path in folder.iterdir() if not path.name.startswith("log.txt")}  # a log for every start
+    names = {path.name for path in folder.iterdir() if not path.name.startswith("log.txt")}  # one log per start
     assert names <= {*RUN_FILES, "results.json"}
-    # The run's own command, into another folder, is an undisturbed run.
+    # The same command in another folder gives an undisturbed run.
     call = shlex.split(json.loads((folder / "results.json").read_text())["command"])[2:]
     call[call.index("--output-dir") + 1] = str(tmp_path / "here")
     assert processes.run(ROOT, call).status == 0

@@ -93,14 +93,14 @@ class Fault:
         sys.addaudithook(self.audit)
 
     def conclude(self) -> None:
-        """Write what was counted, where the process lives to do so."""
+        """Write what was counted, if the process is still alive."""
         self.acting = True
         if self.trace:
             Path(self.trace).write_text(json.dumps({"events": self.events, "losses": self.losses}))
 
 
 def fill(folder: Path) -> None:
-    """Leave no byte on the file system of a folder."""
+    """Fill the file system of a folder."""
     with open(folder / "filler", "ab", buffering=0) as file:
         for size in (4096, 1):
             try:
@@ -111,7 +111,7 @@ def fill(folder: Path) -> None:
 
 
 def run(job: dict) -> None:
-    """A process's whole life: train.py with the arguments, ended as the command ends; with the fault only in the rank
+    """Run train.py as a process does from start to end, with the fault only in the rank
     that the job names, if it names one."""
     import torch
 
@@ -147,7 +147,7 @@ def serve(control: socket.socket) -> None:
                 for number, file in enumerate(files, 1):
                     os.dup2(file, number)
                     os.close(file)
-                os.setpgid(0, 0)  # its own group, as a shell makes it: Ctrl-C reaches all of its processes
+                os.setpgid(0, 0)  # its own group, as in a shell, so that Ctrl-C reaches all of its processes
                 run(job)  # leaves by SystemExit
             forks.add(answer)
             for file in files:
@@ -167,8 +167,8 @@ if __name__ == "__main__":
 
     import train  # noqa: F401
 
-    gc.freeze()  # else each fork copies all objects of the libraries when it ends
+    gc.freeze()  # otherwise each fork copies all objects of the libraries when it ends
     if sys.argv[1].isdigit():
         serve(socket.socket(fileno=int(sys.argv[1])))
-    else:  # as a command of its own, that torchrun starts
+    else:  # as a command that torchrun starts
         run(json.loads(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Readers of exports, feature caches and archives, each beside a naive one that says what is right."""
+"""Readers of exports, feature caches and archives, each with a naive reader that gives the right value."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def export(path: Path):
 
 @st.composite
 def exports(draw, facts):
-    """Exports of other contents, with the digest that fits them."""
+    """Exports with other contents, and the digest that matches."""
     changed = draw(edited(facts))
     tensors = {"heads.0.weight": draw(st.sampled_from((torch.ones(2, 3), torch.ones(3), torch.zeros(0, 3))))}
     if isinstance(changed, dict):
@@ -62,7 +62,7 @@ FEATURES = torch.arange(12.0).view(4, 3)
 
 
 def features(path: Path):
-    """Whatever the file of a key holds, the features are the right ones: read or computed again."""
+    """Whatever the file holds, the features are right: read, or computed again."""
     return FeatureCache(path.parent).get({"a": 1}, (4, -1), FEATURES.clone).tolist()
 
 
@@ -95,7 +95,7 @@ def unpacked(path: Path):
 
 
 def plain_tar(content: bytes) -> dict:
-    """A tar has no checksums of contents, and in its headers plain sums: what tarfile itself finds is right."""
+    """A tar has no checksums of its contents, so what tarfile itself reads is right."""
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as file:
         return {os.path.normpath(info.name): file.extractfile(info).read() for info in file if info.isreg()}
 

@@ -1,4 +1,4 @@
-"""Hostile files: mutations of valid ones, and what may come of reading them."""
+"""Hostile files: mutations of valid ones, and the legal outcomes of reading them."""
 
 import contextlib
 import copy
@@ -18,36 +18,13 @@ from hypothesis import HealthCheck, given, settings
 SECONDS, BYTES = 30, 2 << 30
 DEEP = "[" * 100_000 + "]" * 100_000
 ODD = (
-    None,
-    True,
-    -1,
-    0,
-    1.5,
-    10**9,
-    10**400,
-    1e308,
-    float("nan"),
-    float("inf"),
-    "",
-    "\0",
-    "../x.png",
-    "/etc/passwd",
-    "\ud800",
-    "9" * 5000,
-    "x" * 100_000,
-    "-" * 9000 + "1",
-    [],
-    {},
-    [[]],
-    {"": []},
-    "@deep",
-    "@raw0",
-    "@raw1",
-)
+    None, True, -1, 0, 1.5, 10**9, 10**400, 1e308, float("nan"), float("inf"), "", "\0", "../x.png", "/etc/passwd",
+    "\ud800", "9" * 5000, "x" * 100_000, "-" * 9000 + "1", [], {}, [[]], {"": []}, "@deep", "@raw0", "@raw1",
+)  # fmt: skip
 
 
 class TooLong(BaseException):
-    """A hang, which no reader may catch."""
+    """Raised for a hang; no reader may catch it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +45,7 @@ class Reader:
 
 
 def fuzz(reader: Reader, cases: int, folder: Path) -> Counter:
-    """Read `cases` hostile files; how many were read, and refused. Any other outcome is an error of the test."""
+    """Read `cases` hostile files; how many were read and how many refused. Any other outcome fails the test."""
     outcomes: Counter = Counter()
 
     @settings(
@@ -100,7 +77,7 @@ def outcome(reader: Reader, path: Path, content: bytes) -> str:
 
 @contextlib.contextmanager
 def limited():
-    """At most 30 s and 2 GB more than there are."""
+    """Allow at most 30 s, and 2 GB more than are in use."""
 
     def stop(*_):
         raise TooLong(f"more than {SECONDS} s")
@@ -151,7 +128,7 @@ def places(value: Any, above: tuple = ()) -> list[tuple]:
 
 @st.composite
 def edited(draw: Any, valid: Any) -> Any:
-    """A nested value of which parts are of another type, huge, gone, repeated or under another key."""
+    """A nested value with parts of another type, huge, missing, repeated or under another key."""
     value = {"": json.loads(json.dumps(valid))}
     for _ in range(draw(st.sampled_from((1, 1, 1, 2, 3)))):
         path = draw(st.sampled_from([path for path in places(value) if path]))
@@ -174,7 +151,7 @@ def edited(draw: Any, valid: Any) -> Any:
 
 
 def json_text(value: Any) -> bytes:
-    """JSON of an edited value, with what Python's own writer would not write."""
+    """JSON of an edited value, also of what Python's own writer would not write."""
     text = json.dumps(value).replace('"@deep"', DEEP).replace('"@twin', '"').replace('"@raw0"', "-Infinity")
     return text.replace('"@raw1"', "9" * 5000).encode()
 
@@ -184,21 +161,10 @@ def json_files(valid: Any) -> st.SearchStrategy[bytes]:
 
 
 RAW = (
-    "!!int ''",
-    "!!bool x",
-    "!!python/object/apply:os.system [date]",
-    "2001-13-45",
-    "&a [*a]",
-    "!!binary é",
-    "{<<: [1, 2]}",
-    "? [a]",
-    "!!set {a, b}",
-    "1:2:3",
-    "0x" + "f" * 5000,
-    "*nowhere",
-    "!!timestamp x",
+    "!!int ''", "!!bool x", "!!python/object/apply:os.system [date]", "2001-13-45", "&a [*a]", "!!binary é",
+    "{<<: [1, 2]}", "? [a]", "!!set {a, b}", "1:2:3", "0x" + "f" * 5000, "*nowhere", "!!timestamp x",
     "{<<: &b {<<: *b}}",
-)
+)  # fmt: skip
 
 
 @st.composite

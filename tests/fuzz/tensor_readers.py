@@ -1,4 +1,4 @@
-"""Readers of checkpoints and of CLIPs' weights, each beside a naive one that says what is right."""
+"""Readers of checkpoints and CLIP weights, each with a naive reader that gives the right value."""
 
 import io
 import json
@@ -33,12 +33,8 @@ def trained() -> dict:
     optim.step()
     schedule.step()
     model.weight.data = TENSOR.clone()
-    return {
-        "state_dict": model.state_dict(),
-        "epoch": 1,
-        "optimizer": optim.state_dict(),
-        "scheduler": schedule.state_dict(),
-    }
+    states = {"optimizer": optim.state_dict(), "scheduler": schedule.state_dict()}
+    return {"state_dict": model.state_dict(), "epoch": 1, **states}
 
 
 def saved(value) -> bytes:
@@ -59,21 +55,15 @@ def listed(value):
 CHECKPOINT = trained()
 CHECKPOINT_FILE = saved(CHECKPOINT)
 ODD_TENSORS = (
-    torch.zeros(0),
-    torch.tensor(1.0),
-    torch.zeros(3, 2),
-    torch.zeros(2, 3, dtype=torch.int64),
-    torch.zeros(2, 3).bool(),
-    torch.zeros(2, 3, dtype=torch.complex64),
-    torch.zeros(1).expand(10**9),
-    torch.zeros(1, 1).expand(10**9, 64),
-    torch.full((2, 3), torch.nan),
-)
+    torch.zeros(0), torch.tensor(1.0), torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int64),
+    torch.zeros(2, 3).bool(), torch.zeros(2, 3, dtype=torch.complex64), torch.zeros(1).expand(10**9),
+    torch.zeros(1, 1).expand(10**9, 64), torch.full((2, 3), torch.nan),
+)  # fmt: skip
 
 
 @st.composite
 def checkpoints(draw):
-    """Checkpoints of other contents."""
+    """Checkpoints with other contents."""
     changed = {**CHECKPOINT, "state_dict": dict(CHECKPOINT["state_dict"])}
     for _ in range(draw(st.integers(1, 2))):
         place = draw(
@@ -132,7 +122,7 @@ def npz(state) -> bytes:
 
 
 def loaded_from(suffix: str, content: bytes):
-    """What the undamaged file gives."""
+    """What reading the undamaged file gives."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"clip{suffix}")
         path.write_bytes(content)
@@ -143,14 +133,14 @@ RIGHT_CLIP: list = []
 
 
 def right_clip(_: bytes):
-    """Of a file with checksums nothing but the weights that were written is right."""
+    """With checksums, only the weights that were written are right."""
     if not RIGHT_CLIP:
         RIGHT_CLIP.append(loaded_from(".pt", saved(STATE)))
     return RIGHT_CLIP[0]
 
 
 def plain_safetensors(content: bytes) -> dict:
-    """The tensors of a file by its header, which is JSON of a length in 8 bytes."""
+    """The tensors of a file, by its header: JSON after its length in 8 bytes."""
     (length,) = struct.unpack("<Q", content[:8])
     header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
     types = {"F32": np.float32, "F16": np.float16, "F64": np.float64}
@@ -164,13 +154,13 @@ def plain_safetensors(content: bytes) -> dict:
 
 
 def plain_clip(content: bytes):
-    """A safetensors file has no checksums: what its header says is right, in the rounding of the clip package."""
+    """A safetensors file has no checksums: its header is right, with the rounding of the clip package."""
     return loaded_from(".pt", saved(plain_safetensors(content)))
 
 
 @st.composite
 def states(draw):
-    """Weights of which some are odd."""
+    """Weights, some of them odd."""
     changed = dict(STATE)
     for _ in range(draw(st.integers(1, 2))):
         key = draw(st.sampled_from(sorted(changed)))

@@ -1,13 +1,9 @@
-"""What hostile files brought to light, a test each."""
+"""Faults that hostile files revealed, one test each."""
 
 import gzip
-import io
-import json
-import tarfile
 
 import pytest
 import torch
-import yaml
 from dassl.utils.checkpoint import load_checkpoint, save_checkpoint
 
 import train
@@ -15,15 +11,14 @@ from backbones.weights import read_state_dict
 from datasets.settings import read_settings
 from datasets.splits import read_split
 from datasets.tables import read_table
-from datasets.tools.unpack import UnsafeArchive, unpack
 from evaluation.predictions import COLUMNS, read_predictions
 from evaluation.records import read_record
-from storage import parse_json, read_json, read_yaml
+from storage import read_json, read_yaml
 from trainers.modules.checkpoints import find_checkpoint
 from trainers.modules.engine.settings import merge_file, merge_list
 
 
-def test_a_key_that_is_there_twice_is_refused_not_the_first_one_forgotten(tmp_path):
+def test_duplicate_keys_are_refused(tmp_path):
     (tmp_path / "split.json").write_text('{"train": [], "val": [], "test": [], "train": []}')
     with pytest.raises(ValueError, match="split.json: not a JSON file .*'train' occurs twice"):
         read_split(str(tmp_path / "split.json"), str(tmp_path))
@@ -36,39 +31,25 @@ def test_a_key_that_is_there_twice_is_refused_not_the_first_one_forgotten(tmp_pa
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e999", '"\\ud800"', "[" * 100_000])
-def test_what_json_cannot_hold_is_refused(text, tmp_path):
+def test_invalid_json_values_are_refused(text, tmp_path):
     (tmp_path / "results.json").write_text(text)
     for read in (read_json, read_record):
         with pytest.raises(ValueError, match="results.json: not a JSON file"):
             read(tmp_path / "results.json")
 
 
-def test_strict_json_is_read_as_python_reads_it():
-    value = {"a": [1, 2.5, -3e-7, None, True], "b": {"c": "ä 😀", "d": {}}}
-    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False).encode()):
-        assert parse_json(text) == value
-
-
 @pytest.mark.parametrize(
     "text", ["a: !!int ''", "a: !!bool x", "a: !!timestamp x", "a: &a [*a]", "a: 0x" + "f" * 4000, 'a: "\\ud800"']
 )
-def test_yaml_of_values_that_do_not_fit_their_tags_is_refused(text, tmp_path):
+def test_invalid_yaml_values_are_refused(text, tmp_path):
     """PyYAML itself raises IndexError, KeyError and AttributeError for the first three."""
     (tmp_path / "tasks.yaml").write_text(text)
     with pytest.raises(ValueError, match="tasks.yaml: not a YAML file"):
         read_yaml(tmp_path / "tasks.yaml")
 
 
-def test_strict_yaml_is_read_as_pyyaml_reads_it(tmp_path):
-    text = "base: &base {a: 1, b: [x, 2.5]}\nother: {<<: *base, a: 2}\nagain: *base\n"
-    (tmp_path / "config.yaml").write_text(text)
-    assert read_yaml(tmp_path / "config.yaml") == yaml.safe_load(text)
-    (tmp_path / "config.yaml").write_text("")
-    assert read_yaml(tmp_path / "config.yaml") is None
-
-
-def test_a_config_file_of_references_that_double_is_refused_at_once(tmp_path):
-    """Each key of a config is copied: nine lines would take all memory."""
+def test_config_with_exponential_references_is_refused(tmp_path):
+    """Each key of a config is copied, so nine lines would use all memory."""
     lines = [
         "a0: &a0 {x: 1}",
         *(f"a{i}: &a{i} {{{', '.join(f'k{j}: *a{i - 1}' for j in range(9))}}}" for i in range(1, 12)),
@@ -78,7 +59,7 @@ def test_a_config_file_of_references_that_double_is_refused_at_once(tmp_path):
         merge_file(train.default_cfg(), str(tmp_path / "config.yaml"))
 
 
-def test_a_config_file_is_never_run_as_python(tmp_path):
+def test_config_file_is_never_run_as_python(tmp_path):
     """yacs runs a config file whose name ends in .py."""
     (tmp_path / "config.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\ncfg = {{}}\n")
     with pytest.raises(ValueError, match="config.py"):
@@ -86,7 +67,7 @@ def test_a_config_file_is_never_run_as_python(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_key_without_a_value_is_refused(tmp_path):
+def test_key_without_a_value_is_refused(tmp_path):
     """yacs takes None for any type, and the optimiser fails over it later."""
     (tmp_path / "config.yaml").write_text("OPTIM:\n  LR:\n")
     with pytest.raises(ValueError, match="config.yaml: LR has no value; its default is 0.0003"):
@@ -95,14 +76,14 @@ def test_a_key_without_a_value_is_refused(tmp_path):
         merge_list(train.default_cfg(), ["OPTIM.LR", "None"])
 
 
-def test_a_setting_nested_too_deep_for_pythons_parser_is_refused(tmp_path):
+def test_deeply_nested_setting_is_refused(tmp_path):
     for value in ("-" * 9000 + "1", "[" * 50_000):
         with pytest.raises(ValueError, match="OPTIM.LR") as error:
             merge_list(train.default_cfg(), ["OPTIM.LR", value])
         assert len(str(error.value)) < 2000
 
 
-def test_a_table_with_a_column_twice_or_an_open_quote_is_refused(tmp_path):
+def test_duplicate_column_or_open_quote_is_refused(tmp_path):
     """The last column would win, and the quote would swallow the lines after it."""
     (tmp_path / "a.png").touch()
     for text, message in (
@@ -119,7 +100,7 @@ def packed(text, path):
     return path
 
 
-def test_predictions_are_no_larger_than_their_file_lets_expect(tmp_path):
+def test_predictions_bomb_is_refused(tmp_path):
     header = ",".join(COLUMNS)
     bomb = packed(f"{header}\n" + "t,a,x,x,1\n" * 3_000_000, tmp_path / "bomb.csv.gz")
     assert bomb.stat().st_size < 200_000
@@ -128,7 +109,7 @@ def test_predictions_are_no_larger_than_their_file_lets_expect(tmp_path):
 
 
 @pytest.mark.parametrize("row", ["t,a,x,x,nan", "t,a,x,x,2", "t,a,x,x,", "t,a,x,x", 't,a,"x,x,1'])
-def test_a_row_that_is_no_prediction_is_named(row, tmp_path):
+def test_invalid_prediction_row_is_an_error(row, tmp_path):
     path = packed(f"{','.join(COLUMNS)}\nt,a,x,x,1\n{row}\n", tmp_path / "p.csv.gz")
     with pytest.raises(ValueError, match="p.csv.gz, row 2: |p.csv.gz: not a complete gzip"):
         read_predictions(path)
@@ -142,8 +123,8 @@ def flip(path, needle):
     path.write_bytes(content)
 
 
-def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path):
-    """PyTorch itself reads such a file without a word."""
+def test_flipped_bit_in_a_checkpoint_is_detected(tmp_path):
+    """PyTorch itself reads such a file silently."""
     weight = torch.full((50, 50), 0.7)
     save_checkpoint({"state_dict": {"ctx": weight}, "epoch": 1}, str(tmp_path))
     path = tmp_path / "model.pth.tar-1"
@@ -154,7 +135,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path):
         load_checkpoint(str(path))
 
 
-def test_a_flipped_bit_in_a_clips_pt_file_is_noticed(tmp_path):
+def test_flipped_bit_in_a_pt_file_is_detected(tmp_path):
     weight = torch.full((50, 50), 0.7)
     torch.save({"w": weight}, tmp_path / "clip.pt")
     assert torch.equal(read_state_dict(tmp_path / "clip.pt")["w"], weight)
@@ -163,63 +144,14 @@ def test_a_flipped_bit_in_a_clips_pt_file_is_noticed(tmp_path):
         read_state_dict(tmp_path / "clip.pt")
 
 
-def test_weights_that_claim_more_values_than_the_file_holds_are_refused(tmp_path):
+def test_oversized_weights_are_refused(tmp_path):
     torch.save({"w": torch.zeros(1).expand(10**9)}, tmp_path / "clip.pt")
     with pytest.raises(ValueError, match="w claims to have 1,000,000,000 values"):
         read_state_dict(tmp_path / "clip.pt")
 
 
 @pytest.mark.parametrize("name", ["../other/model.pth.tar-1", "/etc/passwd", "", "a\0b"])
-def test_a_pointer_file_names_a_checkpoint_beside_it(name, tmp_path):
+def test_pointer_file_must_name_a_checkpoint_beside_it(name, tmp_path):
     (tmp_path / "checkpoint").write_text(name)
     with pytest.raises(ValueError, match="checkpoint names no checkpoint beside it"):
         find_checkpoint(tmp_path)
-
-
-def tar_of(files):
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:") as target:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            target.addfile(info, io.BytesIO(content))
-    return bytearray(file.getvalue())
-
-
-@pytest.mark.parametrize("damage", ["cut between two files", "a header damaged"])
-def test_half_of_a_tar_is_not_taken_for_the_whole(damage, tmp_path):
-    """tarfile itself ends there without a word."""
-    content = tar_of({"a": b"a" * 512, "b": b"b" * 512, "c": b"c" * 512})
-    if damage == "cut between two files":
-        del content[2 * 1024 :]
-    else:
-        content[2 * 1024 + 150] ^= 1
-    with tarfile.open(fileobj=io.BytesIO(content)) as plain:
-        assert plain.getnames() == ["a", "b"]
-    (tmp_path / "x.tar").write_bytes(content)
-    with pytest.raises(ValueError, match="x.tar: not a complete zip or tar archive"):
-        unpack(str(tmp_path / "x.tar"), str(tmp_path / "target"))
-    assert not (tmp_path / "target").exists()
-
-
-def test_a_name_as_long_as_memory_is_refused(tmp_path):
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz", format=tarfile.PAX_FORMAT) as target:
-        target.addfile(tarfile.TarInfo("x" * 3_000_000))
-    (tmp_path / "x.tgz").write_bytes(file.getvalue())
-    with pytest.raises(ValueError, match="x.tgz: .*the header of an entry says|more than 100 times"):
-        unpack(str(tmp_path / "x.tgz"), str(tmp_path / "target"))
-
-
-def test_a_million_empty_files_are_a_bomb_too(tmp_path):
-    with tarfile.open(tmp_path / "x.tgz", "w:gz") as target:
-        for _ in range(30_000):
-            target.addfile(tarfile.TarInfo("x"))
-    with pytest.raises(UnsafeArchive, match="more than 100 times its size"):
-        unpack(str(tmp_path / "x.tgz"), str(tmp_path / "target"))
-
-
-def test_a_file_that_another_entry_needs_as_a_folder_is_named(tmp_path):
-    (tmp_path / "x.tar").write_bytes(tar_of({"a": b"1", "a/b": b"2"}))
-    with pytest.raises(UnsafeArchive, match="x.tar: an entry cannot be written as .*a/b"):
-        unpack(str(tmp_path / "x.tar"), str(tmp_path / "target"))

@@ -10,20 +10,11 @@ from fuzz.hostile import fuzz
 from fuzz.readers import NAMES, readers
 
 
-def check(name, cases, folder):
-    reader = readers(folder)[name]
+@pytest.mark.parametrize("cases", [100, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_file_is_read_correctly_or_refused(name, cases, tmp_path):
+    reader = readers(tmp_path)[name]
     start = time.perf_counter()
-    found = fuzz(reader, cases, folder)
+    found = fuzz(reader, cases, tmp_path)
     seconds = time.perf_counter() - start
     print(f"\n| {name} | {sum(found.values()):,} | {found['read']:,} | {found['refused']:,} | {seconds:.1f} |", end="")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_hostile_file_is_read_as_it_is_or_refused_by_name(name, tmp_path):
-    check(name, 100, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_so_are_2000_hostile_files(name, tmp_path):
-    check(name, 2000, tmp_path)

@@ -1,4 +1,4 @@
-"""Readers of JSON, YAML and CSV, each beside a naive one that says what is right."""
+"""Readers of JSON, YAML and CSV, each with a naive reader that gives the right value."""
 
 import ast
 import csv
@@ -53,25 +53,11 @@ def plain_split(content: bytes) -> list:
 
 TASK = {"name": "leaf", "template": "a {}.", "metric": "accuracy", "classnames": ["ash", "oak"]}
 RECORD = {
-    "schema": 1,
-    "trainer": "CoOp",
-    "variant": "",
-    "dataset": "D",
-    "shots": 4,
-    "seed": 1,
-    "backbone": "RN50",
-    "split": "test",
-    "metric": 75.0,
-    "tasks": [{"name": "leaf", "metric": "accuracy", "value": 75.0, "n": 4}],
-    "n_params": 10,
-    "train_seconds": 1.5,
-    "test_seconds": 0.5,
-    "peak_memory_bytes": 1,
-    "epochs": 2,
-    "commit": "",
-    "versions": {"torch": "2"},
-    "command": "",
-}
+    "schema": 1, "trainer": "CoOp", "variant": "", "dataset": "D", "shots": 4, "seed": 1, "backbone": "RN50",
+    "split": "test", "metric": 75.0, "tasks": [{"name": "leaf", "metric": "accuracy", "value": 75.0, "n": 4}],
+    "n_params": 10, "train_seconds": 1.5, "test_seconds": 0.5, "peak_memory_bytes": 1, "epochs": 2, "commit": "",
+    "versions": {"torch": "2"}, "command": "",
+}  # fmt: skip
 
 
 def record(path: Path) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
-from layout import PER_CLASS, TEST, TRAINVAL, Layout, write_image
+from layout import PER_CLASS, TEST, TRAINVAL, Layout
 
 
 def aircraft(root: Path) -> Layout:
@@ -19,9 +19,7 @@ def aircraft(root: Path) -> Layout:
             for label, name in enumerate(names):
                 number += 7
                 image = f"{number:07d}"
-                write_image(layout.image_dir / f"{image}.jpg")
-                layout.rows[f"{image}.jpg"] = (label, name)
-                layout.test |= {f"{image}.jpg"} if part == "test" else set()
+                layout.add(f"{image}.jpg", label, name, part == "test")
                 lists[part].append(f"{image} {name}")
     folder = layout.image_dir.parent
     (folder / "variants.txt").write_text("\n".join(names) + "\n")
@@ -36,9 +34,7 @@ def flowers(root: Path) -> Layout:
     names = {"1": "pink primrose", "2": "hard-leaved pocket orchid", "3": "canterbury bells"}
     labels = [1 + i % 3 for i in range(3 * PER_CLASS)]
     for number, label in enumerate(labels, start=1):
-        path = f"image_{number:05d}.jpg"
-        write_image(layout.image_dir / path)
-        layout.rows[path] = (label - 1, names[str(label)])
+        layout.add(f"image_{number:05d}.jpg", label - 1, names[str(label)])
     folder = layout.image_dir.parent
     scipy.io.savemat(folder / "imagelabels.mat", {"labels": np.array([labels], dtype=np.uint8)})
     (folder / "cat_to_name.json").write_text(json.dumps(names))
@@ -55,9 +51,7 @@ def pets(root: Path) -> Layout:
         lines = []
         for label, (breed, name) in enumerate(breeds.items()):
             for i in range(first, first + count):
-                write_image(layout.image_dir / f"{breed}_{i}.jpg")
-                layout.rows[f"{breed}_{i}.jpg"] = (label, name)
-                layout.test |= {f"{breed}_{i}.jpg"} if file == "test" else set()
+                layout.add(f"{breed}_{i}.jpg", label, name, file == "test")
                 lines.append(f"{breed}_{i} {label + 1} {1 + (label == 1)} 1")
         (annotations / f"{file}.txt").write_text("\n".join(lines) + "\n")
     (layout.image_dir / "Abyssinian_101.mat").write_bytes(b"lies about")
@@ -76,9 +70,7 @@ def cars(root: Path) -> Layout:
         records = []
         for i in range(count * len(names)):
             label, image = i % len(names), f"{i + 1:05d}.jpg"
-            write_image(folder / f"cars_{part}" / image)
-            layout.rows[f"cars_{part}/{image}"] = (label, names[label])
-            layout.test |= {f"cars_{part}/{image}"} if part == "test" else set()
+            layout.add(f"cars_{part}/{image}", label, names[label], part == "test")
             records.append((1.0, 2.0, 7.0, 8.0, float(label + 1), image))
         fields = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"]
         array = np.array([records], dtype=object).reshape(len(records), len(fields))
@@ -102,9 +94,7 @@ def sun(root: Path) -> Layout:
         for label, (folder, name) in enumerate(classes.items()):
             for i in range(first, first + count):
                 path = f"{folder[1:]}/sun_{label}{i:04d}.jpg"
-                write_image(layout.image_dir / path)
-                layout.rows[path] = (label, name)
-                layout.test |= {path} if file == "Testing_01.txt" else set()
+                layout.add(path, label, name, file == "Testing_01.txt")
                 lines.append(f"/{path}")
         (root / "sun397" / file).write_text("\n".join(lines) + "\n")
     layout.annotations = tuple((root / "sun397").glob("*.txt"))
@@ -122,9 +112,7 @@ def ucf(root: Path) -> Layout:
         for label, (action, folder) in enumerate(classes.items()):
             for i in range(first, first + count):
                 video = f"v_{action}_g{i:02d}_c01"
-                write_image(layout.image_dir / folder / f"{video}.jpg")
-                layout.rows[f"{folder}/{video}.jpg"] = (label, folder)
-                layout.test |= {f"{folder}/{video}.jpg"} if file == "testlist01" else set()
+                layout.add(f"{folder}/{video}.jpg", label, folder, file == "testlist01")
                 lines.append(f"{action}/{video}.avi" + (f" {label + 1}" if file == "trainlist01" else ""))
         (lists / f"{file}.txt").write_text("\n".join(lines) + "\n")
     layout.annotations = tuple(lists.iterdir())

@@ -1,4 +1,4 @@
-"""Data sets for tests: how one is built, what CoOp would draw from it, and a benchmark of one-colour pictures."""
+"""Data sets for tests: building one, what CoOp would draw from it, and a benchmark of one-colour images."""
 
 from __future__ import annotations
 
@@ -35,8 +35,15 @@ def build(root, name="FolderTasks", **keys):
     return build_dataset(cfg)
 
 
+def fill(folder, count, suffix=".png"):
+    """Pictures of one colour each, 0 to count - 1, in the folder of a class."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / f"{i}{suffix}")
+
+
 def coop_draw(split, shots, seed):
-    """CoOp's draw as a loop of its own: one generator, train before val, classes as they first appear."""
+    """CoOp's draw as a loop: one generator, train before val, classes in order of appearance."""
     rng, drawn = random.Random(seed), {}
     for part, k in (("train", shots), ("val", min(shots, 4))):
         by_class = defaultdict(list)
@@ -80,20 +87,18 @@ class ModelFolders(SplitDataset):
 
 @DATASET_REGISTRY.register()
 class ModelOrdinarySet(DatasetBase):
-    """A data set as other projects write them: no declarations, draws from the global generator."""
+    """A data set as in other projects: no declarations, and draws from the global generator."""
 
     dataset_dir = "color"
 
     def __init__(self, cfg):
         folder = Path(cfg.DATASET.ROOT, self.dataset_dir)
         split = json.loads((folder / "split_zhou_ModelColor.json").read_text())
-        train, val, test = (
-            [
-                Datum(impath=str(folder / "images" / path), label=label, classname=name)
-                for path, label, name in split[part]
-            ]
-            for part in ("train", "val", "test")
-        )
+
+        def datum(path, label, name):
+            return Datum(impath=str(folder / "images" / path), label=label, classname=name)
+
+        train, val, test = ([datum(*row) for row in split[part]] for part in ("train", "val", "test"))
         train = self.generate_fewshot_dataset(train, num_shots=cfg.DATASET.NUM_SHOTS)
         super().__init__(train_x=train, val=val, test=test)
 
@@ -125,7 +130,7 @@ def write_task(root, folder, class_name, names, n_train=7, n_val=6, n_test=3):
 
 
 def draw(root):
-    """The pictures of all these data sets below `root`, which is returned."""
+    """Draw the images of all these data sets below `root`, and return it."""
     write_task(root, "fruit", "ModelFruit", FRUIT)
     write_task(root, "color", "ModelColor", COLORS)
     return root

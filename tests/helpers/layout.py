@@ -1,4 +1,4 @@
-"""What a miniature of a data set holds, and its pictures."""
+"""The content of a miniature of a data set, and its images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ TRAINVAL, TEST = 10, 4  # images per class with an official test part: 8 train, 
 
 @dataclass
 class Layout:
-    """What was laid out: the folder of the images, and {path below it: (label, class name)}."""
+    """The folder of the images, and {path below it: (label, class name)}."""
 
     image_dir: Path
     rows: dict[str, tuple[int, str]] = field(default_factory=dict)
     test: set[str] | None = None  # paths of the official test part
     counts: tuple[int, int, int] = (5, 2, 3)  # per class
-    annotations: tuple[Path, ...] = ()  # not needed where there is a split file
+    annotations: tuple[Path, ...] = ()  # not needed if there is a split file
+
+    def add(self, path: str, label: int, name: str, in_test: bool = False) -> None:
+        """Write an image below the folder of the images."""
+        write_image(self.image_dir / path)
+        self.rows[path] = (label, name)
+        if in_test:
+            self.test.add(path)
 
     @property
     def classnames(self) -> list[str]:
@@ -38,6 +45,14 @@ def write_image(path: Path, content: bytes | None = None) -> None:
         _written += 1
         content = _pixels(path.suffix.lower()) + b"%08d" % _written  # decoders ignore what follows the image
     path.write_bytes(content)
+
+
+def write_folders(root: Path, tasks: dict[str, tuple[str, ...]], count: int) -> None:
+    """Tasks with their classes in folders below `root`, with `count` images each."""
+    for task, names in tasks.items():
+        for name in names:
+            for i in range(count):
+                write_image(root / task / name / f"{i}.png")
 
 
 def _pixels(suffix: str, _cache: dict[str, bytes] = {}) -> bytes:  # noqa: B006

@@ -21,10 +21,8 @@ def folders(image_dir: str, classes: dict[str, str], suffix: str = ".jpg", junk:
         layout = Layout(root / image_dir)
         for label, (folder, name) in enumerate(classes.items()):
             for i in range(PER_CLASS):
-                path = f"{folder}/{Path(folder).name}_{i:04d}{suffix}"
-                write_image(layout.image_dir / path)
-                layout.rows[path] = (label, name)
-        for path in junk:  # what lies about in the published folders
+                layout.add(f"{folder}/{Path(folder).name}_{i:04d}{suffix}", label, name)
+        for path in junk:  # other files in the published folders
             (layout.image_dir / path).parent.mkdir(parents=True, exist_ok=True)
             (layout.image_dir / path).write_bytes(b"no image")
         return layout
@@ -38,18 +36,15 @@ def shipped_parts(folder: str, classes: tuple[str, ...]) -> Callable:
     def write(root: Path) -> Layout:
         layout = Layout(root / folder / "images", test=set(), counts=(8, 2, TEST))
         for label, name in enumerate(classes):
-            row = (label, name.replace("_", " "))
+            title = name.replace("_", " ")
             for i in range(TEST):
                 path = f"test/{name}/Image_{i}.jpg"
-                write_image(layout.image_dir / path)
-                layout.rows[path] = row
-                layout.test.add(path)
+                layout.add(path, label, title, in_test=True)
                 content = (layout.image_dir / path).read_bytes()
                 write_image(layout.image_dir / f"validation/{name}/Image_{i}.jpg", content)
             write_image(layout.image_dir / f"train/{name}/Image_900.jpg", content)
             for i in range(TRAINVAL):
-                write_image(layout.image_dir / f"train/{name}/Image_{i}.jpg")
-                layout.rows[f"train/{name}/Image_{i}.jpg"] = row
+                layout.add(f"train/{name}/Image_{i}.jpg", label, title)
         return layout
 
     return write
@@ -64,10 +59,7 @@ def imagenet(root: Path) -> Layout:
     for part, count in (("train", PER_CLASS), ("val", TEST)):
         for label, (folder, name) in enumerate(WORDNET):
             for i in range(count):
-                path = f"{part}/{folder}/{folder}_{i}.jpg"
-                write_image(layout.image_dir / path)
-                layout.rows[path] = (label, name)
-                layout.test |= {path} if part == "val" else set()
+                layout.add(f"{part}/{folder}/{folder}_{i}.jpg", label, name, part == "val")
     (root / "imagenet/classnames.txt").write_text(NAMES)
     return layout
 
@@ -77,9 +69,7 @@ def imagenet_test(folder: str, image_dir: str, numbered: bool = False, skip: int
         layout = Layout(root / folder / image_dir, test=set(), counts=(3, 0, 3))
         for label, (wordnet, name) in enumerate(WORDNET[skip:]):
             for i in range(3):
-                path = f"{label if numbered else wordnet}/{i}.jpg"
-                write_image(layout.image_dir / path)
-                layout.rows[path] = (label, name)
+                layout.add(f"{label if numbered else wordnet}/{i}.jpg", label, name)
         layout.test = set(layout.rows)
         (layout.image_dir / "README.txt").write_text("no class")
         (root / folder / "classnames.txt").write_text(NAMES)
@@ -99,8 +89,7 @@ def fashion(index: int) -> Callable:
         layout = Layout(folder / f"images/{index}")
         for label in range(2):
             for i in range(PER_CLASS):
-                write_image(layout.image_dir / f"{label}/{i}.jpg")
-                layout.rows[f"{label}/{i}.jpg"] = (label, f"kind {label} of {index}")
+                layout.add(f"{label}/{i}.jpg", label, f"kind {label} of {index}")
         lines = ["index\ttask_name\ttask_desc\tlabel_name"]
         lines += [f"{i}\ttask_{i}\tno use\tkind 0 of {i}, kind 1 of {i}" for i in range(FASHION_TASKS)]
         (folder / "task_info.csv").write_text("\n".join(lines) + "\n")
@@ -167,8 +156,7 @@ LAYOUTS: dict[str, Callable[[Path], Layout]] = {
         "uc_merced/UCMerced_LandUse/Images", {"beach": "beach", "storagetanks": "storage tanks"}, ".tif"
     ),
     "WHURS19": folders(
-        "whu_rs19/WHU-RS19",
-        {"Airport": "airport", "Parking": "parking lot", "footballField": "football field"},
+        "whu_rs19/WHU-RS19", {"Airport": "airport", "Parking": "parking lot", "footballField": "football field"}
     ),
     "RSSCN7": folders("rsscn7/RSSCN7", {"aGrass": "grassland", "dRiverLake": "river or lake"}),
     "OPTIMAL31": folders("optimal31/Images", {"baseball_diamond": "baseball diamond", "lake": "lake"}),

@@ -1,4 +1,4 @@
-"""What tests of executors call, in a module that other processes import."""
+"""The functions that the tests of executors call, in a module that other processes import."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ def kill_itself():
 
 
 def work(folder):
-    """Says on which device it ran, and how many others were at work."""
+    """The device it ran on, and how many other calls were running."""
     beside = len(list(folder.iterdir()))
     own = folder / str(os.getpid())
     own.touch()

@@ -1,4 +1,4 @@
-"""The registered methods, their trainers over the toy tasks, and what the oracles of several methods share."""
+"""The registered methods, their trainers over the toy tasks, and what the tests of several methods share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 import toy
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import read_image
@@ -51,6 +52,23 @@ def relative(value, expected) -> float:
     return ((value - expected).abs().max() / expected.abs().max()).item()
 
 
+def task_cross_entropy(logits, label):
+    """The mean cross-entropy of logits (B, C) over the classes of each sample's own task."""
+    return F.cross_entropy(logits.masked_fill(TASK != TASK[label].unsqueeze(1), -math.inf), label)
+
+
+def check_loss(trainer, batch, expected):
+    """The trainer's loss of a batch and its gradients are those of `expected`, a function of the same parameters. What
+    the loss logs is returned."""
+    loss, logs = trainer.training_loss(batch["img"], batch["label"])
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    parameters = dict(trainer.prompts.named_parameters())
+    gradients = (torch.autograd.grad(value, list(parameters.values())) for value in (loss, expected))
+    for name, found, wanted in zip(parameters, *gradients):
+        assert relative(found, wanted) < 1e-3, name
+    return logs
+
+
 def probabilities_of(trainer, paths, task):
     """The softmax over a task's columns among the logits of all classes, of pictures that need no resizing."""
     cfg = trainer.cfg.INPUT
@@ -61,16 +79,6 @@ def probabilities_of(trainer, paths, task):
 
 
 # -- what a method of prompts or updates must do, called with its name -------------------------------------------------
-
-
-def serves_new_classes(root, folder, name):
-    """Check that what is learned on the base classes is tested on the new ones."""
-    opts = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
-    build(root, folder / "base", name, opts=opts).train()
-    new = build(root, folder / "new", name, opts=("DATASET.SUBSAMPLE_CLASSES", "new"))
-    new.load_model(str(folder / "base"))
-    new.test()
-    assert [result["n"] for result in new.evaluator.task_results] == [3, 3, 6]
 
 
 def resumes_after_two_epochs(root, folder, name, whole, *options, opts):

@@ -61,7 +61,7 @@ class Miniature:
         name: for MODEL.BACKBONE.NAME.
         encode_image, encode_text: of the library; text as rows of token ids.
         tokenize: sentences to rows of ids, as the library does it.
-        embedding, encode_embedded: of the text tower: the layer, and a function of ids that calls it.
+        embedding: of the text tower, the layer of the tokens.
     """
 
     name: str
@@ -111,7 +111,7 @@ def _openai(family: str, folder: Path) -> Miniature:
 
 
 def register_tiny_timm_models() -> None:
-    """Small relatives of SigLIP's and EVA's image towers, which timm has in large sizes alone."""
+    """Small versions of SigLIP's and EVA's image towers, which timm has only in large sizes."""
     import timm.models.eva as eva
     import timm.models.vision_transformer as vit
     from timm.models import is_model, register_model

@@ -40,7 +40,7 @@ def golden(name: str) -> dict[str, np.ndarray]:
 
 
 def group(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, Tensor]:
-    """The arrays whose names begin with `prefix`, under the names that parameters have here."""
+    """The arrays whose names begin with `prefix`, under the names of the parameters here."""
     keys = [key.removeprefix(prefix) for key in arrays if key.startswith(prefix)]
     return {NAMES.get(key, key.removeprefix("prompt_learner.")): torch.from_numpy(arrays[prefix + key]) for key in keys}
 
@@ -66,7 +66,7 @@ def case_of(name, root, folder, method, *opts) -> Case:
 
 
 def check_gradients(case: Case) -> None:
-    """The gradients that the prompts have are those of the public code."""
+    """Check that the gradients of the prompts are those of the public code."""
     gradients = group(case.arrays, "grads/")
     assert gradients.keys() == dict(case.trainer.prompts.named_parameters()).keys()
     for name, parameter in case.trainer.prompts.named_parameters():

@@ -1,4 +1,4 @@
-"""A tiny benchmark of three tasks and configs over it and the tiny golden CLIP, for the tests of trainers."""
+"""A tiny benchmark of three tasks, and configs over it with the tiny golden CLIP."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ CLASSES = {
     "ToyTexture": ["banded", "criss-crossed"],
     "ToyAircraft": ["707-320", "A340-600", "Boeing 717", "DHC-8-300", "Spitfire"],
 }
+TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 SINGLE = ["707-320", "ox-eye daisy", "hard_leaved_pocket_orchid", "Boeing 717", "rose"]
 IMAGES = {"train": 4, "val": 1, "test": 3}
 
@@ -78,7 +79,7 @@ def draw(root: Path, size: int = 32) -> Path:
 
 
 def draw_folders(root: Path, classes: Sequence[str] = ("one", "two")) -> None:
-    """Two tasks in folders of their own below `root`, with six pictures of noise in each class."""
+    """Two tasks in folders below `root`, with six images of noise in each class."""
     rng = np.random.default_rng(0)
     for task in ("warm things", "cold things"):
         for name in classes:
@@ -131,6 +132,12 @@ def finish(arguments: Sequence[str]) -> None:
     """Run train.py, whose output does not matter, to its end."""
     with as_a_process():
         assert train.main(arguments) == 0
+
+
+def run(root: Path, out: Path, trainer: str, *opts: object, dataset: str = "ToyTasks") -> dict:
+    """Run train.py to its end; the record of the run."""
+    assert train.main(arguments(root, out, trainer, *opts, dataset=dataset)) == 0
+    return json.loads((out / "results.json").read_text())
 
 
 def config(*args, **kwargs):

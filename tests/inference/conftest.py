@@ -1,4 +1,4 @@
-"""What tests of exports and predictions share."""
+"""Fixtures of the tests of exports and predictions."""
 
 import shutil
 
@@ -23,7 +23,7 @@ def model(finished_run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def flowers(toy_root, tmp_path_factory):
-    """A folder of the flowers' nine test pictures, in folders of their classes."""
+    """The flowers' nine test images, in a folder for each class."""
     folder = tmp_path_factory.mktemp("flowers")
     for path in (toy_root / "toy/flower/images").glob("test-*"):
         to = folder / "some" / toy.CLASSES["ToyFlower"][int(path.name.split("-")[1])]

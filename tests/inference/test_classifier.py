@@ -1,24 +1,22 @@
-"""An exported classifier, used as scikit-learn's are, and what it needs."""
+"""An exported classifier, used like one of scikit-learn, and what it needs."""
 
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 import toy
 from PIL import Image
+from toy import TASKS
+from warm_python import python
 
 import train
-from backbones import Head
 from finished.export import export_of
 from finished.load import load_run
 from inference import load_classifier, write_export
 
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 
-
-def test_paths_images_and_tensors_in_batches_of_any_size_are_the_same(model, pictures):
+def test_paths_images_and_tensors_give_the_same_scores(model, pictures):
     classifier, task = load_classifier(model, device="cpu"), TASKS[2]
     expected = classifier.decision_function(pictures, task)
     assert expected.shape == (7, 5) and expected.dtype == np.float32
@@ -34,7 +32,7 @@ def test_paths_images_and_tensors_in_batches_of_any_size_are_the_same(model, pic
     assert classifier.classes_[task].tolist() == toy.CLASSES["ToyAircraft"]
 
 
-def test_wrong_tasks_shapes_and_pictures_are_named(model, tmp_path):
+def test_invalid_input_is_named(model, tmp_path):
     classifier = load_classifier(model, device="cpu")
     with pytest.raises(ValueError, match="several tasks; name one of flower recognition, "):
         classifier.predict([])
@@ -48,7 +46,7 @@ def test_wrong_tasks_shapes_and_pictures_are_named(model, tmp_path):
         load_classifier(model, precision="half")
 
 
-def test_zero_shot_weights_are_open_clips_layout(model, finished_run, pictures, tmp_path):
+def test_zero_shot_weights_have_open_clips_layout(model, finished_run, pictures, tmp_path):
     classifier = load_classifier(model, device="cpu")
     weights = classifier.zero_shot_weights(TASKS[0])  # (E, C)
     assert weights.shape == (classifier.export.heads[0].weight.shape[1], 3)
@@ -70,31 +68,12 @@ def test_zero_shot_weights_are_open_clips_layout(model, finished_run, pictures, 
             load_classifier(path, device="cpu").zero_shot_weights(TASKS[0])
 
 
-def test_a_head_is_what_a_loop_over_images_classes_and_keys_computes():
-    torch.manual_seed(0)
-    x, weight, bias, keys, labels = (
-        *(torch.randn(*shape) for shape in ((4, 6), (3, 6), (3,), (5, 6))),
-        torch.tensor([2, 0, 0, 1, 2]),
-    )
-    head = Head(weight, bias, 7.0, True, keys, labels, 1.5, 2.5)
-    expected = torch.zeros(4, 3)
-    for b in range(4):
-        unit = x[b] / x[b].norm()
-        for c in range(3):
-            expected[b, c] = 7 * unit @ weight[c] + bias[c]
-            for i in range(5):
-                if labels[i] == c:
-                    expected[b, c] += 1.5 * torch.exp(-2.5 * (1 - unit @ keys[i]))
-    torch.testing.assert_close(head(x), expected)
-    torch.testing.assert_close(Head(weight, normalised=False)(x), x @ weight.T)
-
-
-def test_another_backbone_is_refused_and_the_same_in_another_place_taken(model, pictures, tmp_path):
+def test_other_backbone_is_refused_unless_it_is_the_same(model, pictures, tmp_path):
     with pytest.raises(ValueError, match="tiny_vit.npz@quickgelu .SHA-256 .*, not on scripts/demo/tiny_clip.npz"):
         load_classifier(model, backbone="scripts/demo/tiny_clip.npz")
     with pytest.raises(ValueError, match="their image towers differ"):
         load_classifier(model, backbone=f"{toy.GOLDEN}/tiny_vit.npz@gelu")
-    with pytest.raises(ValueError, match="their image towers differ"):  # a precision of which no digest is known
+    with pytest.raises(ValueError, match="their image towers differ"):  # a precision without a known digest
         load_classifier(model, backbone=f"{toy.GOLDEN}/tiny_vit.npz@gelu", precision="bf16")
     (tmp_path / "moved.npz").write_bytes((toy.GOLDEN / "tiny_vit.npz").read_bytes())
     moved = load_classifier(model, backbone=f"{tmp_path}/moved.npz@quickgelu", device="cpu")
@@ -114,8 +93,8 @@ assert not loaded & {"dassl", "trainers", "datasets", "evaluation", "train", "fi
 """
 
 
-def test_an_export_needs_neither_dassl_nor_the_trainers(model, pictures):
-    command = [sys.executable, "-c", NEEDS_NEITHER, str(model), *map(str, pictures)]
+def test_export_needs_neither_dassl_nor_trainers(model, pictures):
+    command = [python(), "-c", NEEDS_NEITHER, str(model), *map(str, pictures)]
     done = subprocess.run(command, cwd=train.PROJECT_ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     expected = load_classifier(model, device="cpu").predict(pictures, "flower recognition")

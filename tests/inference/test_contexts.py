@@ -8,12 +8,12 @@ import pytest
 import torch
 import toy
 from dassl.engine import TRAINER_REGISTRY, build_trainer
+from toy import TASKS
 
 from backbones import load_clip
 from finished.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
 from trainers.base import PromptTrainer
 
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 WITH = {"SoftCPT", "CoOp", "KgCoOp", "ProGrad", "CoCoOp", "PLOT", "MaPLe", "PromptSRC"}
 
 
@@ -22,11 +22,11 @@ def build(root, method, *opts):
 
 
 @pytest.mark.parametrize("method", sorted(TRAINER_REGISTRY.registered_names()))
-def test_each_method_shows_its_contexts_or_says_by_name_what_it_learns_instead(method, toy_root):
+def test_each_method_shows_its_contexts_or_says_why_not(method, toy_root):
     if not issubclass(TRAINER_REGISTRY.get(method), PromptTrainer):
         pytest.skip("a trainer of Dassl's")
     trainer = build(toy_root, method)
-    if method in WITH or hasattr(trainer.prompts, "ctx"):  # the latter: methods of others
+    if method in WITH or hasattr(trainer.prompts, "ctx"):  # the latter for methods of users
         contexts = contexts_of(trainer)
         assert contexts and all(context.tokens.shape[1] == trainer.clip.text.width for context in contexts)
     else:
@@ -35,7 +35,7 @@ def test_each_method_shows_its_contexts_or_says_by_name_what_it_learns_instead(m
 
 
 @pytest.mark.parametrize("variant", ["NATA", "NATS", "CATA", "CSTS"])
-def test_softcpts_contexts_are_what_the_meta_network_makes_of_each_task_feature_by_itself(variant, toy_root):
+def test_softcpt_contexts_come_from_the_task_features(variant, toy_root):
     trainer = build(toy_root, "SoftCPT", "TRAINER.SOFTCPT.VARIANT", variant)
     contexts, f = contexts_of(trainer), task_features_of(trainer)
     assert f.shape == (3, trainer.clip.embed_dim)
@@ -62,9 +62,10 @@ def test_softcpts_contexts_are_what_the_meta_network_makes_of_each_task_feature_
         ("PLOT", (), ["prompt 1", "prompt 2", "prompt 3", "prompt 4"]),
         ("MaPLe", (), ["all tasks"]),
         ("CoCoOp", (), ["all tasks"]),
+        ("CoOp", ("DATASET.TASKS", TASKS[1]), [TASKS[1]]),
     ],
 )
-def test_learned_contexts_are_shown_with_whom_they_belong_to(method, opts, owners, toy_root):
+def test_contexts_name_their_owners(method, opts, owners, toy_root):
     trainer = build(toy_root, method, *opts)
     contexts = contexts_of(trainer)
     assert task_features_of(trainer) is None
@@ -74,22 +75,17 @@ def test_learned_contexts_are_shown_with_whom_they_belong_to(method, opts, owner
     learned = trainer.prompts.ctx.detach().float()
     learned = learned.unsqueeze(0) if learned.dim() == 2 else learned
     assert torch.equal(torch.stack([context.tokens for context in contexts]), learned)
-    assert (task_contexts(contexts, 3) is None) == (contexts[0].task is None)
+    assert (task_contexts(contexts, len(trainer.tasks)) is None) == (contexts[0].task is None)
 
 
-def test_a_context_of_a_run_on_one_task_has_its_name(toy_root):
-    trainer = build(toy_root, "CoOp", "DATASET.TASKS", TASKS[1])
-    assert [context.owner for context in contexts_of(trainer)] == [TASKS[1]]
-
-
-def test_without_a_task_branch_there_are_no_task_features(toy_root):
+def test_no_task_features_without_a_task_branch(toy_root):
     options = ("TRAINER.SOFTCPT.VARIANT", "CATA", "TRAINER.SOFTCPT.META_NET", "lincls")
     assert task_features_of(build(toy_root, "SoftCPT", *options)) is None
     learned = build(toy_root, "SoftCPT", "TRAINER.SOFTCPT.TASK_FEATURES", "learned")
     assert torch.equal(task_features_of(learned), learned.prompts.task_features.detach())
 
 
-def test_the_nearest_words_are_those_of_a_loop_over_the_vocabulary(toy_root):
+def test_nearest_words_match_a_loop(toy_root):
     trainer = build(toy_root, "CoOp", "TRAINER.COOP.CTX_INIT", "a photo of a")
     vocabulary = Vocabulary(trainer.clip)
     weight = trainer.clip.text.token_embedding.weight.detach().float()
@@ -106,7 +102,7 @@ def test_the_nearest_words_are_those_of_a_loop_over_the_vocabulary(toy_root):
     assert [vocabulary.word(row[0]) for row in indices.tolist()] == ["a", "photo", "of", "a"]
 
 
-def test_a_word_is_at_distance_0_of_itself_and_a_piece_of_a_word_has_a_dash(toy_root):
+def test_word_is_nearest_to_itself_and_word_pieces_have_a_dash(toy_root):
     vocabulary = Vocabulary(build(toy_root, "CoOp").clip)
     distances, indices = vocabulary.nearest(vocabulary.embedding[[0, 5]], 1)
     assert distances.tolist() == [[0.0], [0.0]] and indices.tolist() == [[0], [5]]
@@ -118,7 +114,7 @@ def test_a_word_is_at_distance_0_of_itself_and_a_piece_of_a_word_has_a_dash(toy_
 
 
 @pytest.mark.parametrize("family", ["openai-vit", "transformers-clip", "transformers-siglip", "open_clip-siglip"])
-def test_each_familys_vocabulary_says_the_words_that_its_tokenizer_reads(family, tmp_path_factory):
+def test_vocabulary_matches_the_tokenizer(family, tmp_path_factory):
     clip = load_clip(miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures").name)
     vocabulary = Vocabulary(clip)
     ids = clip.tokenizer.encode("a photo of the dog")
@@ -129,7 +125,7 @@ def test_each_familys_vocabulary_says_the_words_that_its_tokenizer_reads(family,
     assert [word for word in words if word] == ["a", "photo", "of", "the", "dog"]
 
 
-def test_the_typical_distance_is_the_median_over_words(toy_root):
+def test_typical_distance_is_the_median(toy_root):
     vocabulary = Vocabulary(build(toy_root, "CoOp").clip)
     step = max(1, len(vocabulary.ids) // 128)
     words = vocabulary.embedding.double()
@@ -142,7 +138,7 @@ def test_the_typical_distance_is_the_median_over_words(toy_root):
     assert vocabulary.typical_distance() == pytest.approx(nearest[(len(nearest) - 1) // 2], abs=1e-5)
 
 
-def test_cosines_are_those_of_a_loop():
+def test_cosines_match_a_loop():
     x = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
     found = cosines(x)
     for i in range(4):

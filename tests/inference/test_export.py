@@ -6,6 +6,7 @@ import pytest
 import torch
 from dassl.utils import read_image
 from methods import METHODS
+from toy import TASKS
 
 from finished.export import export_of
 from finished.load import load_run
@@ -13,12 +14,11 @@ from finished.predictors import RunPredictor
 from inference import load_classifier
 from trainers import PromptTrainer
 
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
 REFUSED = {"CoCoOp": "its class features depend on the image", "PLOT": "to the regions of each image"}
 
 
 def agree(run, path, pictures, atol=1e-5):
-    """Whether run and export predict the same of pictures, in every task; and the classifier."""
+    """Check that run and export predict the same for all images and tasks; the classifier."""
     predictor, classifier = RunPredictor(load_run(run)), load_classifier(path, device="cpu")
     images = torch.stack([predictor.transform(read_image(str(picture))) for picture in pictures])
     assert classifier.tasks == TASKS
@@ -32,9 +32,7 @@ def agree(run, path, pictures, atol=1e-5):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_is_exported_with_its_own_predictions_or_refused_with_the_reason(
-    method, finished_run, pictures, tmp_path, capsys
-):
+def test_every_method_exports_its_predictions_or_says_why_not(method, finished_run, pictures, tmp_path, capsys):
     run, path = finished_run(method), tmp_path / "model.safetensors"
     status = export.main([str(run), str(path)])
     if method in REFUSED:
@@ -56,13 +54,13 @@ def test_every_method_is_exported_with_its_own_predictions_or_refused_with_the_r
         ("LinearProbe", ("INPUT.RESIZE", "squash", "INPUT.OVERRIDE_MODEL", True)),
     ],
 )
-def test_variants_precisions_and_preprocessing_come_along(method, opts, finished_run, pictures, tmp_path):
+def test_export_keeps_variant_precision_and_preprocessing(method, opts, finished_run, pictures, tmp_path):
     run, path = finished_run(method, *opts), tmp_path / "model.safetensors"
     assert export.main([str(run), str(path)]) == 0
     agree(run, path, pictures)
 
 
-def test_a_method_whose_logits_the_head_does_not_know_is_refused(finished_run, monkeypatch):
+def test_unknown_logits_are_refused(finished_run, monkeypatch):
     run = finished_run("CoOp")
     trainer = load_run(run)
     monkeypatch.setattr(type(trainer), "logits", lambda self, x, text: 2 * PromptTrainer.logits(self, x, text))
@@ -70,7 +68,7 @@ def test_a_method_whose_logits_the_head_does_not_know_is_refused(finished_run, m
         export_of(trainer, run)
 
 
-def test_a_new_task_is_exported_as_what_features_says(finished_run, pictures, tmp_path, capsys):
+def test_new_task_is_exported_with_the_chosen_features(finished_run, pictures, tmp_path, capsys):
     (tmp_path / "names.txt").write_text("ink cap\nfly agaric\n")
     common = ["--classes", str(tmp_path / "names.txt"), "--task", "mushroom species recognition"]
     weights = {}
@@ -118,7 +116,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_bad_input_is_one_clear_error(what, finished_run, tmp_path, capsys):
+def test_invalid_input_is_a_one_line_error(what, finished_run, tmp_path, capsys):
     (tmp_path / "names.txt").write_text("elm\nelm\n")
     arguments, message = BAD[what]
     assert export.main([word.format(run=finished_run("SoftCPT"), tmp=tmp_path) for word in arguments]) == 2

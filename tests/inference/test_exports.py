@@ -1,4 +1,4 @@
-"""The file of an exported classifier: what is read, noticed and refused."""
+"""The file of an exported classifier: reading, damage, and other files."""
 
 import json
 
@@ -18,7 +18,7 @@ def rewrite(path, to, change):
     save_file(load_file(path), to, {"classifier": json.dumps(facts)})
 
 
-def test_an_export_is_read_as_it_was_written(model, tmp_path):
+def test_export_is_read_as_written(model, tmp_path):
     once = read_export(model)
     write_export(tmp_path / "again.safetensors", once)
     assert (tmp_path / "again.safetensors").read_bytes() == model.read_bytes()
@@ -26,36 +26,25 @@ def test_an_export_is_read_as_it_was_written(model, tmp_path):
     assert once.tasks[2]["metric"] == "mean_per_class" and once.tasks[1]["template"] == "{} texture."
 
 
-def test_another_schema_is_refused_by_name(model, tmp_path):
+def test_other_schema_is_refused(model, tmp_path):
     path = tmp_path / "new.safetensors"
     rewrite(model, path, lambda facts: facts.update(schema=2))
     with pytest.raises(ValueError, match=r"new.safetensors: schema is 2, this version reads schema 1"):
         load_classifier(path)
 
 
-def test_what_was_changed_in_the_file_is_noticed(model, tmp_path):
+def test_changed_export_is_detected(model, tmp_path):
     path = tmp_path / "changed.safetensors"
     rewrite(model, path, lambda facts: facts["tasks"][0].update(name="weed recognition"))
     with pytest.raises(ValueError, match="changed.safetensors is damaged"):
         load_classifier(path)
-    content = bytearray(model.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="changed.safetensors is damaged"):
-        load_classifier(path)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
-def test_a_truncated_file_is_refused_by_name(model, tmp_path, share):
-    path = tmp_path / "cut.safetensors"
-    content = model.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match="cut.safetensors is not an exported classifier, or it is truncated"):
-        load_classifier(path)
-
-
-def test_other_files_are_refused_by_name(tmp_path):
+def test_other_files_are_refused(tmp_path):
     path = tmp_path / "other.safetensors"
+    path.write_bytes(b"cut off")
+    with pytest.raises(ValueError, match="other.safetensors is not an exported classifier, or it is truncated"):
+        load_classifier(path)
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match="other.safetensors is a safetensors file, but not an exported classifier"):
         load_classifier(path)

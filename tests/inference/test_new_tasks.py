@@ -1,4 +1,4 @@
-"""Predictions on a task that was not trained, from its name alone."""
+"""Predictions on a task that was not trained, from its name and its classes."""
 
 import pandas as pd
 import predict
@@ -21,9 +21,7 @@ def mushrooms(tmp_path):
     return ["--classes", str(tmp_path / "names.txt"), *NEW]
 
 
-def test_a_new_task_has_a_column_for_the_context_zero_shot_and_their_mean(
-    finished_run, flowers, mushrooms, tmp_path, capsys
-):
+def test_new_task_has_context_zero_shot_and_average_columns(finished_run, flowers, mushrooms, tmp_path, capsys):
     run, table = finished_run("SoftCPT"), tmp_path / "table.csv"
     assert predict.main([str(run), str(flowers), *mushrooms, "--template", "a {}.", "--csv", str(table)]) == 0
     rows = pd.read_csv(table)
@@ -74,6 +72,6 @@ def test_every_method_serves_a_new_task_or_says_why_not(method, finished_run, fl
 @pytest.mark.parametrize(
     "opts", [("TRAINER.SOFTCPT.VARIANT", "NATS"), ("TRAINER.SOFTCPT.TASK_FEATURES", "learned")], ids=["NATS", "learned"]
 )
-def test_a_variant_with_parameters_per_task_refuses_new_ones(opts, finished_run, flowers, mushrooms, capsys):
+def test_per_task_parameters_refuse_new_tasks(opts, finished_run, flowers, mushrooms, capsys):
     assert predict.main([str(finished_run("SoftCPT", *opts)), str(flowers), *mushrooms]) == 2
     assert "its own parameters for each class or task" in capsys.readouterr().err

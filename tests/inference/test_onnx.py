@@ -8,12 +8,10 @@ import pytest
 import torch
 import toy
 from PIL import Image
+from toy import TASKS
 
 from inference import load_classifier
 from inference.onnx_model import EXPORTS
-
-TASKS = ["flower recognition", "texture recognition", "aircraft model recognition"]
-
 
 needs_export = pytest.mark.skipif(not EXPORTS, reason="this PyTorch exports no dynamic shapes")
 
@@ -22,13 +20,12 @@ needs_export = pytest.mark.skipif(not EXPORTS, reason="this PyTorch exports no d
 @pytest.mark.parametrize(
     "method, opts",
     [
-        ("SoftCPT", ()),
         ("TipAdapter", ()),
         ("ProLIP", ("TRAINER.PROLIP.PREC", "amp", "MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz")),
     ],
-    ids=["SoftCPT", "TipAdapter", "ProLIP-ResNet"],
+    ids=["TipAdapter", "ProLIP-ResNet"],
 )
-def test_the_onnx_model_says_what_pytorch_does_for_any_batch(method, opts, finished_run, pictures, tmp_path, capsys):
+def test_onnx_matches_pytorch_for_any_batch(method, opts, finished_run, pictures, tmp_path, capsys):
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     run, path, file = finished_run(method, *opts), tmp_path / "model.safetensors", tmp_path / "model.onnx"
@@ -51,7 +48,7 @@ def test_the_onnx_model_says_what_pytorch_does_for_any_batch(method, opts, finis
 
 
 @needs_export
-def test_an_onnx_model_that_computes_something_else_is_not_written(model, tmp_path, monkeypatch):
+def test_wrong_onnx_model_is_not_written(model, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     from inference import onnx_model
 
@@ -61,7 +58,7 @@ def test_an_onnx_model_that_computes_something_else_is_not_written(model, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_onnx_package_is_named(model, tmp_path, without_package):
+def test_missing_onnx_package_is_named(model, tmp_path, without_package):
     from inference import onnx_model
 
     without_package("onnxscript")

@@ -1,4 +1,4 @@
-"""What tests of scripts/data.py share."""
+"""Fixtures of the tests of scripts/data.py."""
 
 import data as data_script
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def data(tmp_path, tmp_path_factory, capsys, monkeypatch):
-    """Runs scripts/data.py on the root `tmp_path`, from a folder of its own; gives (exit status, what it printed)."""
+    """Runs scripts/data.py on the root `tmp_path`, from another folder; returns (exit status, output)."""
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
 
     def run(*args):

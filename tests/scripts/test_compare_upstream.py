@@ -1,4 +1,4 @@
-"""scripts/compare_upstream.py: what it records of a run, and what it calls equal."""
+"""scripts/compare_upstream.py: what it records of a run, and when it calls two runs equal."""
 
 import json
 import os
@@ -28,7 +28,7 @@ sys.exit(train.main())
 """
 
 
-def test_losses_of_each_step_the_result_and_the_logits_of_the_test_images_are_recorded(toy_root, tmp_path):
+def test_losses_result_and_logits_are_recorded(toy_root, tmp_path):
     (tmp_path / "train_toy.py").write_text(TOY_TRAIN)
     arguments = toy.arguments(
         toy_root, tmp_path / "run", "CoOp", "DATASET.NUM_SHOTS", 1, "TEST.FINAL_MODEL", "best_val"
@@ -42,12 +42,12 @@ def test_losses_of_each_step_the_result_and_the_logits_of_the_test_images_are_re
     assert len(seen.losses) == record["steps"] == 2 and len(set(seen.losses)) == 2
     values = [task["value"] for task in record["tasks"]]
     assert seen.result == pytest.approx(sum(values) / 3)
-    # Those of the last test, not of the validations before it.
+    # Of the last test, not of the validations before it.
     assert [len(row) for row in seen.logits] == [10] * sum(task["n"] for task in record["tasks"])
 
 
 class Told(Comparison):
-    """A comparison whose runs are given, by name."""
+    """A comparison of given runs."""
 
     def run(self, side, name, *flags):
         return self.runs[name]
@@ -66,7 +66,7 @@ class Told(Comparison):
         ("there-there", {"result": 50.000001}, False),
     ],
 )
-def test_losses_and_logits_agree_to_1e_4_and_accuracies_to_the_last_digit(tmp_path, capsys, name, other, agree):
+def test_losses_and_logits_must_agree_to_1e_4(tmp_path, capsys, name, other, agree):
     sides = (Side(name, tmp_path / "train.py", tmp_path) for name in ("this project", "upstream"))
     comparison = Told(tmp_path / "new", *sides, ["OPTIM.MAX_EPOCH", "2"])
     seen = Seen(losses=[1.0, 2.0], result=50.0, logits=[[0.0, 0.0]])
@@ -74,7 +74,3 @@ def test_losses_and_logits_agree_to_1e_4_and_accuracies_to_the_last_digit(tmp_pa
     comparison.runs = {run: replace(seen, **other) if run == name else seen for run in names}
     assert comparison.compare() is agree
     assert capsys.readouterr().out.count("| 50.0") == 6
-
-
-def test_nothing_agrees_with_nothing():
-    assert compare_upstream.largest([], []) == float("inf")

@@ -1,4 +1,4 @@
-"""scripts/data.py check: what is wrong is named, all at once."""
+"""scripts/data.py check: all problems are named at once."""
 
 import io
 import json
@@ -8,14 +8,14 @@ from pathlib import Path
 import layouts
 import pytest
 import toy
-from layout import write_image
+from layout import write_folders, write_image
 from PIL import Image
 
 from datasets.tools import check
 
 
 @pytest.mark.parametrize("name", ["OxfordPets", "ImageNetA", "ImageNet", "FruitVegetable", "RSICB128"])
-def test_check_passes_what_is_as_it_was_published(data, tmp_path, monkeypatch, name):
+def test_check_passes_published_data(data, tmp_path, monkeypatch, name):
     layout = layouts.lay_out(name, tmp_path)
     layouts.as_published(monkeypatch, name, layout)
     status, text = data("check", name, "--workers", 1)
@@ -23,7 +23,7 @@ def test_check_passes_what_is_as_it_was_published(data, tmp_path, monkeypatch, n
     assert f"{len(layout.classnames)} classes; train" in text
 
 
-def test_check_names_everything_that_is_wrong(data, tmp_path, monkeypatch):
+def test_check_names_every_problem(data, tmp_path, monkeypatch):
     layout = layouts.lay_out("EuroSAT", tmp_path)
     layouts.as_published(monkeypatch, "EuroSAT", layout)
     file = layouts.write_split("EuroSAT", layout, tmp_path / "eurosat")
@@ -60,7 +60,7 @@ def test_check_names_everything_that_is_wrong(data, tmp_path, monkeypatch):
     assert "unreadable" not in data("check", "EuroSAT", "--no-images")[1]
 
 
-def test_check_reports_each_task_of_a_benchmark_although_others_are_missing(data, tmp_path):
+def test_check_reports_each_task_of_a_benchmark(data, tmp_path):
     layouts.lay_out("OxfordPets", tmp_path)
     status, text = data("check", "FGVC", "--workers", 1)
     assert status == 1
@@ -68,14 +68,14 @@ def test_check_reports_each_task_of_a_benchmark_although_others_are_missing(data
     assert "no folder " in text and "data.py download StanfordCars" in text
 
 
-def test_check_finds_a_data_set_whatever_the_case_of_its_name(data, tmp_path):
+def test_check_ignores_the_case_of_names(data, tmp_path):
     layouts.lay_out("EuroSAT", tmp_path)
     for name in ("eurosat", "EUROSAT"):
         assert "== EuroSAT" in data("check", name, "--no-images")[1]
     assert "did you mean 'eurosat'?" in data("check", "eurosad")[1]
 
 
-def test_check_shows_all_problems_of_a_split_at_once_and_reads_on(data, tmp_path, monkeypatch):
+def test_check_shows_all_problems_of_a_split(data, tmp_path, monkeypatch):
     layout = layouts.lay_out("EuroSAT", tmp_path)
     layouts.as_published(monkeypatch, "EuroSAT", layout)
     file = layouts.write_split("EuroSAT", layout, tmp_path / "eurosat")
@@ -94,11 +94,8 @@ def test_check_shows_all_problems_of_a_split_at_once_and_reads_on(data, tmp_path
         assert len(re.findall(rf"^WRONG: .*{message}", text, re.M)) == 1, (message, text)
 
 
-def test_check_shows_all_problems_of_a_users_own_folders_at_once(data, tmp_path):
-    for task in ("colours", "shapes", "empty"):
-        for name in ("red", "round"):
-            for i in range(0 if task == "empty" else 4):
-                write_image(tmp_path / task / name / f"{i}.png")
+def test_check_shows_all_problems_of_folders(data, tmp_path):
+    write_folders(tmp_path, {"colours": ("red", "round"), "shapes": ("red", "round")}, 4)
     (tmp_path / "colours/notes.txt").write_text("x")
     (tmp_path / "colours/red/list.doc").write_text("x")
     (tmp_path / "colours/red/2.png").write_bytes(b"cut off")
@@ -116,11 +113,8 @@ def test_check_shows_all_problems_of_a_users_own_folders_at_once(data, tmp_path)
     assert "== shapes" in text
 
 
-def test_check_warns_of_prompts_that_name_no_thing(data, tmp_path):
-    for task, names in {"ink": ("red", "blue", "dotted"), "fruit": ("orange", "apple", "n01440764")}.items():
-        for name in names:
-            for i in range(4):
-                write_image(tmp_path / task / name / f"{i}.png")
+def test_check_warns_of_odd_prompts(data, tmp_path):
+    write_folders(tmp_path, {"ink": ("red", "blue", "dotted"), "fruit": ("orange", "apple", "n01440764")}, 4)
     status, text = data("check", "FolderTasks", "--workers", 1)
     assert status == 0
     assert 'note: 3 prompts name no thing: "a photo of a blue.", "a photo of a dotted.", "a photo of a red."' in text
@@ -128,10 +122,8 @@ def test_check_warns_of_prompts_that_name_no_thing(data, tmp_path):
     assert text.count("name no thing") == 1
 
 
-def test_check_names_classes_whose_features_are_equal_in_a_clip(data, tmp_path):
-    for name in ("rose", "Rose", "oak"):
-        for i in range(4):
-            write_image(tmp_path / "plants" / name / f"{i}.png")
+def test_check_names_classes_with_equal_features(data, tmp_path):
+    write_folders(tmp_path, {"plants": ("rose", "Rose", "oak")}, 4)
     clip = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"
     text = data("check", "FolderTasks", "--workers", 1, "--backbone", clip)[1]
     assert text.count("same class features") == 1
@@ -151,10 +143,8 @@ def test_check_reads_images_in_several_processes(tmp_path):
     assert len({digest for _, digest, _ in results}) == 100
 
 
-def test_check_and_splits_take_a_users_own_folders(data, tmp_path):
-    for name in ("red", "blue_green"):
-        for i in range(10):
-            write_image(tmp_path / "colours" / name / f"{i}.png")
+def test_check_and_splits_take_folders(data, tmp_path):
+    write_folders(tmp_path, {"colours": ("red", "blue_green")}, 10)
     (tmp_path / "tasks.yaml").write_text("colours: {name: colour recognition, classes: {red: red, blue_green: cyan}}")
     status, text = data("check", "FolderTasks", "--workers", 1)
     assert status == 0 and "== colour recognition" in text, text

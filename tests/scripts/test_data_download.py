@@ -1,4 +1,4 @@
-"""scripts/data.py download, from a server of the tests' own."""
+"""scripts/data.py download, from a local server."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from datasets.tools.sources import SOURCES, Archive, Source
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; `breaks` counts the answers that end in the middle."""
+    """Serves `files`; the next `breaks` answers end in the middle."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -86,7 +86,7 @@ def packed(folder, kind, below="", only=None):
 
 @pytest.fixture
 def pets(server, tmp_path, tmp_path_factory, monkeypatch):
-    """Oxford Pets, served in three files as it is published; gives the layout."""
+    """Oxford Pets, served in three files as published; the layout."""
     folder = tmp_path_factory.mktemp("published")
     layout = layouts.lay_out("OxfordPets", folder)
     layouts.as_published(monkeypatch, "OxfordPets", layout)
@@ -106,7 +106,7 @@ def pets(server, tmp_path, tmp_path_factory, monkeypatch):
     return layout
 
 
-def test_download_arranges_a_data_set_in_coops_layout(data, server, pets, tmp_path):
+def test_download_arranges_coops_layout(data, server, pets, tmp_path):
     status, text = data("download", "OxfordPets")
     assert status == 0 and "complete in" in text, text
     folder = tmp_path / "oxford_pets"
@@ -118,34 +118,32 @@ def test_download_arranges_a_data_set_in_coops_layout(data, server, pets, tmp_pa
     assert len(server.requests) == asked  # nothing is fetched twice
 
 
-def test_a_download_that_breaks_is_continued(data, server, pets, tmp_path):
+def test_interrupted_download_continues(data, server, pets, tmp_path):
     server.breaks = 2
     assert data("download", "OxfordPets")[0] == 0
     ranges = [asked for name, asked in server.requests if name == "images.tar.gz"]
     assert len(ranges) == 3 and ranges[0] is None and all(ranges[1:])
 
 
-def test_a_download_goes_on_where_the_last_call_stopped(server, tmp_path):
+def test_download_resumes_a_partial_file(server, tmp_path):
     content = os.urandom(3000)
     server.files["file"] = content
     (tmp_path / "file.part").write_bytes(content[:1000])
     download.fetch(server.url("file"), str(tmp_path / "file"), md5(content))
     assert (tmp_path / "file").read_bytes() == content
     assert server.requests == [("file", "bytes=1000-")]
-    (tmp_path / "other.part").write_bytes(b"from another time")  # not a beginning of it: fetched anew
-    download.fetch(server.url("file"), str(tmp_path / "other"), md5(content))
-    assert (tmp_path / "other").read_bytes() == content
-    server.ranges = False
-    (tmp_path / "third.part").write_bytes(content[:10])  # a server without ranges sends everything
-    download.fetch(server.url("file"), str(tmp_path / "third"), md5(content))
-    assert (tmp_path / "third").read_bytes() == content
-    server.ranges = True
-    (tmp_path / "fourth.part").write_bytes(content + b"too long")
-    download.fetch(server.url("file"), str(tmp_path / "fourth"), md5(content))
-    assert (tmp_path / "fourth").read_bytes() == content
+    for name, part, ranges in (
+        ("other", b"from another time", True),  # not a prefix of the file, which is fetched anew
+        ("third", content[:10], False),  # a server without ranges sends everything
+        ("fourth", content + b"too long", True),
+    ):
+        server.ranges = ranges
+        (tmp_path / f"{name}.part").write_bytes(part)
+        download.fetch(server.url("file"), str(tmp_path / name), md5(content))
+        assert (tmp_path / name).read_bytes() == content
 
 
-def test_a_file_with_another_sum_is_refused_and_removed(data, server, pets, tmp_path):
+def test_wrong_checksum_is_refused(data, server, pets, tmp_path):
     server.files["images.tar.gz"] += b"changed"
     status, text = data("download", "OxfordPets")
     assert status == 1 and "the MD5 sum is" in text and "Ask the authors." in text
@@ -154,7 +152,7 @@ def test_a_file_with_another_sum_is_refused_and_removed(data, server, pets, tmp_
     assert (tmp_path / "oxford_pets/annotations").is_dir()  # the rest is there
 
 
-def test_a_page_or_an_error_instead_of_a_file_is_named(data, server, pets, tmp_path):
+def test_web_page_or_404_is_named(data, server, pets, tmp_path):
     server.files["split.json"] = b"<html>quota"
     del server.files["annotations.zip"]
     status, text = data("download", "OxfordPets")
@@ -166,7 +164,7 @@ def test_a_page_or_an_error_instead_of_a_file_is_named(data, server, pets, tmp_p
     assert not (tmp_path / "oxford_pets/split_zhou_OxfordPets.json").exists()
 
 
-def test_an_archive_in_an_archive_is_unpacked(server, tmp_path, tmp_path_factory, monkeypatch, data):
+def test_nested_archive_is_unpacked(server, tmp_path, tmp_path_factory, monkeypatch, data):
     folder = tmp_path_factory.mktemp("published")
     layout = layouts.lay_out("Caltech101", folder)
     (folder / "zip").mkdir()
@@ -192,7 +190,7 @@ def test_dead_sources_name_alternatives(data, monkeypatch, name, words):
     assert source.by_hand.split("Alternatives: ")[1][:20] in text
 
 
-def test_what_must_be_fetched_by_hand_is_told_once(data):
+def test_manual_download_is_explained_once(data):
     status, text = data("download", "Fashion20")
     assert status == 1 and text.count("67c4 (code") <= 1 and text.count("Baidu") == 1
 

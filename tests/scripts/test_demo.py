@@ -27,7 +27,7 @@ def record(root, out, trainer, *opts, config="tiny") -> dict:
     return json.loads((out / "results.json").read_text())
 
 
-def test_softcpt_at_16_shots_beats_zero_shot_on_the_demo(demo_root, tmp_path):
+def test_softcpt_beats_zero_shot_on_the_demo(demo_root, tmp_path):
     zero_shot = record(demo_root, tmp_path / "zs", "ZeroshotCLIP")["metric"]
     short = "DATASET.NUM_SHOTS 16 OPTIM.MAX_EPOCH 4 FEATURES.TRAIN_VIEWS 1".split()
     softcpt = record(demo_root, tmp_path / "run", "SoftCPT", *short)["metric"]
@@ -56,13 +56,13 @@ def trained(demo_root, tmp_path_factory):
         ("transformers", "tiny_vit", "tiny_vit"),
     ],
 )
-def test_the_demos_clip_in_another_librarys_format_gives_the_same_results(trained, tmp_path, family, clip, config):
+def test_demo_clip_in_other_formats_gives_the_same_results(trained, tmp_path, family, clip, config):
     convert(family, tmp_path / "clip", ROOT / "scripts/demo" / f"{clip}.npz")
     expected, found = trained(config), trained(config, tmp_path / "clip")
     assert found["tasks"] == expected["tasks"] and found["backbone"] != expected["backbone"]
 
 
-def test_a_resnet_is_refused_for_transformers_and_leaves_no_folder(tmp_path, capsys):
+def test_resnet_cannot_be_converted_to_transformers(tmp_path, capsys):
     source = str(ROOT / "scripts/demo/tiny_clip.npz")
     assert main(["transformers", str(tmp_path / "clip"), "--clip", source]) == 1
     assert "tiny_clip.npz has a ResNet" in capsys.readouterr().err and not (tmp_path / "clip").exists()

@@ -23,7 +23,7 @@ def write(folder, value, end="Finish training", name="log.txt"):
     (folder / name).write_text(UPSTREAM.format(value=value, error=100 - value, end=end))
 
 
-def test_the_summary_is_the_mean_and_the_deviation_over_the_seeds(tmp_path, capsys):
+def test_summary_is_mean_and_deviation_over_seeds(tmp_path, capsys):
     for seed, (value, end) in enumerate([(70.0, "Finish training"), (74.0, "Finished training")], 1):
         write(tmp_path / f"seed{seed}", value, end)
     (tmp_path / "report.md").write_text("")
@@ -49,7 +49,7 @@ def test_several_experiments_end_with_their_average(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-2:] == ["Average performance", "* accuracy: 65.00%"]
 
 
-def test_a_log_of_an_evaluation_needs_its_flag_and_a_resumed_run_counts_where_it_ended(tmp_path, capsys):
+def test_evaluation_logs_need_a_flag_and_resumed_runs_count(tmp_path, capsys):
     (tmp_path / "e" / "seed1").mkdir(parents=True)
     (tmp_path / "e" / "seed1" / "log.txt").write_text("=> result\n* accuracy: 50.00%\n")
     assert parse_test_res.main([str(tmp_path / "e")]) == 1
@@ -62,7 +62,7 @@ def test_a_log_of_an_evaluation_needs_its_flag_and_a_resumed_run_counts_where_it
     assert "* accuracy: 66.00% +- 0.00%" in capsys.readouterr().out
 
 
-def test_an_unfinished_run_is_named_and_a_merged_one_is_read_from_its_record(tmp_path, capsys):
+def test_unfinished_run_is_named_and_merged_run_read(tmp_path, capsys):
     (tmp_path / "seed1").mkdir()
     (tmp_path / "seed1" / "log.txt").write_text("epoch [1/50] batch [1/1] acc 90.0\n* accuracy: 99.00%\n")
     (tmp_path / "seed2").mkdir()

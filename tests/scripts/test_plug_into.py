@@ -1,8 +1,7 @@
-"""scripts/plug_into.sh in a miniature CoOp checkout: it adds, updates its own files alone, and one trains there."""
+"""scripts/plug_into.sh in a miniature CoOp checkout: it updates only its own files, and training works there."""
 
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,11 @@ import numpy as np
 import pytest
 import toy
 from PIL import Image
+from plug_into import files_to_add, plug
 
 import train
 
 ROOT = train.PROJECT_ROOT
-PLUG = runpy.run_path(str(ROOT / "scripts/plug_into.py"))
 
 PETS = """
 import json
@@ -103,7 +102,7 @@ def draw(root):
     return root
 
 
-def test_several_tasks_are_trained_over_the_checkouts_own_classes_and_clip(checkout, tmp_path):
+def test_several_tasks_train_in_the_checkout(checkout, tmp_path):
     before = contents(checkout)
     own = [subprocess.run([sys.executable, "train.py"], cwd=checkout, capture_output=True, text=True).stdout]
     done = script(checkout)
@@ -135,8 +134,8 @@ def test_several_tasks_are_trained_over_the_checkouts_own_classes_and_clip(check
     assert contents(checkout) == before and not (checkout / "softcpt").exists()
 
 
-def test_the_demo_is_not_added_and_all_benchmarks_and_methods_are():
-    names = PLUG["files_to_add"]().keys()
+def test_everything_but_the_demo_is_added():
+    names = files_to_add().keys()
     assert not [name for name in names if name.endswith(("tiny.yaml", "demo.yaml", ".pyc", ".npz"))]
     for name in ("general10", "plant6", "rs8", "fashion20"):
         assert f"softcpt/configs/datasets/{name}.yaml" in names
@@ -144,8 +143,8 @@ def test_the_demo_is_not_added_and_all_benchmarks_and_methods_are():
     assert "softcpt/compat/dassl/engine/trainer.py" in names
 
 
-def test_the_configs_of_the_plug_in_have_no_bases_and_the_same_keys(tmp_path):
-    files = {name: text for name, text in PLUG["files_to_add"]().items() if "/configs/trainers/" in name}
+def test_plugged_in_configs_have_no_bases(tmp_path):
+    files = {name: text for name, text in files_to_add().items() if "/configs/trainers/" in name}
     assert len(files) > 50
     for name, text in files.items():
         (tmp_path / "own.yaml").write_bytes(text)
@@ -155,8 +154,7 @@ def test_the_configs_of_the_plug_in_have_no_bases_and_the_same_keys(tmp_path):
         assert b"_BASE_" not in text and plugged == own, name
 
 
-def test_a_second_run_updates_its_own_files_alone(checkout):
-    plug = PLUG["plug"]
+def test_second_run_updates_only_its_own_files(checkout):
     plug(checkout, {"train_softcpt.py": b"1", "softcpt/a.py": b"1", "softcpt/old/b.py": b"1"})
     (checkout / "softcpt/mine.txt").write_text("mine")
     before = {name: content for name, content in contents(checkout).items() if "softcpt" not in name}
@@ -169,13 +167,12 @@ def test_a_second_run_updates_its_own_files_alone(checkout):
     assert [path.name for path in (checkout / "softcpt").iterdir()] == ["mine.txt"]
 
 
-def test_files_of_others_and_changed_ones_are_refused_before_anything_is_written(checkout):
-    plug = PLUG["plug"]
+def test_foreign_or_changed_files_are_refused(checkout):
     (checkout / "train_softcpt.py").write_text("someone else's")
     with pytest.raises(ValueError, match="train_softcpt.py exists already and is not this project's; nothing was"):
         plug(checkout, {"softcpt/a.py": b"1", "train_softcpt.py": b"1"})
     assert not (checkout / "softcpt").exists()
-    (checkout / "train_softcpt.py").write_text("1")  # as it would be written: an interrupted first run
+    (checkout / "train_softcpt.py").write_text("1")  # the same content, as after an interrupted first run
     plug(checkout, {"softcpt/a.py": b"1", "train_softcpt.py": b"1"})
     (checkout / "softcpt/a.py").write_text("edited")
     for wanted in ({"softcpt/a.py": b"2", "train_softcpt.py": b"2"}, {}):
@@ -184,16 +181,16 @@ def test_files_of_others_and_changed_ones_are_refused_before_anything_is_written
     assert (checkout / "train_softcpt.py").read_text() == "1"
 
 
-def test_a_manifest_that_leads_out_of_the_checkout_is_refused(checkout):
+def test_manifest_outside_the_checkout_is_refused(checkout):
     (checkout / "softcpt").mkdir()
     for text in ('{"files": {"softcpt/../train.py": "0"}}', '{"files": {"train.py": "0"}}', "[]", "{"):
         (checkout / "softcpt/MANIFEST.json").write_text(text)
         with pytest.raises(ValueError, match="MANIFEST.json"):
-            PLUG["plug"](checkout, {})
+            plug(checkout, {})
     assert (checkout / "train.py").exists()
 
 
-def test_what_is_no_checkout_is_refused(tmp_path):
+def test_folder_that_is_not_a_checkout_is_refused(tmp_path):
     done = script(tmp_path)
     assert (
         done.returncode == 2 and "is not a CoOp checkout: it has no train.py, datasets, trainers, clip" in done.stderr

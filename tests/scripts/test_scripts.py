@@ -1,4 +1,4 @@
-"""The shell scripts, with a stand-in for Python that writes down how it was called."""
+"""The shell scripts, with a stand-in for Python that records its calls."""
 
 import json
 import os
@@ -9,14 +9,15 @@ import sys
 import zipfile
 
 import pytest
+from sweep_calls import folder_of, settings_of, sweeps_calls
 
 import train
-from experiments.sweeps import plan, read_sweep
+from experiments.sweeps import read_sweep
 
 ROOT = train.PROJECT_ROOT
 
 
-def test_one_run_per_seed_in_the_folder_of_its_settings(call):
+def test_one_run_per_seed_in_its_own_folder(call):
     status, calls, _ = call("scripts/softcpt/main.sh", "demo", "16", SEEDS="1 7")
     assert status == 0 and len(calls) == 2
     out = call.folder / "results/demo/SoftCPT/tiny_16shots/NATA/seed7"
@@ -25,44 +26,21 @@ def test_one_run_per_seed_in_the_folder_of_its_settings(call):
     assert "DATASET.NUM_SHOTS 16" in calls[1] and "TRAINER.SOFTCPT.VARIANT NATA" in calls[1]
 
 
-def test_every_run_can_be_parsed_by_train(call):
-    for script, variant in [("softcpt", "CSTS"), ("coop", "per-class"), ("zeroshot", "")]:
-        _, calls, _ = call(f"scripts/{script}/main.sh", "demo", "4", "tiny", "OPTIM.LR", "0.1", VARIANT=variant)
-        args = train.parse_args(calls[0].split()[1:])
-        for name in ("config_file", "dataset_config_file"):
-            setattr(args, name, str(ROOT / getattr(args, name)))
-        assert train.setup_cfg(args).OPTIM.LR == 0.1
-
-
-def test_trailing_pairs_make_another_variant(call):
-    _, calls, _ = call(
-        "scripts/softcpt/main.sh", "demo", "4", "tiny", "TRAINER.SOFTCPT.META_NET", "lowrank", SEEDS="1", VARIANT="NATS"
-    )
-    assert "/tiny_4shots/NATS_META_NET-lowrank/seed1" in calls[0]
-    assert "TRAINER.LABEL NATS_META_NET-lowrank" in calls[0]
-    assert calls[0].endswith("TRAINER.SOFTCPT.META_NET lowrank")
-
-
-def test_finished_runs_are_skipped_and_unfinished_ones_started_again(call):
+def test_finished_runs_are_skipped_and_unfinished_ones_restarted(call):
     assert call("scripts/coop/main.sh", "demo", "1", SEEDS="1", CUT="3")[0] == 3  # cut off: no results.json
     assert len(call("scripts/coop/main.sh", "demo", "1", SEEDS="1")[1]) == 1
     status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1")
     assert (status, calls) == (0, []) and "done before" in output
 
 
-def test_a_failing_run_stops_the_script(call):
+def test_failing_run_stops_the_script(call):
     status, calls, _ = call("scripts/softcpt/main.sh", "demo", "1", SEEDS="1 2 3", CUT="3")
     assert status == 3 and len(calls) == 1
+    status, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1", CUT="3")
+    assert status == 3 and len(calls) == 2  # listing the tasks, and the first task
 
 
-@pytest.mark.parametrize("variant, keys", [("shared", ""), ("per-task", "TSC True"), ("per-class", "CSC True")])
-def test_coops_variants_are_its_config_keys(call, variant, keys):
-    _, calls, _ = call("scripts/coop/main.sh", "demo", "1", SEEDS="1", VARIANT=variant)
-    assert f"/{variant}/" in calls[0]
-    assert f"TRAINER.COOP.{keys}" in calls[0] if keys else "TRAINER.COOP" not in calls[0]
-
-
-def test_zero_shot_is_one_run_of_no_shots(call):
+def test_zero_shot_is_one_run_without_shots(call):
     _, calls, _ = call("scripts/zeroshot/main.sh", "demo", "16")
     assert len(calls) == 1 and "/ZeroshotCLIP/tiny_0shots/default/seed1" in calls[0]
 
@@ -85,7 +63,7 @@ def test_wrong_arguments_print_the_usage(call):
         ("demo 16 OPTIM.LR", "CoOp has no config OPTIM.LR"),
     ],
 )
-def test_arguments_that_cannot_be_meant_are_named_above_the_usage(call, arguments, message):
+def test_invalid_arguments_are_named_above_the_usage(call, arguments, message):
     status, calls, output = call("scripts/coop/main.sh", *arguments.split())
     assert status == 2 and not calls
     assert f"error: {message}" in output and "usage: bash scripts/coop/main.sh DATASET SHOTS" in output
@@ -94,7 +72,7 @@ def test_arguments_that_cannot_be_meant_are_named_above_the_usage(call, argument
 
 
 @pytest.mark.parametrize("csc, variant", [("False", ""), ("True", "VARIANT=per-class ")])
-def test_coops_own_order_of_arguments_is_answered_with_the_call_here(call, csc, variant):
+def test_coops_argument_order_is_translated(call, csc, variant):
     status, calls, output = call("scripts/coop/main.sh", *f"demo tiny end 8 16 {csc}".split())
     assert status == 2 and not calls and "usage: bash scripts/coop/main.sh DATASET SHOTS" in output
     ours = "scripts/coop/main.sh demo 16 tiny TRAINER.COOP.N_CTX 8 TRAINER.COOP.CLASS_TOKEN_POSITION end"
@@ -103,7 +81,7 @@ def test_coops_own_order_of_arguments_is_answered_with_the_call_here(call, csc, 
     assert status == 0 and calls[0].endswith("TRAINER.COOP.N_CTX 8 TRAINER.COOP.CLASS_TOKEN_POSITION end")
 
 
-def test_a_run_that_was_done_before_shows_its_number(call):
+def test_finished_run_shows_its_number(call):
     folder = call.folder / "results/demo/CoOp/tiny_1shots/shared/seed1"
     folder.mkdir(parents=True)
     tasks = [{"name": "air", "metric": "accuracy", "value": 50.0, "n": 2}]
@@ -112,7 +90,7 @@ def test_a_run_that_was_done_before_shows_its_number(call):
     assert (status, calls) == (0, []) and f"done before: {folder} (71.7 %, the mean over its tasks)\n" in output
 
 
-OF_THEIR_CLASSES = ("taskres", "linear_probe", "tip_adapter", "tip_adapter_f", "lp_plus_plus")  # they serve no others
+OF_THEIR_CLASSES = ("taskres", "linear_probe", "tip_adapter", "tip_adapter_f", "lp_plus_plus")
 
 
 @pytest.mark.parametrize("command", ["{}/main.sh demo 4", "base2new.sh {} demo 4"])
@@ -124,7 +102,7 @@ OF_THEIR_CLASSES = ("taskres", "linear_probe", "tip_adapter", "tip_adapter_f", "
         *((method, "") for method in ("cocoop", "maple", "promptsrc", "clip_lora", "prolip", *OF_THEIR_CLASSES)),
     ],
 )
-def test_a_method_without_variants_refuses_one(call, method, instead, command):
+def test_method_without_variants_refuses_one(call, method, instead, command):
     command = f"scripts/{command.format(method)}".split()
     status, calls, output = call(*command, VARIANT="NATA")
     if command[0] == "scripts/base2new.sh" and method in OF_THEIR_CLASSES:
@@ -141,7 +119,7 @@ def test_every_script_takes_or_refuses_variant():
     ]
 
 
-def test_a_quoted_tilde_is_the_home_folder(call):
+def test_quoted_tilde_is_the_home_folder(call):
     home = call.folder / "home"
     home.mkdir()
     status, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", OUT="~/my runs", DATA="~", HOME=str(home))
@@ -151,42 +129,22 @@ def test_a_quoted_tilde_is_the_home_folder(call):
     assert f"--root {call.folder}/a~/~b " in calls[0]
 
 
-def sweeps_calls(method, out):
-    """The calls of train.py that a sweep makes for a method on the demo's 4 shots, seed 1, and on two tasks."""
-    tuned = method.trainer in ("MaPLe", "PromptSRC", "CLIPLoRA")  # image towers are: the scripts take a ViT
-    (job,) = plan([method], "demo", [4], [1], "tiny_vit" if tuned else "tiny")
-    folders = {"sea animals": "sea-animals", "air": "air"} if method.separate else {"": ""}
-    return [" ".join(["train.py", *job.arguments(f"{ROOT}/data", str(out), *task)]) for task in folders.items()]
-
-
-SCRIPTS = {
-    "ZeroshotCLIP": "zeroshot",
-    "LinearProbe": "linear_probe",
-    "CLIPLoRA": "clip_lora",
-    "TipAdapter": "tip_adapter",
-    "TipAdapterF": "tip_adapter_f",
-    "LPPlusPlus": "lp_plus_plus",
-}
-
-
 @pytest.mark.parametrize(
     "method",
     [method for name in ("table1", "demo") for method in read_sweep(ROOT / f"configs/sweeps/{name}.yaml")],
     ids=lambda method: method.label,
 )
-def test_scripts_and_sweeps_call_train_alike(call, method):
-    script = SCRIPTS.get(method.trainer, method.trainer.lower())
-    variables = {"VARIANT": method.variant} if method.variant and method.trainer != "PLOT" else {}
-    pairs = [str(item) for pair in method.opts.items() for item in pair]
-    config = ["tiny"] if pairs else []
+def test_scripts_and_sweeps_make_the_same_calls(call, method):
+    trailing, variables = settings_of(method)
     variables |= {"SEPARATE": "1"} if method.separate else {}
-    status, calls, output = call(f"scripts/{script}/main.sh", "demo", "4", *config, *pairs, SEEDS="1", **variables)
+    script = f"scripts/{folder_of(method)}/main.sh"
+    status, calls, output = call(script, "demo", "4", *trailing, SEEDS="1", **variables)
     assert status == 0, output
     trained = [line for line in calls if line.startswith("train.py")]
     assert trained == sweeps_calls(method, call.folder / "results")
 
 
-def test_separate_runs_merge_last_and_skip_the_tasks_that_are_done(call):
+def test_separate_run_merges_last_and_skips_finished_tasks(call):
     folder = call.folder / "results/demo/CoOp/tiny_4shots/separate-shared/seed1"
     (folder / "tasks/air").mkdir(parents=True)
     (folder / "tasks/air/results.json").touch()
@@ -198,11 +156,6 @@ def test_separate_runs_merge_last_and_skip_the_tasks_that_are_done(call):
     assert status == 0 and len(calls) == 1 and f"done before: {folder}" in output
 
 
-def test_a_failing_task_stops_a_separate_run(call):
-    status, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1", CUT="3")
-    assert status == 3 and len(calls) == 2
-
-
 def test_separate_refuses_what_it_cannot_do(call):
     status, calls, output = call("scripts/coop/main.sh", "demo", "4", "tiny", "DATASET.TASKS", "base", SEPARATE="1")
     assert status == 2 and not calls and "DATASET.TASKS cannot be given" in output
@@ -210,7 +163,7 @@ def test_separate_refuses_what_it_cannot_do(call):
     assert status == 2 and not calls and "SEPARATE=yes is not one of 0, 1" in output
 
 
-def test_the_demo_draws_its_pictures_calls_its_sweep_and_predicts(call):
+def test_demo_renders_sweeps_and_predicts(call):
     status, calls, _ = call("scripts/demo.sh", SEEDS="1 5", JOBS="3", DATA="pictures")
     assert status == 0 and len(calls) == 3
     assert calls[0] == f"{ROOT}/scripts/demo/render.py --out {call.folder}/pictures/demo"
@@ -223,14 +176,8 @@ def test_the_demo_draws_its_pictures_calls_its_sweep_and_predicts(call):
     assert calls[2] == f"{ROOT}/scripts/predict.py {run} {call.folder}/{image}/test_000.png {task}"
 
 
-def test_setup_prints_the_python_that_satisfies_the_requirements():
-    env = {**os.environ, "PYTHON": sys.executable}
-    done = subprocess.run(["bash", ROOT / "scripts/setup.sh"], capture_output=True, text=True, env=env)
-    assert done.returncode == 0 and done.stdout.strip() == sys.executable and "Python: " in done.stderr
-
-
-def test_an_install_brings_no_modules_and_an_editable_one_points_to_the_checkout(tmp_path):
-    pytest.importorskip("setuptools", minversion="77")  # older ones do not know the form of the license
+def test_install_brings_no_modules(tmp_path):
+    pytest.importorskip("setuptools", minversion="77")  # older ones do not know this form of the license field
     for folder in ("datasets", "trainers", "evaluation", "configs"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").touch()
@@ -248,13 +195,13 @@ def test_an_install_brings_no_modules_and_an_editable_one_points_to_the_checkout
     assert name.endswith(".pth") and content.decode().strip() == str(tmp_path)
 
 
-def test_ctrl_c_during_the_imports_of_a_script_is_one_line():
+def test_ctrl_c_during_imports_is_one_line():
     code = f"{sys.executable} -c 'import scripts.lib.command; raise KeyboardInterrupt'; exit $?"
     done = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
-def test_setup_refuses_a_python_that_was_asked_for_and_does_not_satisfy_them(tmp_path):
+def test_setup_refuses_an_unsuitable_python(tmp_path):
     env = {**os.environ, "PYTHON": str(tmp_path / "no-python")}
     done = subprocess.run(["bash", ROOT / "scripts/setup.sh"], capture_output=True, text=True, env=env)
     assert done.returncode == 1 and "does not satisfy" in done.stderr
@@ -266,7 +213,7 @@ def test_setup_refuses_a_python_that_was_asked_for_and_does_not_satisfy_them(tmp
     [(None, 0), ("torch\n", 0), ("torch>=2\nyacs >= 0.1  # a comment\n\nsetuptools<9999\n", 0)]
     + [(line, 1) for line in ("torch>=99", "torch<2.0.1", "a-package-that-nobody-has", "torch\nsetuptools<1")],
 )
-def test_setup_compares_versions_with_packaging_pips_copy_of_it_or_neither(tmp_path, absent, requirements, status):
+def test_setup_compares_versions_with_or_without_packaging(tmp_path, absent, requirements, status):
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts/setup.sh", tmp_path / "scripts")
     (tmp_path / "requirements.txt").write_text(requirements or (ROOT / "requirements.txt").read_text())
@@ -274,4 +221,4 @@ def test_setup_compares_versions_with_packaging_pips_copy_of_it_or_neither(tmp_p
     env = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(["bash", tmp_path / "scripts/setup.sh"], capture_output=True, text=True, env=env)
     assert done.returncode == status, done.stderr
-    assert not (tmp_path / ".venv").exists()
+    assert (done.stdout.strip() == sys.executable) == (status == 0) and not (tmp_path / ".venv").exists()

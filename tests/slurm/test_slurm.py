@@ -69,7 +69,7 @@ def preempt(folder, send):
 # -- submitit without SLURM ------------------------------------------------------------------------------------------
 
 
-def test_submitits_local_jobs_have_the_semantics_of_futures(tmp_path):
+def test_local_jobs_behave_like_futures(tmp_path):
     with SlurmExecutor(tmp_path / "jobs", {}, cluster="local") as executor:
         with executor.batch():
             futures = {executor.submit(double, number): number for number in (3, 4)}
@@ -81,14 +81,14 @@ def test_submitits_local_jobs_have_the_semantics_of_futures(tmp_path):
     assert attached.result(timeout=60) == 6
 
 
-def test_a_local_job_that_is_preempted_starts_again(tmp_path):
+def test_preempted_local_job_restarts(tmp_path):
     with SlurmExecutor(tmp_path / "jobs", {}, cluster="local") as executor:
         future = executor.submit(Counted(tmp_path))
         preempt(tmp_path, lambda pid: os.kill(pid, signal.SIGUSR2))
         assert future.result(timeout=60) == 2
 
 
-def test_without_submitit_or_slurm_one_error_says_what_is_missing(tmp_path, monkeypatch, without_package):
+def test_missing_submitit_or_slurm_is_an_error(tmp_path, monkeypatch, without_package):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OSError, match="no srun on the path"):
         SlurmExecutor(tmp_path, {})
@@ -100,7 +100,7 @@ def test_without_submitit_or_slurm_one_error_says_what_is_missing(tmp_path, monk
 # -- a real SLURM ----------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_is_a_job_array(cluster, tmp_path):
+def test_batch_is_a_job_array(cluster, tmp_path):
     with SlurmExecutor(tmp_path / "jobs", {"time": 5, "partition": "test", "comment": "ours"}) as executor:
         with executor.batch():
             futures = [executor.submit(job_id) for _ in range(3)]
@@ -111,7 +111,7 @@ def test_a_batch_is_a_job_array(cluster, tmp_path):
             futures[3].result(timeout=60)
 
 
-def test_a_job_that_vanishes_is_an_error_and_one_that_is_refused_too(cluster, tmp_path, monkeypatch):
+def test_lost_or_refused_job_is_an_error(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.executors.slurm.SLOWEST_POLL", 1)
     with SlurmExecutor(tmp_path / "jobs", {"time": 5}) as executor:
         future = executor.submit(time.sleep, 60)
@@ -125,7 +125,7 @@ def test_a_job_that_vanishes_is_an_error_and_one_that_is_refused_too(cluster, tm
 
 @pytest.mark.slow  # the sweep below is pre-empted, too
 @pytest.mark.parametrize("by", ["signal", "requeue"])
-def test_a_job_that_is_preempted_goes_back_into_the_queue(cluster, tmp_path, by):
+def test_preempted_job_is_requeued(cluster, tmp_path, by):
     with SlurmExecutor(tmp_path / "jobs", {"time": 5}) as executor:
         future = executor.submit(Counted(tmp_path))
         command = {"signal": ["scancel", "--signal=USR2"], "requeue": ["scontrol", "requeue"]}[by]
@@ -153,7 +153,7 @@ def learned(folder):
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-def test_a_sweep_left_alone_and_preempted_ends_as_an_undisturbed_one(cluster, tmp_path, monkeypatch):
+def test_preempted_sweep_ends_like_an_undisturbed_one(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     draw(tmp_path / "data")
     long = {"OPTIM.MAX_EPOCH": 60, "TRAIN.CHECKPOINT_FREQ": 1}

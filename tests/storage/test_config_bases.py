@@ -15,7 +15,7 @@ def write(folder, **files):
     return folder
 
 
-def test_a_file_has_the_keys_of_its_bases_and_later_ones_win(tmp_path):
+def test_later_bases_and_own_keys_win(tmp_path):
     write(
         tmp_path,
         first={"OPTIM": {"LR": 0.1, "NAME": "sgd"}, "SEED": 1},
@@ -27,7 +27,7 @@ def test_a_file_has_the_keys_of_its_bases_and_later_ones_win(tmp_path):
     assert read_config(tmp_path / "own.yaml") == expected
 
 
-def test_a_base_may_be_used_twice_but_not_lead_back(tmp_path):
+def test_base_may_repeat_but_not_recur(tmp_path):
     write(tmp_path, a={"SEED": 1}, b={BASE_KEY: "a.yaml"}, c={BASE_KEY: ["a.yaml", "b.yaml"]})
     assert read_config(tmp_path / "c.yaml") == {"SEED": 1}
     write(tmp_path, a={BASE_KEY: "b.yaml"})
@@ -39,21 +39,18 @@ def test_a_base_may_be_used_twice_but_not_lead_back(tmp_path):
     ("files", "message"),
     [
         ({"own": {BASE_KEY: "lost.yaml"}}, r"no config file .*lost\.yaml; in .*: own"),
-        (
-            {"own": {BASE_KEY: "base.yaml"}, "base": [1, 2]},
-            r"base\.yaml: expected keys with their values, found list",
-        ),
+        ({"own": {BASE_KEY: "base.yaml"}, "base": [1, 2]}, r"base\.yaml: expected keys with their values, found list"),
         ({"own": {BASE_KEY: {"a": 1}}}, r"own\.yaml: _BASE_ is the name of a file, or a list of names"),
         ({"own": {BASE_KEY: "base.yaml"}, "base": {"OPTIM": {"LRR": 1}}}, r"own\.yaml: unknown config key OPTIM\.LRR"),
     ],
 )
-def test_a_wrong_base_is_one_error_that_names_the_file(tmp_path, files, message):
+def test_wrong_base_is_an_error(tmp_path, files, message):
     write(tmp_path, **files)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         train.merge_file(train.default_cfg(), str(tmp_path / "own.yaml"))
 
 
-def test_every_method_config_starts_from_its_method_or_a_file_beside_it_and_a_backbone():
+def test_every_method_config_has_method_and_backbone_bases():
     paths = sorted((CONFIGS / "trainers").glob("*/*.yaml"))
     assert len(paths) > 90
     for path in paths:

@@ -1,4 +1,4 @@
-"""What tests of several methods share."""
+"""Fixtures of the tests of several methods."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A budget of steps in place of epochs."""
+"""A budget of steps instead of epochs."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from trainers.coop import CoOp
 
 
 def counted_steps(monkeypatch, stop=None):
-    """The (epoch, learning rate, labels) of each step that CoOp makes from now on; killed before step `stop`."""
+    """The (epoch, learning rate, labels) of each later step of CoOp, which is killed before step `stop`."""
     steps, forward_backward = [], CoOp.forward_backward
 
     def counted(trainer, batch):
@@ -27,15 +27,10 @@ def counted_steps(monkeypatch, stop=None):
     return steps
 
 
-def trained(root, out, *opts, name="CoOp"):
-    assert train.main(toy.arguments(root, out, name, *opts)) == 0
-    return json.loads((out / "results.json").read_text())
-
-
-@pytest.mark.parametrize("steps, epochs", [(1, 1), (4, 1), (5, 1), (6, 2), (13, 3), (15, 3)])
-def test_a_budget_of_steps_is_kept_exactly_and_sets_the_epochs(toy_root, tmp_path, monkeypatch, steps, epochs):
+@pytest.mark.parametrize("steps, epochs", [(1, 1), (5, 1), (6, 2), (13, 3)])
+def test_max_steps_is_kept_exactly(toy_root, tmp_path, monkeypatch, steps, epochs):
     made = counted_steps(monkeypatch)
-    record = trained(toy_root, tmp_path / "run", "OPTIM.MAX_STEPS", steps)
+    record = toy.run(toy_root, tmp_path / "run", "CoOp", "OPTIM.MAX_STEPS", steps)
     assert len(made) == steps and (record["steps"], record["epochs"]) == (steps, epochs)  # 5 batches an epoch
     config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
     assert (config["OPTIM"]["MAX_STEPS"], config["OPTIM"]["MAX_EPOCH"]) == (steps, epochs)
@@ -43,12 +38,12 @@ def test_a_budget_of_steps_is_kept_exactly_and_sets_the_epochs(toy_root, tmp_pat
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "single_step"])
-def test_a_budget_of_steps_goes_through_the_learning_rates_of_its_epochs(toy_root, tmp_path, monkeypatch, schedule):
+def test_max_steps_follows_the_schedule_of_its_epochs(toy_root, tmp_path, monkeypatch, schedule):
     made = {}
     for name, budget in (("epochs", ("OPTIM.MAX_EPOCH", 3)), ("steps", ("OPTIM.MAX_STEPS", 13))):
         with monkeypatch.context() as patch:
             made[name] = counted_steps(patch)
-            trained(toy_root, tmp_path / name, *budget, "OPTIM.LR_SCHEDULER", schedule)
+            toy.run(toy_root, tmp_path / name, "CoOp", *budget, "OPTIM.LR_SCHEDULER", schedule)
     assert made["steps"] == made["epochs"][:13] and len(made["epochs"]) == 15
     rates = [rate for _, rate, _ in made["steps"][::5]]
     if schedule == "cosine":
@@ -56,33 +51,30 @@ def test_a_budget_of_steps_goes_through_the_learning_rates_of_its_epochs(toy_roo
         assert rates == pytest.approx([1e-5, 2e-3, 1e-3 * (1 + math.cos(math.pi / 3))])
 
 
-@pytest.mark.parametrize("stop", [6, 11])  # within the second epoch, and within the last, cut one
-@pytest.mark.parametrize("views", [0, 2])
-def test_a_killed_run_with_a_budget_of_steps_resumes_to_the_same_parameters(
-    toy_root, tmp_path, monkeypatch, stop, views
-):
+@pytest.mark.parametrize("views, stop", [(0, 6), (2, 11)])  # in the second epoch, and in the last, shortened one
+def test_killed_run_with_max_steps_resumes_bit_for_bit(toy_root, tmp_path, monkeypatch, views, stop):
     opts = ("OPTIM.MAX_STEPS", 13, "TRAIN.CHECKPOINT_FREQ", 1, "FEATURES.TRAIN_VIEWS", views)
-    whole = trained(toy_root, tmp_path / "whole", *opts)
+    whole = toy.run(toy_root, tmp_path / "whole", "CoOp", *opts)
     with monkeypatch.context() as patch:
         counted_steps(patch, stop)
         with pytest.raises(KeyboardInterrupt):
-            trained(toy_root, tmp_path / "cut", *opts)
-    cut = trained(toy_root, tmp_path / "cut", *opts)
+            toy.run(toy_root, tmp_path / "cut", "CoOp", *opts)
+    cut = toy.run(toy_root, tmp_path / "cut", "CoOp", *opts)
     a, b = prompts(tmp_path / "whole"), prompts(tmp_path / "cut")
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert whole["tasks"] == cut["tasks"] and cut["steps"] == 13 and cut["train_seconds"] is None
 
 
-def test_a_run_is_not_resumed_with_another_budget_of_steps(toy_root, tmp_path, capsys):
-    trained(toy_root, tmp_path / "run", "OPTIM.MAX_STEPS", 6)
-    trained(toy_root, tmp_path / "run", "OPTIM.MAX_STEPS", 6, "OPTIM.MAX_EPOCH", 9)  # which the steps set anyway
+def test_run_is_not_resumed_with_other_max_steps(toy_root, tmp_path, capsys):
+    toy.run(toy_root, tmp_path / "run", "CoOp", "OPTIM.MAX_STEPS", 6)
+    toy.run(toy_root, tmp_path / "run", "CoOp", "OPTIM.MAX_STEPS", 6, "OPTIM.MAX_EPOCH", 9)  # set by the steps
     for steps in (7, 0):
         assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "OPTIM.MAX_STEPS", steps)) == 2
         assert f"OPTIM.MAX_STEPS (6 there, {steps} here)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "many", "True", "None"])
-def test_a_budget_that_is_no_number_of_steps_is_one_clear_error(toy_root, tmp_path, capsys, value):
+def test_invalid_max_steps_is_an_error(toy_root, tmp_path, capsys, value):
     for name in ("CoOp", "ZeroshotCLIP"):
         assert train.main(toy.arguments(toy_root, tmp_path / "run", name, "OPTIM.MAX_STEPS", value)) != 0
         error = capsys.readouterr().err
@@ -91,16 +83,16 @@ def test_a_budget_that_is_no_number_of_steps_is_one_clear_error(toy_root, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["ZeroshotCLIP", "ProtoNet"])
-def test_a_method_without_an_optimiser_takes_no_notice_of_steps_and_says_so(toy_root, tmp_path, name):
-    budget = trained(toy_root, tmp_path / "steps", "OPTIM.MAX_STEPS", 7, name=name)
-    assert budget["tasks"] == trained(toy_root, tmp_path / "epochs", name=name)["tasks"]
+def test_method_without_optimiser_ignores_max_steps(toy_root, tmp_path, name):
+    budget = toy.run(toy_root, tmp_path / "steps", name, "OPTIM.MAX_STEPS", 7)
+    assert budget["tasks"] == toy.run(toy_root, tmp_path / "epochs", name)["tasks"]
     assert (budget["epochs"], budget["steps"]) == (0, 0)
     log = (tmp_path / "steps/log.txt").read_text()
     assert f"OPTIM.MAX_STEPS is ignored: {name} makes no optimiser steps" in log
 
 
-def test_an_evaluation_records_the_epochs_and_steps_of_the_prompts_that_it_loads(toy_root, tmp_path):
-    trained(toy_root, tmp_path / "run", "OPTIM.MAX_STEPS", 13, "DATASET.SUBSAMPLE_CLASSES", "base")  # 24 images
+def test_evaluation_records_epochs_and_steps_of_training(toy_root, tmp_path):
+    toy.run(toy_root, tmp_path / "run", "CoOp", "OPTIM.MAX_STEPS", 13, "DATASET.SUBSAMPLE_CLASSES", "base")  # 24 images
     arguments = toy.arguments(toy_root, tmp_path / "new", "CoOp", "DATASET.SUBSAMPLE_CLASSES", "new")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "run"), *arguments]) == 0
     record = json.loads((tmp_path / "new/results.json").read_text())

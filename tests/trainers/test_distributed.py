@@ -42,7 +42,7 @@ def torchrun(arguments: list[str], copies: Path) -> subprocess.CompletedProcess:
         ("ProtoNet", ["FEATURES.TEST_CACHE", "False"]),
     ],
 )
-def test_two_processes_compute_what_one_does(processes, toy_root, tmp_path, method, options):
+def test_two_processes_match_one(processes, toy_root, tmp_path, method, options):
     out = Path("out/run")
     arguments = toy.arguments(toy_root, out, method, "FEATURES.TRAIN_VIEWS", 2, "DATALOADER.TRAIN_X.BATCH_SIZE", 7)
     arguments += options
@@ -65,7 +65,7 @@ def test_two_processes_compute_what_one_does(processes, toy_root, tmp_path, meth
     np.testing.assert_allclose(*([row.probability for row in some] for some in rows), rtol=1e-3)
 
 
-def test_without_a_seed_two_processes_learn_the_same_parameters(toy_root, tmp_path):
+def test_processes_without_a_seed_agree(toy_root, tmp_path):
     out = tmp_path / "run"
     arguments = toy.arguments(toy_root, out, "CoOp", "OPTIM.MAX_EPOCH", 1)
     at = arguments.index("--seed")
@@ -75,7 +75,7 @@ def test_without_a_seed_two_processes_learn_the_same_parameters(toy_root, tmp_pa
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
-def test_more_processes_than_images_in_a_batch_is_an_error(processes, toy_root, tmp_path):
+def test_batch_smaller_than_the_number_of_processes_is_an_error(processes, toy_root, tmp_path):
     arguments = toy.arguments(toy_root, tmp_path / "run", "CoOp", "DATALOADER.TRAIN_X.BATCH_SIZE", 1)
     first, second = (process.wait() for process in start_pair(processes, tmp_path / "here", arguments))
     assert first.status != 0 and second.status != 0 and (first.err + second.err).count("error: ") == 1

@@ -31,7 +31,7 @@ def case(request, toy_root, tmp_path):
     return case_of(request.param, toy_root, tmp_path, method, *opts)
 
 
-def test_logits_loss_and_gradients_are_those_of_the_public_code(case):
+def test_logits_loss_and_gradients_match_the_public_code(case):
     arrays, trainer, batches = case
     assert relative(trainer.model_inference(batches[0]["img"]), arrays["logits"]) < 1e-4
 
@@ -48,14 +48,14 @@ def test_logits_loss_and_gradients_are_those_of_the_public_code(case):
         check_gradients(case)
 
 
-def test_thirty_steps_have_the_losses_and_learning_rates_of_the_public_code(case):
+def test_thirty_steps_match_the_public_code(case):
     logs = check_training(case, rtol=1e-3)
     if "kl" in case.arrays:  # ProGrad
         np.testing.assert_allclose([step["kl"] for step in logs], case.arrays["kl"], rtol=1e-3)
 
 
-def test_plot_has_the_logits_loss_and_gradients_of_the_public_code(toy_root, tmp_path):
-    """From the features that the image tower of another tiny CLIP, a ResNet, gave it."""
+def test_plot_matches_the_public_code(toy_root, tmp_path):
+    """On the features of another tiny CLIP's image tower, a ResNet."""
     weights = {**golden("tiny_vit"), **golden("tiny_rn_text")}
     np.savez(tmp_path / "clip.npz", **weights)
     opts = ("MODEL.BACKBONE.NAME", f"{tmp_path}/clip.npz@quickgelu")

@@ -1,4 +1,4 @@
-"""LP++: the figures of its public code, and its steps against autograd on the loss as it is written down."""
+"""LP++ against the figures of its public code, and its steps against autograd."""
 
 import plain
 import pytest
@@ -11,7 +11,7 @@ from trainers.lp_plus_plus import descend, start
 
 
 @pytest.mark.parametrize("steps", [25, 300])
-def test_start_step_sizes_and_steps_are_those_of_the_public_code(toy_root, tmp_path, steps):
+def test_start_and_steps_match_the_public_code(toy_root, tmp_path, steps):
     trainer = build(toy_root, tmp_path, "LPPlusPlus", dataset="ToySingle")
     arrays = golden("single-LPPlusPlus")
     images, label = single_batches()
@@ -32,7 +32,7 @@ def test_start_step_sizes_and_steps_are_those_of_the_public_code(toy_root, tmp_p
 
 
 @pytest.mark.parametrize("schedule", ["standard", "released"])
-def test_each_task_descends_its_own_loss_with_its_own_step_sizes(toy_root, tmp_path, schedule):
+def test_each_task_has_its_own_loss_and_step_sizes(toy_root, tmp_path, schedule):
     trainer = build(toy_root, tmp_path, "LPPlusPlus", "STEPS", 7, "ALPHA_EVERY", 3, "SCHEDULE", schedule)
     trainer.train()
     features = F.normalize(trainer.view_features(1)[:, 0], dim=1)
@@ -67,19 +67,7 @@ def test_each_task_descends_its_own_loss_with_its_own_step_sizes(toy_root, tmp_p
     assert trainer.n_params == 10 * (32 + 2)
 
 
-def test_the_steps_lower_the_loss_of_images_that_are_like_their_names():
-    torch.manual_seed(0)
-    t, y = F.normalize(torch.randn(4, 8), dim=1), torch.arange(30) % 4
-    f = F.normalize(torch.randn(30, 8) + 2 * t[y], dim=1)
-    losses = []
-    for steps in (0, 10, 100, 1000):
-        weight, alpha = start(f, y, t)
-        descend(weight, alpha, f, y, t, steps, 10, "standard")
-        losses.append(F.cross_entropy(f @ (weight[:, :-1] + alpha.unsqueeze(1) * t).T + weight[:, -1], y).item())
-    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.02
-
-
-def test_one_class_and_classes_without_shots_have_finite_weights():
+def test_one_class_or_no_shots_give_finite_weights():
     f, t = F.normalize(torch.randn(3, 8), dim=1), F.normalize(torch.randn(2, 8), dim=1)
     for y, names in ((torch.zeros(3, dtype=torch.long), t[:1]), (torch.ones(3, dtype=torch.long), t)):
         weight, alpha = start(f, y, names)

@@ -43,6 +43,6 @@ from methods import build
         ("ProLIP", ("LAMBDA", -1.0), "TRAINER.PROLIP.LAMBDA: -1.0 is not at least 0"),
     ],
 )
-def test_an_illegal_option_is_an_error_that_says_what_is_legal(toy_root, tmp_path, name, options, message):
+def test_illegal_option_is_an_error(toy_root, tmp_path, name, options, message):
     with pytest.raises(ValueError, match=message):
         build(toy_root, tmp_path, name, *options)

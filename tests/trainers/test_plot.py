@@ -21,7 +21,7 @@ def naive_sinkhorn(similarity, epsilon, n_iterations):
 
 
 @pytest.mark.parametrize("n_iterations", [1, 7, 100])
-def test_the_sinkhorn_plan_is_that_of_the_loops(n_iterations):
+def test_sinkhorn_matches_loops(n_iterations):
     torch.manual_seed(0)
     similarity = (2 * torch.rand(2, 3, 4, 5) - 1).requires_grad_()
     plan = sinkhorn(similarity, 0.1, 0.0, n_iterations)
@@ -32,7 +32,7 @@ def test_the_sinkhorn_plan_is_that_of_the_loops(n_iterations):
             torch.testing.assert_close(plan[b, c], expected, rtol=1e-4, atol=1e-7)
 
 
-def test_the_sinkhorn_plan_has_uniform_marginals_and_stops_when_it_no_longer_changes():
+def test_sinkhorn_converges_to_uniform_marginals():
     similarity = 2 * torch.rand(6, 4, 3, generator=torch.Generator().manual_seed(0)) - 1
     plan = sinkhorn(similarity, 0.5, 1e-6, 1000)
     torch.testing.assert_close(plan.sum(-1), torch.full((6, 4), 1 / 4), rtol=1e-4, atol=1e-6)
@@ -41,7 +41,7 @@ def test_the_sinkhorn_plan_has_uniform_marginals_and_stops_when_it_no_longer_cha
     assert not torch.equal(plan, sinkhorn(similarity, 0.5, 1e-6, 2))
 
 
-def test_the_sinkhorn_plan_is_finite_for_opposite_and_for_equal_vectors_and_for_one_prompt():
+def test_sinkhorn_is_finite_in_extreme_cases():
     extreme = torch.tensor([[1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     for similarity in (extreme, extreme.abs(), -extreme.abs(), extreme[:, :1]):
         plan = sinkhorn(similarity)
@@ -52,7 +52,7 @@ def test_the_sinkhorn_plan_is_finite_for_opposite_and_for_equal_vectors_and_for_
 # -- local features ----------------------------------------------------------------------------------------------------
 
 
-def test_every_cell_of_a_resnets_grid_queries_the_attention_pool(resnet):
+def test_resnet_local_features_match_loops(resnet):
     visual, image = resnet, torch.randn(2, 3, 64, 64)
     pool = visual.attnpool
     taken = []
@@ -61,7 +61,7 @@ def test_every_cell_of_a_resnets_grid_queries_the_attention_pool(resnet):
     hook.remove()
     features = visual.local_features(image)
     assert features.shape == (2, 4, 8)
-    assert not pool._forward_pre_hooks and torch.equal(visual(image), pooled)  # the tower is left as it was
+    assert not pool._forward_pre_hooks and torch.equal(visual(image), pooled)  # the tower is unchanged
     for b in range(2):
         cells = taken[0][b].flatten(1).T  # (4, W)
         x = torch.cat([cells.mean(0, keepdim=True), cells]) + pool.positional_embedding
@@ -78,7 +78,7 @@ def test_every_cell_of_a_resnets_grid_queries_the_attention_pool(resnet):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_patch_tokens_of_a_vit_are_projected_as_its_class_token_is(toy_root, tmp_path):
+def test_vit_local_features_are_projected_patch_tokens(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "PLOT")
     visual, image = plain.reference().visual, torch.randn(2, 3, 32, 32)
     tokens = []
@@ -93,7 +93,7 @@ def test_the_patch_tokens_of_a_vit_are_projected_as_its_class_token_is(toy_root,
 # -- PLOT --------------------------------------------------------------------------------------------------------------
 
 
-def test_plots_logits_are_the_similarities_under_the_plan_of_the_loops(toy_root, tmp_path):
+def test_logits_match_the_plan_of_loops(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "PLOT", "N", 2, "THRESH", 0.0, "MAX_ITER", 20)
     local = torch.randn(2, 4, 32)
     logits = trainer.model_inference(local)
@@ -108,8 +108,8 @@ def test_plots_logits_are_the_similarities_under_the_plan_of_the_loops(toy_root,
             assert logits[b, c].item() == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
-def test_plots_iterations_stop_task_by_task(toy_root, tmp_path):
-    """Few iterations for the images of one task must not be more because of another's."""
+def test_iterations_stop_per_task(toy_root, tmp_path):
+    """The images of one task must not be iterated further because of another task's."""
     trainer = build(toy_root, tmp_path, "PLOT", "N", 2)
     local, label = torch.randn(6, 4, 32), torch.tensor([0, 4, 9, 1, 3, 8])
     task = trainer.class_task[label]

@@ -1,4 +1,4 @@
-"""What a run shows while it trains and leaves of its course: bar, log lines, curves, warnings, checkpoints."""
+"""What a run shows while it trains: bar, log lines, curves, warnings, checkpoints."""
 
 import importlib.machinery
 import io
@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(tmp_path, monkeypatch):
-    """A function that puts Dassl's logger in place of stdout, which writes to the terminal given and to log.txt."""
+    """A function that replaces stdout with Dassl's logger, which writes to the given terminal and to log.txt."""
 
     def start(console):
         monkeypatch.setattr(sys, "stdout", console)
@@ -41,9 +41,7 @@ def terminal(tmp_path, monkeypatch):
     return start
 
 
-def test_on_a_terminal_the_bar_takes_the_place_of_the_training_lines_which_the_log_keeps(
-    terminal, tmp_path, monkeypatch
-):
+def test_terminal_shows_a_bar_and_the_log_the_lines(terminal, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     console = terminal(Terminal())
     bar = TrainingBar(total=10, done=4, epochs=2)
@@ -58,12 +56,12 @@ def test_on_a_terminal_the_bar_takes_the_place_of_the_training_lines_which_the_l
     shown = console.getvalue()
     assert re.search(r"epoch 2/2: 50% \|####    \| 5/10 \[00:\d\d left, .*/s, loss=0.123, acc=75, lr=2e-03\]", shown)
     assert "Checkpoint saved\n" in shown and "no end of line" in shown
-    assert shown.count("batch [1/5]") == 1, "the line after the bar alone"
+    assert shown.count("batch [1/5]") == 1, "only the line after the bar"
     assert (tmp_path / "log.txt").read_text() == f"{LINE}\nCheckpoint saved\nno end of line{LINE}\n"
 
 
 @pytest.mark.parametrize("why", ["a pipe", "no logger", "nothing left to train"])
-def test_without_a_terminal_dassls_logger_or_steps_there_is_no_bar(terminal, monkeypatch, why):
+def test_no_bar_without_a_terminal_logger_or_steps(terminal, monkeypatch, why):
     console = io.StringIO() if why == "a pipe" else Terminal()
     if why == "no logger":
         monkeypatch.setattr(sys, "stdout", console)
@@ -76,16 +74,12 @@ def test_without_a_terminal_dassls_logger_or_steps_there_is_no_bar(terminal, mon
     assert console.getvalue() == f"{LINE}\n"
 
 
-def test_in_a_file_a_run_prints_the_same_lines_as_ever(toy_root, tmp_path, capsys):
-    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.PRINT_FREQ", 1)) == 0
-    for text in (capsys.readouterr().out, (tmp_path / "run/log.txt").read_text()):
-        assert text.count("epoch [1/2] batch [") == 5 and "step/s" not in text
-
-
-def test_a_run_says_what_is_cached_where_and_how_long_it_took(toy_root, tmp_path):
+def test_run_prints_plain_lines_and_says_what_is_cached(toy_root, tmp_path, capsys):
     for name in ("first", "second"):
-        assert train.main(toy.arguments(toy_root, tmp_path / name, "CoOp")) == 0
+        toy.run(toy_root, tmp_path / name, "CoOp", "TRAIN.PRINT_FREQ", 1)
     first, second = ((tmp_path / name / "log.txt").read_text() for name in ("first", "second"))
+    for text, count in ((first, 5), (capsys.readouterr().out, 10)):
+        assert text.count("epoch [1/2] batch [") == count and "step/s" not in text
     folder = tmp_path / "features"
     assert f"Computing the features of 30 images, to be kept in {folder}\nFeatures of 30 images computed in " in first
     (kept,) = folder.iterdir()
@@ -99,10 +93,10 @@ def curves(folder):
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def test_the_curves_hold_the_accuracy_of_each_task_in_training_validation_and_test(toy_root, tmp_path):
+def test_curves_hold_the_accuracy_of_each_task(toy_root, tmp_path):
     opts = ("TEST.FINAL_MODEL", "best_val", "DATALOADER.TRAIN_X.BATCH_SIZE", 40, "DATASET.NUM_SHOTS", 2)
-    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", *opts)) == 0
-    found, record = curves(tmp_path / "run"), json.loads((tmp_path / "run/results.json").read_text())
+    record = toy.run(toy_root, tmp_path / "run", "CoOp", *opts)
+    found = curves(tmp_path / "run")
     for task in record["tasks"]:
         assert [step for step, _ in found[f"val_task/{task['name']}"]] == [0, 1]
         assert found[f"test_task/{task['name']}"][-1][1] == pytest.approx(task["value"], rel=1e-5)
@@ -116,7 +110,7 @@ def test_the_curves_hold_the_accuracy_of_each_task_in_training_validation_and_te
 
 @pytest.fixture
 def wandb(monkeypatch):
-    """A stand-in for the package, which writes down what it is told."""
+    """A stand-in for the package that records its calls."""
     module = types.ModuleType("wandb")
     module.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
     module.told, module.finished = [], []
@@ -133,22 +127,21 @@ def wandb(monkeypatch):
     return module
 
 
-def test_weights_and_biases_gets_the_curves_if_a_project_is_named(toy_root, tmp_path, wandb):
+def test_wandb_gets_the_curves_of_a_project(toy_root, tmp_path, wandb):
     assert train.main(toy.arguments(toy_root, tmp_path / "none", "CoOp")) == 0
     assert not wandb.told
-    assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")) == 0
+    record = toy.run(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")
     assert wandb.settings["project"] == "prompts" and wandb.settings["name"] == "ToyTasks/CoOp"
     assert wandb.settings["config"]["OPTIM.LR"] == 0.002 and wandb.settings["dir"] == str(tmp_path / "run")
     steps = [step for step, _ in wandb.told]
     assert steps == sorted(steps) and steps[-1] == 9 and wandb.finished == [True]  # two epochs of five batches
     losses = [values["train/loss"] for _, values in wandb.told if "train/loss" in values]
-    record = json.loads((tmp_path / "run/results.json").read_text())
     tested = {name: value for _, values in wandb.told for name, value in values.items() if name.startswith("test")}
     assert len(losses) == 10 and tested["test/accuracy"] == pytest.approx(record["metric"])
     assert tested["test_task/flower recognition"] == pytest.approx(record["tasks"][0]["value"])
 
 
-def test_weights_and_biases_that_is_not_installed_is_a_clear_error(toy_root, tmp_path, capsys, monkeypatch):
+def test_missing_wandb_is_an_error(toy_root, tmp_path, capsys, monkeypatch):
     find_spec = train.trainers.modules.engine.saving.importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "wandb" else find_spec(name, *a))
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")) == 1
@@ -160,7 +153,7 @@ def test_weights_and_biases_that_is_not_installed_is_a_clear_error(toy_root, tmp
 
 
 @pytest.mark.parametrize("keep, left", [(1, [4]), (2, [3, 4]), (0, [1, 2, 3, 4])])
-def test_as_many_checkpoints_are_kept_as_asked_for_and_the_log_says_so(toy_root, tmp_path, capsys, keep, left):
+def test_keep_checkpoints_keeps_the_newest(toy_root, tmp_path, capsys, keep, left):
     opts = ("OPTIM.MAX_EPOCH", 4, "TRAIN.CHECKPOINT_FREQ", 1, "TRAIN.KEEP_CHECKPOINTS", keep)
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", *opts)) == 0
     names = sorted(path.name for path in (tmp_path / "run/prompt_learner").glob("model*"))
@@ -178,13 +171,13 @@ def test_as_many_checkpoints_are_kept_as_asked_for_and_the_log_says_so(toy_root,
 
 
 @pytest.mark.parametrize("value", ["-1", "True", "None"])
-def test_what_is_no_number_of_checkpoints_is_refused(toy_root, tmp_path, capsys, value):
+def test_invalid_keep_checkpoints_is_an_error(toy_root, tmp_path, capsys, value):
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.KEEP_CHECKPOINTS", value)) != 0
     assert "TRAIN.KEEP_CHECKPOINTS" in capsys.readouterr().err
 
 
-def test_the_last_test_alone_compares_with_zero_shot_on_the_same_features(toy_root, tmp_path, caplog):
-    """The comparison's values are those of a run of ZeroshotCLIP."""
+def test_last_test_is_compared_with_zero_shot(toy_root, tmp_path, caplog):
+    """It is compared with the values of a run of ZeroshotCLIP."""
     zero_shot = build(toy_root, tmp_path / "zero", "ZeroshotCLIP")
     zero_shot.test()
     trainer = build(toy_root, tmp_path / "run", "CoOp")
@@ -199,11 +192,11 @@ def test_the_last_test_alone_compares_with_zero_shot_on_the_same_features(toy_ro
 
 
 @pytest.mark.parametrize("name", ["PLOT", "ProLIP", "CLIPLoRA", "ZeroshotCLIP"])
-def test_methods_that_do_not_share_the_features_of_zero_shot_are_not_compared(toy_root, tmp_path, name):
+def test_methods_with_other_features_are_not_compared(toy_root, tmp_path, name):
     assert build(toy_root, tmp_path, name).zero_shot() is None
 
 
-def test_classes_that_a_clip_cannot_tell_apart_are_named(toy_root, tmp_path, monkeypatch, caplog):
+def test_indistinguishable_classes_are_named(toy_root, tmp_path, monkeypatch, caplog):
     trainer = build(toy_root, tmp_path, "CoOp")
     texts = [("rose", "Rose ", "tulip"), *(task.classnames for task in trainer.tasks[1:])]
     for task, names in zip(trainer.tasks, texts):
@@ -213,14 +206,9 @@ def test_classes_that_a_clip_cannot_tell_apart_are_named(toy_root, tmp_path, mon
     assert caplog.text.count("same class features") == 1
 
 
-def test_ctrl_c_says_the_command_that_resumes_and_ends_with_130_and_the_bar_is_drawn(toy_root, tmp_path):
-    """On a real terminal: a pseudo-terminal of its own."""
-    (tmp_path / "tasks.yaml").write_text("DATASET:\n  NAME: FolderTasks\n")
-    for task, kind in (("flower", "images"), ("texture", "images")):
-        for path in (toy_root / "toy" / task / kind).glob("*.png"):
-            target = tmp_path / "data" / task / path.name.split("-")[1] / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
+def test_ctrl_c_on_a_terminal_says_how_to_resume(tmp_path):
+    """In a pseudo-terminal."""
+    toy.draw_folders(tmp_path / "data")
     opts = ("OPTIM.MAX_EPOCH", 100000, "TRAIN.CHECKPOINT_FREQ", 1, "FEATURES.TRAIN_VIEWS", 1)
     arguments = toy.arguments(tmp_path / "data", tmp_path / "my run", "CoOp", *opts, dataset="FolderTasks")
     master, slave = pty.openpty()

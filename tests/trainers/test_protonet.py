@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from methods import TASK, build, cosine
 
 
-def test_a_prototype_is_the_mean_of_the_normalised_features_of_a_class(toy_root, tmp_path):
+def test_prototype_is_the_mean_of_normalised_features(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "run", "ProtoNet")
     trainer.train()
     features, label = trainer.features_of(trainer.dm.dataset.train_x)
@@ -22,9 +22,7 @@ def test_a_prototype_is_the_mean_of_the_normalised_features_of_a_class(toy_root,
     assert trainer.n_params == 0
 
 
-def test_the_fine_tuned_scale_has_the_least_loss_of_shots_against_the_others_and_the_same_predictions(
-    toy_root, tmp_path
-):
+def test_fine_tuned_scale_minimises_the_leave_one_out_loss(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "run", "ProtoNet", "FINE_TUNED", True)
     trainer.train()
     features, label = trainer.features_of(trainer.dm.dataset.train_x)
@@ -45,7 +43,7 @@ def test_the_fine_tuned_scale_has_the_least_loss_of_shots_against_the_others_and
     assert free.evaluator.task_results == trainer.evaluator.task_results
 
 
-def test_a_fine_tuned_scale_needs_two_shots_of_each_class(toy_root, tmp_path):
+def test_fine_tuned_scale_needs_two_shots(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "ProtoNet", "FINE_TUNED", True, opts=("DATASET.NUM_SHOTS", 1))
     with pytest.raises(ValueError, match="'rose' has only one: give at least 2 shots"):
         trainer.train()

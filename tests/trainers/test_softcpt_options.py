@@ -1,4 +1,4 @@
-"""SoftCPT's options that are not in the paper: the distance to hand-made features, and the blend with them."""
+"""SoftCPT's options beyond the paper: the distance to hand-made features, and the blend with them."""
 
 import plain
 import pytest
@@ -6,20 +6,15 @@ import torch
 import torch.nn.functional as F
 from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, cosine
 
-from trainers.modules.method_parts.blend import TRUSTS, Trust, blend, task_losses
+from trainers.modules.method_parts.blend import TRUSTS, Trust
 
 FIXED = {"KNOWLEDGE_WEIGHT": 0.0, "BLEND": False}
-
-
-def unit(x):
-    norm = sum(v * v for v in x) ** 0.5
-    return [v / norm for v in x]
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_task_has_the_trust_that_was_set_and_another_none():
+def test_trust_is_stored_per_task():
     trust = Trust()
     assert trust(["birds"]).tolist() == [0]
     trust.set(["birds", "pets", "cars"], torch.tensor([0.25, 1.0, 0.0]))
@@ -33,33 +28,10 @@ def test_a_task_has_the_trust_that_was_set_and_another_none():
         trust.set([str(i) for i in range(257)], torch.ones(257))
 
 
-def test_the_blend_is_the_mean_of_normalised_features():
-    torch.manual_seed(4)
-    generated, handmade = torch.randn(3, 4, requires_grad=True), torch.randn(3, 4)
-    trust = torch.tensor([[0.25], [1.0], [0.0]])
-    mixed = blend(generated, handmade, trust)
-    for row, g, h, t in zip(mixed.tolist(), generated.tolist(), handmade.tolist(), (0.25, 1.0, 0.0)):
-        assert row == pytest.approx([t * x + (1 - t) * y for x, y in zip(unit(g), unit(h))], abs=1e-6)
-    mixed.sum().backward()
-    assert generated.grad[:2].any(1).all() and not generated.grad[2].any()
-    assert blend(generated[:0], handmade[:0], 0.5).shape == (0, 4)
-
-
-def test_the_losses_of_the_tasks_are_sums_of_their_samples_cross_entropies():
-    torch.manual_seed(5)
-    logits, label = torch.randn(4, 10), torch.tensor([6, 0, 9, 2])
-    expected = [0.0, 0.0, 0.0]
-    for row, y in zip(logits, label.tolist()):
-        own = [c for c in range(10) if TASK[c] == TASK[y]]
-        expected[TASK[y]] -= (row[y] - row[own].exp().sum().log()).item()
-    assert task_losses(logits, label, TASK).tolist() == pytest.approx(expected, rel=1e-5)
-    assert task_losses(logits[:0], label[:0], TASK).tolist() == [0, 0, 0]
-
-
 # -- the trainer -----------------------------------------------------------------------------------------------------
 
 
-def test_the_options_are_off_by_default_and_leave_no_trace(toy_root, tmp_path):
+def test_options_are_off_by_default(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "SoftCPT")
     assert {key: trainer.options[key] for key in FIXED} == FIXED
     assert sorted(trainer.prompts.state_dict()) == ["meta_net.weight", "task_context.ctx"]
@@ -67,7 +39,7 @@ def test_the_options_are_off_by_default_and_leave_no_trace(toy_root, tmp_path):
 
 
 @pytest.mark.parametrize("shots", [1, 4, -1])
-def test_the_weight_of_the_distance_falls_with_the_images_per_class(toy_root, tmp_path, shots):
+def test_distance_weight_falls_with_the_shots(toy_root, tmp_path, shots):
     opts = ("DATASET.NUM_SHOTS", shots)
     without = build(toy_root, tmp_path / "without", "SoftCPT", opts=opts)
     trainer = build(toy_root, tmp_path / "run", "SoftCPT", "KNOWLEDGE_WEIGHT", 3.0, opts=opts)
@@ -85,7 +57,7 @@ def test_the_weight_of_the_distance_falls_with_the_images_per_class(toy_root, tm
     assert all(p.grad.any() for p in trainer.prompts.parameters())
 
 
-def test_blending_changes_nothing_of_the_training(toy_root, tmp_path):
+def test_blending_does_not_change_training(toy_root, tmp_path):
     plain, blended = (build(toy_root, tmp_path / str(on), "SoftCPT", "BLEND", on) for on in (False, True))
     for trainer in (plain, blended):
         torch.manual_seed(1)
@@ -95,7 +67,7 @@ def test_blending_changes_nothing_of_the_training(toy_root, tmp_path):
     assert all(torch.equal(learned[key], value) for key, value in plain.prompts.named_parameters())
 
 
-def test_each_task_chooses_its_trust_on_its_validation_shots(toy_root, tmp_path):
+def test_trust_is_chosen_on_validation_shots(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True, opts=("FEATURES.TEST_CACHE", False))
     handmade, seen = F.normalize(plain.zero_shot(CLASSNAMES, TEMPLATES), dim=1), []
     for seed in range(4):
@@ -124,7 +96,7 @@ def test_each_task_chooses_its_trust_on_its_validation_shots(toy_root, tmp_path)
     assert len(set(seen)) > 1
 
 
-def test_the_last_checkpoint_holds_the_chosen_trust(toy_root, tmp_path, monkeypatch):
+def test_last_checkpoint_holds_the_chosen_trust(toy_root, tmp_path, monkeypatch):
     trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True)
     choose = trainer.choose_trust
 
@@ -143,7 +115,7 @@ def test_the_last_checkpoint_holds_the_chosen_trust(toy_root, tmp_path, monkeypa
     assert fresh.evaluator.task_results == trainer.evaluator.task_results
 
 
-def test_a_task_that_was_not_trained_is_served_by_the_hand_made_prompts(toy_root, tmp_path):
+def test_untrained_task_uses_hand_made_prompts(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "base", "SoftCPT", "BLEND", True, opts=("DATASET.TASKS", "base"))
     trainer.train()
     new = build(toy_root, tmp_path / "new", "SoftCPT", "BLEND", True, opts=("DATASET.TASKS", "new"))
@@ -156,14 +128,14 @@ def test_a_task_that_was_not_trained_is_served_by_the_hand_made_prompts(toy_root
         torch.testing.assert_close(new.text_features(), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_the_trust_is_never_chosen_on_test_images(toy_root, tmp_path):
+def test_trust_is_never_chosen_on_test_images(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True)
     trainer.dm.dataset.val.append(trainer.dm.dataset.test[0])
     with pytest.raises(ValueError, match="BLEND chooses on validation shots, but 1 of them are test images"):
         trainer.choose_trust()
 
 
-def test_without_validation_images_the_trained_tasks_keep_their_generated_features(toy_root, tmp_path):
+def test_trust_is_one_without_validation_images(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True)
     trainer.val_loader = trainer.dm.dataset._val = None
     trainer.choose_trust()

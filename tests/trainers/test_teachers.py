@@ -10,9 +10,9 @@ from clip import clip
 from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, cosine, relative
 
 
-def test_kgcoop_adds_the_distance_to_each_tasks_own_template(toy_root, tmp_path):
+def test_kgcoop_adds_the_distance_to_each_tasks_template(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "KgCoOp", "W", 3.0)
-    x, label = torch.randn(4, 32), torch.tensor([0, 1, 3, 4])  # of two tasks: five classes count
+    x, label = torch.randn(4, 32), torch.tensor([0, 1, 3, 4])  # of two tasks with five classes
     loss, logs = trainer.compute_loss(x, label)
     plain_loss, _ = super(type(trainer), trainer).compute_loss(x, label)
     learned, teacher = trainer.text_features()[:5].tolist(), plain.zero_shot(CLASSNAMES, TEMPLATES)[:5].tolist()
@@ -21,7 +21,7 @@ def test_kgcoop_adds_the_distance_to_each_tasks_own_template(toy_root, tmp_path)
     assert loss.item() == pytest.approx(plain_loss.item() + 3 * distance, rel=1e-5)
 
 
-def test_one_template_can_be_given_for_the_classes_of_all_tasks(toy_root, tmp_path):
+def test_teacher_template_applies_to_all_tasks(toy_root, tmp_path):
     template = "a type of pet, a photo of a {}."
     for name in ("KgCoOp", "ProGrad"):
         trainer = build(toy_root, tmp_path, name, "TEACHER_TEMPLATE", template)
@@ -29,7 +29,7 @@ def test_one_template_can_be_given_for_the_classes_of_all_tasks(toy_root, tmp_pa
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-def test_prograd_makes_one_step_from_the_projected_gradient(toy_root, tmp_path, scaled):
+def test_prograd_steps_along_the_projected_gradient(toy_root, tmp_path, scaled):
     trainer = build(toy_root, tmp_path, "ProGrad", "LAMBDA", 0.8)
     if scaled:  # as with fp16 on a GPU
         trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -53,7 +53,7 @@ def test_prograd_makes_one_step_from_the_projected_gradient(toy_root, tmp_path, 
     torch.testing.assert_close(trainer.prompts.ctx.detach(), after, rtol=1e-5, atol=1e-8)
 
 
-def test_prograds_initial_words_are_the_last_of_its_tokens_after_zeros(toy_root, tmp_path):
+def test_prograd_pads_its_initial_words_with_zeros(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "ProGrad", "CTX_INIT", "a type of pet, a photo of a")
     words = trainer.clip.text.token_embedding(
         clip.tokenize("a type of pet, a photo of a")[0, 1:10]

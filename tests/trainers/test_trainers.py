@@ -1,4 +1,4 @@
-"""What every registered method must do, over several tasks and over one: tested by being registered."""
+"""What every registered method must do, over several tasks and over one."""
 
 import pytest
 import torch
@@ -56,7 +56,7 @@ def cases(names):
 
 
 def cases_and_data(names):
-    """Each case over the tasks, and each method over one; the other options over one task are slow tests."""
+    """Each case over all tasks, and each method over one; other options over one task are slow tests."""
     grid = [
         pytest.param(name, options, data, marks=pytest.mark.slow if data == "ToySingle" and i else ())
         for name in names
@@ -69,15 +69,15 @@ def cases_and_data(names):
 data = pytest.mark.parametrize("dataset", ["ToyTasks", "ToySingle"])
 
 
-def gradients(trainer, batch):
-    image, label, _ = trainer.parse_batch_train(batch)
-    loss, _ = trainer.training_loss(image, label)
-    loss.backward()
-    return loss
+def counted_steps(trainer, monkeypatch):
+    """A list to which each step of the trainer's optimiser adds an entry."""
+    steps, step = [], trainer.optim.step
+    monkeypatch.setattr(trainer.optim, "step", lambda *args: steps.append(1) or step(*args))
+    return steps
 
 
 @cases_and_data(LEARNING)
-def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, options, dataset):
+def test_only_prompts_get_gradients(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
     for module in trainer.prompts.modules():
         if isinstance(module, torch.nn.Linear):
@@ -85,7 +85,8 @@ def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, o
     for parameter in trainer.prompts.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)  # a factor of zero would hide the gradient of the other
-    gradients(trainer, batch_of(trainer)).item()
+    image, label, _ = trainer.parse_batch_train(batch_of(trainer))
+    trainer.training_loss(image, label)[0].backward()
     for key, parameter in trainer.prompts.named_parameters():
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), key
@@ -96,10 +97,9 @@ def test_exactly_the_prompt_parameters_get_gradients(toy_root, tmp_path, name, o
 
 
 @cases(LEARNING)
-def test_a_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, monkeypatch):
+def test_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, monkeypatch):
     trainer = build(toy_root, tmp_path, name, *options)
-    steps, step = [], trainer.optim.step
-    monkeypatch.setattr(trainer.optim, "step", lambda *args: steps.append(1) or step(*args))
+    steps = counted_steps(trainer, monkeypatch)
     trainer.forward_backward(batch_of(trainer))
     assert trainer.get_model_names() == ["prompt_learner"]
     released = dict(zip(options[::2], options[1::2])).get("SCHEDULE") == "released"
@@ -107,16 +107,13 @@ def test_a_batch_makes_one_optimiser_step(toy_root, tmp_path, name, options, mon
 
 
 @pytest.mark.parametrize("precision, expected", [("amp", 1), ("fp16", 3)])
-def test_the_released_schedule_steps_with_a_gradient_scaler_as_the_release_does(
-    toy_root, tmp_path, monkeypatch, precision, expected
-):
-    """In the release fp16 has no scaler and steps three times; its scaler for amp remembers that it has stepped."""
+def test_released_schedule_steps_like_the_release_with_a_scaler(toy_root, tmp_path, monkeypatch, precision, expected):
+    """In the release, fp16 has no scaler and steps three times; the scaler of amp remembers that it has stepped."""
     trainer = build(toy_root, tmp_path, "SoftCPT", "SCHEDULE", "released")
     trainer.cfg.defrost()
     trainer.options.PREC = precision
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    steps, step = [], trainer.optim.step
-    monkeypatch.setattr(trainer.optim, "step", lambda *args: steps.append(1) or step(*args))
+    steps = counted_steps(trainer, monkeypatch)
     trainer.forward_backward(batch_of(trainer))
     assert len(steps) == expected
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1e38)  # the gradients overflow: no step at all
@@ -125,7 +122,7 @@ def test_the_released_schedule_steps_with_a_gradient_scaler_as_the_release_does(
 
 
 @cases_and_data(LEARNING)
-def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name, options, dataset):
+def test_saved_model_loads_with_the_same_logits(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
     batch = batch_of(trainer)
     trainer.forward_backward(batch)
@@ -138,9 +135,7 @@ def test_a_saved_model_has_the_same_logits_when_loaded(toy_root, tmp_path, name,
 
 
 @cases_and_data(FITTED)
-def test_a_fitted_method_is_trained_at_once_and_has_the_same_results_when_loaded(
-    toy_root, tmp_path, name, options, dataset
-):
+def test_fitted_method_loads_with_the_same_results(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path / "run", name, *options, dataset=dataset)
     trainer.train()
     assert trainer.train_seconds > 0 and trainer.test_seconds > 0 and trainer.max_epoch == 0
@@ -160,8 +155,8 @@ def test_a_fitted_method_is_trained_at_once_and_has_the_same_results_when_loaded
 
 @pytest.mark.parametrize("name", METHODS)
 @data
-def test_the_test_loop_scores_what_model_inference_says(toy_root, tmp_path, name, dataset):
-    """Class features once per call and image features from the cache change no prediction."""
+def test_test_loop_matches_model_inference(toy_root, tmp_path, name, dataset):
+    """Computing class features once, and reading image features from the cache, changes no prediction."""
     trainer = build(toy_root, tmp_path / "run", name, dataset=dataset, opts=("FEATURES.TEST_CACHE", False))
     plain = trainer.test()
     cached = build(toy_root, tmp_path / "run", name, dataset=dataset)
@@ -180,45 +175,61 @@ def test_class_features_are_computed_once_per_evaluation(toy_root, tmp_path, nam
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("precision", ["fp32", "amp", "bf16", "fp16"])
-def test_every_precision_trains_and_tests_without_nan(toy_root, tmp_path, name, precision):
-    trainer = build(toy_root, tmp_path / "run", name, "PREC", precision, opts=("OPTIM.MAX_EPOCH", 1))
+@pytest.mark.parametrize("precision", ["amp", "bf16", "fp16"])
+def test_every_precision_trains_without_nan(toy_root, tmp_path, name, precision):
+    opts = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2)
+    trainer = build(toy_root, tmp_path / "run", name, "PREC", precision, opts=opts)
     trainer.train()
     assert 0 <= trainer.evaluator.task_results[0]["value"] <= 100
     assert all(p.isfinite().all() and p.dtype == torch.float32 for p in trainer.prompts.parameters())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("precision", ["fp32", "amp", "bf16", "fp16"])
+def test_200_steps_stay_finite(toy_root, tmp_path, name, precision):
+    trainer = build(toy_root, tmp_path, name, "PREC", precision)
+    trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 10**9
+    for _ in range(200 // len(trainer.train_loader_x)):
+        for batch in trainer.train_loader_x:
+            assert torch.tensor(trainer.forward_backward(batch)["loss"]).isfinite()
+    assert all(p.isfinite().all() for p in trainer.prompts.parameters())
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_logits_of_present_tasks_are_those_among_all(toy_root, tmp_path, name):
+def test_logits_of_present_tasks_match_those_of_all(toy_root, tmp_path, name):
     trainer = build(toy_root, tmp_path, name)
     with torch.no_grad():
-        loader = getattr(trainer.test_loader, "loader", trainer.test_loader)  # below the cache of features
+        loader = getattr(
+            trainer.test_loader, "loader", trainer.test_loader
+        )  # the loader of images below the feature cache
         x = trainer.image_features(next(iter(loader))["img"])
         rows = torch.tensor([0, 1, 2, 5, 6, 7, 8, 9])
         torch.testing.assert_close(trainer.class_logits(x, rows), trainer.class_logits(x)[:, rows])
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_cached_training_views_give_the_same_losses_where_transforms_are_deterministic(toy_root, tmp_path, name):
-    if build(toy_root, tmp_path, name).tunes_images:
+def test_cached_views_give_the_same_losses(toy_root, tmp_path, name):
+    opts = ("INPUT.TRANSFORMS", ("center_crop", "normalize"), "DATASET.NUM_SHOTS", 2, "TEST.NO_TEST", True)
+    views = (*opts, "FEATURES.TRAIN_VIEWS", 2)
+    trainers = [build(toy_root, tmp_path / "0", name, opts=opts)]
+    if trainers[0].tunes_images:
         with pytest.raises(ValueError, match=f"FEATURES.TRAIN_VIEWS: 2, but {name} changes the image tower"):
-            build(toy_root, tmp_path, name, opts=("FEATURES.TRAIN_VIEWS", 2))
+            build(toy_root, tmp_path, name, opts=views)
         return
-    losses = []
-    for views in (0, 2):
-        out = tmp_path / str(views)
-        opts = ("INPUT.TRANSFORMS", ("center_crop", "normalize"), "FEATURES.TRAIN_VIEWS", views)
+    trainers.append(build(toy_root, tmp_path / "2", name, opts=views))
+    losses = [[], []]
+    for trainer, found in zip(trainers, losses):
+        forward_backward = trainer.forward_backward
+        trainer.forward_backward = lambda batch, f=forward_backward, r=found: r.append(f(batch)) or r[-1]
         torch.manual_seed(1)
-        trainer = build(toy_root, out, name, opts=opts)
-        recorded, forward_backward = [], trainer.forward_backward
-        trainer.forward_backward = lambda batch, f=forward_backward, r=recorded: r.append(f(batch)) or r[-1]
         trainer.train()
-        losses.append([step["loss"] for step in recorded])
+    losses = [[step["loss"] for step in steps] for steps in losses]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_a_checkpoint_of_other_shapes_or_another_method_is_an_error(toy_root, tmp_path, name):
+def test_checkpoint_of_another_shape_or_method_is_an_error(toy_root, tmp_path, name):
     trainer = build(toy_root, tmp_path, name)
     trainer.save_model(0, str(tmp_path))
     shape = ("N_CTX", 3, "CTX_INIT", "") if "CTX_INIT" in CLASSES[name].defaults else ("N_CTX", 3)

@@ -1,4 +1,4 @@
-"""Training views: what they depend on, and what they leave alone."""
+"""Training views: what they depend on, and that they leave the global generators alone."""
 
 import random
 import time
@@ -16,7 +16,7 @@ from trainers.modules.images.views import ViewFeatures, ViewImages, seeded_loade
 
 
 class Item:
-    """What the views read of a Datum."""
+    """The attributes of a Datum that the views read."""
 
     label, domain = 3, 0
 
@@ -33,7 +33,7 @@ def draw(image) -> torch.Tensor:
     return torch.rand(2) + random.random()
 
 
-def test_the_generators_follow_from_seed_image_and_view_and_are_left_as_they_were():
+def test_view_generators_are_seeded_and_local():
     def drawn(*key):
         with view_generators(*key):
             return torch.rand(1).item(), random.random()
@@ -48,14 +48,14 @@ def test_the_generators_follow_from_seed_image_and_view_and_are_left_as_they_wer
     assert (torch.rand(1), random.random()) == expected
 
 
-def test_an_image_has_the_same_cached_views_among_all_images_and_among_some(toy_root):
+def test_views_do_not_depend_on_the_other_images(toy_root):
     items = images(toy_root)
     whole, part = (ViewImages(some, draw, 3, 1, str(toy_root)) for some in (items, items[4:]))
     assert torch.equal(whole[5], part[1]) and whole[5].shape == (3, 2)
     assert len(torch.cat([whole[i] for i in range(len(items))]).unique(dim=0)) == 3 * len(items)
 
 
-def test_views_do_not_depend_on_where_the_data_lie(toy_root, tmp_path):
+def test_views_do_not_depend_on_the_data_folder(toy_root, tmp_path):
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     (moved / "toy").symlink_to(toy_root / "toy")
@@ -64,7 +64,7 @@ def test_views_do_not_depend_on_where_the_data_lie(toy_root, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_draws_the_same_views_with_any_number_of_workers(toy_root, tmp_path, workers):
+def test_views_do_not_depend_on_the_workers(toy_root, tmp_path, workers):
     batches = []
     for n in (0, workers):
         cfg = filled(toy.config(toy_root, tmp_path, "CoOp", "DATALOADER.NUM_WORKERS", n), OPENAI)
@@ -79,7 +79,7 @@ def test_a_run_draws_the_same_views_with_any_number_of_workers(toy_root, tmp_pat
     assert torch.equal(*batches) and len(batches[0].unique(dim=1).flatten(0, 1).unique(dim=0)) > 30
 
 
-def test_an_epoch_uses_the_view_of_its_number_modulo_the_number_of_views():
+def test_epoch_uses_its_view_modulo_the_number_of_views():
     data = ViewFeatures([Item()], torch.arange(4.0).view(1, 4, 1))
     seen = []
     for epoch in range(6):
@@ -88,8 +88,8 @@ def test_an_epoch_uses_the_view_of_its_number_modulo_the_number_of_views():
     assert seen == [0, 1, 2, 3, 0, 1]
 
 
-def test_making_the_cached_features_is_no_training_time(toy_root, tmp_path, monkeypatch):
-    """By a clock that the encoding of images alone moves."""
+def test_caching_is_not_training_time(toy_root, tmp_path, monkeypatch):
+    """Measured with a clock that only the encoding of images moves."""
     clock, encode_image = [0.0], PromptTrainer.encode_image
 
     def encoded(self, image):

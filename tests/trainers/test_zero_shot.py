@@ -8,7 +8,7 @@ from methods import CLASSNAMES, TEMPLATES, build
 from trainers.modules.prompts.hand_made import ENSEMBLE
 
 
-def test_methods_share_the_cached_features_of_their_kind(toy_root, tmp_path):
+def test_methods_share_cached_features(toy_root, tmp_path):
     counts = []
     for name in ("CoOp", "KgCoOp", "CoCoOp", "ZeroshotCLIP", "PLOT"):
         build(toy_root, tmp_path / name, name).test()
@@ -21,7 +21,7 @@ def test_zero_shot_uses_the_template_of_each_task(toy_root, tmp_path):
     torch.testing.assert_close(trainer.text_features(), plain.zero_shot(CLASSNAMES, TEMPLATES), rtol=1e-5, atol=1e-6)
 
 
-def test_the_ensemble_is_the_normalised_mean_of_normalised_features_in_eight_templates(toy_root, tmp_path):
+def test_ensemble_is_the_mean_of_normalised_features(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "ZeroshotCLIP", "ENSEMBLE", True)
     assert trainer.variant == "ensemble" and len(ENSEMBLE) == 7
     features = [F.normalize(plain.zero_shot(CLASSNAMES, [t] * 10), dim=1) for t in ENSEMBLE]
