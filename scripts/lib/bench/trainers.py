@@ -16,10 +16,9 @@ from dassl.engine import TRAINER_REGISTRY
 from PIL import Image
 
 import train
-import trainers.base
-import trainers.modules.engine.trainer
 from datasets.multitask import Task
 from trainers.base import PromptTrainer
+from trainers.modules.engine import trainer as engine
 
 CONFIGS = {"RN50": "rn50", "ViT-B/32": "vit_b32", "ViT-B/16": "vit_b16", "ViT-L/14": "vit_b16"}  # methods' settings
 
@@ -63,9 +62,9 @@ def built(
     of features. What it prints is dropped.
     """
     package = harness.package_clip(backbone).to(harness.DEVICE)
-    trainers.modules.engine.trainer.load_clip = lambda name, half=None, shared=None: harness.clip_of(package, half)
+    engine.load_clip = lambda name, half=None, shared=None: harness.clip_of(package, half)
     if kind == "plain":
-        trainers.base.text_encoder = lambda tower, chunk: harness.PlainTextEncoder(package)
+        engine.text_encoder = lambda tower, chunk: harness.PlainTextEncoder(package)
         opts = (*opts, "FEATURES.TEST_CACHE", False, "FEATURES.TRAIN_VIEWS", 0)
     with tempfile.TemporaryDirectory() as root, contextlib.redirect_stdout(io.StringIO()):
         draw_images(Path(root), images)
