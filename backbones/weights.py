@@ -70,7 +70,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a JIT archive or of a .pt, .npz or .safetensors file. A safetensors file is mapped, not read."""
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
-            return {key: torch.from_numpy(arrays[key]) for key in arrays.files if arrays[key].dtype.kind in "fiu"}
+            return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "fiu"}
     if path.suffix == ".safetensors":
         return load_file(path)
     check_sums(path)

@@ -22,6 +22,10 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "helpers"), str(TESTS.parent)]
+
+from warm_python.forks import live  # noqa: E402
+
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.link", "shutil.rmtree"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -148,7 +152,7 @@ def serve(control: socket.socket) -> None:
                     os.dup2(file, number)
                     os.close(file)
                 os.setpgid(0, 0)  # its own group, as in a shell, so that Ctrl-C reaches all of its processes
-                run(job)  # leaves by SystemExit
+                live(run, job)
             forks.add(answer)
             for file in files:
                 os.close(file)
@@ -158,7 +162,6 @@ def serve(control: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(TESTS), str(TESTS / "helpers"), str(TESTS.parent)]
     import compat
 
     compat.ensure_dassl()

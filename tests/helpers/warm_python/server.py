@@ -19,6 +19,8 @@ import types
 import warnings
 from pathlib import Path
 
+from forks import live
+
 LIBRARIES = (
     "clip",
     "matplotlib.backends.backend_agg",
@@ -80,8 +82,7 @@ def monitor(client: socket.socket, stand_in: str) -> None:
             os.dup2(file, number)
             os.close(file)
         os.setpgid(0, 0)
-        run(json.loads(message), stand_in)
-        sys.exit()
+        live(run, json.loads(message), stand_in)
     with contextlib.suppress(PermissionError):  # it has done so itself, and may have started another program
         os.setpgid(command, command)
     for number in (0, 1, 2, *files):
