@@ -3,6 +3,7 @@
 import builtins
 import functools
 import logging
+import os
 
 import compat
 
@@ -21,6 +22,34 @@ def no_log_into_a_closed_stream():
     yield
     for handler in [handler for handler in logging.root.handlers if type(handler) is logging.StreamHandler]:
         logging.root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_building_a_trainer_repeats():
+    """Over a thousand tests build a trainer of the same small CLIP: its file is read once, and the random numbers that
+    OpenAI's initialisation takes are drawn once for a seed."""
+    from backbones import openai
+    from trainers.modules.engine import trainer
+
+    read_file, draw, files, states = openai.read_state_dict, trainer.skip_draws, {}, {}
+
+    def read_state_dict(path):
+        key = path, *os.stat(path)
+        if key not in files:
+            files[key] = read_file(path)
+        return {name: tensor.clone() for name, tensor in files[key].items()}
+
+    def skip_draws(count):
+        key = torch.get_rng_state().numpy().tobytes(), count
+        if key not in states:
+            draw(count)
+            states[key] = torch.get_rng_state()
+        torch.set_rng_state(states[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openai, "read_state_dict", read_state_dict)
+        patch.setattr(trainer, "skip_draws", skip_draws)
+        yield
 
 
 @pytest.fixture(scope="session")
