@@ -15,7 +15,7 @@ ROOT = train.PROJECT_ROOT
 @pytest.fixture(scope="module")
 def demo_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("demo-data")
-    render(root / "demo", sizes={"train": 16, "val": 4, "test": 12}, workers=2)
+    render(root / "demo", sizes={"train": 16, "val": 4, "test": 6}, workers=2)
     return root
 
 
