@@ -5,6 +5,7 @@ such file, takes them from its data set.
 """
 
 import contextlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from yacs.config import CfgNode
 import train
 from datasets.multitask import Task
 from datasets.splits import datum
-from evaluation.classes import read_classes
+from evaluation.classes import read_classes, write_classes
 from experiments.sweeps import TASKS_FOLDER
 from storage import PROMPTS
 from trainers import PromptTrainer
@@ -75,12 +76,14 @@ def load_run(run: Path, root: str = "", opts: Sequence[str] = ()) -> PromptTrain
         return _loaded(build_trainer(config_of(run, root, opts, own[0] if own else None)), run)
 
 
-def load_run_for(run: Path, task: Task, classes: Path, opts: Sequence[str] = ()) -> PromptTrainer:
-    """The trainer of a run with one task that it was not trained on, which is in the classes.json `classes`.
+def load_run_for(run: Path, task: Task, opts: Sequence[str] = ()) -> PromptTrainer:
+    """The trainer of a run with one task that it was not trained on.
 
     Raises ValueError for a method with parameters for each class or task, which do not apply to new ones.
     """
-    with contextlib.redirect_stdout(None):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+        classes = Path(folder, "classes.json")
+        write_classes(classes, [task])
         trainer = build_trainer(config_of(run, opts=opts, classes=classes))
     owned = [key for key in trainer.prompts.state_dict() if OWNERS.search(key)]
     if owned:

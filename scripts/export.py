@@ -12,7 +12,6 @@ says how its classes are described. Exit status: 0; 2 for wrong arguments, or a 
 import argparse
 import logging
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,7 +20,6 @@ from scripts.lib.command import one_line_errors  # first: the imports below take
 import train  # noqa: F401  first: it provides Dassl
 
 # isort: split
-from evaluation.classes import write_classes
 from finished.export import export_of
 from finished.load import load_run, load_run_for
 from finished.new_tasks import FEATURES, new_task, new_task_heads, read_names
@@ -65,10 +63,7 @@ def make_export(args: argparse.Namespace) -> Export:
     if not args.classes:
         return export_of(load_run(args.run, args.root, args.opts), args.run)
     task = new_task(args.task, read_names(args.classes), args.template)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "classes.json")
-        write_classes(path, [task])
-        trainer = load_run_for(args.run, task, path, args.opts)
+    trainer = load_run_for(args.run, task, args.opts)
     heads = new_task_heads(trainer)
     if args.features not in heads:
         raise ValueError(f"--features: {type(trainer).__name__} has no {args.features}; one of {', '.join(heads)}")

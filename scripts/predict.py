@@ -14,7 +14,6 @@ arguments.
 import argparse
 import logging
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ import train  # first: it provides Dassl
 from tqdm import tqdm
 
 from datasets.messages import nearest
-from evaluation.classes import write_classes
 from finished.load import check_run, load_run, load_run_for
 from finished.new_tasks import new_task, read_names
 from finished.predictors import ExportPredictor, NewTaskPredictor, RunPredictor
@@ -96,10 +94,8 @@ def predictor_of(args: argparse.Namespace) -> tuple[Any, int, int]:
         predictor = ExportPredictor(load_classifier(args.run, backbone, None if cfg.USE_CUDA else "cpu"))
         return predictor, cfg.DATALOADER.TEST.BATCH_SIZE, cfg.DATALOADER.NUM_WORKERS
     if args.classes:
-        with tempfile.TemporaryDirectory() as folder:
-            task, path = new_task(args.task, read_names(args.classes), args.template), Path(folder, "classes.json")
-            write_classes(path, [task])
-            predictor = NewTaskPredictor(load_run_for(args.run, task, path, args.opts))
+        task = new_task(args.task, read_names(args.classes), args.template)
+        predictor = NewTaskPredictor(load_run_for(args.run, task, args.opts))
     else:
         predictor = RunPredictor(load_run(args.run, args.root, args.opts))
     loaders = predictor.trainer.cfg.DATALOADER
