@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from evaluation.records import FILE_NAME, is_of_one_task, read_record
+from storage import PROMPTS
 
 from ..sweeps import HALVES, Method, for_halves, on_benchmark, with_steps
 from .tables import method_name, tested
 
 EVALUATION = " (evaluation)"  # suffix of a method's name if its runs evaluate prompts that other runs learned
-NOT_RUNS = {"prompt_learner", "tensorboard", "features"}  # folders without runs below them
+NOT_RUNS = {PROMPTS, "tensorboard", "features"}  # folders without runs below them
 NAMED = 5  # unfinished runs that are listed by name
 
 

@@ -144,10 +144,10 @@ def make_optimiser(modules: list[nn.Module], lr: float, steps: int) -> tuple:
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
-    warm = min(100, steps // 5)
+    warm = max(1, min(100, steps // 5))
 
     def factor(step: int) -> float:
-        return min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * max(0, step - warm) / (steps - warm))))
+        return min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * max(0, step - warm) / max(1, steps - warm))))
 
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
