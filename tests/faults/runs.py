@@ -84,6 +84,7 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._control.shutdown(socket.SHUT_RDWR)  # a fork of this process may hold a copy, so closing is not enough
         self._control.close()
         self._server.wait(PATIENCE)
 

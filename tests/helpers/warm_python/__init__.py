@@ -36,7 +36,7 @@ def python() -> str:
 
     @atexit.register
     def end() -> None:
-        server.stdin.close()
+        server.terminate()  # a fork of this process may hold its input open
         server.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
