@@ -67,19 +67,25 @@ def licence_of(folder: Path) -> str:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a JIT archive or of a .pt, .npz or .safetensors file. A safetensors file is mapped, not read."""
+    """The tensors of a JIT archive or of a .pt, .npz or .safetensors file. A safetensors file is mapped, not read.
+
+    Raises ValueError for complex numbers, and for a tensor that is larger than the file.
+    """
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
             return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "fiu"}
     if path.suffix == ".safetensors":
-        return load_file(path)
-    check_sums(path)
-    archive = open_archive(path)
-    if archive is not None:
-        return archive.state_dict()
-    state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    state_dict = state_dict.get("state_dict", state_dict)
+        state_dict = load_file(path)
+    else:
+        check_sums(path)
+        archive = open_archive(path)
+        if archive is not None:
+            return archive.state_dict()
+        state_dict = torch.load(path, map_location="cpu", weights_only=True)
+        state_dict = state_dict.get("state_dict", state_dict)
     for key, value in state_dict.items():
+        if isinstance(value, Tensor) and value.is_complex():
+            raise ValueError(f"{key} holds complex numbers, of which only the real parts would be used")
         if isinstance(value, Tensor) and value.untyped_storage().nbytes() < value.nbytes:
             raise ValueError(f"{key} claims to have {value.numel():,} values, but the file does not hold them")
     return state_dict

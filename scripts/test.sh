@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All checks: bash scripts/test.sh [PYTEST OPTIONS]. Installs what it needs first. Without options the tests run in
 # parallel, one process more than there are cores, since some tests wait, and 8 at most. Files run in the order of their
-# names: those of one long test do not come last.
+# names, after those that are marked as waiting, so that no long one comes last.
 # COVERAGE=1 also prints which lines of trainers, datasets, evaluation and compat the tests run, and fails below 92 %.
 # SYSTEM_PACKAGES=1 also installs, as root on Debian, the programs of a few tests that are skipped without them: a
 # browser, which opens the reports, and SLURM.
@@ -17,6 +17,7 @@ cd "$ROOT"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy
+unset PYTHONDONTWRITEBYTECODE  # otherwise each of hundreds of commands would compile the project anew
 if [ $# -eq 0 ]; then
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
     set -- -n "$(($(getconf _NPROCESSORS_ONLN) + 1))" --maxprocesses 8 --dist loadfile --no-loadscope-reorder

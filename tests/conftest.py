@@ -4,15 +4,25 @@ import builtins
 import functools
 import logging
 
-import compat
+import pytest
 
-compat.ensure_dassl()
 
-import torch  # noqa: E402
+def pytest_configure(config):
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        import warm_python
 
-torch.set_num_threads(1)  # the test models are too small for more
+        warm_python.start()  # of pytest-xdist's processes, the one that runs no tests; the others share what it starts
+        return
+    import compat
 
-import pytest  # noqa: E402
+    compat.ensure_dassl()
+    import torch
+
+    torch.set_num_threads(1)  # the test models are too small for more
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +37,7 @@ def no_log_into_a_closed_stream():
 def what_building_a_trainer_repeats():
     """Over a thousand tests build a trainer of the same small CLIP: its file is read once, and the random numbers that
     OpenAI's initialisation takes are drawn once for a seed."""
+    import torch
     import toy
 
     from backbones import openai

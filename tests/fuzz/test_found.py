@@ -5,6 +5,7 @@ import gzip
 import pytest
 import torch
 from dassl.utils.checkpoint import load_checkpoint, save_checkpoint
+from safetensors.torch import save_file
 
 import train
 from backbones.weights import read_state_dict
@@ -148,6 +149,13 @@ def test_oversized_weights_are_refused(tmp_path):
     torch.save({"w": torch.zeros(1).expand(10**9)}, tmp_path / "clip.pt")
     with pytest.raises(ValueError, match="w claims to have 1,000,000,000 values"):
         read_state_dict(tmp_path / "clip.pt")
+
+
+@pytest.mark.parametrize("suffix, save", [(".pt", torch.save), (".safetensors", save_file)])
+def test_complex_weights_are_refused(suffix, save, tmp_path):
+    save({"w": torch.ones(2, dtype=torch.complex64)}, tmp_path / f"clip{suffix}")
+    with pytest.raises(ValueError, match="w holds complex numbers"):
+        read_state_dict(tmp_path / f"clip{suffix}")
 
 
 @pytest.mark.parametrize("name", ["../other/model.pth.tar-1", "/etc/passwd", "", "a\0b"])

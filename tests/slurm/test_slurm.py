@@ -24,6 +24,7 @@ from experiments.sweeps.train_run import ROOT
 
 HERE = Path(__file__).resolve().parent
 pytest.importorskip("submitit")
+pytestmark = pytest.mark.waits
 
 
 @pytest.fixture(autouse=True)

@@ -13,16 +13,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PATH = "STAND_IN_FOR_PYTHON"  # environment variable: the path of the stand-in, which child processes use, too
+PATIENCE = 120  # seconds that a server may take to start
 
 
 @functools.cache
 def python() -> str:
-    """The path of the stand-in, whose server ends with this process; of Python itself where the system lacks pidfd."""
+    """The path of the stand-in, whose server is started if need be; of Python itself where the system lacks pidfd."""
     if not hasattr(os, "pidfd_open"):
         return sys.executable
+    if PATH not in os.environ:
+        start()
+    socket, end = Path(os.environ[PATH]).with_name("socket"), time.monotonic() + PATIENCE
+    while not socket.exists():
+        if time.monotonic() > end:
+            raise TimeoutError(f"the server of {os.environ[PATH]} does not listen")
+        time.sleep(0.02)
+    return os.environ[PATH]
+
+
+def start() -> None:
+    """Start a server, which ends with this process, without waiting for it."""
     folder = Path(tempfile.mkdtemp(prefix="python-"))  # a socket's path must be short
     stand_in = folder / "python"
     client = [sys.executable, "-IS", str(HERE / "client.py"), str(folder / "socket")]
@@ -30,14 +45,11 @@ def python() -> str:
     stand_in.chmod(0o755)
     command = [sys.executable, str(HERE / "server.py"), str(folder / "socket"), str(stand_in)]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # each command has its own
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    server = subprocess.Popen(command, cwd="/", env=env, start_new_session=True, **pipes)
-    server.stdout.readline()  # it listens
+    server = subprocess.Popen(command, cwd="/", env=env, start_new_session=True, stdin=subprocess.PIPE)
+    os.environ[PATH] = str(stand_in)
 
     @atexit.register
     def end() -> None:
         server.terminate()  # a fork of this process may hold its input open
         server.wait()
         shutil.rmtree(folder, ignore_errors=True)
-
-    return str(stand_in)
