@@ -6,6 +6,10 @@ import logging
 
 import pytest
 
+import compat
+
+compat.ensure_dassl()
+
 
 def pytest_configure(config):
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
@@ -13,9 +17,6 @@ def pytest_configure(config):
 
         warm_python.start()  # of pytest-xdist's processes, the one that runs no tests; the others share what it starts
         return
-    import compat
-
-    compat.ensure_dassl()
     import torch
 
     torch.set_num_threads(1)  # the test models are too small for more

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from records import without_costs
+from warm_python import python
 
 from evaluation.predictions import PREDICTIONS_FILE
 
@@ -74,13 +75,14 @@ class Processes:
     """
 
     def __init__(self, hash_seed: int = 0) -> None:
+        self._hash_seed = hash_seed
         self._env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(hash_seed)}
 
     def __enter__(self) -> Processes:
         self._control, other = socket.socketpair()
         with other:
-            command = [sys.executable, str(ZYGOTE), str(other.fileno())]
-            self._server = subprocess.Popen(command, pass_fds=[other.fileno()], stdin=subprocess.DEVNULL, env=self._env)
+            executable = sys.executable if self._hash_seed else python()
+            self._server = subprocess.Popen([executable, str(ZYGOTE)], stdin=other, env=self._env)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -171,7 +171,10 @@ if __name__ == "__main__":
     import train  # noqa: F401
 
     gc.freeze()  # otherwise each fork copies all objects of the libraries when it ends
-    if sys.argv[1].isdigit():
-        serve(socket.socket(fileno=int(sys.argv[1])))
-    else:  # as a command that torchrun starts
+    if len(sys.argv) > 1:  # as a command that torchrun starts
         run(json.loads(sys.argv[1]))
+    else:
+        control = socket.socket(fileno=os.dup(0))
+        with open(os.devnull) as nothing:
+            os.dup2(nothing.fileno(), 0)
+        serve(control)

@@ -31,6 +31,7 @@ def both(arguments, **options):
     [
         ["script.py", "--flag", "a b", ""],
         ["folder/script.py"],
+        ["-u", "script.py"],
         ["-m", "folder.script", "x"],
         ["-c", "import sys; print(sys.argv, sys.path[0] in ('', sys.path[0])); sys.exit(3)", "y"],
         ["-c", "raise SystemExit('error: no')"],

@@ -16,6 +16,7 @@ import yaml
 from calls import Counted, double, fail, job_id
 from cluster import Cluster, reason_to_skip
 from PIL import Image
+from warm_python import python
 
 import train
 from experiments.executors import ProcessEndedError, SlurmExecutor
@@ -50,6 +51,7 @@ def running_cluster(tmp_path_factory):
 @pytest.fixture
 def cluster(running_cluster, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", running_cluster.env["SLURM_CONF"])
+    monkeypatch.setattr(sys, "executable", python())  # of the jobs
     return running_cluster
 
 

@@ -1,7 +1,8 @@
 """A stand-in for Python whose commands start at once: they run in forks of a server that has imported the libraries.
 
 Importing torch, torchvision and scikit-learn takes longer than most commands that the tests run. `python()` is the path
-of an executable that takes Python's command line; the project's own modules are still imported by each command.
+of an executable that takes Python's command line; the project's own modules are still imported by each command. All
+commands have the hash seed 0.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def start() -> None:
     stand_in.chmod(0o755)
     command = [sys.executable, str(HERE / "server.py"), str(folder / "socket"), str(stand_in)]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # each command has its own
+    env["PYTHONHASHSEED"] = "0"
     server = subprocess.Popen(command, cwd="/", env=env, start_new_session=True, stdin=subprocess.PIPE)
     os.environ[PATH] = str(stand_in)
 

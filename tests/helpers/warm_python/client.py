@@ -11,14 +11,17 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signa
 
 def main() -> None:
     address, *arguments = sys.argv[1:]
-    if not arguments or arguments[0].startswith("-") and arguments[0] not in ("-c", "-m"):
+    unbuffered = arguments[:1] == ["-u"]
+    command = arguments[unbuffered:]
+    if not command or command[0].startswith("-") and command[0] not in ("-c", "-m"):
         os.execv(sys.executable, [sys.executable, *arguments])
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
         ignored = [number for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN]
         for number in set(FORWARDED) - set(ignored):
             signal.signal(number, lambda number, _: server.sendall(bytes([number])))
-        job = {"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ), "ignored": ignored}
+        job = {"arguments": command, "cwd": os.getcwd(), "env": dict(os.environ), "ignored": ignored}
+        job["unbuffered"] = unbuffered or bool(os.environ.get("PYTHONUNBUFFERED"))
         socket.send_fds(server, [json.dumps(job).encode() + b"\n"], [0, 1, 2])
         status = json.loads(server.makefile().readline())
     if status < 0:

@@ -49,6 +49,8 @@ def run(job: dict, stand_in: str) -> None:
     os.chdir(job["cwd"])
     np.random.seed()  # of the server's state each fork has a copy
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count()))
+    if job["unbuffered"]:
+        sys.stdout.reconfigure(line_buffering=True)
     if signal.SIGINT not in job["ignored"]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in job["ignored"]:
