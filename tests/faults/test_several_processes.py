@@ -17,6 +17,7 @@ import yaml
 from faults.runs import assert_same, errors_in, outcome, start_pair
 from records import prompts, without_costs
 from waiting import wait_for
+from warm_python import python
 
 from evaluation.predictions import PREDICTIONS_FILE
 from storage import RUN_FILES, holder
@@ -112,7 +113,7 @@ def test_killed_sweep_leaves_no_process_and_resumes(processes, tmp_path, number)
     sweep.wait(30)
     wait_for(lambda: not group_of(sweep.pid), 20)
     assert holder(lock.parent) is None and not (lock.parent / "results.json").exists()
-    again = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    again = subprocess.run([python(), *command[1:]], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     assert "| SoftCPT" in again.stdout and "| CoOp" in again.stdout
     folder = tmp_path / "out/folder/SoftCPT/tiny_1shots/MAX_EPOCH-2/seed1"

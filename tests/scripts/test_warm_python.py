@@ -55,6 +55,15 @@ def test_an_error_ends_in_a_traceback_and_status_1():
     assert stand_in[0] == real[0] == 1 and stand_in[2].splitlines()[-1] == real[2].splitlines()[-1]
 
 
+def test_a_command_gets_the_open_files_that_are_passed():
+    reader, writer = os.pipe()
+    code = f"import os; os.write({writer}, b'from the command')"
+    done = subprocess.run([python(), "-c", code], pass_fds=[writer])
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        assert done.returncode == 0 and pipe.read() == b"from the command"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_the_command_and_its_stand_in(number):
     process = subprocess.Popen([python(), "-c", SLEEPING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

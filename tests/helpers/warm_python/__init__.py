@@ -46,7 +46,7 @@ def start() -> None:
     stand_in.chmod(0o755)
     command = [sys.executable, str(HERE / "server.py"), str(folder / "socket"), str(stand_in)]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # each command has its own
-    env["PYTHONHASHSEED"] = "0"
+    env |= {"PYTHONHASHSEED": "0", "OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the cores to other tests
     server = subprocess.Popen(command, cwd="/", env=env, start_new_session=True, stdin=subprocess.PIPE)
     os.environ[PATH] = str(stand_in)
 

@@ -1,5 +1,6 @@
 """python -IS client.py SOCKET [ARGUMENTS of Python]: has the server run a command, and ends as the command ends."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,15 @@ import socket
 import sys
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
+
+
+def passed() -> list[int]:
+    """The open files that this command was started with, besides its standard streams."""
+    found = []
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # that of the listing
+            found += [number] if number > 2 and os.get_inheritable(number) else []
+    return found
 
 
 def main() -> None:
@@ -22,7 +32,8 @@ def main() -> None:
             signal.signal(number, lambda number, _: server.sendall(bytes([number])))
         job = {"arguments": command, "cwd": os.getcwd(), "env": dict(os.environ), "ignored": ignored}
         job["unbuffered"] = unbuffered or bool(os.environ.get("PYTHONUNBUFFERED"))
-        socket.send_fds(server, [json.dumps(job).encode() + b"\n"], [0, 1, 2])
+        job["files"] = [0, 1, 2, *passed()]
+        socket.send_fds(server, [json.dumps(job).encode() + b"\n"], job["files"])
         status = json.loads(server.makefile().readline())
     if status < 0:
         signal.signal(-status, signal.SIG_DFL)

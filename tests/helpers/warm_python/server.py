@@ -6,9 +6,11 @@ A command is the child of a monitor, which passes signals on to it, and kills it
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import runpy
 import select
@@ -37,6 +39,8 @@ LIBRARIES = (
     "tqdm",
     "yacs.config",
 )
+MOST_FILES = 250  # that can be sent at once
+ABOVE = 500  # the number of no file of a command
 
 
 def run(job: dict, stand_in: str) -> None:
@@ -59,6 +63,7 @@ def run(job: dict, stand_in: str) -> None:
     where = os.path.dirname(os.path.abspath(kind)) if kind not in ("-c", "-m") else ""
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.executable, sys.path[:1] = stand_in, [where or os.getcwd(), *paths]
+    multiprocessing.set_executable(stand_in)
     if kind == "-m":
         sys.argv = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
@@ -72,19 +77,28 @@ def run(job: dict, stand_in: str) -> None:
     exec(code, module.__dict__)
 
 
+def move(file: int, above: int) -> int:
+    """An open file under another number."""
+    number = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, above)
+    os.close(file)
+    return number
+
+
 def monitor(client: socket.socket, stand_in: str) -> None:
     """Fork for a client's command; tell the client its exit status, the number of a signal below zero."""
-    message, files, *_ = socket.recv_fds(client, 2**20, 3)
+    message, files, *_ = socket.recv_fds(client, 2**20, MOST_FILES)
     while message and not message.endswith(b"\n"):
         message += client.recv(2**20)
     command = os.fork()
     if command == 0:
         client.close()
-        for number, file in enumerate(files):
+        job = json.loads(message)
+        files = [move(file, ABOVE) for file in files]  # out of the way of those that get their numbers
+        for file, number in zip(files, job["files"]):
             os.dup2(file, number)
             os.close(file)
         os.setpgid(0, 0)
-        live(run, json.loads(message), stand_in)
+        live(run, job, stand_in)
     with contextlib.suppress(PermissionError):  # it has done so itself, and may have started another program
         os.setpgid(command, command)
     for number in (0, 1, 2, *files):
