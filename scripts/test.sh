@@ -20,7 +20,8 @@ cd "$ROOT"
 unset PYTHONDONTWRITEBYTECODE  # otherwise each of hundreds of commands would compile the project anew
 if [ $# -eq 0 ]; then
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-    set -- -n "$(($(getconf _NPROCESSORS_ONLN) + 1))" --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+    set -- -n "$(($(getconf _NPROCESSORS_ONLN) + 1))" --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+        --durations 20
 fi
 if [ "${COVERAGE:-0}" = 1 ]; then
     # Python 3.12 has a way to count lines that costs next to nothing.

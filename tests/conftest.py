@@ -36,12 +36,13 @@ def no_log_into_a_closed_stream():
 
 @pytest.fixture(scope="session", autouse=True)
 def what_building_a_trainer_repeats():
-    """Over a thousand tests build a trainer of the same small CLIP: its file is read once, and the random numbers that
-    OpenAI's initialisation takes are drawn once for a seed."""
+    """Over a thousand tests build a trainer of the same small CLIP: its file is read once, the random numbers that
+    OpenAI's initialisation takes are drawn once for a seed, and PromptSRC encodes three of its 60 templates."""
     import torch
     import toy
 
     from backbones import openai
+    from trainers import promptsrc
     from trainers.modules.engine import trainer
 
     read_file, draw, files, states = openai.read_state_dict, trainer.skip_draws, {}, {}
@@ -50,8 +51,9 @@ def what_building_a_trainer_repeats():
         if path.parent != toy.GOLDEN:
             return read_file(path)
         if path not in files:
-            files[path] = read_file(path)
-        return {name: tensor.clone() for name, tensor in files[path].items()}
+            files[path] = openai.restore_token_rows(read_file(path))
+        # The large, frozen token embedding is not copied.
+        return {key: value if key == "token_embedding.weight" else value.clone() for key, value in files[path].items()}
 
     def skip_draws(count):
         key = torch.get_rng_state().numpy().tobytes(), count
@@ -63,6 +65,7 @@ def what_building_a_trainer_repeats():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openai, "read_state_dict", read_state_dict)
         patch.setattr(trainer, "skip_draws", skip_draws)
+        patch.setattr(promptsrc, "IMAGENET", promptsrc.IMAGENET[:3])
         yield
 
 

@@ -19,8 +19,15 @@ from methods import (
 )
 from public_code import EPOCHS, case_of, check_gradients, check_training
 
+from trainers import promptsrc
 from trainers.modules.method_parts.averaging import gaussian_weights
 from trainers.modules.prompts.hand_made import IMAGENET
+
+
+@pytest.fixture(autouse=True)
+def all_templates(monkeypatch):
+    monkeypatch.setattr(promptsrc, "IMAGENET", IMAGENET)
+
 
 # -- the public code's figures ---------------------------------------------------------------------------------------
 
