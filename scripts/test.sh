@@ -16,7 +16,8 @@ PYTHON="$(bash "$ROOT/scripts/setup.sh" requirements-test.txt)"
 cd "$ROOT"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
-"$PYTHON" -m mypy
+"$PYTHON" -m mypy & # on one core, beside the start of the tests
+TYPES=$!
 unset PYTHONDONTWRITEBYTECODE  # otherwise each of hundreds of commands would compile the project anew
 if [ $# -eq 0 ]; then
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
@@ -30,3 +31,4 @@ if [ "${COVERAGE:-0}" = 1 ]; then
         --cov-fail-under=92 "$@"
 fi
 "$PYTHON" -m pytest "$@"
+wait "$TYPES"
