@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PATH = "STAND_IN_FOR_PYTHON"  # environment variable: the path of the stand-in, which child processes use, too
+VARIABLE = "STAND_IN_FOR_PYTHON"  # holds the path of the stand-in, for child processes
 PATIENCE = 120  # seconds that a server may take to start
 
 
@@ -27,14 +27,14 @@ def python() -> str:
     """The path of the stand-in, whose server is started if need be; of Python itself where the system lacks pidfd."""
     if not hasattr(os, "pidfd_open"):
         return sys.executable
-    if PATH not in os.environ:
+    if VARIABLE not in os.environ:
         start()
-    socket, end = Path(os.environ[PATH]).with_name("socket"), time.monotonic() + PATIENCE
+    socket, end = Path(os.environ[VARIABLE]).with_name("socket"), time.monotonic() + PATIENCE
     while not socket.exists():
         if time.monotonic() > end:
-            raise TimeoutError(f"the server of {os.environ[PATH]} does not listen")
+            raise TimeoutError(f"the server of {os.environ[VARIABLE]} does not listen")
         time.sleep(0.02)
-    return os.environ[PATH]
+    return os.environ[VARIABLE]
 
 
 def start() -> None:
@@ -48,7 +48,7 @@ def start() -> None:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # each command has its own
     env |= {"PYTHONHASHSEED": "0", "OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the cores to other tests
     server = subprocess.Popen(command, cwd="/", env=env, start_new_session=True, stdin=subprocess.PIPE)
-    os.environ[PATH] = str(stand_in)
+    os.environ[VARIABLE] = str(stand_in)
 
     @atexit.register
     def end() -> None:
