@@ -103,12 +103,7 @@ class PromptTrainer(Engine):
         distributed.sum_gradients(self.prompts)
 
     def build_optimiser(self) -> torch.optim.Optimizer:
-        """The optimiser of OPTIM; an option EPS of the method is Adam's epsilon."""
-        optim = build_optimizer(self.prompts, self.cfg.OPTIM)
-        if "EPS" in self.options:
-            for group in optim.param_groups:
-                group["eps"] = self.options.EPS
-        return optim
+        return build_optimizer(self.prompts, self.cfg.OPTIM)
 
     def build_schedule(self, optim: torch.optim.Optimizer) -> LRScheduler:
         """The learning rates, which change after each `schedule_unit`."""

@@ -57,6 +57,12 @@ class ProLIP(PromptTrainer):
         self.strength = self.options.LAMBDA / n**self.options.POWER  # lambda
         return Projection(weight)
 
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        optim = super().build_optimiser()
+        for group in optim.param_groups:
+            group["eps"] = self.options.EPS
+        return optim
+
     def encode_image(self, image: Tensor) -> Tensor:
         """(B, W): the features below the projection."""
         return self.clip.visual.unprojected(image)

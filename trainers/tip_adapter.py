@@ -147,6 +147,12 @@ class TipAdapterF(CacheTrainer):
                 "last epoch; it must be last_step, or TRAINER.TIPADAPTERF.SEARCH False"
             )
 
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        optim = super().build_optimiser()
+        for group in optim.param_groups:
+            group["eps"] = self.options.EPS
+        return optim
+
     def before_train(self) -> None:
         super().before_train()
         if self.start_epoch == 0:

@@ -129,3 +129,9 @@ def test_iterations_stop_per_task(toy_root, tmp_path):
     loss, _ = trainer.compute_loss(local, label)
     loss.backward()
     assert trainer.prompts.ctx.grad.abs().sum() > 0
+
+
+def test_eps_is_not_the_optimisers(toy_root, tmp_path):
+    """ProLIP and Tip-Adapter-F have an EPS, too, which is Adam's."""
+    trainer = build(toy_root, tmp_path, "PLOT", "EPS", 0.5, opts=("OPTIM.NAME", "adam"))
+    assert [group["eps"] for group in trainer.optim.param_groups] == [1e-8]
