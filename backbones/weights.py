@@ -73,16 +73,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
-            return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "fiu"}
-    if path.suffix == ".safetensors":
+            state_dict = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "fiuc"}
+    elif path.suffix == ".safetensors":
         state_dict = load_file(path)
     else:
         check_sums(path)
         archive = open_archive(path)
-        if archive is not None:
-            return archive.state_dict()
-        state_dict = torch.load(path, map_location="cpu", weights_only=True)
-        state_dict = state_dict.get("state_dict", state_dict)
+        saved = torch.load(path, map_location="cpu", weights_only=True) if archive is None else archive.state_dict()
+        state_dict = saved.get("state_dict", saved)
     for key, value in state_dict.items():
         if isinstance(value, Tensor) and value.is_complex():
             raise ValueError(f"{key} holds complex numbers, of which only the real parts would be used")

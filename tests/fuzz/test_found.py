@@ -2,6 +2,7 @@
 
 import gzip
 
+import numpy as np
 import pytest
 import torch
 from dassl.utils.checkpoint import load_checkpoint, save_checkpoint
@@ -151,7 +152,11 @@ def test_oversized_weights_are_refused(tmp_path):
         read_state_dict(tmp_path / "clip.pt")
 
 
-@pytest.mark.parametrize("suffix, save", [(".pt", torch.save), (".safetensors", save_file)])
+def save_arrays(tensors, path):
+    np.savez(path, **{key: value.numpy() for key, value in tensors.items()})
+
+
+@pytest.mark.parametrize("suffix, save", [(".pt", torch.save), (".safetensors", save_file), (".npz", save_arrays)])
 def test_complex_weights_are_refused(suffix, save, tmp_path):
     save({"w": torch.ones(2, dtype=torch.complex64)}, tmp_path / f"clip{suffix}")
     with pytest.raises(ValueError, match="w holds complex numbers"):

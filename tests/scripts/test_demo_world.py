@@ -173,6 +173,17 @@ def test_contact_sheet_has_a_row_per_task(tmp_path):
         assert image.size == (3 * 64, len(render.TASKS) * 64)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 50])
+def test_pretraining_of_any_length_has_a_schedule(steps):
+    optimiser, schedule = pretrain.make_optimiser([torch.nn.Linear(2, 2)], 1.0, steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert all(0 < rate <= 1 for rate in rates)
+
+
 def test_interrupted_pretraining_resumes_identically(tmp_path):
     """The restored batches and optimiser are those of the uninterrupted training."""
     shown, pictures = [scenes.Scene("sign")] * 8, np.zeros((8, 64, 64, 3), np.uint8)

@@ -16,6 +16,7 @@ import yaml
 from calls import Counted, double, fail, job_id
 from cluster import Cluster, reason_to_skip
 from PIL import Image
+from waiting import wait_for
 from warm_python import python
 
 import train
@@ -53,13 +54,6 @@ def cluster(running_cluster, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", running_cluster.env["SLURM_CONF"])
     monkeypatch.setattr(sys, "executable", python())  # of the jobs
     return running_cluster
-
-
-def wait_for(what, seconds=60):
-    end = time.time() + seconds
-    while not what():
-        assert time.time() < end, "it did not happen"
-        time.sleep(0.1)
 
 
 def preempt(folder, send):
