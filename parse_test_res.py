@@ -16,6 +16,8 @@ import statistics
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves the script's folder out
+
 from scripts.lib.command import one_line_errors
 
 ENDS_OF_TRAINING = ("Finish training", "Finished training")  # of new and old versions of Dassl

@@ -64,5 +64,6 @@ def git_commit(folder: str | os.PathLike = PROJECT_ROOT) -> str:
 
 def command_line(argv: Sequence[str]) -> str:
     """The call of train.py with these arguments, in the project's root."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    return shlex.join([*(["torchrun", f"--nproc_per_node={world}"] if world > 1 else ["python"]), "train.py", *argv])
+    world = os.environ.get("WORLD_SIZE", "1")
+    several = world.isdecimal() and int(world) > 1
+    return shlex.join([*(["torchrun", f"--nproc_per_node={world}"] if several else ["python"]), "train.py", *argv])

@@ -2,6 +2,7 @@
 # The demo, offline: train zero-shot CLIP, CoOp (one context for all tasks; one per task) and SoftCPT on the drawn
 # benchmark with 1, 4 and 16 shots and three seeds, then print a report and a prediction. A second call only prints these.
 # JOBS: runs at a time (default: one per core, 8 at most). OUT, DATA, SEEDS: see scripts/lib/methods.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/methods.sh"
 

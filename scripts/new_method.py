@@ -25,6 +25,7 @@ BLOCK = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", re.M | re.S)
 SCRIPT = """#!/usr/bin/env bash
 # {name}: bash scripts/{module}/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
 # DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+[ -n "${{BASH_VERSION:-}}" ] || {{ echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }}
 source "$(dirname "${{BASH_SOURCE[0]}}")/../lib/methods.sh"
 run_plain_method {name} "$@"
 """

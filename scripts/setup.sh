@@ -3,6 +3,7 @@
 # which is made if needed. Set PYTHON to insist on another one.
 #
 #     bash scripts/setup.sh [REQUIREMENTS]
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 REQUIREMENTS="$ROOT/${1:-requirements.txt}"

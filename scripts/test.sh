@@ -5,6 +5,7 @@
 # COVERAGE=1 also prints which lines of trainers, datasets, evaluation and compat the tests run, and fails below 92 %.
 # SYSTEM_PACKAGES=1 also installs, as root on Debian, the programs of a few tests that are skipped without them: a
 # browser, which opens the reports, and SLURM.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 PROGRAMS="chromium chromium-driver slurm-wlm munge"

@@ -84,7 +84,8 @@ def _read(path: Path) -> dict:
         owner = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return {}
-    return owner if isinstance(owner, dict) and {"host", "pid", "since"} <= owner.keys() else {}
+    whole = isinstance(owner, dict) and {"host", "pid", "since"} <= owner.keys()
+    return owner if whole and type(owner["pid"]) is int and owner["pid"] > 0 else {}
 
 
 def _same_job(owner: Mapping) -> bool:

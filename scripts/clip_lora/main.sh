@@ -2,5 +2,6 @@
 # CLIP-LoRA: bash scripts/clip_lora/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
 # The updates are shared by all tasks. It is made for ViTs; with a ResNet only the text tower is updated.
 # DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_plain_method CLIPLoRA "$@"

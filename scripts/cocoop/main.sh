@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # CoCoOp: bash scripts/cocoop/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
 # The context and the meta network are shared by all tasks. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 run_plain_method CoCoOp "$@"

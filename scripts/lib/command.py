@@ -10,6 +10,8 @@ import functools
 import sys
 from collections.abc import Callable
 
+from storage.console import print_any_text
+
 Main = Callable[..., "int | None"]
 
 
@@ -39,3 +41,4 @@ def report_uncaught(kind: type[BaseException], *error: object) -> None:
 
 
 sys.excepthook = report_uncaught
+print_any_text()

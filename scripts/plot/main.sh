@@ -2,6 +2,7 @@
 # PLOT: bash scripts/plot/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
 # PROMPTS: number of prompts, TRAINER.PLOT.N (default 4; 2 in the paper's General-10). All tasks share them.
 # DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 PROMPTS="${PROMPTS:-4}"
 refuse_variant

@@ -2,6 +2,7 @@
 # ProtoNet: bash scripts/protonet/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
 # VARIANT: fixed (default: the scale of the logits is CLIP's), fine-tuned (it is learned).
 # DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
 VARIANT="${VARIANT:-fixed}" FIXED=""
 case "$VARIANT" in

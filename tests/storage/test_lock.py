@@ -54,6 +54,15 @@ def test_lock_removes_leftovers_of_killed_processes(tmp_path):
         assert all((tmp_path / name).exists() for name in kept)
 
 
+@pytest.mark.parametrize("pid", [None, "x", "12", 0, -1, 1.5, True, [], 10**30])
+def test_lock_with_an_impossible_process_is_stale(tmp_path, pid):
+    write(tmp_path, pid=pid)
+    age(tmp_path, 60)
+    assert lock.holder(tmp_path) is None
+    with lock.locked(tmp_path):
+        assert lock.holder(tmp_path)["pid"] == os.getpid()
+
+
 def test_second_process_is_refused(tmp_path):
     with lock.locked(tmp_path):
         with pytest.raises(lock.LockedError, match=f"in use by process {os.getpid()} on {socket.gethostname()}"):

@@ -13,12 +13,44 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Sampler, Subset
 
 
+def check_launch() -> None:
+    """Raise ValueError, naming the variable, unless the environment describes one process or one of torchrun's."""
+    count, own = launched("WORLD_SIZE", 1), launched("RANK", 0)
+    if count < 1 or not 0 <= own < count:
+        raise ValueError(
+            f"the environment has RANK {own} and WORLD_SIZE {count}: start several processes with torchrun, or unset "
+            "both"
+        )
+    needed = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if count > 1 else ()
+    missing = [name for name in needed if not os.environ.get(name)]
+    if missing:
+        raise ValueError(
+            f"the environment has WORLD_SIZE {count} but no {missing[0]}: start several processes with torchrun, or "
+            "unset WORLD_SIZE"
+        )
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        launched(name, 0)
+
+
+def launched(name: str, default: int) -> int:
+    """The number in one of torchrun's variables. Raises ValueError, naming it, for other text."""
+    text = os.environ.get(name, "").strip() or str(default)
+    if not (text.isdecimal() and text.isascii() and len(text) < 10):
+        raise ValueError(f"the environment has {name} {text!r}, which is not a number; torchrun sets it, or unset it")
+    return int(text)
+
+
+def launched_rank() -> int:
+    """The number that this process will have after `start`."""
+    return launched("RANK", 0)
+
+
 def start(use_cuda: bool) -> None:
     """Join the group that torchrun's environment describes, if any; the backend is nccl with GPUs and gloo without."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+    if launched("WORLD_SIZE", 1) > 1 and not dist.is_initialized():
         cuda = use_cuda and torch.cuda.is_available()
         if cuda:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(launched("LOCAL_RANK", 0))
         dist.init_process_group("nccl" if cuda else "gloo")
 
 
@@ -28,8 +60,8 @@ def stop() -> None:
 
 
 def rank() -> int:
-    """The number of this process, 0 for the first; before `start`, as torchrun has set it."""
-    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", 0))
+    """The number of this process in its group, 0 for the first and for a process without a group."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world() -> int:
@@ -39,7 +71,7 @@ def world() -> int:
 def cores_per_process() -> int:
     """The number of CPU cores of this machine, divided by that of its processes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return max(1, cores // max(1, launched("LOCAL_WORLD_SIZE", 1)))
 
 
 def share(count: int) -> slice:
