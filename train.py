@@ -18,7 +18,9 @@ import sys
 import warnings
 from pathlib import Path
 
-if __name__ == "__main__":  # Ctrl-C during the slow imports below prints one line
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves the script's folder out
+    # Ctrl-C during the slow imports below prints one line
     sys.excepthook = lambda kind, *error: (
         print("interrupted", file=sys.stderr) if kind is KeyboardInterrupt else sys.__excepthook__(kind, *error)
     )
@@ -44,8 +46,10 @@ from evaluation.provenance import command_line  # noqa: E402
 from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
 from storage import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, read_yaml, remove_run, write_atomically  # noqa: E402
+from storage.console import print_any_text  # noqa: E402
 from trainers.modules import distributed  # noqa: E402
 from trainers.modules.engine.errors import message_of  # noqa: E402
+from trainers.modules.engine.legal import check_values  # noqa: E402
 from trainers.modules.engine.memory import device_name  # noqa: E402
 from trainers.modules.engine.settings import check_same_config, merge_file, merge_list, unread_keys  # noqa: E402
 
@@ -56,12 +60,14 @@ PROJECT_ROOT = Path(__file__).resolve().parent
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run. Returns the exit status: 0, 1 if the run fails, 2 if it cannot start."""
-    args = parse_args(argv)
+    print_any_text()
     try:
+        distributed.check_launch()
+        args = parse_args(argv)
         cfg = setup_cfg(args)
         check_same_config(cfg, Path(cfg.OUTPUT_DIR))
         # Only the first process, which removes the folder if the run fails.
-        new_folders = make_run_folder(Path(cfg.OUTPUT_DIR)) if distributed.rank() == 0 else []
+        new_folders = make_run_folder(Path(cfg.OUTPUT_DIR)) if distributed.launched_rank() == 0 else []
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -207,7 +213,7 @@ def default_cfg() -> CfgNode:
 
 
 def setup_cfg(args: argparse.Namespace) -> CfgNode:
-    """The frozen config of a run. Raises ValueError for an unknown key or a value of the wrong type."""
+    """The frozen config of a run. Raises ValueError for an unknown key or an illegal value."""
     cfg = default_cfg()
     for path in (args.dataset_config_file, args.config_file):
         if path:
@@ -216,7 +222,7 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
         "RESUME": args.resume,
-        "SEED": args.seed if args.seed >= 0 else None,
+        "SEED": args.seed if args.seed != -1 else None,
         "DATASET.SOURCE_DOMAINS": args.source_domains,
         "DATASET.TARGET_DOMAINS": args.target_domains,
         "INPUT.TRANSFORMS": args.transforms,
@@ -229,6 +235,7 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     merge_list(cfg, args.opts)
     if args.eval_only and args.model_dir:
         keep_shots(cfg, args)
+    check_values(cfg, default_cfg())
     if cfg.DATALOADER.NUM_WORKERS < 0:
         cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
     cfg.freeze()

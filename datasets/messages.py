@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """' (did you mean ...?)' with the known name closest to `name`, or ''."""
-    close = difflib.get_close_matches(str(name), list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """' (did you mean ...?)' with the known name closest to `name`, whose case does not matter, or ''."""
+    spelled = {text.lower(): text for text in reversed(list(known))}
+    close = difflib.get_close_matches(str(name).lower(), list(spelled), n=1)
+    return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 
 def summary(values: Sequence, limit: int = 5) -> str:

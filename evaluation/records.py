@@ -33,9 +33,12 @@ KEYS = {  # {key of a record: type of its value}
     "commit": str,  # see `git_commit`
     "versions": dict,  # see `software_versions`
     "command": str,  # that made the run, called in the project's root; "" if unknown
+    # "val" if the epoch or a setting was chosen on validation images, "" if nothing was; None if unknown.
+    "chosen_on": (str, type(None)),
     "loaded_from": str,  # run folder whose prompts were evaluated; "" for a run that learned its own or learns none
 }
-LATER_KEYS = {"device": "", "steps": None, "command": "", "loaded_from": ""}  # missing in records of older versions
+# Missing in records of older versions.
+LATER_KEYS = {"device": "", "steps": None, "command": "", "chosen_on": None, "loaded_from": ""}
 TASK_KEYS = {"name": str, "metric": str, "value": (int, float, type(None)), "n": int}
 
 
@@ -92,6 +95,7 @@ def merge_tasks(records: Sequence[Mapping]) -> dict:
         tasks=[task for tasks in every["tasks"] for task in tasks],
         versions={key: _joined(values) for key, values in versions.items()},
         command="\n".join(filter(None, every["command"])),
+        chosen_on=None if None in every["chosen_on"] else _joined(filter(None, every["chosen_on"])),
         loaded_from=_joined(filter(None, every["loaded_from"])),
     )
 

@@ -42,6 +42,7 @@ def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command
         commit=git_commit(),
         versions=software_versions(),
         command=command,
+        chosen_on=record_in(loaded_from).get("chosen_on") if loaded_from else trainer.chosen_on,
         loaded_from=loaded_from,
     )
     write_record(folder / FILE_NAME, record)

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from backbones import CLIP, UNTUNED, Head, Tuning
-from backbones.precision import PRECISIONS
 from datasets.multitask import Task
 
 from .modules import distributed
-from .modules.checks import Range, check_count, check_options
+from .modules.checks import Rule
 from .modules.engine import budget
+from .modules.engine.choosing import Choice
+from .modules.engine.legal import check_method
 from .modules.engine.saving import check_tracking
 from .modules.engine.trainer import Engine
 from .modules.images.feature_cache import FeatureLoader
@@ -38,7 +39,8 @@ class PromptTrainer(Engine):
     """
 
     defaults: ClassVar[dict[str, Any]] = {}  # keys under TRAINER.<NAME> beside PREC, with their default values
-    legal: ClassVar[dict[str, Range | Sequence[str]]] = {}  # the legal values of these keys
+    legal: ClassVar[dict[str, Rule]] = {}  # the legal values of these keys
+    counted_by_words: ClassVar[dict[str, str]] = {}  # {key of a number of tokens: key of the words that replace it}
     uses_shots = True  # False for a method that needs no training image
     learns_by_gradient = True  # False for a method without an optimiser
     conditional = False  # True if the class features depend on the image: override `class_logits`
@@ -51,11 +53,13 @@ class PromptTrainer(Engine):
 
     def check_cfg(self, cfg: Any) -> None:
         """Raise ValueError for a value that is not `legal`, before anything is read. Call super() first."""
-        name = type(self).__name__.upper()
-        check_options(f"TRAINER.{name}", cfg.TRAINER[name], {"PREC": PRECISIONS, **self.legal})
-        check_count("OPTIM.MAX_STEPS", cfg.OPTIM.MAX_STEPS, "steps", "OPTIM.MAX_EPOCH epochs")
-        check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS, "checkpoints", "all of them")
+        check_method(type(self), cfg)
         check_tracking(cfg)
+
+    @property
+    def searched(self) -> Choice | None:
+        """What the method chooses on validation shots, which are then checked before training; None for nothing."""
+        return None
 
     @property
     def variant(self) -> str:

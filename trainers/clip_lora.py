@@ -14,7 +14,7 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.checks import AT_LEAST_1, Range
+from .modules.checks import ABOVE_0, AT_LEAST_0, BELOW_1, COUNT_OR_0, between
 from .modules.engine.budget import steps_of
 from .modules.method_parts.low_rank import LowRankUpdate
 from .modules.prompts.deep import check_tunable
@@ -52,7 +52,14 @@ class CLIPLoRA(PromptTrainer):
         # OPTIM.MAX_EPOCH epochs
         "LAST_LR": 1e-6,  # where the cosine ends
     }
-    legal = {"TOWERS": tuple(TOWERS), "RANK": AT_LEAST_1, "DROPOUT": Range(lambda x: 0 <= x < 1, "in [0, 1)")}
+    legal = {
+        "TOWERS": tuple(TOWERS),
+        "RANK": between(1, 4096),
+        "ALPHA": ABOVE_0,
+        "DROPOUT": BELOW_1,
+        "STEPS_PER_SHOT": COUNT_OR_0,
+        "LAST_LR": AT_LEAST_0,
+    }
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)

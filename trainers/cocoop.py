@@ -12,7 +12,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.checks import ONE_FOR_ALL
+from .modules.checks import ONE_FOR_ALL, TEXT, TOKENS
 from .modules.prompts.learned import Context, PromptTemplate
 
 
@@ -53,7 +53,8 @@ class CoCoOp(PromptTrainer):
         "CTX_INIT": "a photo of a",  # initial words; their number of tokens then replaces N_CTX
         "CSC": False,  # one context per class: not with CoCoOp
     }
-    legal = {"CSC": ONE_FOR_ALL}
+    legal = {"N_CTX": TOKENS, "CTX_INIT": TEXT, "CSC": ONE_FOR_ALL}
+    counted_by_words = {"N_CTX": "CTX_INIT"}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> ConditionalContext:
         context = ConditionalContext(self.options.N_CTX, model, self.options.CTX_INIT)

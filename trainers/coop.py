@@ -9,7 +9,8 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.prompts.learned import Context, PromptTemplate
+from .modules.checks import TEXT, TOKENS
+from .modules.prompts.learned import POSITIONS, Context, PromptTemplate
 
 
 @TRAINER_REGISTRY.register()
@@ -31,6 +32,8 @@ class CoOp(PromptTrainer):
         "CTX_INIT": "",  # initial words; their number of tokens then replaces N_CTX
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
     }
+    legal = {"N_CTX": TOKENS, "CTX_INIT": TEXT, "CLASS_TOKEN_POSITION": POSITIONS}
+    counted_by_words = {"N_CTX": "CTX_INIT"}
 
     def check_cfg(self, cfg) -> None:
         super().check_cfg(cfg)

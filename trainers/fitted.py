@@ -12,6 +12,7 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .modules.checkpoints import register_owners
+from .modules.engine.choosing import check_choices
 
 
 class Classifier(nn.Module):
@@ -49,6 +50,7 @@ class FittedTrainer(PromptTrainer):
     def train(self) -> None:
         self.time_start, self._train_start = time.time(), time.perf_counter()
         self.max_epoch = 0  # for the record of the run
+        check_choices(self)
         self.fit()
         self.save_model(self.epoch, self.output_dir)
         self.after_train()

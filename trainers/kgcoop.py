@@ -9,6 +9,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .coop import CoOp
+from .modules.checks import AT_LEAST_0
 from .modules.losses import knowledge_distance
 from .modules.prompts.learned import Context
 
@@ -29,6 +30,7 @@ class KgCoOp(CoOp):
         "W": 8.0,  # weight of the distance to the hand-made features
         "TEACHER_TEMPLATE": "",  # of the hand-made features, for all tasks; empty: each task's own
     }
+    legal = {**CoOp.legal, "W": AT_LEAST_0}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
         self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E), w_clip

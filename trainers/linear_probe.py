@@ -13,8 +13,9 @@ from dassl.engine import TRAINER_REGISTRY
 from datasets.multitask import Task
 
 from .fitted import LinearClassifierTrainer
-from .modules.checks import AT_LEAST_0
-from .modules.method_parts.validation import check_validation, metric_of, split_by_task
+from .modules.checks import ABOVE_0, AT_LEAST_1, Range, between
+from .modules.engine.choosing import Choice
+from .modules.method_parts.validation import metric_of, split_by_task
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +39,20 @@ class LinearProbe(LinearClassifierTrainer):
         "STEPS": 8,  # halvings of the search
         "MAX_ITER": 1000,  # of L-BFGS
     }
-    legal = {"C": AT_LEAST_0}
+    legal = {
+        "C": Range(lambda x: not x or ABOVE_0.holds(x), f"at least 0: 0 for a search, or {ABOVE_0.text}"),
+        "STEPS": between(0, 1000),
+        "MAX_ITER": AT_LEAST_1,
+    }
+
+    @property
+    def searched(self) -> Choice | None:
+        instead = "set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet"
+        return None if self.options.C else Choice("LinearProbe searches C", instead)
 
     def fit(self) -> None:
         train, val = self.task_features(self.dm.dataset.train_x), None
         if not self.options.C:
-            instead = "set TRAINER.LINEARPROBE.C (say 1.0), or use ProtoNet"
-            check_validation(self.dm.dataset, self.tasks, self.class_task, "LinearProbe searches C", instead)
             val = self.task_features(self.dm.dataset.val)
         for t, task in enumerate(self.tasks):
             x, y = train[t]

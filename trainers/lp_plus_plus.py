@@ -11,7 +11,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .fitted import Classifier, LinearClassifierTrainer
-from .modules.checks import AT_LEAST_1
+from .modules.checks import COUNT
 from .modules.method_parts.validation import split_by_task
 
 
@@ -35,7 +35,7 @@ class LPPlusPlus(LinearClassifierTrainer):
         "SCHEDULE": "standard",  # standard: alpha steps along its gradient; released: along the sum of all so far
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
     }
-    legal = {"STEPS": AT_LEAST_1, "ALPHA_EVERY": AT_LEAST_1, "SCHEDULE": ("standard", "released")}
+    legal = {"STEPS": COUNT, "ALPHA_EVERY": COUNT, "SCHEDULE": ("standard", "released")}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
         self.base = F.normalize(self.hand_made_features(self.options.TEMPLATE), dim=-1)  # t (C, E)

@@ -9,7 +9,7 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.checks import AT_LEAST_1
+from .modules.checks import COUNT, TEXT, TOKENS
 from .modules.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
 from .modules.prompts.learned import Context
 
@@ -51,7 +51,7 @@ class MaPLe(PromptTrainer):
         # M learned tokens, ~ N(0, 0.02^2)
         "DEPTH": 9,  # number of layers J with prompts of their own, at most the towers' depth; 1: the first layer only
     }
-    legal = {"N_CTX": AT_LEAST_1, "DEPTH": AT_LEAST_1}
+    legal = {"N_CTX": TOKENS, "CTX_INIT": TEXT, "DEPTH": COUNT}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
         options = self.options

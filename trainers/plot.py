@@ -11,9 +11,9 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.checks import AT_LEAST_1, ONE_FOR_ALL, Range
+from .modules.checks import AT_LEAST_0, AT_LEAST_1, LARGE, ONE_FOR_ALL, TEXT, TOKENS, Range, between
 from .modules.losses import sinkhorn
-from .modules.prompts.learned import Context, PromptTemplate
+from .modules.prompts.learned import POSITIONS, Context, PromptTemplate
 
 
 @TRAINER_REGISTRY.register()
@@ -41,11 +41,16 @@ class PLOT(PromptTrainer):
         "MAX_ITER": 100,  # or after so many iterations
     }
     legal = {
-        "N": AT_LEAST_1,
+        "N": between(1, 512),
+        "N_CTX": TOKENS,
         "CSC": ONE_FOR_ALL,
-        "EPS": Range(lambda x: x >= 0.025, "at least 0.025: below it exp(-2 / EPS) underflows in fp32"),
+        "CTX_INIT": TEXT,
+        "CLASS_TOKEN_POSITION": POSITIONS,
+        "EPS": Range(lambda x: 0.025 <= x <= LARGE, "at least 0.025: below it exp(-2 / EPS) underflows in fp32"),
+        "THRESH": AT_LEAST_0,
         "MAX_ITER": AT_LEAST_1,
     }
+    counted_by_words = {"N_CTX": "CTX_INIT"}
 
     @property
     def variant(self) -> str:

@@ -10,7 +10,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .coop import CoOp
-from .modules.checks import ABOVE_0
+from .modules.checks import ABOVE_0, AT_LEAST_0
 from .modules.distributed import sum_over_ranks
 from .modules.losses import distillation_loss, project_conflicting, within_task
 from .modules.prompts.learned import Context
@@ -36,7 +36,8 @@ class ProGrad(CoOp):
         "T": 1.0,  # temperature of the distance to zero-shot CLIP
         "TEACHER_TEMPLATE": "",  # of the zero-shot classifier, for all tasks; empty: each task's own
     }
-    legal = {"T": ABOVE_0}
+    legal = {**CoOp.legal, "LAMBDA": AT_LEAST_0, "T": ABOVE_0}
+    counted_by_words = {}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
         self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E)

@@ -10,7 +10,7 @@ from backbones import CLIP
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.checks import AT_LEAST_0
+from .modules.checks import ABOVE_0, AT_LEAST_0, between
 
 
 class Projection(nn.Module):
@@ -40,7 +40,7 @@ class ProLIP(PromptTrainer):
         "EPS": 1e-4,  # of Adam
         "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
     }
-    legal = {"LAMBDA": AT_LEAST_0, "POWER": AT_LEAST_0}
+    legal = {"LAMBDA": AT_LEAST_0, "POWER": between(0, 10), "EPS": ABOVE_0}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Projection:
         if model.visual.no_projection:

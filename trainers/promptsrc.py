@@ -11,7 +11,7 @@ from backbones import CLIP, Tuning
 from datasets.multitask import Task
 
 from .base import PromptTrainer
-from .modules.checks import ABOVE_0, AT_LEAST_0, AT_LEAST_1
+from .modules.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNT_OR_0, NUMBER, TEXT, TOKENS
 from .modules.losses import agreement_divergence, within_task
 from .modules.method_parts.averaging import RunningAverage, gaussian_weights
 from .modules.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
@@ -59,8 +59,12 @@ class PromptSRC(PromptTrainer):
         "GPA_STD": 1.0,  # standard deviation of the weights, in epochs
     }
     legal = {
-        **dict.fromkeys(("N_CTX_TEXT", "N_CTX_VISION", "PROMPT_DEPTH_TEXT"), AT_LEAST_1),
-        "PROMPT_DEPTH_VISION": AT_LEAST_0,
+        **dict.fromkeys(("N_CTX_TEXT", "N_CTX_VISION"), TOKENS),
+        "CTX_INIT": TEXT,
+        "PROMPT_DEPTH_TEXT": COUNT,
+        "PROMPT_DEPTH_VISION": COUNT_OR_0,
+        **dict.fromkeys(("TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT"), AT_LEAST_0),
+        "GPA_MEAN": NUMBER,
         "GPA_STD": ABOVE_0,
     }
 

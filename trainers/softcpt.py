@@ -27,12 +27,12 @@ from datasets.multitask import Task
 from .base import PromptTrainer
 from .modules import distributed
 from .modules.checkpoints import register_owners
-from .modules.checks import AT_LEAST_0, Range
+from .modules.checks import AT_LEAST_0, SHARE, TEXT, TOKENS, between
+from .modules.engine.choosing import Choice
 from .modules.losses import knowledge_distance, sample_classes
 from .modules.method_parts.blend import TRUSTS, Trust, blend, task_losses
-from .modules.method_parts.validation import refuse_test_images
 from .modules.prompts.encoder import TextEncoder
-from .modules.prompts.learned import Context, PromptTemplate
+from .modules.prompts.learned import POSITIONS, Context, PromptTemplate
 
 
 class MetaNet(nn.Module):
@@ -159,10 +159,15 @@ class SoftCPT(PromptTrainer):
         "VARIANT": ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS"),
         "TASK_FEATURES": ("text", "learned"),
         "META_NET": ("lin", "linmean", "lincls", "lowrank"),
+        "META_RANK": between(1, 4096),
+        **dict.fromkeys(("N_CTX", "TASK_N_CTX", "CLASS_N_CTX"), TOKENS),
+        **dict.fromkeys(("TASK_CTX_INIT", "CLASS_CTX_INIT"), TEXT),
+        "CLASS_TOKEN_POSITION": POSITIONS,
+        "CLASS_SAMPLE_RATE": SHARE,
         "SCHEDULE": ("standard", "released"),
-        "CLASS_SAMPLE_RATE": Range(lambda x: 0 < x <= 1, "in (0, 1]"),
         "KNOWLEDGE_WEIGHT": AT_LEAST_0,
     }
+    counted_by_words = {"TASK_N_CTX": "TASK_CTX_INIT", "CLASS_N_CTX": "CLASS_CTX_INIT"}
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)
@@ -174,6 +179,11 @@ class SoftCPT(PromptTrainer):
             )
         if options.META_NET == "lincls" and options.TASK_FEATURES == "learned":
             raise ValueError(f"{key}TASK_FEATURES: learned, but META_NET lincls does not read task features")
+
+    @property
+    def searched(self) -> Choice | None:
+        choice = Choice("SoftCPT's BLEND chooses", "TRAINER.SOFTCPT.BLEND must be False", "none")
+        return choice if self.options.BLEND else None
 
     @property
     def variant(self) -> str:
@@ -231,7 +241,6 @@ class SoftCPT(PromptTrainer):
     @torch.no_grad()
     def choose_trust(self) -> None:
         """Set each task's trust to the value with the lowest cross-entropy on its validation shots; 1 without them."""
-        refuse_test_images(self.dm.dataset, "SoftCPT's BLEND chooses", "TRAINER.SOFTCPT.BLEND must be False")
         losses = torch.zeros(len(TRUSTS), len(self.tasks), device=self.device)
         with self.autocast():
             features = self.generated_features(self.all_classes())

@@ -14,9 +14,10 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .fitted import FittedTrainer
-from .modules.checks import ABOVE_0
+from .modules.checks import ABOVE_0, LARGE, Range, between, each
+from .modules.engine.choosing import Choice
 from .modules.method_parts.shot_cache import Cache, cache_logits, search_grid
-from .modules.method_parts.validation import check_validation, shares_of_metric, split_by_task
+from .modules.method_parts.validation import shares_of_metric, split_by_task
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +30,19 @@ class CacheTrainer(PromptTrainer):
     """
 
     conditional = True  # the cache adds logits that depend on the image
-    legal = {"VIEWS": ABOVE_0, "ALPHA": ABOVE_0, "BETA": ABOVE_0}
+    legal = {
+        "VIEWS": between(1, 1000),
+        "SEARCH_SCALE": each(Range(lambda x: 0.1 < x <= LARGE, ""), (2,), "two ends above 0.1, for beta and alpha"),
+        "SEARCH_STEPS": each(between(1, 10_000), (2,), "two numbers of values (1 to 10,000), for beta and alpha"),
+        "ALPHA": ABOVE_0,
+        "BETA": ABOVE_0,
+    }
 
-    def check_cfg(self, cfg: Any) -> None:
-        super().check_cfg(cfg)
-        name = type(self).__name__.upper()
-        options = cfg.TRAINER[name]
-        if min(options.SEARCH_STEPS) < 1 or min(options.SEARCH_SCALE) <= 0.1:
-            raise ValueError(
-                f"TRAINER.{name}.SEARCH_SCALE, SEARCH_STEPS: {options.SEARCH_SCALE}, {options.SEARCH_STEPS} are no "
-                "grid: two ends above 0.1, and two numbers of values, for beta and alpha"
-            )
+    @property
+    def searched(self) -> Choice | None:
+        name = type(self).__name__
+        instead = f"set TRAINER.{name.upper()}.SEARCH False, which leaves ALPHA and BETA as they are"
+        return Choice(f"{name} searches alpha and beta", instead) if self.options.SEARCH else None
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Cache:
         self.base = self.hand_made_features(self.options.TEMPLATE)  # t (C, E), not normalised
@@ -77,9 +80,7 @@ class CacheTrainer(PromptTrainer):
     @torch.no_grad()
     def search(self) -> None:
         """Set each task's alpha and beta to the best of the grid on its validation shots, by its metric."""
-        name, options, prompts = type(self).__name__, self.options, self.prompts
-        instead = f"set TRAINER.{name.upper()}.SEARCH False, which leaves ALPHA and BETA as they are"
-        check_validation(self.dm.dataset, self.tasks, self.class_task, f"{name} searches alpha and beta", instead)
+        options, prompts = self.options, self.prompts
         grids = [
             0.1 + torch.arange(n, device=self.device) * ((end - 0.1) / n)
             for n, end in zip(options.SEARCH_STEPS, options.SEARCH_SCALE)
@@ -138,6 +139,7 @@ class TipAdapterF(CacheTrainer):
         **CACHE_DEFAULTS,
         "EPS": 1e-4,  # of AdamW
     }
+    legal = {**CacheTrainer.legal, "EPS": ABOVE_0}
 
     def check_cfg(self, cfg: Any) -> None:
         super().check_cfg(cfg)

@@ -16,11 +16,13 @@ def cfg_of(*arguments):
     "text, value", [("1", 1.0), ("1e-3", 0.001), ("2E2", 200.0), ("+.5", 0.5), ("3.", 3.0), ("-1", -1.0)]
 )
 def test_float_keys_take_any_number(tmp_path, text, value):
-    (tmp_path / "a.yaml").write_text(f"OPTIM:\n  LR: {text}\nINPUT:\n  RRCROP_SCALE: [{text}, 1]\n")
-    for arguments in (["OPTIM.LR", text, "INPUT.RRCROP_SCALE", f"({text}, 1)"], ["--config-file", tmp_path / "a.yaml"]):
-        cfg = cfg_of(*arguments)
-        assert cfg.OPTIM.LR == value and type(cfg.OPTIM.LR) is float
-        assert list(cfg.INPUT.RRCROP_SCALE) == [value, 1.0]
+    mean, scale = "TRAINER.PROMPTSRC.GPA_MEAN", "TRAINER.TIPADAPTER.SEARCH_SCALE"
+    own = f"  PROMPTSRC:\n    GPA_MEAN: {text}\n  TIPADAPTER:\n    SEARCH_SCALE: [{text}, 1]\n"
+    (tmp_path / "a.yaml").write_text(f"TRAINER:\n{own}")
+    for arguments in ([mean, text, scale, f"({text}, 1)"], ["--config-file", tmp_path / "a.yaml"]):
+        cfg = cfg_of(*arguments).TRAINER
+        assert cfg.PROMPTSRC.GPA_MEAN == value and type(cfg.PROMPTSRC.GPA_MEAN) is float
+        assert list(cfg.TIPADAPTER.SEARCH_SCALE) == [value, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_wrong_type_is_refused(tmp_path, key, value):
 
 @pytest.mark.parametrize("value", ["-1", "-1e-5", "-.5", "(-1,)"])
 def test_flags_and_pairs_come_in_any_order(value):
-    key = {"-1": "DATASET.NUM_SHOTS", "(-1,)": "OPTIM.STEPSIZE"}.get(value, "OPTIM.WEIGHT_DECAY")
+    key = {"-1": "DATASET.NUM_SHOTS", "(-1,)": "OPTIM.STEPSIZE"}.get(value, "TRAINER.PROMPTSRC.GPA_MEAN")
     pairs = [key, value, "DATASET.NAME", "Demo"]
     orders = (
         ["--eval-only", "--seed", "3", *pairs],

@@ -15,7 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 def with_epochs(cfg: CfgNode, batches: int) -> CfgNode:
-    """The config with the OPTIM.MAX_EPOCH that follows from OPTIM.MAX_STEPS, for epochs of `batches` batches."""
+    """The config with the OPTIM.MAX_EPOCH that follows from OPTIM.MAX_STEPS, for epochs of `batches` batches.
+
+    Raises ValueError if the warm-up is longer.
+    """
     steps = cfg.OPTIM.MAX_STEPS
     if not steps:
         return cfg
@@ -23,8 +26,19 @@ def with_epochs(cfg: CfgNode, batches: int) -> CfgNode:
     cfg.defrost()
     cfg.OPTIM.MAX_EPOCH = -(-steps // batches)
     cfg.freeze()
+    check_warmup(cfg, cfg.OPTIM.MAX_EPOCH)
     logger.info("OPTIM.MAX_STEPS %d: %d epochs of %d batches", steps, cfg.OPTIM.MAX_EPOCH, batches)
     return cfg
+
+
+def check_warmup(cfg: CfgNode, epochs: int) -> None:
+    """Raise ValueError if the warm-up is longer than the run of `epochs` epochs, which then never has its own rate."""
+    if cfg.OPTIM.WARMUP_EPOCH > epochs:
+        given = f"OPTIM.MAX_STEPS {cfg.OPTIM.MAX_STEPS}" if cfg.OPTIM.MAX_STEPS else "OPTIM.MAX_EPOCH"
+        raise ValueError(
+            f"OPTIM.WARMUP_EPOCH: {cfg.OPTIM.WARMUP_EPOCH} is more than the {epochs} epochs of the run ({given}), "
+            "which would end before its warm-up"
+        )
 
 
 def steps_of(cfg: CfgNode, epochs: int, batches: int) -> int:

@@ -13,6 +13,7 @@ from datasets.multitask import Task
 from datasets.prompt_checks import alike
 
 from .. import distributed
+from .choosing import check_split
 from .saving import SavingTrainer
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class EvaluatingTrainer(SavingTrainer):
 
         The last test of a run, `split` None, also warns of tasks that did not gain from training.
         """
+        if split is None:
+            check_split(self.cfg, self.dm.dataset)
         self._zero_shot = self.zero_shot() if split is None else None
         start = time.perf_counter()
         self.set_model_mode("eval")

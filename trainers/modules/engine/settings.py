@@ -22,12 +22,22 @@ FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
 FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TEST.PREDICTIONS"}
 
+# Keys of Dassl that nothing here reads, with the only value that does what it says.
+UNREAD = {
+    "OPTIM.STAGED_LR": False,
+    "OPTIM.WARMUP_RECOUNT": True,
+    "DATALOADER.K_TRANSFORMS": 1,
+    "DATALOADER.RETURN_IMG0": False,
+}
+
 
 def merge_file(cfg: CfgNode, path: str) -> None:
     """Merge a YAML file and its bases. Raises ValueError, naming the file, for an unknown key or a wrong type."""
     loaded = read_config(path)
     try:
         check_keys(loaded)
+        for key, value in flatten(loaded).items():
+            check_unread(cfg, key, value)
         cfg.merge_from_other_cfg(with_declared_numbers(CfgNode(loaded), cfg))
     except KeyError as error:
         raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
@@ -42,6 +52,7 @@ def merge_list(cfg: CfgNode, opts: Sequence) -> None:
     for key, value in zip(opts[::2], opts[1::2]):
         if value == "None" and declared(cfg, key) is not None:
             raise ValueError(f"{key}: None is no value; its default is {reprlib.repr(declared(cfg, key))}")
+        check_unread(cfg, key, value)
         try:
             cfg.merge_from_list([key, as_declared(value, declared(cfg, key))])
         except (AssertionError, AttributeError, KeyError) as error:
@@ -54,6 +65,12 @@ def shortened(error: BaseException) -> str:
     """An error's message, without the middle of a very long value."""
     text = str(error) or type(error).__name__
     return text if len(text) < 1000 else f"{text[:400]} ... {text[-400:]}"
+
+
+def check_unread(cfg: CfgNode, key: str, value: object) -> None:
+    """Raise ValueError for a value that would change the run in Dassl, of a key that `cfg` ignores."""
+    if key in UNREAD and cfg.key_is_deprecated(key) and str(value) != str(UNREAD[key]):
+        raise ValueError(f"{key}: {value!r}, but nothing here reads this key of Dassl; leave it out")
 
 
 def check_keys(node: dict, prefix: str = "") -> None:

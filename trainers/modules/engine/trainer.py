@@ -23,7 +23,9 @@ from ..images.feature_cache import FeatureCache, FeatureLoader
 from ..images.preprocessing import OPENAI, filled, test_transform, with_preprocessing
 from ..images.views import seeded_loader, view_loader
 from ..prompts.encoder import text_encoder
+from ..prompts.learned import check_words
 from . import budget
+from .choosing import check_choices, chosen_on
 from .divergence import stop_diverged
 from .evaluating import EvaluatingTrainer
 from .memory import PeakMemory
@@ -92,6 +94,7 @@ class Engine(EvaluatingTrainer):
         self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
         self._train_counts = torch.zeros(len(counts), 2, device=self.device)  # right and all predictions of an epoch
 
+        check_words(type(self), self.options, self.clip)
         skip_draws(skipped)
         with self.autocast():  # `build_prompts` may encode text, and the towers may be in half precision
             self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
@@ -134,9 +137,15 @@ class Engine(EvaluatingTrainer):
         with self.autocast():
             return self.image_features(image.to(self.device))
 
+    @property
+    def chosen_on(self) -> str:
+        """The part of the data on which a run chooses its epoch or its method's settings, "" for none."""
+        return chosen_on(self)
+
     # -- training ----------------------------------------------------------------------------------------------------
 
     def train(self) -> None:
+        check_choices(self)
         try:
             super().train()
         finally:

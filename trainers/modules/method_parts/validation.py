@@ -1,42 +1,10 @@
-"""Searching a setting on validation shots: checks of the shots, and the tasks' metrics."""
-
-from collections.abc import Sequence
-from typing import Any
+"""Searching a setting on validation shots: the tasks' shots and metrics."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from datasets.multitask import Task
-
-
-def refuse_test_images(dataset: Any, searched: str, instead: str) -> None:
-    """Raise ValueError if validation images are test images, as in CoOp's ImageNet.
-
-    Args:
-        dataset: of Dassl's, with `val` and `test`.
-        searched: what is searched, for the message: "LinearProbe searches C".
-        instead: what the user can do instead.
-    """
-    test = {item.impath for item in dataset.test}
-    shared = [item.impath for item in dataset.val or [] if item.impath in test]
-    if shared:
-        raise ValueError(
-            f"{searched} on validation shots, but {len(shared)} of them are test images (say {shared[0]}): {instead}"
-        )
-
-
-def check_validation(dataset: Any, tasks: Sequence[Task], class_task: Tensor, searched: str, instead: str) -> None:
-    """Raise ValueError if a task has no validation shots, or some of them are test images; arguments as above, and
-    class_task (C,), the task of every class."""
-    refuse_test_images(dataset, searched, instead)
-    there = {int(class_task[item.label]) for item in dataset.val or []}
-    missing = [task.name for t, task in enumerate(tasks) if t not in there]
-    if missing:
-        raise ValueError(
-            f"{searched} on validation shots, and there are none for {', '.join(missing)}: give the data set "
-            f"validation images, or {instead}"
-        )
 
 
 def split_by_task(features: Tensor, label: Tensor, class_task: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -1,6 +1,7 @@
 """Prompts `[SOS] context name . [EOS]`: the tokens of names, which are fixed, and learned contexts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -141,6 +142,25 @@ class Context(nn.Module):
     def forward(self) -> Tensor:
         """(rows, M, D), rows = 1 for a shared context."""
         return self.ctx if self.ctx.dim() == 3 else self.ctx.unsqueeze(0)
+
+
+def check_words(method: type[Any], options: Mapping[str, Any], model: CLIP) -> None:
+    """Raise ValueError if a number of context tokens is set, and initial words with another number replace it.
+
+    Args:
+        method: a trainer's class, for its `defaults` and its `counted_by_words`.
+        options: its config node.
+        model: the CLIP, for its tokenizer.
+    """
+    node = f"TRAINER.{method.__name__.upper()}"
+    for key, source in method.counted_by_words.items():
+        count, text = options[key], options[source]
+        length = len(model.tokenizer.encode(clean(text)))
+        if text and count not in (length, method.defaults[key]):
+            raise ValueError(
+                f"{node}.{key}: {count}, but the context is the {length} tokens of {node}.{source}, {text!r}: leave "
+                f"out {key}, or set {source} ''"
+            )
 
 
 def clean(name: str) -> str:
