@@ -31,7 +31,7 @@ class SplitDataset(DatasetBase):
     """A data set with train, val and test lists from a split file, or from `read_raw` if there is none.
 
     Subclasses set the class attributes below and, for a raw layout, override `read_raw`. Configuration read:
-    `DATASET.ROOT`, `DATASET.NUM_SHOTS` (images per class; below 1 for all), `DATASET.SUBSAMPLE_CLASSES`, `SEED`.
+    `DATASET.ROOT`, `DATASET.NUM_SHOTS` (images per class; -1 for all), `DATASET.SUBSAMPLE_CLASSES`, `SEED`.
 
     Raises:
         FileNotFoundError: no root, no folder of the data set, neither a split file nor raw files, or missing images.

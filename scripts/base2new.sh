@@ -4,6 +4,7 @@
 # CLIP on the base and the new classes, and prints both accuracies and their harmonic mean H per task, over SEEDS.
 # TASKS=1 splits the tasks instead of the classes; SoftCPT derives the contexts of new tasks from their names alone.
 # Finished runs are skipped, interrupted ones resumed. VARIANT, DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 source "$(dirname "${BASH_SOURCE[0]}")/lib/methods.sh"
 METHODS=$(cd "$ROOT/scripts" && ls -d */ | while read -r name; do [ ! -f "$name/main.sh" ] || printf '%s ' "${name%/}"; done)
 if [ $# -lt 3 ]; then
@@ -14,6 +15,7 @@ fi
 METHOD="$1" DATASET="$2" SHOTS="$3"
 shift 3
 [ -f "$ROOT/scripts/$METHOD/main.sh" ] || fail "no method $METHOD; one of $METHODS"
+[ "$METHOD" = zeroshot ] || check_shots "$SHOTS"
 HALVES=$([ "${TASKS:-0}" = 0 ] && echo classes || echo tasks)
 [ "$SEPARATE$HALVES" != 1tasks ] || fail "SEPARATE=1 trains on each task alone, which learns nothing for new tasks"
 
@@ -45,7 +47,7 @@ esac
 export DATA OUT SEEDS PYTHON SEPARATE
 for HALF in base-$HALVES new-$HALVES; do
     export HALF
-    env -u VARIANT -u SEPARATE bash "$ROOT/scripts/zeroshot/main.sh" "$DATASET" 0 ${CFG:+"$CFG"} ${DATA_KEYS[@]+"${DATA_KEYS[@]}"}
+    env -u VARIANT -u SEPARATE bash "$ROOT/scripts/zeroshot/main.sh" "$DATASET" ${CFG:+"$CFG"} ${DATA_KEYS[@]+"${DATA_KEYS[@]}"}
     [ "$METHOD" = zeroshot ] || bash "$ROOT/scripts/$METHOD/main.sh" "$DATASET" "$SHOTS" ${CFG:+"$CFG"} "$@"
 done
 "$PYTHON" "$ROOT/scripts/base2new.py" "$OUT/$DATASET" --halves $HALVES --shots "$SHOTS"

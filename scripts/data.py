@@ -147,10 +147,12 @@ def split_own(cfg: CfgNode) -> None:
 
 
 def run_shots(args: argparse.Namespace) -> None:
+    if args.shots < 1 and args.shots != -1:
+        raise ValueError(f"--shots: {args.shots} is not -1 (all images) or at least 1")
     dataset = build_dataset(config(args))
     for task, parts in drawn_shots(dataset).items():
         print(f"== {task}: {', '.join(f'{len(paths)} {part}' for part, paths in parts.items())}")
-        shown = parts["train"] if args.all else parts["train"][: args.shots]
+        shown = parts["train"] if args.all or args.shots == -1 else parts["train"][: args.shots]
         print(*(f"  {path}" for path in shown), *["  ..."] * (len(shown) < len(parts["train"])), sep="\n")
     path = Path(args.out or f"output/shots/{args.name}_{args.shots}shots_seed{args.seed}.json")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from evaluation.provenance import PROJECT_ROOT
 
 from ..executors import SLURM_OPTIONS
 from .calls import KEYS, read_only
-from .methods import HALVES, did_you_mean, read_defaults
+from .methods import HALVES, NUMBERS, did_you_mean, read_defaults
 
 
 def parse_args(argv: list[str] | None, description: str | None = None) -> argparse.Namespace:
@@ -27,6 +27,8 @@ def parse_args(argv: list[str] | None, description: str | None = None) -> argpar
     args.benchmarks = args.benchmark or own.get("benchmarks") or []
     args.shots = args.shots or own.get("shots", [1, 4, 16])
     args.seeds = args.seeds or own.get("seeds", [1, 2, 3])
+    for flag, values in (("--shots", args.shots), ("--seeds", args.seeds)):
+        _check_numbers(flag, values, parser.error)
     args.out, args.data = (os.path.abspath(os.path.expanduser(path)) for path in (args.out, args.data))
     _check_benchmarks(args.benchmarks, parser.error)
     names = [args.sweep.stem, "steps" if args.steps else "", args.halves, re.sub(r"\W+", "-", args.backbone).strip("-")]
@@ -39,6 +41,14 @@ def parse_args(argv: list[str] | None, description: str | None = None) -> argpar
     args.steps = _steps_by_shots(args, parser.error)
     args.job_options = _job_options(args, parser.error)
     return args
+
+
+def _check_numbers(flag: str, values: list[int], error: Callable[[str], NoReturn]) -> None:
+    """Call `error` for a number of shots or a seed that no run can have."""
+    is_legal, text = NUMBERS[flag.strip("-")]
+    for value in values:
+        if not is_legal(value):
+            error(f"{flag}: {value} is not {text}")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,10 @@ from storage import read_config
 HALVES = ("classes", "tasks")  # may be divided into base and new
 MAX_STEPS = "OPTIM.MAX_STEPS"
 TASKS = "DATASET.TASKS"
+NUMBERS = {  # the legal numbers of shots and seeds, in words
+    "shots": (lambda count: count == -1 or count >= 1, "-1 (all images) or at least 1"),
+    "seeds": (lambda seed: 0 <= seed < 2**32, "at least 0 and at most 4,294,967,295"),
+}
 DEFAULTS = {"benchmarks": str, "shots": int, "seeds": int}  # other keys of a sweep: lists, the defaults of the flags
 
 
@@ -77,6 +81,10 @@ def read_defaults(path: str | os.PathLike) -> dict[str, list]:
         kind = DEFAULTS[key]
         if not isinstance(values, list) or not values or any(type(value) is not kind for value in values):
             raise ValueError(f"{path}: {key} must be a list of {kind.__name__}, found {values!r}")
+        is_legal, text = NUMBERS.get(key, (bool, "a name"))
+        wrong = [value for value in values if not is_legal(value)]
+        if wrong:
+            raise ValueError(f"{path}: {key}: {wrong[0]!r} is not {text}")
     return found
 
 

@@ -36,7 +36,7 @@ names() { (cd "$ROOT/configs/$1" && ls) | sed 's/\.yaml$//' | tr '\n' ' '; }
 
 # usage: how the script that sources this file is called.
 usage() {
-    echo "usage: bash scripts/$METHOD/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]" >&2
+    echo "usage: bash scripts/$METHOD/main.sh DATASET ${SHOTS_WORD-SHOTS }[CFG] [KEY VALUE ...]" >&2
     echo "  DATASET: $(names datasets)" >&2
     exit 2
 }
@@ -56,6 +56,9 @@ done_before() {
     value=$(sed -n 's/^ "metric": \([0-9.e+-]*\),$/\1/p' "$1/results.json")
     echo "done before: $1${value:+ ($(LC_ALL=C printf '%.1f' "$value") %, the mean over its tasks)}"
 }
+
+# check_shots SHOTS: stops unless it is a number of images per class that a run can train on.
+check_shots() { [[ "$1" =~ ^(-1|[1-9][0-9]*)$ ]] || wrong "SHOTS is $1; it is a number, at least 1, or -1 for all images"; }
 
 # refuse_variant: stops where VARIANT is set for a method that has none.
 refuse_variant() {
@@ -80,7 +83,7 @@ default_config() {
 
 # refuse_order_of_coop [CTP NCTX SHOTS CSC]: answers a call in the order of CoOp's scripts, DATASET CFG CTP NCTX SHOTS CSC.
 refuse_order_of_coop() {
-    [[ ! "$shots" =~ ^(-1|[0-9]+)$ && $# -ge 3 && "$3" =~ ^[0-9]+$ && "$dataset" != *[!A-Za-z0-9_]* ]] || return 0
+    [[ ! "$shots" =~ ^-?[0-9]+$ && $# -ge 3 && "$3" =~ ^[0-9]+$ && "$dataset" != *[!A-Za-z0-9_]* ]] || return 0
     local key="$(keys_of "$trainer")" variant=""
     case "${4:-}" in [Tt]rue) variant="VARIANT=per-class " ;; esac
     wrong "SHOTS is $shots: here the number of shots is the second argument and the config the third, not as in \
@@ -95,7 +98,7 @@ run_method() {
     shift 5
     refuse_order_of_coop "$@"
     [ -f "$ROOT/configs/datasets/$dataset.yaml" ] || wrong "no data set $dataset"
-    [[ "$shots" =~ ^(-1|[0-9]+)$ ]] || wrong "SHOTS is $shots; it is a number, -1 for all images"
+    [ "$trainer" = ZeroshotCLIP ] || check_shots "$shots"
     local cfg
     cfg=$(default_config "$dataset" "$trainer")
     if [ $(($# % 2)) -eq 1 ]; then

@@ -6,6 +6,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 import train
 from experiments.sweeps import Method, on_benchmark, plan, read_sweep
+from experiments.sweeps.arguments import parse_args
 from experiments.sweeps.jobs import without_config
 from experiments.sweeps.methods import leaving_out, on_backbone, read_defaults
 
@@ -135,6 +136,23 @@ def test_sweep_defaults_are_read(tmp_path):
         path.write_text(methods + wrong)
         with pytest.raises(ValueError, match=f"s.yaml: {wrong.split(':')[0]} must be a list of int, found {found}"):
             read_defaults(path)
+
+
+@pytest.mark.parametrize(
+    "key, value, legal",
+    [("shots", 0, "-1 (all images) or at least 1"), ("shots", -7, "-1 (all images) or at least 1")]
+    + [("seeds", -1, "at least 0"), ("seeds", 2**32, "at least 0 and at most 4,294,967,295")],
+)
+def test_impossible_shots_and_seeds_are_refused(tmp_path, capsys, key, value, legal):
+    path = tmp_path / "s.yaml"
+    path.write_text(f"methods: [{{label: a, trainer: CoOp}}]\nbenchmarks: [demo]\n{key}: [1, {value}]\n")
+    with pytest.raises(ValueError) as error:
+        read_defaults(path)
+    assert str(error.value).startswith(f"{path}: {key}: {value} is not {legal}")
+    with pytest.raises(SystemExit):
+        parse_args([str(TABLE1), "--benchmark", "demo", f"--{key}", "4", str(value)])
+    assert f"--{key}: {value} is not {legal}" in capsys.readouterr().err
+    assert parse_args([str(TABLE1), "--benchmark", "demo", "--shots", "-1", "4"]).shots == [-1, 4]
 
 
 # -- equal steps, and halves -------------------------------------------------------------------------------------------

@@ -41,8 +41,15 @@ def test_failing_run_stops_the_script(call):
 
 
 def test_zero_shot_is_one_run_without_shots(call):
-    _, calls, _ = call("scripts/zeroshot/main.sh", "demo", "16")
-    assert len(calls) == 1 and "/ZeroshotCLIP/tiny_0shots/default/seed1" in calls[0]
+    for before in ((), ("0",), ("16",), ("-1",)):  # a number, as other methods' scripts have, changes nothing
+        for after, config in (((), "tiny"), (("tiny_vit",), "tiny_vit")):
+            name = f"results{len(before)}{len(after)}{before}"
+            _, calls, _ = call("scripts/zeroshot/main.sh", "demo", *before, *after, OUT=name)
+            assert len(calls) == 1 and f"/ZeroshotCLIP/{config}_0shots/default/seed1" in calls[0]
+            assert "DATASET.NUM_SHOTS 0 " in calls[0]
+    status, calls, output = call("scripts/zeroshot/main.sh", "demo", "tinny")
+    assert status == 2 and not calls and "ZeroshotCLIP has no config tinny" in output
+    assert "usage: bash scripts/zeroshot/main.sh DATASET [CFG] [KEY VALUE ...]" in output
 
 
 def test_wrong_arguments_print_the_usage(call):
@@ -56,7 +63,7 @@ def test_wrong_arguments_print_the_usage(call):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("demo sixteen", "SHOTS is sixteen; it is a number, -1 for all images"),
+        ("demo sixteen", "SHOTS is sixteen; it is a number, at least 1, or -1 for all images"),
         ("demmo 16", "no data set demmo"),
         ("demo 16 tinny", "CoOp has no config tinny; CFG is one of rn101 "),
         ("demo 16 tiny LR 0.1", "LR is no config key such as OPTIM.LR"),
@@ -67,8 +74,11 @@ def test_invalid_arguments_are_named_above_the_usage(call, arguments, message):
     status, calls, output = call("scripts/coop/main.sh", *arguments.split())
     assert status == 2 and not calls
     assert f"error: {message}" in output and "usage: bash scripts/coop/main.sh DATASET SHOTS" in output
-    status, calls, output = call("scripts/zeroshot/main.sh", "demo", "tiny")
-    assert status == 2 and not calls and "usage: bash scripts/zeroshot/main.sh" in output
+    for shots in ("0", "-7", "016", "1.5", ""):
+        status, calls, output = call("scripts/coop/main.sh", "demo", shots)
+        assert status == 2 and not calls and f"error: SHOTS is {shots}; it is a number, at least 1, or -1" in output
+        status, calls, output = call("scripts/base2new.sh", "coop", "demo", shots)
+        assert status == 2 and not calls and f"error: SHOTS is {shots}; it is a number" in output
 
 
 @pytest.mark.parametrize("csc, variant", [("False", ""), ("True", "VARIANT=per-class ")])
