@@ -132,7 +132,7 @@ def test_trust_is_never_chosen_on_test_images(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "SoftCPT", "BLEND", True)
     trainer.dm.dataset.val.append(trainer.dm.dataset.test[0])
     with pytest.raises(ValueError, match="BLEND chooses on validation shots, but 1 of them are test images"):
-        trainer.choose_trust()
+        trainer.train()
 
 
 def test_trust_is_one_without_validation_images(toy_root, tmp_path):
