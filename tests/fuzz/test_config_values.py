@@ -76,7 +76,8 @@ def one_epoch(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [40, pytest.param(None, marks=pytest.mark.slow)])
-def test_odd_value_is_legal_or_one_named_error(toy_root, tmp_path, capsys, one_epoch, count):
+def test_odd_value_is_legal_or_one_named_error(toy_root, tmp_path, monkeypatch, capsys, one_epoch, count):
+    monkeypatch.chdir(tmp_path)  # folders of odd names are made here
     found, faults = Counter(), []
     for i, (method, key, value) in enumerate(cases()[:count]):
         folder = tmp_path / str(i)
