@@ -243,13 +243,16 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
 
 
 def keep_shots(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Give an evaluation the number of shots of the run that it loads and, without --seed, its seed."""
+    """Give an evaluation the number of shots of the run that it loads, its way to read images and, without --seed, its
+    seed."""
     file = Path(args.model_dir, "config.yaml")
     run = (read_yaml(file) or {}) if file.is_file() else {}
     shots = run.get("DATASET", {}).get("NUM_SHOTS", cfg.DATASET.NUM_SHOTS)
     if "DATASET.NUM_SHOTS" in args.opts and shots != cfg.DATASET.NUM_SHOTS:
         print(f"DATASET.NUM_SHOTS is {shots}, as in the evaluated run, {args.model_dir}", file=sys.stderr)
     cfg.DATASET.NUM_SHOTS = shots
+    if cfg.INPUT.UPRIGHT is None:  # an older run turned no image
+        cfg.INPUT.UPRIGHT = run.get("INPUT", {}).get("UPRIGHT", False)
     if args.seed < 0:
         cfg.SEED = run.get("SEED", cfg.SEED)
 

@@ -5,7 +5,7 @@
 
 Image files on disk are linked, encoded images are copied, and others are saved as PNG. An existing folder is left
 alone. Hugging Face's package is also called `datasets`; Python finds it only if this file, which imports nothing from
-this project, runs as above.
+this project but `storage`, runs as above.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
-import io
 import os
 import shutil
 import sys
@@ -22,6 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+if __name__ == "__main__":  # in place of this file's folder, whose modules are not top-level ones
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+from storage.images import suffix_of
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 IMAGE_COLUMNS = ("image", "img", "picture")
@@ -126,9 +129,7 @@ def store(image: Any, path: str) -> None:
     if isinstance(image, Mapping):
         encoded, image = image.get("bytes"), image.get("path")
         if encoded:
-            with Image.open(io.BytesIO(encoded)) as opened:
-                suffix = f".{(opened.format or 'png').lower()}"
-            Path(path + suffix).write_bytes(encoded)
+            Path(path + suffix_of(encoded)).write_bytes(encoded)
             return
     if isinstance(image, Image.Image):
         image.save(f"{path}.png")
@@ -182,5 +183,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this file's folder, whose modules are not top-level ones
+    sys.path.pop(0)  # this project, whose `datasets` would hide Hugging Face's
     sys.exit(main())

@@ -50,6 +50,7 @@ class SplitDataset(DatasetBase):
     unique_names = True  # False if the published class list has repeated names
     test_only = False  # True if there are only test images, which are also in train_x for their class names
     val_is_test = False  # True if CoOp validates on the test images
+    upright = False  # True if images are turned as their EXIF entries say, which CoOp does not
     lists_files = False  # True if read_raw lists folders, so that no image can be missing
     how_to_get = ""  # end of the message about missing data
 

@@ -53,10 +53,13 @@ class FolderTasks(DatasetBase):
     """The tasks in the table `DATASET.CSV` (default: tasks.csv), or else in the folders below `DATASET.ROOT`.
 
     Tasks and classes are sorted by name unless tasks.yaml gives an order. `DATASET.TASKS` takes names of tasks or
-    folders. Each task is a domain; shots and halves of the classes work as in every data set here.
+    folders. Each task is a domain; shots and halves of the classes work as in every data set here. Images are turned as
+    their EXIF entries say, unless INPUT.UPRIGHT is False.
 
     Raises FileNotFoundError for missing files, and ValueError with file and line for what cannot be read as tasks.
     """
+
+    upright = True
 
     def __init__(self, cfg: CfgNode):
         check_subsample(cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))

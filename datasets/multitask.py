@@ -79,6 +79,7 @@ class MultiTask(DatasetBase):
     """
 
     specs: tuple[TaskSpec, ...] = ()
+    upright = False  # of all its tasks: see SplitDataset
     n_classes = 0  # of all tasks; 0 for the sum over the tasks
 
     def __init__(self, cfg: CfgNode):

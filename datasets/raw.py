@@ -5,19 +5,13 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+
+from storage.images import bytes_of, is_image
 
 from .messages import nearest
 from .splits import Items, datum
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
-
 MOST_DIGITS = 10  # limit of a class number's digits
-
-
-def is_image(name: str) -> bool:
-    """Whether a file name has an image's suffix and is not hidden."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def found(folder: str, pattern: str) -> bool:
@@ -109,7 +103,7 @@ def drop_copies(items: Items, of: Items) -> Items:
     def content(path: str) -> bytes | str:
         if number[size[path]] == 1:
             return path
-        return hashlib.blake2b(Path(path).read_bytes()).digest()
+        return hashlib.blake2b(bytes_of(path)).digest()
 
     seen = {content(item.impath) for item in of}
     kept = []

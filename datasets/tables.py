@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Sequence
 
 from storage import write_atomically
+from storage.images import formats
 
 from .messages import nearest
 from .paths import Listings
-from .raw import IMAGE_SUFFIXES, is_image
+from .raw import is_image
 from .splits import PARTS
 
 Pictures = dict[str, dict[str, list[str]]]  # {part of one task, or "" without parts: {class: paths}}
@@ -99,6 +100,6 @@ def _check_place(where: str, image: str, written: str, places: Sequence[str], ab
 
 def _check_file(where: str, image: str, listings: Listings) -> None:
     if not is_image(os.path.basename(image)):
-        raise ValueError(f"{where}: {image} is not an image file ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise ValueError(f"{where}: {image} is not an image file ({', '.join(formats())})")
     if not listings.has(image):
         raise FileNotFoundError(f"{where}: no file {image}")

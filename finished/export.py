@@ -40,6 +40,7 @@ def export_of(trainer: PromptTrainer, run: Path, heads: Sequence[Head] | None = 
         preprocessing=preprocessing_of(trainer.cfg),
         backbone={"name": name, "sha256": trainer.clip.source["sha256"], "image_digest": trainer.clip.image_digest},
         precision=trainer.precision.name,
+        upright=trainer.cfg.INPUT.UPRIGHT,
         weights=weights,
         prompts=prompts,
         projection=projection,

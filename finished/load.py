@@ -56,6 +56,8 @@ def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path
     cfg.defrost()
     cfg.OUTPUT_DIR = cfg.RESUME = cfg.MODEL.INIT_WEIGHTS = ""
     cfg.FEATURES.TEST_CACHE, cfg.FEATURES.TRAIN_VIEWS = False, 0
+    if cfg.INPUT.UPRIGHT is None:
+        cfg.INPUT.UPRIGHT = False  # an older run, which turned no picture
     if classes is not None:
         cfg.DATASET.NAME, cfg.DATASET.ROOT = ClassesAlone.__name__, str(classes)
         cfg.DATASET.TASKS = cfg.DATASET.SUBSAMPLE_CLASSES = "all"

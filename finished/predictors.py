@@ -1,8 +1,8 @@
 """Predictors with one interface: a run, a run on a new task, an export.
 
-They have `tasks` (names), `classes_` ({task: class names}), `transform` (from an RGB image to a tensor) and `scores`,
-which returns the probabilities (B, R) of a task's classes for images (B, 3, H, W), by the name of their source (""
-if there is only one).
+They have `tasks` (names), `classes_` ({task: class names}), `transform` (from an RGB image to a tensor), `upright`
+(whether images are turned as their EXIF entries say) and `scores`, which returns the probabilities (B, R) of a task's
+classes for images (B, 3, H, W), by the name of their source ("" if there is only one).
 """
 
 import torch
@@ -19,6 +19,7 @@ class RunPredictor:
 
     def __init__(self, trainer: PromptTrainer) -> None:
         self.trainer, self.transform = trainer, trainer.test_transform
+        self.upright = trainer.cfg.INPUT.UPRIGHT
         self.tasks = [task.name for task in trainer.tasks]
         self.classes_ = {task.name: list(task.classnames) for task in trainer.tasks}
         with torch.no_grad(), trainer.autocast():  # once for all batches
@@ -76,6 +77,7 @@ class ExportPredictor:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier, self.transform = classifier, classifier.transform
+        self.upright = classifier.export.upright
         self.tasks = classifier.tasks
         self.classes_ = {task: list(names) for task, names in classifier.classes_.items()}
 

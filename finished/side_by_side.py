@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 
+from inference.images import Picture
+from storage.images import rgb_of
 from trainers import PromptTrainer
 
 
@@ -31,10 +32,12 @@ class SideBySide:
         self.hand_made = trainer.hand_made_features()  # (C, E)
 
     @torch.no_grad()
-    def answers(self, image: Image.Image) -> list[Answer]:
-        """The answer of each task on a picture of any mode. Zero-shot CLIP uses the pretrained image tower."""
+    def answers(self, image: Picture) -> list[Answer]:
+        """The answer of each task on a picture, read as the run reads its own. Zero-shot CLIP uses the pretrained image
+        tower."""
         trainer, found = self.trainer, []
-        x = trainer.test_transform(image.convert("RGB")).unsqueeze(0).to(trainer.device)  # (1, 3, H, W)
+        picture = rgb_of(image, trainer.cfg.INPUT.UPRIGHT)
+        x = trainer.test_transform(picture).unsqueeze(0).to(trainer.device)  # (1, 3, H, W)
         with trainer.autocast():
             tuned, plain = trainer.image_features(x), trainer.clip.encode_image(x)
             for t, task in enumerate(trainer.tasks):

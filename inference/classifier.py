@@ -2,9 +2,8 @@
 
 import difflib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,10 +13,8 @@ from torch import Tensor
 from backbones.precision import PRECISIONS, Precision
 
 from .exports import Export, read_export
-from .images import image_batches, transform_of
+from .images import Images, image_batches, listed, transform_of
 from .tower import TunedTower, load_tower
-
-Images: TypeAlias = Tensor | Image.Image | str | os.PathLike | Sequence[Image.Image | str | os.PathLike]
 
 
 def load_classifier(
@@ -49,8 +46,9 @@ def load_classifier(
 class Classifier:
     """Predicts the classes of images among those of a task.
 
-    `images` is a path, a PIL image, a list of these, or a tensor (B, 3, H, W) made by `transform`. `task` is the name
-    of a task and may be left out if there is only one.
+    `images` is a path, a PIL image, an array of uint8 (H, W, 3), (H, W, 4) or (H, W), a list of these, or a tensor
+    (B, 3, H, W) made by `transform`. Files and PIL images are turned as their EXIF entries say if the run did so.
+    `task` is the name of a task and may be left out if there is only one.
 
     Attributes:
         tasks: names of the tasks.
@@ -67,19 +65,21 @@ class Classifier:
         self.heads = {name: head.to(self.device) for name, head in zip(self.tasks, export.heads)}
         self.transform: Callable[[Image.Image], Tensor] = transform_of(export.preprocessing)
 
-    def predict(self, images: Images, task: str | None = None, batch_size: int = 64, workers: int = 0) -> np.ndarray:
+    def predict(
+        self, images: Images | Tensor, task: str | None = None, batch_size: int = 64, workers: int = 0
+    ) -> np.ndarray:
         """The most likely class name of each image, (B,)."""
         best = self.decision_function(images, task, batch_size, workers).argmax(1)
         return self.classes_[self.task_named(task)][best]
 
     def predict_proba(
-        self, images: Images, task: str | None = None, batch_size: int = 64, workers: int = 0
+        self, images: Images | Tensor, task: str | None = None, batch_size: int = 64, workers: int = 0
     ) -> np.ndarray:
         """Probabilities (B, R) of the task's classes, in the order of `classes_`."""
         return torch.from_numpy(self.decision_function(images, task, batch_size, workers)).softmax(1).numpy()
 
     def decision_function(
-        self, images: Images, task: str | None = None, batch_size: int = 64, workers: int = 0
+        self, images: Images | Tensor, task: str | None = None, batch_size: int = 64, workers: int = 0
     ) -> np.ndarray:
         """Logits (B, R) of the task's classes. Raises OSError, naming the file, for an image that cannot be read."""
         name = self.task_named(task)
@@ -127,18 +127,16 @@ class Classifier:
         what += f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"task: {what}; name one of {', '.join(self.tasks)}")
 
-    def batches(self, images: Images, batch_size: int = 64, workers: int = 0) -> Iterator[Tensor]:
+    def batches(self, images: Images | Tensor, batch_size: int = 64, workers: int = 0) -> Iterator[Tensor]:
         """Images as tensors (B, 3, H, W). Raises OSError, with the file, for an image that cannot be read, and
-        ValueError for a tensor of another shape."""
+        ValueError for a tensor or array of another shape or dtype."""
         if isinstance(images, Tensor):
             shape = (3, *self.export.preprocessing.size)
             if images.dim() != 4 or tuple(images.shape[1:]) != shape:
                 raise ValueError(f"images of shape {tuple(images.shape)}, expected (B, {', '.join(map(str, shape))})")
             yield from images.split(batch_size)
             return
-        if isinstance(images, Image.Image | str | os.PathLike):
-            images = [images]
-        for batch in image_batches(images, self.transform, batch_size, workers):
+        for batch in image_batches(listed(images), self.transform, self.export.upright, batch_size, workers):
             if batch.errors:
                 raise OSError(batch.errors[0][1])
             yield batch.images

@@ -46,6 +46,7 @@ class Export:
         preprocessing: of images, before the tower.
         backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights as the run used them.
         precision: of the run.
+        upright: whether images are turned as their EXIF entries say, as in the run.
         weights: tuned weights of the image tower, by their names in it.
         prompts: (M, W) each, extra tokens of the image tower's layers.
         projection: (W, E) and bias (E,) or None, in place of the tower's projection and computed in fp32; or None.
@@ -57,6 +58,7 @@ class Export:
     preprocessing: Preprocessing
     backbone: Mapping[str, str]
     precision: str = "fp32"
+    upright: bool = True  # of an older export, which does not say
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     prompts: Sequence[Tensor] = ()
     projection: tuple[Tensor, Tensor | None] | None = None
@@ -85,6 +87,7 @@ def write_export(path: str | os.PathLike, export: Export) -> None:
         "preprocessing": asdict(export.preprocessing),
         "backbone": dict(export.backbone),
         "precision": export.precision,
+        "upright": export.upright,
         "provenance": dict(export.provenance),
     }
     facts["digest"] = digest_of(facts, tensors)
@@ -121,6 +124,7 @@ def read_export(path: str | os.PathLike) -> Export:
             preprocessing=Preprocessing(**shown),
             backbone=facts["backbone"],
             precision=facts["precision"],
+            upright=facts.get("upright", True),
             weights=below(tensors, "weights."),
             prompts=[tensors[f"prompts.{i}"] for i in range(len(below(tensors, "prompts.")))],
             projection=None if projection is None else (projection, tensors.get("projection.bias")),
@@ -145,6 +149,8 @@ def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[s
     complete = tasks and len(tasks) == len(facts["heads"]) and all(key in facts["backbone"] for key in BACKBONE_KEYS)
     if not complete or any(wrong_task(task) for task in tasks):
         raise ValueError(f"{path}: its tasks, heads or backbone are incomplete")
+    if not isinstance(facts.get("upright", True), bool):
+        raise ValueError(f"{path}: upright is {reprlib.repr(facts['upright'])}, neither true nor false")
     if facts["precision"] not in PRECISIONS:
         raise ValueError(f"{path}: precision is {facts['precision']!r}, use one of {', '.join(PRECISIONS)}")
     for t, task in enumerate(tasks):

@@ -122,6 +122,7 @@ def description(classifier: Classifier, names: Sequence[str]) -> dict[str, Any]:
     return {
         "tasks": [{"output": name, **task} for name, task in zip(names, export.tasks)],
         "preprocessing": asdict(export.preprocessing),
+        "upright": export.upright,
         "backbone": dict(export.backbone),
         "provenance": dict(export.provenance),
     }

@@ -28,9 +28,9 @@ def predictions(
     """One prediction per image, in the order of `paths`.
 
     Args:
-        predictor: has `transform`, and `scores(images, task)` that returns {source: probabilities (B, R)}.
+        predictor: has `transform`, `upright`, and `scores(images, task)` that returns {source: probabilities (B, R)}.
     """
-    for batch in image_batches(paths, predictor.transform, batch_size, workers):
+    for batch in image_batches(paths, predictor.transform, predictor.upright, batch_size, workers):
         found = {position: Prediction(paths[position], error=error) for position, error in batch.errors}
         scores = predictor.scores(batch.images, task) if batch.positions else {}
         for row, position in enumerate(batch.positions):

@@ -28,6 +28,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     # The model's preprocessing fills what is empty here.
     cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (), "", [], []
     cfg.INPUT.RESIZE = ""  # in tests: shortest edge, then the centre is cropped; or squash
+    # Turn images as their EXIF entries say; None: as the data set's class says, True for your own folders, else False.
+    cfg.INPUT.UPRIGHT = None
     cfg.INPUT.OVERRIDE_MODEL = False  # True: allow values of INPUT that contradict the model's preprocessing
     cfg.FEATURES = CfgNode()
     cfg.FEATURES.DIR = ""  # folder of cached image features; empty: features/ beside the run folder

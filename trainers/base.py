@@ -21,6 +21,7 @@ from .modules.engine.legal import check_method
 from .modules.engine.saving import check_tracking
 from .modules.engine.trainer import Engine
 from .modules.images.feature_cache import FeatureLoader
+from .modules.images.reading import picture_loader
 from .modules.images.views import view_loader
 from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
 from .modules.prompts.hand_made import hand_made_features
@@ -203,6 +204,7 @@ class PromptTrainer(Engine):
         loader = build_data_loader(
             self.cfg, data_source=items, batch_size=size, tfm=self.test_transform, is_train=False
         )
+        loader = picture_loader(loader, self.test_transform, self.cfg.INPUT.UPRIGHT)
         loader = FeatureLoader(loader, *self.caching) if self.cfg.FEATURES.TEST_CACHE else distributed.part_of(loader)
         batches = [(self.encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]
         columns = ([batch[i] for batch in batches] for i in range(2))

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import io
 import os
 import re
 import warnings
@@ -10,11 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from tqdm import tqdm
+
+from storage.images import bytes_of, damage_of
 
 from ..messages import summary
 from ..prompt_checks import alike, odd_prompts
@@ -181,16 +180,7 @@ def examine_all(paths: Sequence[str], workers: int | None, what: str) -> Iterato
 def examine(path: str) -> tuple[str, bytes, str]:
     """(path, digest of its bytes, error or ""). The whole file is decoded, since it may be truncated."""
     try:
-        content = Path(path).read_bytes()
+        content = bytes_of(path)
     except OSError as error:
         return path, b"", error.strerror or str(error)
-    digest = hashlib.blake2b(content, digest_size=16).digest()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata does no harm
-            with Image.open(io.BytesIO(content)) as image:
-                image.draft("RGB", (64, 64))  # for JPEG: still reads all bytes, with a fraction of the work
-                image.load()
-    except Exception as error:  # decoders raise many kinds
-        return path, digest, f"{type(error).__name__}: {error}".replace(str(io.BytesIO), "file")
-    return path, digest, ""
+    return path, hashlib.blake2b(content, digest_size=16).digest(), damage_of(content)

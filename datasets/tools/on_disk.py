@@ -28,6 +28,11 @@ class Contents:
         """The class, if it declares what to expect."""
         return self.dataset if self.dataset and issubclass(self.dataset, SplitDataset) else None
 
+    @property
+    def upright(self) -> bool:
+        """Whether its images are turned as their EXIF entries say."""
+        return getattr(self.dataset or FolderTasks, "upright", False)
+
 
 def dataset_class(name: str) -> type[DatasetBase]:
     """The registered class. Raises ValueError, with the nearest name, for an unknown one."""

@@ -5,7 +5,8 @@ import textwrap
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from PIL import Image
+
+from storage.images import small_image
 
 from ..splits import PARTS
 from .check import per_class
@@ -13,6 +14,7 @@ from .on_disk import Contents
 
 COLOURS = ("#4269d0", "#efb118", "#6cc5b0")
 SAMPLES = 6
+SIDE = 256  # pixels of a sample's longer side
 MAX_NAMES = 40  # more classes are not labelled
 
 
@@ -49,11 +51,10 @@ def samples_figure(contents: Sequence[Contents]) -> Figure:
         panel.suptitle(task.task.name, fontsize=10, x=0.01, ha="left", weight="bold")
         for place, item in enumerate(sample(task), start=1):
             axes = panel.add_subplot(1, SAMPLES, place)
-            with Image.open(item.impath) as image:
-                image.draft("RGB", (256, 256))
-                image = image.convert("RGB")
-                image.thumbnail((256, 256))
-                axes.imshow(image)
+            try:
+                axes.imshow(small_image(item.impath, SIDE, task.upright))
+            except OSError:  # data.py check names it
+                axes.text(0.5, 0.5, "cannot be read", fontsize=7, ha="center", transform=axes.transAxes)
             prompt = task.task.template.format(item.classname.replace("_", " "))
             axes.set_xlabel("\n".join(textwrap.wrap(prompt, 26)), fontsize=7)
             axes.set_xticks([])

@@ -1,6 +1,7 @@
 """Which classes a method confuses, with images of the mistakes, from the predictions of its runs."""
 
 import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from evaluation.predictions import PREDICTIONS_FILE, Prediction, read_predictions
 from evaluation.provenance import PROJECT_ROOT
 from storage import read_yaml
+from storage.images import small_image
 
 from ..pictures import data_url
 
@@ -98,47 +100,47 @@ def of_method(
     if not seeds:
         return None
     tasks = of_rows(rows)
-    root = Path(data) if data else _data_root(folders[0])
-    if root is None or not _add_thumbnails(tasks, root, budget):
+    root, upright = _data_of(folders[0])
+    root = Path(data) if data else root
+    if root is None or not _add_thumbnails(tasks, root, upright, budget):
         notes.append(f"No images of the mistakes: they are not below {root or 'a known folder'} (name it by --data).")
     return MethodConfusion(method, shots, seeds, tasks, " ".join(notes))
 
 
-def _data_root(run: Path) -> Path | None:
-    """DATASET.ROOT of a run; for a run trained once per task, that of its first task."""
+def _data_of(run: Path) -> tuple[Path | None, bool]:
+    """DATASET.ROOT of a run, and whether it turned images upright; of a run trained once per task, its first task's."""
     try:
         path = next(path for path in (run / "config.yaml", *sorted(run.glob("tasks/*/config.yaml"))) if path.is_file())
-        root = read_yaml(path)["DATASET"]["ROOT"]
-    except (StopIteration, ValueError, KeyError, TypeError):
-        return None
-    return PROJECT_ROOT / Path(root).expanduser() if root else None
+        config = read_yaml(path)
+        root, upright = config["DATASET"]["ROOT"], config.get("INPUT", {}).get("UPRIGHT") is True
+        return (PROJECT_ROOT / Path(root).expanduser() if root else None), upright
+    except (StopIteration, ValueError, KeyError, TypeError, AttributeError):
+        return None, False
 
 
-def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, budget: int) -> bool:
-    """Add thumbnails to the pairs within the budget, the first of every pair before the second of any. Returns whether
-    there are any."""
+def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, upright: bool, budget: int) -> bool:
+    """Add thumbnails of the images below `root` to the pairs within the budget, the first of every pair before the
+    second of any. Returns whether there are any."""
     pairs = [pair for task in tasks for pair in task.pairs]
     for i in range(IMAGES):
         for confused in pairs:
             for path, probability in confused.images[i : i + 1]:
-                text = thumbnail(root / path)
+                inside = not os.path.isabs(path) and ".." not in Path(path).parts
+                text = thumbnail(root / path, upright) if inside else ""
                 if text and len(text) <= budget:
                     confused.thumbnails.append((text, probability))
                     budget -= len(text)
     return any(pair.thumbnails for pair in pairs)
 
 
-def thumbnail(path: Path) -> str:
+def thumbnail(path: Path, upright: bool = False) -> str:
     """A small JPEG of an image as a data: URL; "" if it cannot be read."""
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
-            small = image.convert("RGBA").convert("RGB") if image.mode in ("P", "LA", "PA") else image.convert("RGB")
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-        buffer = io.BytesIO()
-        small.save(buffer, format="JPEG", quality=72)
-    except (OSError, ValueError, Image.DecompressionBombError):
+        small = small_image(path, THUMBNAIL, upright)
+    except OSError:
         return ""
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=72)
     return data_url(buffer.getvalue(), "jpeg")
 
 

@@ -24,12 +24,12 @@ import torch.nn.functional as F
 from clip import clip
 from clip.model import CLIP, build_model
 from dassl.data.datasets import DATASET_REGISTRY
-from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 import datasets.demo as demo
 from backbones.config import OPENAI_MEAN, OPENAI_STD
 from backbones.weights import read_state_dict, restore_token_rows
+from storage.images import read_image
 
 SHOTS, SEEDS = (1, 4, 16), (1, 2, 3)
 
@@ -64,7 +64,7 @@ def task_features(model: CLIP, names: list[str], known: set[int]) -> torch.Tenso
 @torch.no_grad()
 def image_features(model: CLIP, folder: Path, items: list) -> tuple[np.ndarray, np.ndarray]:
     """Normalised features (n, E) and labels (n,) of a split file's items."""
-    pictures = np.stack([np.asarray(Image.open(folder / path).convert("RGB")) for path, _, _ in items])
+    pictures = np.stack([np.asarray(read_image(folder / path, upright=False)) for path, _, _ in items])
     x = torch.from_numpy((pictures / 255.0 - OPENAI_MEAN) / OPENAI_STD).float().permute(0, 3, 1, 2)
     features = torch.cat([model.encode_image(part) for part in x.split(256)])
     return F.normalize(features, dim=-1).numpy(), np.array([label for _, label, _ in items])

@@ -70,7 +70,9 @@ def build_page(classifiers, title: str):
         gr.Markdown(f"# {title}")
         with gr.Row():
             with gr.Column(scale=1):
-                picture = gr.Image(type="pil", label="picture", sources=["upload", "clipboard"], elem_id="picture")
+                # The file itself, which is read as the run reads its own.
+                own = {"type": "filepath", "image_mode": None, "sources": ["upload", "clipboard"]}
+                picture = gr.Image(label="picture", elem_id="picture", **own)
             with gr.Column(scale=2):
                 labels = []
                 for task in tasks:

@@ -5,11 +5,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from dassl.utils import read_image as read_for_training
+from dassl.utils import read_image as read_by_dassl
 from PIL import Image
 
 from backbones.config import Preprocessing
-from inference.images import find_images, image_batches, read_image, transform_of
+from inference.images import find_images, image_batches, transform_of
+from storage.images import read_image, rgb_of
 
 RAMP = np.add.outer(np.arange(0, 128, 4), np.arange(0, 128, 4)).astype(np.uint8)  # (32, 32), 0 to 248
 COLOURS = np.stack([RAMP, 255 - RAMP, np.full_like(RAMP, 90)], axis=2)
@@ -17,6 +18,14 @@ COLOURS = np.stack([RAMP, 255 - RAMP, np.full_like(RAMP, 90)], axis=2)
 
 def rgb():
     return Image.fromarray(COLOURS)
+
+
+def read_upright(path):
+    return read_image(path, True)
+
+
+def read_as_stored(path):
+    return read_image(path, False)
 
 
 def close(image, expected, tolerance=0):
@@ -62,13 +71,13 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("read", [read_image, read_for_training], ids=["predicting", "training"])
+@pytest.mark.parametrize("read", [read_upright, read_as_stored, read_by_dassl], ids=["upright", "as stored", "Dassl"])
 def test_every_mode_is_read_correctly(tmp_path, mode, read):
     name, make, expected, tolerance = MODES[mode]
     path, image = tmp_path / name, make()
     image.save(path, format="PNG" if mode == "another suffix" else None, **dict(image.info))
     with warnings.catch_warnings():
-        warnings.simplefilter("error" if read is read_image else "ignore")
+        warnings.simplefilter("ignore" if read is read_by_dassl else "error")
         close(read(str(path)), expected, tolerance)
 
 
@@ -76,11 +85,11 @@ def test_every_mode_is_read_correctly(tmp_path, mode, read):
 def test_first_frame_of_an_animation_is_used(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
-    close(read_image(tmp_path / f"a.{suffix}"), np.full((8, 8, 3), (255, 0, 0)), 2)
+    close(read_upright(tmp_path / f"a.{suffix}"), np.full((8, 8, 3), (255, 0, 0)), 2)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_predicting_applies_exif_and_training_does_not_as_in_coop(tmp_path, orientation):
+def test_exif_turns_a_picture_only_where_it_is_asked_for(tmp_path, orientation):
     stored = {
         1: lambda x: x, 2: np.fliplr, 3: lambda x: np.rot90(x, 2), 4: np.flipud, 5: lambda x: x.swapaxes(0, 1),
         6: np.rot90, 7: lambda x: np.rot90(x, 2).swapaxes(0, 1), 8: lambda x: np.rot90(x, -1),
@@ -88,13 +97,19 @@ def test_predicting_applies_exif_and_training_does_not_as_in_coop(tmp_path, orie
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
-    close(read_image(tmp_path / "a.png"), COLOURS[:20])
-    close(read_for_training(str(tmp_path / "a.png")), stored)
+    turned = read_upright(tmp_path / "a.png")
+    close(turned, COLOURS[:20])
+    close(rgb_of(turned, True), COLOURS[:20])  # not again
+    with Image.open(tmp_path / "a.png") as passed:
+        close(rgb_of(passed, True), COLOURS[:20])
+        close(rgb_of(passed, False), stored)
+    for read in (read_as_stored, read_by_dassl):
+        close(read(str(tmp_path / "a.png")), stored)
 
 
 def test_damaged_exif_is_ignored(tmp_path):
     rgb().save(tmp_path / "a.png", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff garbage")
-    close(read_image(tmp_path / "a.png"), COLOURS)
+    close(read_upright(tmp_path / "a.png"), COLOURS)
 
 
 def test_batches_keep_the_order_and_report_errors(tmp_path):
@@ -105,7 +120,7 @@ def test_batches_keep_the_order_and_report_errors(tmp_path):
     paths = find_images([tmp_path])
     plain = transform_of(Preprocessing((8, 8), (0.0,) * 3, (1.0,) * 3))
     for workers in (0, 1):
-        batches = list(image_batches(paths, plain, batch_size=2, workers=workers))
+        batches = list(image_batches(paths, plain, True, batch_size=2, workers=workers))
         assert [batch.positions for batch in batches] == [[0, 1], [3], [4]]
         assert [[position for position, _ in batch.errors] for batch in batches] == [[], [2], [5]]
         assert "2.png" in batches[1].errors[0][1]

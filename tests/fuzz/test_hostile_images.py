@@ -1,4 +1,5 @@
-"""Broken and damaged images: training and predicting read them as RGB, or raise one error that names the file."""
+"""Broken and damaged images: both readers, the project's and Dassl's, read them as RGB, or raise one error that names
+the file."""
 
 import io
 import os
@@ -6,14 +7,19 @@ import struct
 import zlib
 
 import pytest
-from dassl.utils import read_image as read_for_training
+from dassl.utils import read_image as read_by_dassl
 from fuzz.hostile import Reader as HostileReader
 from fuzz.hostile import damaged, fuzz, limited
 from PIL import Image
 
-from inference.images import read_image as read_for_predicting
+from storage.images import read_image as read_strictly
 
-READERS = pytest.mark.parametrize("read", [read_for_training, read_for_predicting], ids=["training", "predicting"])
+
+def read_upright(path):
+    return read_strictly(path, True)
+
+
+READERS = pytest.mark.parametrize("read", [read_by_dassl, read_upright], ids=["Dassl", "upright"])
 
 
 def encoded(image, kind, **options):
@@ -81,8 +87,8 @@ def test_no_program_is_run_for_an_image(tmp_path, monkeypatch):
     (tmp_path / "bin/gs").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "x.jpg").write_bytes(EPS)
-    for read in (read_for_training, read_for_predicting):
-        with pytest.raises(OSError, match="EPS is a program"):
+    for read in (read_by_dassl, read_upright):
+        with pytest.raises(OSError, match="x.jpg"):
             read(str(tmp_path / "x.jpg"))
     assert not (tmp_path / "run").exists()
 

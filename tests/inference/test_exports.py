@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from inference import load_classifier, read_export, write_export
+from inference.exports import digest_of
 
 
 def rewrite(path, to, change):
@@ -38,6 +39,26 @@ def test_changed_export_is_detected(model, tmp_path):
     rewrite(model, path, lambda facts: facts["tasks"][0].update(name="weed recognition"))
     with pytest.raises(ValueError, match="changed.safetensors is damaged"):
         load_classifier(path)
+
+
+def test_older_export_turns_pictures_as_it_did(model, tmp_path):
+    """It does not say whether its run turned them; a newer one does."""
+
+    def without(facts):
+        del facts["upright"], facts["digest"]
+        facts["digest"] = digest_of(facts, load_file(model))
+
+    rewrite(model, tmp_path / "older.safetensors", without)
+    assert read_export(model).upright is False and read_export(tmp_path / "older.safetensors").upright is True
+
+    def odd(facts):
+        del facts["digest"]
+        facts["upright"] = "no"
+        facts["digest"] = digest_of(facts, load_file(model))
+
+    rewrite(model, tmp_path / "odd.safetensors", odd)
+    with pytest.raises(ValueError, match="odd.safetensors: upright is 'no', neither true nor false"):
+        read_export(tmp_path / "odd.safetensors")
 
 
 def test_other_files_are_refused(tmp_path):

@@ -50,7 +50,7 @@ def test_view_generators_are_seeded_and_local():
 
 def test_views_do_not_depend_on_the_other_images(toy_root):
     items = images(toy_root)
-    whole, part = (ViewImages(some, draw, 3, 1, str(toy_root)) for some in (items, items[4:]))
+    whole, part = (ViewImages(some, draw, False, 3, 1, str(toy_root)) for some in (items, items[4:]))
     assert torch.equal(whole[5], part[1]) and whole[5].shape == (3, 2)
     assert len(torch.cat([whole[i] for i in range(len(items))]).unique(dim=0)) == 3 * len(items)
 
@@ -59,7 +59,7 @@ def test_views_do_not_depend_on_the_data_folder(toy_root, tmp_path):
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     (moved / "toy").symlink_to(toy_root / "toy")
-    views = [ViewImages(images(root), draw, 2, 1, str(root))[0] for root in (toy_root, moved)]
+    views = [ViewImages(images(root), draw, False, 2, 1, str(root))[0] for root in (toy_root, moved)]
     assert torch.equal(*views)
 
 

@@ -15,6 +15,8 @@ import PIL
 import torch
 from PIL import Image
 
+PROGRAMS = ("EPS", "IPTC")  # Pillow has Ghostscript run EPS, also within IPTC
+
 
 def mkdir_if_missing(dirname: str) -> None:
     """Create `dirname` and its parents; an existing folder, or "" for the current one, is fine."""
@@ -74,10 +76,9 @@ def read_image(path: str) -> Image.Image:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'No image file at "{path}"')
+    Image.init()
     try:
-        with Image.open(path) as image:
-            if image.format == "EPS":  # Pillow has Ghostscript run it
-                raise ValueError("EPS is a program, not pixels")
+        with Image.open(path, formats=[name for name in Image.OPEN if name not in PROGRAMS]) as image:
             if image.mode.startswith("I;16"):  # Pillow clips 16-bit grey at 255: nearly all of it would be white
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             elif image.mode in ("I", "F"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
 from storage import CHECKPOINT, read_config, read_yaml
@@ -152,6 +153,10 @@ def check_same_config(cfg: CfgNode, folder: Path) -> None:
     if not saved.is_file() or not (folder / CHECKPOINT).is_file():
         return
     old, new = flatten(read_yaml(saved) or {}), flatten(yaml.safe_load(cfg.dump()))
+    old[preprocessing.UPRIGHT] = bool(old.get(preprocessing.UPRIGHT))  # an older version turned no image
+    known = cfg.DATASET.NAME in DATASET_REGISTRY.registered_names()  # if not, building it says so
+    dataset = DATASET_REGISTRY.get(cfg.DATASET.NAME) if known else None
+    new[preprocessing.UPRIGHT] = preprocessing.upright_of(cfg.INPUT.UPRIGHT, dataset)
     free = FREE_KEYS | {key for key in FILLED_KEYS if not new.get(key)}
     free |= {key for key in new.keys() - old.keys() if not new[key]}  # off, as in an older version without the key
     free |= {"OPTIM.MAX_EPOCH"} if new["OPTIM.MAX_STEPS"] else set()  # it follows from the steps

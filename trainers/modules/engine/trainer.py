@@ -21,6 +21,7 @@ from storage import PROMPTS
 from .. import distributed
 from ..images.feature_cache import FeatureCache, FeatureLoader
 from ..images.preprocessing import OPENAI, filled, test_transform, with_preprocessing
+from ..images.reading import picture_loader
 from ..images.views import seeded_loader, view_loader
 from ..prompts.encoder import text_encoder
 from ..prompts.learned import check_words
@@ -32,6 +33,10 @@ from .memory import PeakMemory
 from .progress import TrainingBar
 
 logger = logging.getLogger(__name__)
+
+LOADERS = ("train_loader_x", "val_loader", "test_loader")
+# What Dassl's trainers take from their DataManager.
+TAKEN = (*LOADERS, "train_loader_u", "num_classes", "num_source_domains", "lab2cname")
 
 
 class Engine(EvaluatingTrainer):
@@ -57,18 +62,18 @@ class Engine(EvaluatingTrainer):
         file is reported before a large model is read."""
         cfg, self.memory = self.cfg, PeakMemory(self.device)
         self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
-        names = "train_loader_x train_loader_u val_loader test_loader num_classes num_source_domains lab2cname"
-        for name in names.split():  # which Dassl's trainers have
-            setattr(self, name, getattr(self.dm, name))
         self.precision = Precision(self.options.PREC, self.device)
         self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
-        self.cfg = with_preprocessing(cfg, self.clip.preprocessing)
+        self.cfg = with_preprocessing(cfg, self.clip.preprocessing, self.dm.dataset)
         self.test_transform = test_transform(self.cfg)
-        self.train_loader_x.dataset.transform = build_transform(self.cfg, is_train=True)
-        for loader in (self.test_loader, self.val_loader):
+        transforms = build_transform(self.cfg, is_train=True), self.test_transform, self.test_transform
+        for name, transform in zip(LOADERS, transforms):
+            loader = getattr(self.dm, name)
             if loader is not None:
-                loader.dataset.transform = self.test_transform
+                setattr(self.dm, name, picture_loader(loader, transform, self.cfg.INPUT.UPRIGHT))
+        for name in TAKEN:
+            setattr(self, name, getattr(self.dm, name))
         if self.learns_by_gradient:
             self.cfg = budget.with_epochs(self.cfg, len(self.train_loader_x))
             self.max_epoch = self.cfg.OPTIM.MAX_EPOCH
@@ -124,6 +129,8 @@ class Engine(EvaluatingTrainer):
         cache = FeatureCache(self.cache_folder or "features", self.memory.set_aside)
         key = {"features": self.feature_kind, "precision": self.precision.name, "device": self.device.type}
         test_cache = options.TEST_CACHE and not self.tunes_images
+        if self.cfg.INPUT.UPRIGHT:  # else the key is that of versions that turned no image
+            key["upright"] = True
         if test_cache or options.TRAIN_VIEWS:
             key["tower"] = self.clip.image_digest
         self.caching = self.encode_batch, cache, key

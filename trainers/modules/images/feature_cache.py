@@ -114,7 +114,7 @@ class FeatureLoader:
     """The batches of an evaluation loader, with features (B, E), or (B, L, E), instead of images.
 
     Args:
-        loader: a sequential loader of Dassl's DataManager.
+        loader: a sequential loader of `Pictures`.
         encode: images (B, 3, H, W) to features.
         cache: of the features of all its images.
         key: what the features depend on besides the images and the transform: weights, precision, device.

@@ -1,4 +1,5 @@
-"""The preprocessing of images: as in the CLIP's own training, unless the config overrides it."""
+"""The preprocessing of images, unless the config overrides it: as in the CLIP's own training, and turned upright if the
+data set says so."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +15,13 @@ from backbones.config import Preprocessing
 from ..checks import check_choice
 
 OPENAI = Preprocessing((224, 224))
+UPRIGHT = "INPUT.UPRIGHT"
 KEYS = {"INTERPOLATION": "interpolation", "PIXEL_MEAN": "mean", "PIXEL_STD": "std", "RESIZE": "resize"}
 
 
-def with_preprocessing(cfg: CfgNode, model: Preprocessing) -> CfgNode:
-    """A copy of a config in which the model's values fill the empty keys of INPUT.
+def with_preprocessing(cfg: CfgNode, model: Preprocessing, dataset: object = None) -> CfgNode:
+    """A copy of a config in which the model's values, and that of the data set or its class, fill the empty keys of
+    INPUT.
 
     Raises:
         ValueError: a key that contradicts the model, without INPUT.OVERRIDE_MODEL; INPUT.SIZE in any case, since the
@@ -34,18 +37,29 @@ def with_preprocessing(cfg: CfgNode, model: Preprocessing) -> CfgNode:
                 f"INPUT.{key}: {given} contradicts {name}, which was trained with {own}; leave the key out, or set "
                 "INPUT.OVERRIDE_MODEL True if you mean it"
             )
-    cfg = filled(cfg, model)
+    cfg = filled(cfg, model, upright_of(cfg.INPUT.UPRIGHT, dataset))
     check_choice("INPUT.RESIZE", cfg.INPUT.RESIZE, ("shortest", "squash"))
     return cfg
 
 
-def filled(cfg: CfgNode, model: Preprocessing) -> CfgNode:
+def upright_of(given: object, dataset: object) -> bool:
+    """Whether a run turns images as their EXIF entries say: INPUT.UPRIGHT, or for None the data set's `upright`.
+
+    Raises ValueError for a value that is neither.
+    """
+    if given is not None and not isinstance(given, bool):
+        raise ValueError(f"{UPRIGHT}: {given!r} is not legal; one of True, False, or None for what the data set says")
+    return bool(getattr(dataset, "upright", False)) if given is None else given
+
+
+def filled(cfg: CfgNode, model: Preprocessing, upright: bool = False) -> CfgNode:
     """The same without checks."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.INPUT.SIZE = tuple(cfg.INPUT.SIZE or model.size)
     for key, attribute in KEYS.items():
         cfg.INPUT[key] = cfg.INPUT[key] or _plain(getattr(model, attribute))
+    cfg.INPUT.UPRIGHT = upright
     cfg.freeze()
     return cfg
 

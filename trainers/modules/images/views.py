@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from dassl.utils import read_image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+from storage.images import read_image
 
 from ..distributed import gather_parts, part_of
 from .feature_cache import Encode, FeatureCache, image_list, progress_bar
@@ -38,7 +39,7 @@ def image_name(item: Any, root: str) -> str:
 
 
 class SeededViews(Dataset):
-    """A training set of Dassl's, with an augmentation that depends on (seed, image, epoch) alone.
+    """A training set of `Pictures`, with an augmentation that depends on (seed, image, epoch) alone.
 
     So a run sees the same views with any number of workers and processes, and after it is resumed.
     """
@@ -60,7 +61,7 @@ class SeededViews(Dataset):
 
 
 def seeded_loader(loader: DataLoader, seed: int, root: str) -> DataLoader:
-    """The training loader of Dassl's DataManager with `SeededViews` and persistent workers."""
+    """A training loader of `Pictures` with `SeededViews` and persistent workers."""
     return DataLoader(
         SeededViews(loader.dataset, seed, root),
         batch_size=loader.batch_size,
@@ -76,15 +77,18 @@ def seeded_loader(loader: DataLoader, seed: int, root: str) -> DataLoader:
 class ViewImages(Dataset):
     """`views` augmented views of each of `items`, as (views, 3, H, W); a view depends on (seed, image, view) alone."""
 
-    def __init__(self, items: Sequence[Any], transform: Callable, views: int, seed: int, root: str) -> None:
-        self.items, self.transform, self.views, self.seed, self.root = items, transform, views, seed, root
+    def __init__(
+        self, items: Sequence[Any], transform: Callable, upright: bool, views: int, seed: int, root: str
+    ) -> None:
+        self.items, self.transform, self.upright = items, transform, upright
+        self.views, self.seed, self.root = views, seed, root
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Tensor:
         item = self.items[index]
-        image, name, views = read_image(item.impath), image_name(item, self.root), []
+        image, name, views = read_image(item.impath, self.upright), image_name(item, self.root), []
         for view in range(self.views):
             with view_generators(self.seed, name, view):
                 views.append(self.transform(image))
@@ -112,15 +116,15 @@ class ViewFeatures(Dataset):
 def view_loader(
     loader: DataLoader, encode: Encode, cache: FeatureCache, key: dict[str, Any], views: int, seed: int, root: str
 ) -> DataLoader:
-    """The training loader of Dassl's DataManager, with features (B, E) of `views` fixed augmented views as images.
+    """A training loader of `Pictures`, with features (B, E) of `views` fixed augmented views as images.
 
     Its sampler, batch size and order are the loader's own; `dataset.set_epoch` chooses the view.
     """
-    items, transform = loader.dataset.data_source, loader.dataset.transform
+    items, transform, upright = (getattr(loader.dataset, name) for name in ("data_source", "transform", "upright"))
 
     def encode_all() -> Tensor:
         images = DataLoader(
-            ViewImages(items, transform, views, seed, root),
+            ViewImages(items, transform, upright, views, seed, root),
             batch_size=max(1, min(loader.batch_size, ENCODED_AT_ONCE) // views),
             num_workers=loader.num_workers,
         )
