@@ -1,5 +1,6 @@
 """Images of every mode and format are read correctly."""
 
+import os
 import warnings
 
 import numpy as np
@@ -9,6 +10,11 @@ from dassl.utils import read_image as read_by_dassl
 from PIL import Image
 
 from backbones.config import Preprocessing
+from datasets.multitask import Task
+from datasets.splits import datum
+from datasets.tools.check import examine
+from datasets.tools.on_disk import Contents
+from datasets.tools.pictures import samples_figure
 from inference.images import find_images, image_batches, transform_of
 from storage.images import read_image, rgb_of
 
@@ -134,3 +140,26 @@ def test_images_are_cropped_or_squashed_and_normalised():
     torch.testing.assert_close(crop, torch.full((3, 8, 8), (100 / 255 - 0.5) / 0.25))
     squashed = transform_of(Preprocessing((3, 3), (0.0,) * 3, (1.0,) * 3, "nearest", "squash"))(wide)
     torch.testing.assert_close(255 * squashed[0], torch.tensor([[0.0, 100, 200]]).expand(3, 3))
+
+
+def test_check_names_what_training_would_refuse(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    Image.new("RGB", (1, 101)).save(tmp_path / "strip.png")
+    Image.new("F", (4, 4)).save(tmp_path / "float.tiff")
+    (tmp_path / "text.jpg").write_text("no picture")
+    rgb().save(tmp_path / "good.png")
+    reasons = {"pipe.png": "no regular file", "strip.png": "more than 100 times as long", "float.tiff": "unknown range"}
+    for name, reason in {**reasons, "text.jpg": "in none of the formats JPEG, PNG"}.items():
+        assert reason in examine(str(tmp_path / name))[2]
+        with pytest.raises(OSError, match=name):
+            read_as_stored(tmp_path / name)
+    assert examine(str(tmp_path / "good.png"))[2] == ""
+
+
+def test_damaged_sample_leaves_its_place_empty(tmp_path):
+    rgb().save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    items = [datum(str(tmp_path / name), label, name[0]) for label, name in enumerate(("a.png", "b.png"))]
+    figure = samples_figure([Contents("letters", Task("letters", ("a", "b")), ([], [], items))])
+    axes = figure.subfigs[0].axes
+    assert [len(one.images) for one in axes] == [1, 0] and axes[1].texts[0].get_text() == "cannot be read"

@@ -81,6 +81,17 @@ def test_thumbnails_are_made_of_any_readable_image(out):
     assert thumbnail(data / "broken.png") == thumbnail(data / "gone.png") == ""
 
 
+def test_no_picture_from_outside_the_data_is_shown(out, tmp_path):
+    """Predictions are a file that anybody can write."""
+    outside = out.parent / "outside.png"
+    Image.new("RGB", (40, 30)).save(outside)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"DATASET": {"ROOT": str(out.parent / "data")}}))
+    run = {**record("SoftCPT", "NATA", 1, 1), "method": "m", "path": str(tmp_path / "results.json")}
+    for path, shown in (("../outside.png", 0), ("x/../../outside.png", 0), (str(outside), 0), ("1.png", 1)):
+        write_predictions(tmp_path / PREDICTIONS_FILE, [Prediction("shape", path, "disc", "square", 0.9)])
+        assert len(of_method([run], "m", 1).tasks[0].pairs[0].thumbnails) == shown
+
+
 def test_thumbnails_keep_to_the_budget(out, tmp_path):
     run = {**record("SoftCPT", "NATA", 1, 1), "method": "m", "path": str(out.parent / "runs/run1/results.json")}
     sizes = [len(of_method([run], "m", 1, budget=budget).tasks[0].pairs[0].thumbnails) for budget in (0, BUDGET)]

@@ -32,6 +32,28 @@ def test_paths_images_and_tensors_give_the_same_scores(model, pictures):
     assert classifier.classes_[task].tolist() == toy.CLASSES["ToyAircraft"]
 
 
+def test_arrays_are_images(model, pictures):
+    classifier, task = load_classifier(model, device="cpu"), TASKS[2]
+    expected = classifier.decision_function(pictures, task)
+    arrays = [np.asarray(Image.open(picture).convert("RGB")) for picture in pictures]
+    opaque = [np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)]) for pixels in arrays]
+    for same in (arrays, opaque, np.stack(arrays), np.array([str(picture) for picture in pictures])):
+        assert (classifier.decision_function(same, task) == expected).all()
+    assert (classifier.decision_function(arrays[0], task) == classifier.decision_function(pictures[0], task)).all()
+    grey = np.asarray(Image.open(pictures[0]).convert("L"))
+    assert (classifier.predict_proba(grey, task) == classifier.predict_proba(Image.fromarray(grey), task)).all()
+    mixed = [arrays[0], pictures[1], Image.open(pictures[2])]
+    np.testing.assert_allclose(classifier.decision_function(mixed, task), expected[:3], atol=1e-4)
+    for wrong, message in (
+        (arrays[0] / 255, r"shape \(32, 32, 3\) and dtype float64 is no image: \(H, W\), .* of uint8 are"),
+        ([arrays[0], arrays[1].astype(np.uint16)], r"shape \(32, 32, 3\) and dtype uint16 is no image"),
+        (arrays[0].transpose(2, 0, 1), r"shape \(3, 32, 32\) and dtype uint8 is no image"),
+        ([3], "int is no image: paths, Pillow images and arrays of uint8 are"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            classifier.predict(wrong, task)
+
+
 def test_invalid_input_is_named(model, tmp_path):
     classifier = load_classifier(model, device="cpu")
     with pytest.raises(ValueError, match="several tasks; name one of flower recognition, "):

@@ -5,6 +5,7 @@ import json
 import socket
 import sys
 
+import numpy as np
 import pytest
 import torch
 from browser import chromium
@@ -52,6 +53,17 @@ def test_images_of_any_mode_have_answers(finished_run):
         for answer in classifiers.answers(Image.new("RGB", (50, 40), (200, 30, 30)).convert("L").convert(mode)):
             assert sum(answer.tuned.values()) == pytest.approx(1, abs=1e-5), mode
             assert sum(answer.zero_shot.values()) == pytest.approx(1, abs=1e-5), mode
+
+
+def test_file_is_read_as_predict_reads_it(finished_run, tmp_path):
+    """16-bit grey, which Pillow would make white."""
+    pixels = np.random.default_rng(0).integers(0, 65536, (40, 50), dtype=np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray((pixels >> 8).astype(np.uint8)).save(tmp_path / "b.png")
+    classifiers = SideBySide(load.load_run(finished_run("SoftCPT")))
+    answers = classifiers.answers(str(tmp_path / "a.png"))
+    assert answers == classifiers.answers(tmp_path / "b.png") == classifiers.answers(Image.fromarray(pixels))
+    assert answers != classifiers.answers(Image.new("RGB", (50, 40), "white"))
 
 
 # -- the page --------------------------------------------------------------------------------------------------------
