@@ -24,7 +24,7 @@ from PIL import Image
 
 if __name__ == "__main__":  # in place of this file's folder, whose modules are not top-level ones
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-from storage.images import suffix_of
+from storage.images import suffix_of, turned
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 IMAGE_COLUMNS = ("image", "img", "picture")
@@ -132,7 +132,7 @@ def store(image: Any, path: str) -> None:
             Path(path + suffix_of(encoded)).write_bytes(encoded)
             return
     if isinstance(image, Image.Image):
-        image.save(f"{path}.png")
+        turned(image).save(f"{path}.png")  # which does not keep its EXIF entry
     elif isinstance(image, str | os.PathLike) and os.path.isfile(image):
         os.symlink(os.path.abspath(image), path + os.path.splitext(image)[1].lower())
     else:

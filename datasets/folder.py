@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
+from storage.images import hint
+
 from .base import data_root, select_items
 from .messages import report, summary
 from .multitask import Task, TaskSpec, join_tasks, select_specs
@@ -151,7 +153,7 @@ def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, li
         deeper, files = list_folder(path)
         files = [file for file in files if file.lower() not in JUNK]
         others = [*deeper, *(file for file in files if not is_image(file))]
-        wrong += [f"{os.path.join(path, o)}: not an image file, although in a class folder" for o in others]
+        wrong += [f"{os.path.join(path, o)}: not an image file, although in a class folder{hint(o)}" for o in others]
         pictures[name] = [os.path.join(path, file) for file in files if is_image(file)]
         if not pictures[name] and not others:
             wrong.append(f"{path}: a class folder without images")

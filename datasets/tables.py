@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from storage import write_atomically
-from storage.images import formats
+from storage.images import formats, hint
 
 from .messages import nearest
 from .paths import Listings
@@ -100,6 +100,6 @@ def _check_place(where: str, image: str, written: str, places: Sequence[str], ab
 
 def _check_file(where: str, image: str, listings: Listings) -> None:
     if not is_image(os.path.basename(image)):
-        raise ValueError(f"{where}: {image} is not an image file ({', '.join(formats())})")
+        raise ValueError(f"{where}: {image} is not an image file ({', '.join(formats())}){hint(image)}")
     if not listings.has(image):
         raise FileNotFoundError(f"{where}: no file {image}")

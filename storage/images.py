@@ -15,10 +15,14 @@ from PIL import Image, UnidentifiedImageError
 # Formats that Pillow, or a plugin of it, decodes by itself. Others are never tried, whatever a file is called: for EPS
 # Pillow starts Ghostscript, and IPTC may hold an image of any format.
 FORMATS = (
-    *("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JXL", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "QOI", "ICO"),
+    *("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "QOI", "ICO"),
     *("PSD", "DDS", "SUN", "SGI", "PCX", "TGA"),
 )
 PLUGINS = {"pillow_heif": "register_heif_opener"}  # {module: function that tells Pillow of it}, if it is installed
+NEEDS = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), "pip install pillow-heif"),
+    **dict.fromkeys((".avif", ".avifs"), "Pillow 11.3 or newer"),
+}
 LONGEST = 100  # times its shorter side: a longer picture takes gigabytes once its shorter side is resized
 NO_RANGE = {"I": "32-bit integer", "F": "floating-point"}  # modes whose pixels have no known range
 ORIENTATION = 0x0112  # of EXIF
@@ -56,6 +60,12 @@ def is_image(name: str) -> bool:
     return not os.path.basename(name).startswith(".") and os.path.splitext(name)[1].lower() in suffixes()
 
 
+def hint(name: str | os.PathLike) -> str:
+    """What is missing to read a picture with this ending, in brackets; "" if that is unknown, or nothing."""
+    suffix = os.path.splitext(name)[1].lower()
+    return f" (to read {suffix}: {NEEDS[suffix]})" if suffix in NEEDS and suffix not in suffixes() else ""
+
+
 def read_image(path: str | os.PathLike, upright: bool, side: int = 0) -> Image.Image:
     """An image file in RGB; of an animation, the first frame.
 
@@ -72,7 +82,7 @@ def read_image(path: str | os.PathLike, upright: bool, side: int = 0) -> Image.I
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no image {path}") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise OSError(f"cannot read the image {path} ({reason_of(error)})") from error
+        raise OSError(f"cannot read the image {path} ({reason_of(error)}){hint(path)}") from error
 
 
 def rgb_of(image: str | os.PathLike | Image.Image | np.ndarray, upright: bool) -> Image.Image:
@@ -127,6 +137,12 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
         return TURNS.get(image.getexif().get(ORIENTATION))
     except Exception:  # for a damaged entry, Pillow raises a dozen types
         return None
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """An image of any mode, turned as its EXIF entry says."""
+    turn = turn_of(image)
+    return image if turn is None else image.transpose(turn)
 
 
 def small_image(path: str | os.PathLike, side: int, upright: bool) -> Image.Image:

@@ -71,6 +71,16 @@ def test_in_memory_data_set_is_written_once(tmp_path):
     assert pixels == {0, 2, 4}
 
 
+def test_decoded_phone_picture_is_written_upright(tmp_path):
+    """PNG files of Pillow's do not keep an image's EXIF entry."""
+    image, exif = Image.new("RGB", (6, 4)), Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "phone.png", exif=exif)
+    pairs = [(Image.open(tmp_path / "phone.png"), name) for name in ("a", "b")]
+    folder = Path(export_task({"train": pairs, "test": pairs}, str(tmp_path), "things"))
+    assert {Image.open(path).size for path in folder.rglob("*.png")} == {(4, 6)}
+
+
 def test_encoded_images_are_copied_unchanged(tmp_path):
     export_task({"train": Columns(), "validation": Columns()}, str(tmp_path), "leaves")
     dataset = build(tmp_path)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from datasets import raw
+from datasets.folder import read_classes
 from storage import images
 from storage.images import damage_of, from_array, is_image, read_image, rgb_of, small_image, suffix_of
 
@@ -76,6 +77,19 @@ def test_other_files_are_no_images():
         "a.png.part",
     )
     assert [name for name in names if is_image(name)] == []
+
+
+def test_missing_plugin_is_named(tmp_path, monkeypatch):
+    if ".heic" in images.suffixes():
+        monkeypatch.setattr(images, "suffixes", lambda: {".png"})
+    (tmp_path / "task" / "class").mkdir(parents=True)
+    path = tmp_path / "task" / "class" / "a.HEIC"
+    path.write_bytes(b"no picture that Pillow knows")
+    assert not is_image("a.HEIC")
+    for read in (lambda: read_image(path, True), lambda: read_classes(str(path.parents[1]))):
+        with pytest.raises((OSError, ValueError), match="a.HEIC.*to read .heic: pip install pillow-heif"):
+            read()
+    assert images.hint("a.png") == images.hint("a.txt") == ""
 
 
 class HeifStandIn(ImageFile.ImageFile):
