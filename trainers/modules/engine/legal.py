@@ -42,9 +42,7 @@ MEANS = each(between(-LARGE, LARGE), (0, 3), "three numbers, or empty: the model
 DEVIATIONS = each(between(1e-6, LARGE), (0, 3), "three numbers above 0, or empty: the model's")
 PERIODS = Range(lambda x: len(x) > 0 and all(-1 <= n <= MOST for n in x), "a list of epochs, each -1 or more")
 TENSORS = Range(lambda x: not x, "possible: the methods take tensors, not PIL images; it must be False")
-UPRIGHT = Range(
-    lambda x: x is None or type(x) is bool, "legal; one of True, False, or None for what the data set says"
-)
+UPRIGHT = Range(lambda x: x is None or type(x) is bool, "legal; one of True, False, or None for what the data set says")
 
 RULES: Mapping[str, Rule] = {
     "OUTPUT_DIR": TEXT,
