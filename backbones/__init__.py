@@ -8,5 +8,6 @@ from .heads import Head
 from .layers import UNTUNED, Tuning
 from .load import load_clip
 from .model import CLIP
+from .published import published
 
-__all__ = ["UNTUNED", "CLIP", "Head", "Tuning", "load_clip"]
+__all__ = ["UNTUNED", "CLIP", "Head", "Tuning", "load_clip", "published"]

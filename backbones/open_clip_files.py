@@ -6,11 +6,11 @@ from types import ModuleType
 from typing import Any
 
 from . import openai
+from .open_clip_configs import CONFIG
 from .weights import KEY, find_path, missing, weights_in
 
 PREFIX, HUB, FOLDER = "open_clip:", "hf-hub:", "local-dir:"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-CONFIG = "open_clip_config.json"
 
 
 def library() -> ModuleType:
@@ -28,6 +28,8 @@ def library() -> ModuleType:
 def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
     """A model's name in open_clip, the file of its weights, and the facts of its tag: preprocessing and activation.
 
+    An architecture with a tag is the published one, whatever the current folder holds.
+
     Args:
         name: what follows "open_clip:": ARCHITECTURE/TAG, ARCHITECTURE FILE, FOLDER, or hf-hub:OWNER/MODEL.
 
@@ -36,7 +38,9 @@ def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
         FileNotFoundError: weights that are neither a file nor in a cache.
     """
     open_clip = library()
-    folder = cached_folder(name.removeprefix(HUB)) if name.startswith(HUB) else find_path(name)
+    folder = (
+        None if is_tag(name) else cached_folder(name.removeprefix(HUB)) if name.startswith(HUB) else find_path(name)
+    )
     if folder is not None and (folder / CONFIG).is_file():
         return FOLDER + str(folder), weights_in(folder, WEIGHTS), {}
     architecture, _, file = name.partition(" ")
@@ -65,6 +69,12 @@ def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
         )
     facts = open_clip.get_pretrained_cfg(architecture, tag)
     return architecture, cached_weights(architecture, tag, facts), facts
+
+
+def is_tag(name: str) -> bool:
+    """Whether this is ARCHITECTURE/TAG of published weights."""
+    architecture, _, tag = name.rpartition("/")
+    return bool(architecture) and tag in library().list_pretrained_tags_by_model(architecture)
 
 
 def cached_weights(architecture: str, tag: str, facts: dict[str, Any]) -> Path:

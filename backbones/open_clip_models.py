@@ -1,23 +1,26 @@
 """open_clip's models. The library builds a model and loads its file; here it is described and its weights renamed."""
 
-import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from . import openai
 from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
-from .open_clip_files import CONFIG, FOLDER, PREFIX, library, locate
+from .open_clip_configs import check_vision_cfg, read_model_cfg, refuse_foreign_text
+from .open_clip_files import FOLDER, PREFIX, library, locate
 from .tokenizers import Tokenizer, probe
-from .weights import KEY, first_line
+from .weights import KEY, first_line, read_state_dict
 
 
 def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
     """Config, weights and the library's own model; see `locate`. Raises ValueError for an unsupported model."""
     open_clip = library()
     model_name, path, facts = locate(name)
+    model_cfg = model_config(model_name)
+    refuse_foreign_text(f"{KEY}: {PREFIX}{name}", model_cfg)
     known = {key: facts[key] for key in ("mean", "std", "interpolation", "resize_mode") if facts.get(key)}
     try:
         model = open_clip.create_model(
@@ -32,7 +35,6 @@ def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
     refuse_text_tower(name, model)
     load_weights(open_clip, model, path, name)
     model.eval().requires_grad_(False)
-    model_cfg = open_clip.get_model_config(model_name)
     text, image = describe_text(name, model), describe_image(model, model_cfg, bool(facts.get("quick_gelu")))
     tokenizer = {"kind": "open_clip", "model": model_name, "context_length": text.context_length}
     config = ClipConfig(
@@ -41,20 +43,47 @@ def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
     return config, renamed(model.state_dict(), image), model
 
 
+def model_config(model: str) -> dict[str, Any]:
+    """The config of open_clip's own architecture, or the checked one of FOLDER."""
+    if model.startswith(FOLDER):
+        return read_model_cfg(Path(model.removeprefix(FOLDER)))
+    return library().get_model_config(model)
+
+
 def load_weights(open_clip: ModuleType, model: nn.Module, path: Path, name: str) -> None:
-    """Load a file into the library's model. Raises ValueError for the weights of another model, also for those whose
-    positions open_clip would resize to this image size or context length."""
-    refusal = f"{KEY}: {path} does not hold the weights of {PREFIX}{name}"
+    """Load a file into the library's model. The project reads it: open_clip's reader falls back to unpickling objects.
+
+    Raises ValueError for the weights of another model, also for those whose positions open_clip would resize to this
+    image size or context length.
+    """
     try:
-        if path.suffix != ".npz":
-            expected = {key: tuple(value.shape) for key, value in model.state_dict().items() if "pos" in key}
-            for key, value in open_clip.factory.load_state_dict(str(path)).items():
-                shape = expected.get(key.removeprefix("module."))
-                if shape is not None and shape != tuple(value.shape):
-                    raise ValueError(f"{key} has shape {tuple(value.shape)}, not {shape}")
-        open_clip.load_checkpoint(model, str(path))
+        if path.suffix == ".npz":
+            open_clip.load_checkpoint(model, str(path))
+            return
+        own, state = model.state_dict(), converted(open_clip, model, read_state_dict(path))
+        for key, value in state.items():
+            if "pos" in key and key in own and own[key].shape != value.shape:
+                raise ValueError(f"{key} has shape {tuple(value.shape)}, not {tuple(own[key].shape)}")
+        model.load_state_dict(state)
     except Exception as error:  # PyTorch's readers raise many kinds
-        raise ValueError(f"{refusal} ({first_line(error)})") from error
+        reason = error if type(error) is ValueError else first_line(error)
+        raise ValueError(f"{KEY}: {path} does not hold the weights of {PREFIX}{name} ({reason})") from error
+
+
+def converted(open_clip: ModuleType, model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict under the names of the library's model, as open_clip reads older and others' files."""
+    own, state = model.state_dict(), dict(state)
+    for key in ("input_resolution", "context_length", "vocab_size", "text.transformer.embeddings.position_ids"):
+        state.pop(key, None)
+    state = open_clip.factory.convert_state_dict(model, state)
+    if "positional_embedding" in state and "positional_embedding" not in own:
+        state = open_clip.factory.convert_to_custom_text_state_dict(state)
+    for key in ("logit_scale", "logit_bias"):
+        if key in state and key in own:
+            state[key] = state[key].reshape(own[key].shape)
+    if "logit_bias" in own and "logit_bias" not in state:
+        state["logit_bias"] = torch.zeros_like(own["logit_bias"])
+    return state
 
 
 def refuse_text_tower(name: str, model: nn.Module) -> None:
@@ -153,6 +182,7 @@ def renamed(state: dict[str, Tensor], image: ViT | ResNet | OpenClipTower) -> di
 
 def build_tower(options: OpenClipTower) -> nn.Module:
     """An image tower that open_clip builds, without its weights."""
+    check_vision_cfg(f"{KEY}: open_clip's image tower", options.vision_cfg)
     text_cfg = {"layers": 1, "width": 8, "heads": 1, "vocab_size": 1, "context_length": 1}
     model = library().CustomTextCLIP(options.embed_dim, options.vision_cfg, text_cfg, quick_gelu=options.quick_gelu)
     return model.visual
@@ -161,13 +191,11 @@ def build_tower(options: OpenClipTower) -> nn.Module:
 def load_tokenizer(model: str, context_length: int) -> Tokenizer:
     """The library's tokenizer of a model. Raises FileNotFoundError if its files are not on this machine."""
     open_clip = library()
+    cfg = model_config(model)
+    # These win over what the config says.
+    own = {"local_files_only": True, "trust_remote_code": False} if cfg["text_cfg"].get("hf_tokenizer_name") else {}
     try:
-        if model.startswith(FOLDER):
-            cfg = json.loads((Path(model.removeprefix(FOLDER)) / CONFIG).read_text())["model_cfg"]
-        else:
-            cfg = open_clip.get_model_config(model)
-        offline = {"local_files_only": True} if cfg["text_cfg"].get("hf_tokenizer_name") else {}
-        tokenizer = open_clip.get_tokenizer(model, context_length=context_length, **offline)
+        tokenizer = open_clip.get_tokenizer(model, context_length=context_length, **own)
     except Exception as error:  # transformers raises many kinds
         raise FileNotFoundError(
             f"{KEY}: the tokenizer of open_clip's {model.removeprefix(FOLDER)} is not on this machine, or needs "

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
 from .layers import Attention
+from .state_dicts import first_words
 from .weights import KEY, open_archive, read_state_dict, restore_token_rows, sha256_of
 
 logger = logging.getLogger(__name__)
 
 CACHE_DIR = Path("~/.cache/clip").expanduser()
 SPELLINGS = {"quickgelu": "quick_gelu", "gelu": "gelu"}
+PUBLISHED = {url.split("/")[-2]: name for name, url in clip._MODELS.items()}  # by the SHA-256 of their files
 WIDEST = 1024  # up to this width all published towers have heads of 64
 
 
@@ -59,8 +61,7 @@ def published_file(name: str) -> Path:
 
 def published_name(path: Path) -> str:
     """The published name of a file, by its contents; "" for a file that is not OpenAI's."""
-    digests = {url.split("/")[-2]: name for name, url in clip._MODELS.items()}
-    return digests.get(sha256_of(path), "") if path.is_file() else ""
+    return PUBLISHED.get(sha256_of(path), "") if path.is_file() else ""
 
 
 def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]:
@@ -76,6 +77,8 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
         state = restore_token_rows(read_state_dict(path))
         for key in ("input_resolution", "context_length", "vocab_size"):
             state.pop(key, None)
+        if "text_projection" not in state:
+            raise ValueError(f"it has no text_projection; its names begin with {first_words(state)}")
         activation = SPELLINGS[spelling] if spelling else declared_activation(path)
         # With any activation: a file that is no CLIP is refused before a missing spelling is.
         config = config_of(state, activation or "gelu")

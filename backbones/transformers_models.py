@@ -70,7 +70,7 @@ def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
         build = _clip if kind == "clip" else _siglip
         image_config, text_config = build(options, vision, text)
         state = renamed(state)
-    except (KeyError, RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # of PyTorch's and safetensors' readers, and of values of other types
         raise ValueError(f"{KEY}: {weights} holds no {kind} model of transformers ({error})") from error
     preprocessing = preprocessing_of(folder, image_config.image_size, kind)
     tokenizer = tokenizer_of(folder, text_config)
@@ -196,7 +196,7 @@ def load_tokenizer(folder: str, context_length: int) -> Tokenizer:
             "pip install -r requirements-transformers.txt"
         ) from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of many kinds
         reason = first_line(error)
         raise FileNotFoundError(f"{KEY}: {folder} has no tokenizer that transformers can read ({reason})") from error

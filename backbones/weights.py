@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .state_dicts import load_plain, plain_state_dict
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
 KEY = "MODEL.BACKBONE.NAME"
@@ -67,9 +69,10 @@ def licence_of(folder: Path) -> str:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a JIT archive or of a .pt, .npz or .safetensors file. A safetensors file is mapped, not read.
+    """The tensors of a JIT archive or of a .pt, .npz or .safetensors file, by their names without what training scripts
+    put around them (`plain_state_dict`). A safetensors file is mapped, not read.
 
-    Raises ValueError for complex numbers, and for a tensor that is larger than the file.
+    Raises ValueError for pickled objects, complex numbers, and a tensor that is larger than the file.
     """
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
@@ -79,8 +82,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     else:
         check_sums(path)
         archive = open_archive(path)
-        saved = torch.load(path, map_location="cpu", weights_only=True) if archive is None else archive.state_dict()
-        state_dict = saved.get("state_dict", saved)
+        state_dict = load_plain(path) if archive is None else archive.state_dict()
+    state_dict = plain_state_dict(state_dict)
     for key, value in state_dict.items():
         if isinstance(value, Tensor) and value.is_complex():
             raise ValueError(f"{key} holds complex numbers, of which only the real parts would be used")

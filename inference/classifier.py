@@ -27,7 +27,7 @@ def load_classifier(
 
     Args:
         path: a file written by scripts/export.py.
-        backbone: name or file of its CLIP, if the name in the export is not found.
+        backbone: name or file of its CLIP; needed unless that is a published one, or the demo's.
         device: "cpu" or "cuda"; by default a GPU if there is one.
         precision: "fp32", "amp", "fp16" or "bf16"; by default that of the run.
 

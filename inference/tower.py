@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from backbones import CLIP, Tuning, load_clip
+from backbones import CLIP, Tuning, load_clip, published
 from backbones.precision import Precision
 
 from .exports import Export
@@ -48,9 +48,17 @@ class TunedTower(nn.Module):
 def load_tower(export: Export, path: Path, backbone: str | None, precision: Precision) -> TunedTower:
     """The image tower of an export's CLIP with its changes, in `precision`. `backbone` is the CLIP's name or file.
 
+    Without `backbone` only a published CLIP, or the demo's, is loaded: no file says which other files are read.
+
     Raises ValueError for a CLIP other than the export's, FileNotFoundError if there is none.
     """
-    own, name = export.backbone, backbone or export.backbone["name"]
+    own = export.backbone
+    name = backbone or published(own["name"], own["sha256"])
+    if not name:
+        raise FileNotFoundError(
+            f"{path} needs the CLIP {own['name']!r:.200} (SHA-256 {own['sha256']:.64}), which is not a published one: "
+            "name its file with `backbone`, or scripts/predict.py ... MODEL.BACKBONE.NAME FILE"
+        )
     try:
         clip = load_clip(name, precision.stored)
     except FileNotFoundError as error:

@@ -4,9 +4,10 @@
     python scripts/export.py RUN_FOLDER MODEL.safetensors --classes NAMES.txt --task NAME --features zero-shot
 
 The file holds the class features of every task and what the method changed in the image tower. To use it with
-`inference.load_classifier` or scripts/predict.py, the weights of the run's CLIP are needed, too. The ONNX model holds
-the whole image tower and needs nothing else. With --classes the task is one that the run was not trained on; --features
-says how its classes are described. Exit status: 0; 2 for wrong arguments, or a method that cannot be exported.
+`inference.load_classifier` or scripts/predict.py, the weights of the run's CLIP are needed, too; their file must be
+named then, unless it is a published CLIP or the demo's. The ONNX model holds the whole image tower and needs nothing
+else. With --classes the task is one that the run was not trained on; --features says how its classes are described.
+Exit status: 0; 2 for wrong arguments, or a method that cannot be exported.
 """
 
 import argparse
@@ -84,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.onnx:
         from inference.onnx_model import write_onnx
 
-        classifier = load_classifier(args.file, device="cpu", precision="fp32")
+        classifier = load_classifier(args.file, made.backbone["name"], "cpu", "fp32")
         difference = write_onnx(args.onnx, classifier)
         size = f"{args.onnx.stat().st_size / 2**20:.1f} MiB"
         print(f"{args.onnx}: {size}; its logits differ from PyTorch's by {difference:.1e} at most")

@@ -19,6 +19,7 @@ from datasets.base import SplitDataset
 from datasets.multitask import MultiTask, TaskSpec
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+CLIP = f"{GOLDEN}/tiny_vit.npz@quickgelu"
 CLASSES = {
     "ToyFlower": ["rose", "ox-eye daisy", "hard_leaved_pocket_orchid"],
     "ToyTexture": ["banded", "criss-crossed"],
@@ -93,7 +94,7 @@ def arguments(root: Path, out: Path, trainer: str, *opts: object, dataset: str =
     """Arguments of train.py for a short run on the tiny golden CLIP."""
     settings = {
         "DATASET.NAME": dataset,
-        "MODEL.BACKBONE.NAME": f"{GOLDEN}/tiny_vit.npz@quickgelu",
+        "MODEL.BACKBONE.NAME": CLIP,
         "INPUT.TRANSFORMS": ("random_resized_crop", "normalize"),
         "DATALOADER.NUM_WORKERS": 0,
         "DATALOADER.TRAIN_X.BATCH_SIZE": 8,

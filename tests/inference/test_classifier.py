@@ -17,7 +17,7 @@ from inference import load_classifier, write_export
 
 
 def test_paths_images_and_tensors_give_the_same_scores(model, pictures):
-    classifier, task = load_classifier(model, device="cpu"), TASKS[2]
+    classifier, task = load_classifier(model, toy.CLIP, "cpu"), TASKS[2]
     expected = classifier.decision_function(pictures, task)
     assert expected.shape == (7, 5) and expected.dtype == np.float32
     images = [Image.open(picture) for picture in pictures]
@@ -55,7 +55,7 @@ def test_arrays_are_images(model, pictures):
 
 
 def test_invalid_input_is_named(model, tmp_path):
-    classifier = load_classifier(model, device="cpu")
+    classifier = load_classifier(model, toy.CLIP, "cpu")
     with pytest.raises(ValueError, match="several tasks; name one of flower recognition, "):
         classifier.predict([])
     with pytest.raises(ValueError, match="did you mean 'flower recognition'"):
@@ -69,7 +69,7 @@ def test_invalid_input_is_named(model, tmp_path):
 
 
 def test_zero_shot_weights_have_open_clips_layout(model, finished_run, pictures, tmp_path):
-    classifier = load_classifier(model, device="cpu")
+    classifier = load_classifier(model, toy.CLIP, "cpu")
     weights = classifier.zero_shot_weights(TASKS[0])  # (E, C)
     assert weights.shape == (classifier.export.heads[0].weight.shape[1], 3)
     torch.testing.assert_close(weights.norm(dim=0), torch.ones(3))
@@ -87,7 +87,7 @@ def test_zero_shot_weights_have_open_clips_layout(model, finished_run, pictures,
         path = tmp_path / f"{method}.safetensors"
         write_export(path, export_of(load_run(finished_run(method)), finished_run(method)))
         with pytest.raises(ValueError, match=f"'flower recognition' is not a zero-shot classifier: .*{reason}"):
-            load_classifier(path, device="cpu").zero_shot_weights(TASKS[0])
+            load_classifier(path, toy.CLIP, "cpu").zero_shot_weights(TASKS[0])
 
 
 def test_other_backbone_is_refused_unless_it_is_the_same(model, pictures, tmp_path):
@@ -99,7 +99,7 @@ def test_other_backbone_is_refused_unless_it_is_the_same(model, pictures, tmp_pa
         load_classifier(model, backbone=f"{toy.GOLDEN}/tiny_vit.npz@gelu", precision="bf16")
     (tmp_path / "moved.npz").write_bytes((toy.GOLDEN / "tiny_vit.npz").read_bytes())
     moved = load_classifier(model, backbone=f"{tmp_path}/moved.npz@quickgelu", device="cpu")
-    own = load_classifier(model, device="cpu")
+    own = load_classifier(model, toy.CLIP, "cpu")
     assert (moved.predict(pictures, TASKS[0]) == own.predict(pictures, TASKS[0])).all()
     with pytest.raises(FileNotFoundError, match="name it with `backbone`"):
         load_classifier(model, backbone="nowhere.npz")
@@ -108,16 +108,16 @@ def test_other_backbone_is_refused_unless_it_is_the_same(model, pictures, tmp_pa
 NEEDS_NEITHER = """
 import sys
 from inference import load_classifier
-classifier = load_classifier(sys.argv[1], device="cpu")
-print(*classifier.predict(sys.argv[2:], task="flower recognition"), sep="|")
+classifier = load_classifier(sys.argv[1], sys.argv[2], "cpu")
+print(*classifier.predict(sys.argv[3:], task="flower recognition"), sep="|")
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not loaded & {"dassl", "trainers", "datasets", "evaluation", "train", "finished"}, loaded
 """
 
 
 def test_export_needs_neither_dassl_nor_trainers(model, pictures):
-    command = [python(), "-c", NEEDS_NEITHER, str(model), *map(str, pictures)]
+    command = [python(), "-c", NEEDS_NEITHER, str(model), toy.CLIP, *map(str, pictures)]
     done = subprocess.run(command, cwd=train.PROJECT_ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    expected = load_classifier(model, device="cpu").predict(pictures, "flower recognition")
+    expected = load_classifier(model, toy.CLIP, "cpu").predict(pictures, "flower recognition")
     assert done.stdout.strip().split("|") == expected.tolist()

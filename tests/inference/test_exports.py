@@ -7,6 +7,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from backbones import openai, published
+from backbones.weights import PROJECT_ROOT, sha256_of
 from inference import load_classifier, read_export, write_export
 from inference.exports import digest_of
 
@@ -71,3 +73,48 @@ def test_other_files_are_refused(tmp_path):
         load_classifier(path)
     with pytest.raises(FileNotFoundError, match="none.safetensors"):
         load_classifier(tmp_path / "none.safetensors")
+
+
+def signed(facts, tensors, path):
+    """Write an export with these contents and the digest that matches."""
+    facts = {key: value for key, value in facts.items() if key != "digest"}
+    facts["digest"] = digest_of(facts, tensors)
+    save_file(tensors, path, {"classifier": json.dumps(facts)})
+    return path
+
+
+def contents(path):
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["classifier"]), load_file(path)
+
+
+@pytest.mark.parametrize("name", ["{}/clip", "open_clip:{}/clip", "open_clip:ViT-B-32 {}/clip.pt", "clip", "../clip"])
+def test_path_inside_an_export_is_not_followed(name, model, tmp_path, monkeypatch):
+    """A folder beside an export would be read before anything of it is compared."""
+    facts, tensors = contents(model)
+    facts["backbone"]["name"] = name.format(tmp_path)
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("inference.tower.load_clip", lambda *_: pytest.fail("a file was read"))
+    with pytest.raises(FileNotFoundError, match="x.safetensors needs the CLIP '.*clip.*not a published one: name its"):
+        load_classifier(signed(facts, tensors, tmp_path / "x.safetensors"))
+
+
+def test_published_clips_are_found_by_name_or_contents(tmp_path, monkeypatch):
+    demo = PROJECT_ROOT / "scripts/demo/tiny_clip.npz"
+    assert published("/elsewhere/tiny_clip.npz", sha256_of(demo)) == str(demo)
+    assert published("x.npz@gelu", sha256_of(demo)) == f"{demo}@gelu"
+    for name in (
+        "ViT-B/16",
+        "hf-hub:owner/model",
+        "open_clip:hf-hub:owner/model",
+        "open_clip:ViT-B-32/laion2b_s34b_b79k",
+    ):
+        assert published(name, "0" * 64) == name
+    for digest, name in openai.PUBLISHED.items():
+        assert published("/mine/clip.pt", digest) == name
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    for name in ("x", "open_clip:x", "hf-hub:../x", "hf-hub:a/b/../../x", "tests/golden/tiny_vit.npz", ""):
+        assert published(name, "0" * 64) == ""

@@ -32,7 +32,7 @@ def test_onnx_matches_pytorch_for_any_batch(method, opts, finished_run, pictures
     assert export.main([str(run), str(path), "--onnx", str(file)]) == 0
     assert "differ from PyTorch's by" in capsys.readouterr().out
     assert sorted(tmp_path.iterdir()) == [file, path]
-    classifier = load_classifier(path, device="cpu", precision="fp32")
+    classifier = load_classifier(path, toy.CLIP if method == "TipAdapter" else None, "cpu", "fp32")
     session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
     facts = json.loads({entry.key: entry.value for entry in onnx.load(file).metadata_props}["classifier"])
     assert [task["name"] for task in facts["tasks"]] == TASKS
@@ -54,7 +54,7 @@ def test_wrong_onnx_model_is_not_written(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(onnx_model, "quick_gelu", torch.relu)
     with pytest.raises(ValueError, match="no ONNX model is written: its logits, .*, differ from PyTorch's by"):
-        onnx_model.write_onnx(tmp_path / "model.onnx", load_classifier(model, device="cpu"))
+        onnx_model.write_onnx(tmp_path / "model.onnx", load_classifier(model, toy.CLIP, "cpu"))
     assert not list(tmp_path.iterdir())
 
 
@@ -63,4 +63,4 @@ def test_missing_onnx_package_is_named(model, tmp_path, without_package):
 
     without_package("onnxscript")
     with pytest.raises(ValueError, match="need the package onnxscript: pip install -r requirements-onnx.txt"):
-        onnx_model.write_onnx(tmp_path / "model.onnx", load_classifier(model, device="cpu"))
+        onnx_model.write_onnx(tmp_path / "model.onnx", load_classifier(model, toy.CLIP, "cpu"))

@@ -160,14 +160,17 @@ def test_broken_images_are_skipped_and_named(run, flowers, tmp_path, capsys):
 def test_export_predicts_what_its_run_does(run, flowers, tmp_path, capsys):
     model, tables = tmp_path / "model.safetensors", [tmp_path / "run.csv", tmp_path / "export.csv"]
     assert export.main([str(run), str(model)]) == 0
+    clip = ("MODEL.BACKBONE.NAME", toy.CLIP)
+    assert predict.main([str(model), str(flowers), *FLOWER]) == 2
+    assert "not a published one: name its file with `backbone`, or scripts/predict.py" in capsys.readouterr().err
     for source, table in zip((run, model), tables):
-        assert predict.main([str(source), str(flowers), *FLOWER, "--csv", str(table)]) == 0
+        assert predict.main([str(source), str(flowers), *FLOWER, "--csv", str(table), *clip]) == 0
     ours, theirs = map(pd.read_csv, tables)
     pd.testing.assert_frame_equal(ours, theirs, atol=1e-6)
     capsys.readouterr()
     assert predict.main([str(model), str(flowers), *FLOWER, "OPTIM.LR", "1.0"]) == 2
     assert "OPTIM.LR" in capsys.readouterr().err
-    assert predict.main([str(model), str(flowers), *FLOWER, "DATALOADER.TEST.BATCH_SIZE", "2"]) == 0
+    assert predict.main([str(model), str(flowers), *FLOWER, "DATALOADER.TEST.BATCH_SIZE", "2", *clip]) == 0
 
 
 BAD = {

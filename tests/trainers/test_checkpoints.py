@@ -13,6 +13,28 @@ def test_frozen_tokens_in_upstream_checkpoints_are_ignored(toy_root, tmp_path):
     trainer.load_model(str(tmp_path), epoch=2)
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 2},
+        lambda state: {"state_dict": {f"prompt_learner.{key}": value for key, value in state.items()}},
+        lambda state: {"model": state, "epoch": 2},
+        lambda state: state,
+    ],
+    ids=["module.", "prompt_learner.", "model", "bare"],
+)
+def test_wrapped_prompts_are_the_same_prompts(wrap, toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path, "CoOp", dataset="ToySingle")
+    state = {key: torch.full_like(value, 0.25) for key, value in trainer.prompts.state_dict().items()}
+    (tmp_path / "prompt_learner").mkdir()
+    torch.save(wrap(state), tmp_path / "prompt_learner" / "model.pth.tar-2")
+    trainer.load_model(str(tmp_path), epoch=2)
+    assert all(torch.equal(value, state[key]) for key, value in trainer.prompts.state_dict().items())
+    torch.save({"state_dict": state, "model": state}, tmp_path / "prompt_learner" / "model.pth.tar-3")
+    with pytest.raises(ValueError, match="tar-3 is no checkpoint of this CoOp: it holds several state dicts"):
+        trainer.load_model(str(tmp_path), epoch=3)
+
+
 @pytest.mark.parametrize("name", ["SoftCPT", "MaPLe", "PromptSRC", "CLIPLoRA"])
 def test_base_prompts_serve_new_classes_of_unequal_number(toy_root, tmp_path, name):
     base = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)

@@ -9,8 +9,11 @@ import torch
 from dassl.utils import load_checkpoint
 from torch import Tensor, nn
 
+from backbones.state_dicts import plain_state_dict
+
 # Upstream checkpoints of the CoOp family carry the embeddings of their own class names, under these names.
 FROZEN_TOKENS = re.compile(r"(^|\.)token_(prefix|suffix)$")
+PREFIXES = ("module.", "_orig_mod.", "model.", "prompt_learner.")  # of DataParallel, torch.compile, and whole models
 OWNERS = re.compile(r"(^|\.)owners$")
 
 
@@ -57,8 +60,12 @@ def read_prompts(
 
     Those named in `any_number` have a row per shot, so their number of rows may differ.
     """
-    state = load_checkpoint(str(path)).get("state_dict")
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    saved = load_checkpoint(str(path))
+    try:
+        state = plain_state_dict(saved, PREFIXES)
+    except ValueError as error:
+        raise ValueError(f"{path} is no checkpoint of this {method}: {error}") from error
+    if not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} is no checkpoint of this {method}: it has no 'state_dict' of tensors")
     state = {key: value for key, value in state.items() if not FROZEN_TOKENS.search(key)}
     # Upstream checkpoints have no owners.

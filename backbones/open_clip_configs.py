@@ -1,0 +1,106 @@
+"""Checks open_clip_config.json, whose values open_clip passes on to classes of its own, of timm and of transformers.
+
+Only keys and values that this project knows get there. In particular, no file makes transformers run the code beside
+it (`trust_remote_code`), names another file or folder, or has anything downloaded.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .weights import KEY
+
+CONFIG = "open_clip_config.json"
+MODEL_KEYS = (
+    "embed_dim", "vision_cfg", "text_cfg", "custom_text", "quick_gelu", "init_logit_scale", "init_logit_bias",
+    "nonscalar_logit_scale",
+)  # fmt: skip
+BLOCK_KEYS = (
+    "width", "layers", "mlp_ratio", "ls_init_value", "final_ln_after_pool", "pool_type", "output_tokens", "act_kwargs",
+    "norm_kwargs", "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn",
+    "scale_fc",
+)  # fmt: skip
+VISION_KEYS = (
+    *BLOCK_KEYS, "head_width", "patch_size", "image_size", "patch_dropout", "attentional_pool", "attn_pooler_queries",
+    "attn_pooler_heads", "no_ln_pre", "pos_embed_type", "timm_model_name", "timm_model_pretrained", "timm_pool",
+    "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path",
+)  # fmt: skip
+TEXT_KEYS = (
+    *BLOCK_KEYS, "heads", "context_length", "vocab_size", "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs",
+    "embed_cls", "pad_id", "eos_id", "no_causal_mask", "proj_bias", "proj_type", "use_pad_mask", "correct_cls_mask",
+)  # fmt: skip
+INNER_KEYS = {
+    "tokenizer_kwargs": ("clean", "strip_sep_token"), "norm_kwargs": ("eps",), "act_kwargs": ("approximate",)
+}  # fmt: skip
+MOST, MOST_LAYERS = 10**6, 1000  # of any other number, and of blocks
+
+
+def read_model_cfg(folder: Path) -> dict[str, Any]:
+    """The checked "model_cfg" of a folder's config. Raises ValueError that names the file and the key."""
+    path = folder / CONFIG
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{KEY}: {path} cannot be read as JSON ({error})") from error
+    cfg = content.get("model_cfg") if isinstance(content, dict) else None
+    parts = [cfg.get(part) for part in ("vision_cfg", "text_cfg")] if isinstance(cfg, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts) or "embed_dim" not in cfg:
+        raise ValueError(f"{KEY}: {path} has no model_cfg with embed_dim, vision_cfg and text_cfg")
+    where = f"{KEY}: {path}"
+    refuse_foreign_text(f"{KEY}: {folder}", cfg)
+    _check(where, "model_cfg", cfg, MODEL_KEYS)
+    check_vision_cfg(where, cfg["vision_cfg"])
+    _check(where, "text_cfg", cfg["text_cfg"], TEXT_KEYS)
+    return cfg
+
+
+def refuse_foreign_text(where: str, cfg: Mapping[str, Any]) -> None:
+    """Raise ValueError for a text tower of CoCa or of transformers, which is not supported, before it is built: the
+    latter would be looked up on the network."""
+    reason = ""
+    if "multimodal_cfg" in cfg:
+        reason = "CoCa's text tower reads a class token behind the padding, under a mask of its own"
+    elif cfg["text_cfg"].get("hf_model_name"):
+        reason = f"its text tower is transformers' {cfg['text_cfg']['hf_model_name']!r:.80}, which is not causal"
+    if reason:
+        raise ValueError(f"{where} is not supported: {reason}")
+
+
+def check_vision_cfg(where: str, cfg: Mapping[str, Any]) -> None:
+    """Raise ValueError for an image tower with unknown keys, or of a timm model that is not in timm itself."""
+    _check(where, "vision_cfg", cfg, VISION_KEYS)
+    name = cfg.get("timm_model_name")
+    if name:
+        import timm  # open_clip needs it, too
+
+        if not (isinstance(name, str) and timm.is_model(name)):
+            raise ValueError(f"{where}: vision_cfg.timm_model_name {name!r:.80} is no model of timm {timm.__version__}")
+
+
+def _check(where: str, section: str, cfg: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key, value in cfg.items():
+        name = f"{section}.{key}"
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; legal are {', '.join(known)}"
+            raise ValueError(f"{where}: {name:.200} is not known, and nothing unknown is passed on to a library{hint}")
+        if key in ("vision_cfg", "text_cfg"):
+            continue
+        if key in INNER_KEYS and isinstance(value, dict):
+            _check(where, name, value, INNER_KEYS[key])
+        elif key in INNER_KEYS and value is None:
+            continue
+        elif not _plain(value, MOST_LAYERS if key == "layers" else MOST) or key in INNER_KEYS:
+            raise ValueError(f"{where}: {name} is {value!r:.80}, not a plain value of a legal size")
+
+
+def _plain(value: Any, most: int) -> bool:
+    """Whether this is a text, a finite number up to `most`, a truth value, None, or a short list of whole numbers."""
+    if isinstance(value, list):
+        return len(value) <= 4 and all(isinstance(item, int) and 0 <= item <= most for item in value)
+    if isinstance(value, int | float):
+        return math.isfinite(value) and abs(value) <= most
+    return value is None or isinstance(value, str)
