@@ -19,6 +19,8 @@ from backbones.config import Preprocessing
 from backbones.precision import PRECISIONS
 from storage import parse_json, write_atomically
 
+from .export_checks import check_contents
+
 SCHEMA = 1
 ENTRY = "classifier"  # key of the metadata
 KEYS = {
@@ -31,8 +33,6 @@ KEYS = {
     "provenance": dict,
     "digest": str,
 }
-TASK_KEYS = {"name": str, "template": str, "metric": str, "classnames": list}
-BACKBONE_KEYS = ("name", "sha256", "image_digest")
 HEAD_KEYS = ("scale", "normalised", "alpha", "beta")
 
 
@@ -145,25 +145,15 @@ def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[s
         raise ValueError(f"{path}: missing from the metadata, or of another type: {', '.join(wrong)}")
     if facts["digest"] != digest_of({key: value for key, value in facts.items() if key != "digest"}, tensors):
         raise ValueError(f"{path} is damaged: its contents are not those that were written; export the run again")
-    tasks = facts["tasks"]
-    complete = tasks and len(tasks) == len(facts["heads"]) and all(key in facts["backbone"] for key in BACKBONE_KEYS)
-    if not complete or any(wrong_task(task) for task in tasks):
-        raise ValueError(f"{path}: its tasks, heads or backbone are incomplete")
     if not isinstance(facts.get("upright", True), bool):
         raise ValueError(f"{path}: upright is {reprlib.repr(facts['upright'])}, neither true nor false")
     if facts["precision"] not in PRECISIONS:
-        raise ValueError(f"{path}: precision is {facts['precision']!r}, use one of {', '.join(PRECISIONS)}")
-    for t, task in enumerate(tasks):
-        shape = tuple(tensors.get(f"heads.{t}.weight", torch.empty(0)).shape)
-        if len(shape) != 2 or shape[0] != len(task["classnames"]):
-            raise ValueError(f"{path}: task {task['name']!r} has {len(task['classnames'])} classes, weights {shape}")
+        raise ValueError(f"{path}: precision is {facts['precision']!r:.60}, use one of {', '.join(PRECISIONS)}")
+    try:
+        check_contents(facts, tensors)
+    except ValueError as error:
+        raise ValueError(f"{path} is no legal export: {error}") from error
     return facts
-
-
-def wrong_task(task: Any) -> bool:
-    """Whether this is not the description of a task."""
-    wrong = not isinstance(task, dict) or any(not isinstance(task.get(k), kind) for k, kind in TASK_KEYS.items())
-    return wrong or not all(isinstance(name, str) for name in task["classnames"])
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from backbones import CLIP, Tuning, load_clip, published
 from backbones.precision import Precision
 
+from .export_checks import check_fit
 from .exports import Export
 
 logger = logging.getLogger(__name__)
@@ -68,9 +69,10 @@ def load_tower(export: Export, path: Path, backbone: str | None, precision: Prec
             f"{path} is a classifier on {own['name']} (SHA-256 {own['sha256']}), not on {name} "
             f"(SHA-256 {clip.source['sha256']}): their image towers differ"
         )
-    unknown = sorted(export.weights.keys() - clip.visual.state_dict().keys())
-    if unknown:
-        raise ValueError(f"{path} has weights that the image tower of {name} does not have: {', '.join(unknown)}")
+    try:
+        check_fit(export, clip)
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit {name}: {error}") from error
     return TunedTower(clip.visual, export).eval()
 
 

@@ -1,7 +1,39 @@
-"""Writing a file completely or not at all."""
+"""Writing a file completely or not at all.
 
+Temporary files have names that no one else gives, with the process that writes them, also in `backbones` and `compat`,
+which stand alone: `.results.json.12.softcpt-tmp`. So those of killed processes are found, and no others.
+"""
+
+import contextlib
 import os
+import re
 from pathlib import Path
+
+TEMPORARY = re.compile(r"\..+\.(\d+)\.softcpt-tmp")
+
+
+def temporary_of(path: Path) -> Path:
+    """The temporary file of this process beside a file."""
+    return path.with_name(f".{path.name}.{os.getpid()}.softcpt-tmp")
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Remove the temporary files that processes which no longer exist have left in a folder."""
+    for path in folder.glob(".*.softcpt-tmp"):
+        found = TEMPORARY.fullmatch(path.name)
+        if found and path.is_file() and not _exists(int(found[1])):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
@@ -11,7 +43,7 @@ def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
     """
     path = Path(path)
     content = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_of(path)
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from .atomic import remove_left_behind
+
 PROMPTS = "prompt_learner"  # the folder of the checkpoints
 CHECKPOINT = f"{PROMPTS}/checkpoint"  # names the last one
 FAILURE_FILE = "failure.json"  # after a loss that was not finite: the step, its images and its numbers
@@ -49,7 +51,6 @@ def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove the half-written files of killed processes from a run's folder, which no other process may be using."""
-    for name in ("*.tmp", ".*.tmp-*"):
-        for path in (*folder.glob(name), *folder.glob(f"{PROMPTS}/{name}")):
-            path.unlink(missing_ok=True)
+    """Remove the half-written files of killed processes from a run's folder, and nothing else."""
+    for place in (folder, folder / PROMPTS):
+        remove_left_behind(place)

@@ -8,10 +8,14 @@ import sys
 import time
 
 import pytest
+import torch
 import toy
+from dassl.utils import save_checkpoint
 
 import train
-from storage import lock
+from backbones.weights import write_safetensors
+from storage import lock, write_atomically
+from storage.atomic import TEMPORARY
 
 
 def write(folder, **changes):
@@ -43,10 +47,17 @@ def test_folder_is_locked_within_the_block(tmp_path):
 
 def test_lock_removes_leftovers_of_killed_processes(tmp_path):
     (tmp_path / "prompt_learner").mkdir()
-    left = ["results.json.12.tmp", "prompt_learner/.model.pth.tar-3.tmp-12", "prompt_learner/classes.json.12.tmp"]
+    ended = ended_process()
+    left = [f".results.json.{ended}.softcpt-tmp", f"prompt_learner/.model.pth.tar-3.{ended}.softcpt-tmp"]
     left += [f"{lock.FILE_NAME}.{socket.gethostname()}.{ended_process()}"]
     kept = [f"{lock.FILE_NAME}.{socket.gethostname()}.{os.getppid()}", f"{lock.FILE_NAME}.elsewhere.12"]
-    kept += ["results.json", "prompt_learner/model.pth.tar-2"]
+    kept += ["results.json", "prompt_learner/model.pth.tar-2", f".results.json.{os.getppid()}.softcpt-tmp"]
+    kept += [
+        f".results.json.{'9' * 30}.softcpt-tmp.bak",
+        ".softcpt-tmp",
+        f"prompt_learner/deeper/.a.{ended}.softcpt-tmp",
+    ]
+    (tmp_path / "prompt_learner/deeper").mkdir()
     for name in (*left, *kept):
         (tmp_path / name).touch()
     with lock.locked(tmp_path):
@@ -61,6 +72,26 @@ def test_lock_with_an_impossible_process_is_stale(tmp_path, pid):
     assert lock.holder(tmp_path) is None
     with lock.locked(tmp_path):
         assert lock.holder(tmp_path)["pid"] == os.getpid()
+
+
+def test_files_of_others_stay_when_a_run_is_refused(toy_root, tmp_path, capsys):
+    """A folder with people's own files, given as --output-dir."""
+    (tmp_path / "prompt_learner").mkdir()
+    own = ["thesis.tmp", ".draft.tmp-2", "results.json.12.tmp", "prompt_learner/x.tmp", "prompt_learner/.y.tmp-1"]
+    for name in own:
+        (tmp_path / name).write_text("mine")
+    assert train.main(toy.arguments(toy_root, tmp_path, "CoOp", "OPTIM.LR", "0.1", "MODEL.BACKBONE.NAME", "no.pt")) == 1
+    assert train.main(toy.arguments(toy_root, tmp_path, "ZeroshotCLIP")) == 0
+    assert {name: (tmp_path / name).read_text() for name in own} == dict.fromkeys(own, "mine")
+
+
+def test_every_temporary_file_has_a_name_that_is_recognised(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("os.replace", lambda source, target: seen.append(os.path.basename(source)))
+    write_atomically(tmp_path / "a.json", "x")
+    write_safetensors(tmp_path / "b.safetensors", {"w": torch.zeros(1)}, {})
+    save_checkpoint({"state_dict": {}, "epoch": 1}, str(tmp_path))
+    assert len(seen) == 4 and all(TEMPORARY.fullmatch(name)[1] == str(os.getpid()) for name in seen)
 
 
 def test_second_process_is_refused(tmp_path):

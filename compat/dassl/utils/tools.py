@@ -41,7 +41,7 @@ def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
 @contextmanager
 def written_atomically(fpath: str) -> Iterator[BinaryIO]:
     """A context with a binary file in the same folder, which on success is flushed to the disk and renamed `fpath`."""
-    temporary = os.path.join(os.path.dirname(fpath), f".{os.path.basename(fpath)}.tmp-{os.getpid()}")
+    temporary = os.path.join(os.path.dirname(fpath), f".{os.path.basename(fpath)}.{os.getpid()}.softcpt-tmp")
     try:
         with open(temporary, "wb") as file:
             yield file
