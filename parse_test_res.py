@@ -2,7 +2,7 @@
 
     python parse_test_res.py output/demo/SoftCPT/tiny_16shots/NATA                # a folder of seed1/, seed2/, ...
     python parse_test_res.py output/demo/SoftCPT/tiny_16shots --multi-exp         # a folder of such folders
-    python parse_test_res.py evaluations/demo --test-log --keyword macro_f1
+    python parse_test_res.py evaluations/demo --test-log --keyword macro_f1      # of --eval-only and of zero-shot CLIP
 
 Reads logs of this project, of CoOp and of Dassl: log.txt in each folder, and the further logs of a resumed run. The
 last result after the end of training counts, or the last of all with --test-log. A run that was trained once per task
@@ -50,8 +50,10 @@ def value_of(run: Path, keyword: str, test_log: bool) -> tuple[Path, float] | No
 def parse(directory: Path, keyword: str, test_log: bool, ci95: bool) -> float:
     """Print the values of the runs in a folder and their summary. Returns the mean; raises ValueError for no values."""
     print(f"Parsing files in {directory}")
-    values = []
-    for run in folders(directory):
+    values, runs = [], folders(directory)
+    if (directory / "log.txt").is_file() and not any((run / "log.txt").is_file() for run in runs):
+        runs = [directory]  # a run itself
+    for run in runs:
         found = value_of(run, keyword, test_log)
         if found is None:
             print(f"{run}: skipped, no {keyword} in a log.txt", file=sys.stderr)
@@ -59,7 +61,9 @@ def parse(directory: Path, keyword: str, test_log: bool, ci95: bool) -> float:
         print(f"file: {found[0]}. {keyword}: {found[1]:.2f}%. ")
         values.append(found[1])
     if not values:
-        raise ValueError(f"Nothing found in {directory}: no log.txt of its folders has a result ({keyword})")
+        evaluated = not test_log and any(value_of(run, keyword, True) for run in runs)
+        hint = "; they are logs of evaluations, or of methods that are not trained: add --test-log" if evaluated else ""
+        raise ValueError(f"Nothing found in {directory}: no log.txt of its folders has a result ({keyword}){hint}")
     # As in CoOp the deviation of the population, while reports show that of a sample.
     mean, deviation = statistics.fmean(values), statistics.pstdev(values)
     if ci95:
@@ -81,11 +85,11 @@ def folders(directory: Path) -> list[Path]:
 @one_line_errors(1)
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path, help="folder with one folder per seed")
+    parser.add_argument("directory", type=Path, help="folder with one folder per seed, or a run's own")
     parser.add_argument(
         "--ci95", action="store_true", help="show the 95%% confidence interval instead of the deviation"
     )
-    parser.add_argument("--test-log", action="store_true", help="read logs of --eval-only")
+    parser.add_argument("--test-log", action="store_true", help="read logs of --eval-only and of zero-shot CLIP")
     parser.add_argument("--multi-exp", action="store_true", help="the folder holds several such folders")
     parser.add_argument("--keyword", default="accuracy", help="accuracy, error or macro_f1 (default: accuracy)")
     args = parser.parse_args(argv)

@@ -20,10 +20,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves the script's folder out
-    # Ctrl-C during the slow imports below prints one line
-    sys.excepthook = lambda kind, *error: (
-        print("interrupted", file=sys.stderr) if kind is KeyboardInterrupt else sys.__excepthook__(kind, *error)
-    )
+    import scripts.lib.command  # noqa: F401  first: Ctrl-C during the slow imports below prints one line
 
 import torch
 from yacs.config import CfgNode

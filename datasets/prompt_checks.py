@@ -19,6 +19,10 @@ ADJECTIVE = re.compile(r"[a-z]{3,}(ed|ing|ous|less|ish)|[a-z]+-(like|shaped|colo
 NO_WORD = re.compile(r"\d{4,}|n\d{8}|(class|label|category|cat|c|id)[ _-]*\d+", re.I)
 ARTICLE = re.compile(r"(a|an|the) ", re.I)
 SHOWN = 3
+WAY_OUT = (
+    ": this CLIP reads their names alike, so prompts cannot tell them apart. Rename all but one of them (own data: "
+    "`classes` in tasks.yaml, or the column `class` of tasks.csv), or use a CLIP that knows these words"
+)
 
 
 def odd_prompts(template: str, names: Sequence[str]) -> list[str]:
@@ -50,7 +54,23 @@ def _examples(template: str, words: Sequence[str]) -> str:
 
 
 def alike(features: Tensor, names: Sequence[str]) -> list[str]:
-    """Notes on pairs of classes whose features (C, E) are equal up to their length."""
+    """A note on each group of classes whose features (C, E) are equal up to their length, with what to do about it."""
     features = features.float() / features.float().norm(dim=1, keepdim=True)
     pairs = (features @ features.T > ALIKE).triu(1).nonzero().tolist()
-    return [f"{names[i]!r} and {names[j]!r} have the same class features (cosine 1.00000)" for i, j in pairs]
+    groups: dict[int, list[int]] = {}
+    first: dict[int, int] = {}
+    for i, j in pairs:  # by rows, so that a group's first class comes first
+        first.setdefault(j, first.get(i, i))
+        group = groups.setdefault(first[j], [first[j]])
+        group += [j] if j not in group else []
+    return [
+        f"{_listed([names[i] for i in group])} have the same class features (cosine 1.00000){WAY_OUT}"
+        for group in groups.values()
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    *start, last = (
+        [repr(name) for name in names] if len(names) <= 4 else [*map(repr, names[:4]), f"{len(names) - 4} more"]
+    )
+    return f"{', '.join(start)} and {last}"

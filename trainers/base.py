@@ -43,6 +43,7 @@ class PromptTrainer(Engine):
     legal: ClassVar[dict[str, Rule]] = {}  # the legal values of these keys
     counted_by_words: ClassVar[dict[str, str]] = {}  # {key of a number of tokens: key of the words that replace it}
     uses_shots = True  # False for a method that needs no training image
+    reads_names = True  # False if nothing of the method comes from the class names
     learns_by_gradient = True  # False for a method without an optimiser
     conditional = False  # True if the class features depend on the image: override `class_logits`
     no_heads = ""  # the reason, if `heads` cannot express the logits as a function of global image features

@@ -32,6 +32,7 @@ class LinearProbe(LinearClassifierTrainer):
     metric: seven powers of ten, then eight halvings of the interval around the best one.
     """
 
+    reads_names = False
     normalises = False
 
     defaults = {

@@ -25,6 +25,7 @@ class ProtoNet(FittedTrainer):
     the probabilities and changes no prediction.
     """
 
+    reads_names = False
     defaults = {
         "FINE_TUNED": False,  # learn the scale (the inverse temperature) of the logits
     }

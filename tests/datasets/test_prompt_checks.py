@@ -2,6 +2,7 @@
 
 import layouts
 import pytest
+import torch
 from dassl.data.datasets import DATASET_REGISTRY
 
 from datasets import prompt_checks
@@ -29,3 +30,13 @@ def test_odd_prompts_are_found(template, names, expected):
 def test_published_prompts_are_not_odd():
     templates = {DATASET_REGISTRY.get(name).template for name in layouts.LAYOUTS}
     assert not [t for t in templates if prompt_checks.odd_prompts(t, ["heron", "grey heron", "wedding", "weed"])]
+
+
+def test_each_group_of_equal_features_is_one_note():
+    rows = [0, 1, 0, 2, 1, 0, 3]
+    features = torch.eye(4)[rows] * torch.arange(1.0, 8).unsqueeze(1)
+    found = prompt_checks.alike(features, "abcdefg")
+    assert [note.split(" have the same")[0] for note in found] == ["'a', 'c' and 'f'", "'b' and 'e'"]
+    (note,) = prompt_checks.alike(torch.ones(30, 2), [f"c{i}" for i in range(30)])
+    assert note.startswith("'c0', 'c1', 'c2', 'c3' and 26 more have the same class features (cosine 1.00000): ")
+    assert prompt_checks.alike(torch.eye(3), "abc") == []

@@ -53,8 +53,15 @@ def test_evaluation_logs_need_a_flag_and_resumed_runs_count(tmp_path, capsys):
     (tmp_path / "e" / "seed1").mkdir(parents=True)
     (tmp_path / "e" / "seed1" / "log.txt").write_text("=> result\n* accuracy: 50.00%\n")
     assert parse_test_res.main([str(tmp_path / "e")]) == 1
-    assert "Nothing found" in capsys.readouterr().err
-    assert parse_test_res.main([str(tmp_path / "e"), "--test-log"]) == 0
+    error = capsys.readouterr().err
+    assert "Nothing found" in error and error.endswith(
+        "they are logs of evaluations, or of methods that are not trained: add --test-log\n"
+    )
+    for place in ("e", "e/seed1"):
+        assert parse_test_res.main([str(tmp_path / place), "--test-log"]) == 0
+        assert "* accuracy: 50.00% +- 0.00%" in capsys.readouterr().out
+    assert parse_test_res.main([str(tmp_path), "--test-log", "--multi-exp", "--ci95"]) == 0
+    assert capsys.readouterr().out.endswith("Average performance\n* accuracy: 50.00%\n")
     (tmp_path / "r" / "seed1").mkdir(parents=True)
     (tmp_path / "r" / "seed1" / "log.txt").write_text("epoch [1/50]\n")
     write(tmp_path / "r" / "seed1", 66.0, name="log.txt-2030-01-02-03-04-05")

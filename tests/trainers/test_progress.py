@@ -196,14 +196,18 @@ def test_methods_with_other_features_are_not_compared(toy_root, tmp_path, name):
     assert build(toy_root, tmp_path, name).zero_shot() is None
 
 
-def test_indistinguishable_classes_are_named(toy_root, tmp_path, monkeypatch, caplog):
-    trainer = build(toy_root, tmp_path, "CoOp")
+@pytest.mark.parametrize(
+    "name, said", [("CoOp", 1), ("ZeroshotCLIP", 1), ("MaPLe", 1), ("CoCoOp", 1), ("LinearProbe", 0), ("ProtoNet", 0)]
+)
+def test_indistinguishable_classes_are_named_where_names_matter(name, said, toy_root, tmp_path, caplog):
+    trainer = build(toy_root, tmp_path, name)
     texts = [("rose", "Rose ", "tulip"), *(task.classnames for task in trainer.tasks[1:])]
     for task, names in zip(trainer.tasks, texts):
         object.__setattr__(task, "classnames", names)
     trainer.test()
-    assert "task flower recognition: 'rose' and 'Rose ' have the same class features (cosine 1.00000)" in caplog.text
-    assert caplog.text.count("same class features") == 1
+    text = "task flower recognition: 'rose' and 'Rose ' have the same class features (cosine 1.00000): this CLIP reads"
+    assert caplog.text.count("same class features") == caplog.text.count(text) == said
+    assert caplog.text.count("(own data: `classes` in tasks.yaml, or the column `class` of tasks.csv)") == said
 
 
 def test_ctrl_c_on_a_terminal_says_how_to_resume(tmp_path):

@@ -13,7 +13,8 @@ from .tools import mkdir_if_missing
 class Logger:
     """Replaces `sys.stdout` and also writes to the file `fpath`, line by line, so that a kill loses nothing.
 
-    If the file can no longer be written, as on a full disk, the log ends there, with a warning on stderr.
+    If the file can no longer be written, as on a full disk, the log ends there, with a warning on stderr. If nobody
+    reads the console any more, as in `| head`, all goes to the file alone.
     """
 
     def __init__(self, fpath: str) -> None:
@@ -24,11 +25,22 @@ class Logger:
 
     def write(self, msg: str) -> int:
         self._in_file("write", msg)
-        return self.console.write(msg)
+        self._on_console("write", msg)
+        return len(msg)
 
     def flush(self) -> None:
-        self.console.flush()
+        self._on_console("flush")
         self._in_file("flush")
+
+    def _on_console(self, method: str, *args: str) -> None:
+        try:
+            getattr(self.console, method)(*args)
+        except BrokenPipeError:
+            nowhere = open(os.devnull, "w", encoding="utf-8")
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # what it still holds is written, too
+                os.dup2(nowhere.fileno(), self.console.fileno())
+            self.console = nowhere
+            print(f"warning: nobody reads the output any more; it is in {self.fpath} alone", file=sys.stderr)
 
     def close(self) -> None:
         """Close the file; the console is not ours to close."""

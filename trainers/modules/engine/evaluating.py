@@ -36,13 +36,6 @@ class ZeroShot:
             cosine = F.normalize(image_features.float(), dim=-1) @ F.normalize(self.features, dim=-1).T
         self.evaluator.process(cosine, label)
 
-    def warnings(self) -> list[str]:
-        """Pairs of classes whose names this CLIP cannot tell apart."""
-        found = []
-        for task, features in zip(self.tasks, self.features.split([len(task.classnames) for task in self.tasks])):
-            found += [f"task {task.name}: {pair}" for pair in alike(features, task.classnames)]
-        return found
-
 
 class EvaluatingTrainer(SavingTrainer):
     """Tests a method by its `class_logits`, within Dassl's loop over the test images."""
@@ -81,14 +74,22 @@ class EvaluatingTrainer(SavingTrainer):
         return result
 
     def warn_after_test(self) -> None:
-        """Name, on the first rank, the tasks that did not gain from training; all ranks gather the results."""
+        """Name, on the first rank, names read alike and tasks that did not gain; all ranks gather the results."""
         judge, zero_shot = self.evaluator, self._zero_shot
         values = zero_shot.evaluator.task_values() if zero_shot else None
         if distributed.rank() == 0:
-            found = zero_shot.warnings() if zero_shot else []
+            found = self.names_alike() if self.reads_names else []
             found += judge.weak_tasks(values) if hasattr(judge, "weak_tasks") else []
             for warning in found:
                 logger.warning("Warning: %s", warning)
+
+    def names_alike(self) -> list[str]:
+        """Classes of a task whose names this CLIP cannot tell apart."""
+        features = self._zero_shot.features if self._zero_shot else self.hand_made_features()  # (C, E)
+        parts = features.split([len(task.classnames) for task in self.tasks])
+        return [
+            f"task {task.name}: {note}" for task, own in zip(self.tasks, parts) for note in alike(own, task.classnames)
+        ]
 
     def zero_shot(self) -> ZeroShot | None:
         """Zero-shot CLIP, to be tested on the same image features; None if the method's image features differ from its
