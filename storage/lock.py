@@ -1,10 +1,13 @@
 """The lock of a run folder: one process at a time trains or evaluates there.
 
-`running.json` names the process's host, id and start. It is created exclusively (O_EXCL, which also works on network
-file systems) and touched every minute. So the lock of a killed process is recognised:
+`running.json` names the process's host, its boot and namespace of process ids, the id and the start. It is created
+exclusively (O_EXCL, which also works on network file systems) and touched every minute. So the lock of a killed process
+is recognised:
 
-- on the same host, because the process no longer exists (its start time tells it from a later one with the same id);
-- on another host, because the lock has not been touched for some time;
+- among the processes that this one sees, because the process no longer exists (its start time tells it from a later
+  one with the same id);
+- on another host, or in another container, whose processes are not seen from here, because the lock has not been
+  touched for some time, or not since this host was started;
 - by a SLURM job that was put back in the queue, because the lock holds the job's own id.
 """
 
@@ -39,11 +42,27 @@ def this_process() -> dict[str, object]:
     """The content of this process's lock."""
     return {
         "host": socket.gethostname(),
+        "boot": boot_id(),
+        "namespace": pid_namespace(),
         "pid": os.getpid(),
         "start": start_time(os.getpid()),
         "job": slurm_job(),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
+
+
+def boot_id() -> str:
+    """The start of this host, as the kernel names it; "" if it does not."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return ""
+
+
+def pid_namespace() -> str:
+    """The namespace in which this process's id counts, which containers have of their own; "" if it is not known."""
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
 
 
 def slurm_job() -> str:
@@ -73,19 +92,35 @@ def holder(folder: str | os.PathLike) -> dict | None:
         return None
     if not owner:
         return {"host": "?", "pid": "?", "since": "just now"} if age < UNWRITTEN_FOR else None
+    return owner if _held(owner, age) else None
+
+
+def _held(owner: Mapping, age: float) -> bool:
+    """Whether the process of a lock that was touched `age` seconds ago is alive, or may be."""
     if owner["host"] != socket.gethostname():
-        return owner if age < STALE_AFTER and not _same_job(owner) else None
-    return owner if _alive(owner) else None
+        return age < STALE_AFTER and not _same_job(owner)
+    if owner.get("boot") and owner["boot"] != boot_id():  # before this host was restarted, or on another of its name
+        return age < min(STALE_AFTER, _uptime())
+    if owner.get("namespace") and owner["namespace"] != pid_namespace():
+        return age < STALE_AFTER and not _same_job(owner)
+    return _alive(owner)
+
+
+def _uptime() -> float:
+    """Seconds since this host was started; without end if it is not known."""
+    with contextlib.suppress(OSError, ValueError):
+        return float(Path("/proc/uptime").read_text(encoding="utf-8").split()[0])
+    return float("inf")
 
 
 def _read(path: Path) -> dict:
     """A lock's content; {} if it is not written yet or not that of a lock. Raises FileNotFoundError."""
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    whole = isinstance(owner, dict) and {"host", "pid", "since"} <= owner.keys()
-    return owner if whole and type(owner["pid"]) is int and owner["pid"] > 0 else {}
+    texts = isinstance(owner, dict) and all(isinstance(owner.get(key), str) for key in ("host", "since"))
+    return owner if texts and type(owner.get("pid")) is int and owner["pid"] > 0 else {}
 
 
 def _same_job(owner: Mapping) -> bool:
@@ -96,7 +131,7 @@ def _same_job(owner: Mapping) -> bool:
 def _alive(owner: Mapping) -> bool:
     try:
         os.kill(int(owner["pid"]), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # another user's
@@ -139,10 +174,19 @@ def _take(path: Path) -> None:
         if owner:
             raise LockedError(
                 f"{path.parent} is in use by {describe(owner)}; wait for it, or choose another --output-dir. "
-                f"If that process no longer exists, remove {path}"
+                f"If that process no longer exists, remove {path}{_unseen(owner)}"
             )
         _remove_stale(path)
     raise LockedError(f"{path.parent}: other processes are taking its lock at the same moment; try again")
+
+
+def _unseen(owner: Mapping) -> str:
+    """Why a process on this host cannot be looked up, and what happens then."""
+    other = owner.get("host") == socket.gethostname() and owner.get("namespace", "") not in ("", pid_namespace())
+    after = (
+        f"; it is of another container, so it counts as ended {STALE_AFTER // 60} minutes after its last sign of life"
+    )
+    return after if other else ""
 
 
 def _remove_stale(path: Path) -> None:
@@ -151,8 +195,8 @@ def _remove_stale(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)  # of several processes one succeeds
         content, moved = _read(aside), aside.stat().st_mtime
-        fresh = time.time() - moved < UNWRITTEN_FOR
-        if content.get("host") == socket.gethostname() and _alive(content) or not content and fresh:
+        age = time.time() - moved
+        if _held(content, age) if content else age < UNWRITTEN_FOR:
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
         aside.unlink()

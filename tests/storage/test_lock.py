@@ -126,6 +126,12 @@ def test_one_of_many_processes_gets_the_lock(tmp_path):
         ({"host": "elsewhere", "pid": 0}, lock.STALE_AFTER - 60, True),
         ({"host": "elsewhere"}, lock.STALE_AFTER + 60, False),
         ({"host": "elsewhere", "job": "7"}, 0, True),
+        ({"namespace": "pid:[1]", "pid": 0}, 0, True),  # in another container, whose processes are not seen from here
+        ({"namespace": "pid:[1]", "pid": 0}, lock.STALE_AFTER + 60, False),
+        ({"namespace": "pid:[1]"}, lock.STALE_AFTER + 60, False),  # of another process with the id of this one
+        ({"namespace": ""}, 10**6, True),  # of an older version
+        ({"boot": "another"}, 0, True),
+        ({"boot": "another"}, 10**9, False),  # from before this host was restarted
     ],
 )
 def test_lock_of_an_ended_process_is_stale(tmp_path, changes, seconds, held, monkeypatch):
@@ -164,10 +170,25 @@ def test_requeued_slurm_job_takes_its_own_lock(tmp_path, monkeypatch):
         assert lock.slurm_job() == "5_2"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}'])
+def test_process_of_another_container_is_refused_with_the_way_out(tmp_path):
+    write(tmp_path, namespace="pid:[1]", pid=ended_process())
+    with pytest.raises(lock.LockedError, match="remove .*running.json; it is of another container, so"):
+        with lock.locked(tmp_path):
+            pass
+    assert lock.holder(tmp_path)
+
+
+ODD = [None, "x", 1.5, True, -1, 0, [], {}]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', "[" * 99_999, "\0", *map(json.dumps, ODD)])
 def test_lock_without_content_holds_briefly(tmp_path, content):
     (tmp_path / lock.FILE_NAME).write_text(content)
+    if content in map(json.dumps, ODD):
+        write(tmp_path, pid=json.loads(content))
     assert lock.holder(tmp_path)
+    with pytest.raises(lock.LockedError, match="in use by process ?"), lock.locked(tmp_path):
+        pass
     age(tmp_path, lock.UNWRITTEN_FOR + 1)
     assert lock.holder(tmp_path) is None
     with lock.locked(tmp_path):
