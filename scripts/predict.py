@@ -7,8 +7,8 @@
 Prints a line per picture: its path, then the most likely classes of the task with their probabilities. Folders are
 searched recursively. With --classes the task is one that the run was not trained on, and each picture has three lines:
 for the method, for zero-shot CLIP and for their mean. docs/inference.md says when to trust which. KEY VALUE pairs
-override the run's config.yaml. Exit status: 0; 1 if pictures could not be read (they are named at the end); 2 for wrong
-arguments.
+override the run's config.yaml. If a call with --csv or --json is stopped, the same call goes on where it stopped.
+Exit status: 0; 1 if pictures could not be read (they are named at the end); 2 for wrong arguments.
 """
 
 import argparse
@@ -33,7 +33,8 @@ from finished.predictors import ExportPredictor, NewTaskPredictor, RunPredictor
 from inference import load_classifier
 from inference.images import find_images
 from inference.predictions import Prediction, csv_of, json_of, predictions, text_of
-from storage import write_atomically
+from inference.unfinished import Unfinished, picture_list
+from storage import PROMPTS, write_atomically
 
 # The config keys that apply to an export.
 EXPORT_KEYS = ("DATALOADER.TEST.BATCH_SIZE", "DATALOADER.NUM_WORKERS", "USE_CUDA", "MODEL.BACKBONE.NAME")
@@ -115,6 +116,37 @@ def printed(made: Iterator[Prediction], count: int, names: list[str], top: int) 
     return result
 
 
+def unfinished(args: argparse.Namespace, paths: list[Path], task: str, names: list[str]) -> Unfinished | None:
+    """The file of the predictions until they are written; None if they are only printed."""
+    target = args.csv or args.json
+    if target is None:
+        return None
+    files = [args.run] if args.run.is_file() else [args.run / "config.yaml", *sorted((args.run / PROMPTS).glob("*"))]
+    of = {
+        "the run or export": [str(args.run.resolve()), picture_list(files)],
+        "the settings": [*args.opts, args.template, args.top],
+        "the task": task,
+        "the classes": names,
+        "the pictures": picture_list(paths),
+    }
+    return Unfinished(target, of, len(names), args.top)
+
+
+def continued(kept: Unfinished, predictor: Any, paths: list[Path], task: str, batch: int, workers: int) -> Iterator:
+    """The predictions that an earlier call has made, then the others, which are kept one by one."""
+    done = kept.start(paths, batch)
+    if kept.reason:
+        print(f"the unfinished predictions in {kept.path} are begun anew: {kept.reason} changed", file=sys.stderr)
+    if done:
+        print(f"{len(done):,} of {len(paths):,} pictures are done; the others follow", file=sys.stderr)
+    yield from done
+    for prediction in (
+        predictions(predictor, paths[len(done) :], task, batch, workers) if len(done) < len(paths) else ()
+    ):
+        kept.add(prediction)
+        yield prediction
+
+
 @one_line_errors(2)
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
@@ -129,11 +161,18 @@ def main(argv: list[str] | None = None) -> int:
     names = predictor.classes_[task]
     if args.classes:
         print(f"{predictor.legend()}.", file=sys.stderr)
-    made = printed(predictions(predictor, paths, task, batch_size, workers), len(paths), names, args.top)
+    kept = unfinished(args, paths, task, names)
+    if kept is None:
+        arriving = predictions(predictor, paths, task, batch_size, workers)
+    else:
+        arriving = continued(kept, predictor, paths, task, batch_size, workers)
+    made = printed(arriving, len(paths), names, args.top)
     if args.csv:
         write_atomically(args.csv, csv_of(made, task, names, args.top))
     if args.json:
         write_atomically(args.json, json_of(made, task, names, args.top, str(args.run)))
+    if kept is not None:
+        kept.remove()
     failed = [prediction for prediction in made if prediction.error]
     for prediction in failed:
         print(f"error: {prediction.error}", file=sys.stderr)
