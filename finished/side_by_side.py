@@ -1,4 +1,4 @@
-"""A method's answers on a picture beside those of zero-shot CLIP, for every task."""
+"""A method's answers on a picture, for every task, beside those of zero-shot CLIP where there is a text tower."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from inference import Classifier
 from inference.images import Picture
 from storage.images import rgb_of
 from trainers import PromptTrainer
@@ -13,7 +14,10 @@ from trainers import PromptTrainer
 
 @dataclass(frozen=True)
 class Answer:
-    """For one task, {class name: probability} of the trained method and of zero-shot CLIP with the task's template."""
+    """For one task, {class name: probability} of the trained method and of zero-shot CLIP with the task's template.
+
+    An export has no text tower: its `zero_shot` is empty.
+    """
 
     task: str
     template: str
@@ -21,12 +25,34 @@ class Answer:
     zero_shot: dict[str, float]
 
 
+class ExportAlone:
+    """An exported classifier."""
+
+    has_zero_shot = False
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.tasks = [(task["name"], task["template"]) for task in classifier.export.tasks]
+
+    def answers(self, image: Picture) -> list[Answer]:
+        """The answer of each task on a picture, read as the export's run reads its own."""
+        x = self.classifier.transform(rgb_of(image, self.classifier.export.upright)).unsqueeze(0)  # (1, 3, H, W)
+        features, found = self.classifier.features(x), []
+        for name, template in self.tasks:
+            p = self.classifier.logits(features, name).softmax(1)[0].tolist()
+            found.append(Answer(name, template, dict(zip(self.classifier.classes_[name], p)), {}))
+        return found
+
+
 class SideBySide:
     """A loaded trainer beside zero-shot CLIP; class features are computed once."""
+
+    has_zero_shot = True
 
     @torch.no_grad()
     def __init__(self, trainer: PromptTrainer) -> None:
         self.trainer = trainer
+        self.tasks = [(task.name, task.template) for task in trainer.tasks]
         with trainer.autocast():
             self.tuned = None if trainer.conditional else trainer.class_features()  # (C, E)
         self.hand_made = trainer.hand_made_features()  # (C, E)

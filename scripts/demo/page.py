@@ -2,6 +2,9 @@
 
     pip install -r requirements-page.txt
     python scripts/demo/page.py RUN_FOLDER [--port 7860] [--root DATA]
+    python scripts/demo/page.py MODEL.safetensors [--port 7860] [--backbone FILE]
+
+An export has no text tower, so its page shows the tuned model alone.
 
 The page is served on this machine alone: it sends and fetches nothing, and other machines reach it only with --host.
 Ctrl-C ends it. Exit status: 2 for wrong arguments or a missing gradio.
@@ -45,7 +48,10 @@ class FromHereAlone:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="run folder (--output-dir of train.py)")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN_FOLDER", help="run folder (--output-dir of train.py) or exported file"
+    )
+    parser.add_argument("--backbone", default="", help="name or file of an export's CLIP, if it is not a published one")
     parser.add_argument("--root", default="", help="folder of the data sets (the run's)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (7860)")
@@ -63,9 +69,8 @@ def import_gradio():
 
 
 def build_page(classifiers, title: str):
-    """The page for a `SideBySide`: a picture on the left, a row per task on the right."""
+    """The page for a `SideBySide` or an `ExportAlone`: a picture on the left, a row per task on the right."""
     gr = import_gradio()
-    tasks = classifiers.trainer.tasks
     with gr.Blocks(analytics_enabled=False, title=title) as page:
         gr.Markdown(f"# {title}")
         with gr.Row():
@@ -75,17 +80,21 @@ def build_page(classifiers, title: str):
                 picture = gr.Image(label="picture", elem_id="picture", **own)
             with gr.Column(scale=2):
                 labels = []
-                for task in tasks:
-                    gr.Markdown(f"### {task.name}")
+                for name, template in classifiers.tasks:
+                    gr.Markdown(f"### {name}")
                     with gr.Row():
                         labels.append(gr.Label(label="tuned", num_top_classes=TOP, elem_classes="tuned"))
-                        zero = f'zero-shot: "{task.template}"'
-                        labels.append(gr.Label(label=zero, num_top_classes=TOP, elem_classes="zero-shot"))
+                        zero = f'zero-shot: "{template}"'
+                        if classifiers.has_zero_shot:
+                            labels.append(gr.Label(label=zero, num_top_classes=TOP, elem_classes="zero-shot"))
 
         def answer(image):
             if image is None:
                 return [None] * len(labels)
-            return [some for own in classifiers.answers(image) for some in (own.tuned, own.zero_shot)]
+            shown = [
+                (own.tuned, own.zero_shot) if own.zero_shot else (own.tuned,) for own in classifiers.answers(image)
+            ]
+            return [some for own in shown for some in own]
 
         picture.change(answer, picture, labels, api_name="answer", show_progress="minimal")
     return page
@@ -112,15 +121,32 @@ def serve(page, host: str, port: int, block: bool = True):
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(level=logging.ERROR)
-    if args.run.is_file():
-        raise ValueError(f"{args.run} is a file; name the run folder: an export has no text tower to answer zero-shot")
+    if args.backbone and not args.run.is_file():
+        raise ValueError("--backbone: it is the CLIP of an export; a run has its own")
     import_gradio()
+    classifiers, title = of_export(args.run, args.backbone) if args.run.is_file() else of_run(args.run, args.root)
+    serve(build_page(classifiers, title), args.host, args.port)
+
+
+def of_export(path: Path, backbone: str):
+    """The classifiers of the page, and its title."""
+    from finished.side_by_side import ExportAlone
+    from inference import load_classifier
+
+    classifier = load_classifier(path, backbone or None)
+    facts = classifier.export.provenance
+    name = " ".join(str(facts.get(key, "")) for key in ("trainer", "variant")).strip() or path.name
+    return ExportAlone(classifier), f"{name} on {facts.get('dataset', '')}"
+
+
+def of_run(run: Path, root: str):
+    """The classifiers of the page, and its title."""
     from finished.load import load_run
     from finished.side_by_side import SideBySide
 
-    trainer = load_run(args.run, args.root)
+    trainer = load_run(run, root)
     name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))
-    serve(build_page(SideBySide(trainer), f"{name} on {selection_in(args.run).get('NAME', '')}"), args.host, args.port)
+    return SideBySide(trainer), f"{name} on {selection_in(run).get('NAME', '')}"
 
 
 if __name__ == "__main__":

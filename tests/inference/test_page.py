@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import toy
 from browser import chromium
 from dassl.utils import read_image
 from PIL import Image
@@ -121,6 +122,18 @@ def test_missing_gradio_and_wrong_run_are_one_line_errors(without_package, tmp_p
     monkeypatch.setattr(page, "import_gradio", lambda: None)
     assert page.main([str(tmp_path)]) == 2
     assert "is not the folder of a run: it has no config.yaml" in capsys.readouterr().err
+    assert page.main([str(tmp_path), "--backbone", "RN50"]) == 2
+    assert "--backbone: it is the CLIP of an export" in capsys.readouterr().err
     (tmp_path / "model.safetensors").touch()
     assert page.main([str(tmp_path / "model.safetensors")]) == 2
-    assert "is a file; name the run folder" in capsys.readouterr().err
+    assert "model.safetensors is not an exported classifier" in capsys.readouterr().err
+
+
+def test_export_answers_what_its_run_does(finished_run, model, picture):
+    image = read_image(str(picture))
+    ours, title = page.of_export(model, toy.CLIP)
+    run, title_of_run = page.of_run(finished_run("SoftCPT"), "")
+    assert title == title_of_run == "SoftCPT NATA on ToyTasks" and ours.tasks == run.tasks
+    for own, expected in zip(ours.answers(image), run.answers(image), strict=True):
+        assert own.task == expected.task and own.zero_shot == {} and list(own.tuned) == list(expected.tuned)
+        assert list(own.tuned.values()) == pytest.approx(list(expected.tuned.values()), abs=1e-5)
