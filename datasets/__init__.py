@@ -16,7 +16,8 @@ for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Add the keys of this package to Dassl's configuration."""
-    # Tasks of a multi-task data set: "all", "base" / "new" (first half rounded up / the rest), or names with commas.
+    # Tasks of a multi-task data set: "all", "base" / "new" (first half rounded up / the rest), or names with commas
+    # between them; in a file also a list of names. See `multitask.select_specs`.
     cfg.DATASET.TASKS = "all"
     # Classes of each task: "all", "base" / "new" (first half rounded up / the rest, labels counted from 0 again).
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"

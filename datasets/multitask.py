@@ -21,6 +21,7 @@ from storage import write_atomically
 from .base import data_root
 from .messages import nearest, summary
 from .paths import relative
+from .selection import select_specs
 from .splits import Items, check_subsample, datum, missing_labels
 from .tables import write_table
 
@@ -70,9 +71,8 @@ class TaskSpec:
 class MultiTask(DatasetBase):
     """The data sets of `specs` that `DATASET.TASKS` selects, as one data set with a domain per task.
 
-    `DATASET.TASKS` is "all", "base" or "new" (first half of the tasks, rounded up, or the rest), or names of tasks or
-    data sets, as a list or separated by commas. Tasks keep the order of `specs`. All data sets are built with the same
-    config and random state, so a task's images do not depend on the other tasks.
+    `DATASET.TASKS` selects tasks, see `select_specs`. All data sets are built with the same config and random state, so
+    a task's images do not depend on the other tasks.
 
     Raises ValueError for an unknown task or data set, two tasks with one name, or a class without training images, and
     one FileNotFoundError for the missing data of all tasks.
@@ -116,40 +116,13 @@ def join_tasks(tasks: Sequence[Task], lists: Sequence[Sequence[Items | None]]) -
 
 
 def task_names(cfg: CfgNode) -> list[str]:
-    """The task names of a config's data set, in order. A benchmark declares them; other data sets are read from disk.
-
-    Raises ValueError and FileNotFoundError as the data set does, and ValueError for a name with a comma, which does not
-    fit into DATASET.TASKS.
-    """
+    """The names of the tasks that a config selects, in order. A benchmark declares them; other data sets are read from
+    disk. Raises ValueError and FileNotFoundError as the data set does."""
     cls = _registered(cfg.DATASET.NAME)
     specs = getattr(cls, "specs", ())
-    names = [spec.task_name for spec in specs] if specs else [task.name for task in tasks_of(cls(cfg))]
-    odd = [name for name in names if "," in name]
-    if odd:
-        raise ValueError(f"the task {odd[0]!r} cannot be trained alone: commas separate the names in DATASET.TASKS")
-    return names
-
-
-def select_specs(specs: Sequence[TaskSpec], which: str | Sequence[str]) -> tuple[TaskSpec, ...]:
-    """The tasks that a value of `DATASET.TASKS` selects, in the order of `specs`."""
-    names = [spec.task_name for spec in specs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"tasks must have different names, found twice: {summary(twice)}")
-    half = (len(specs) + 1) // 2
-    if which in ("all", "base", "new"):
-        selected = {"all": specs, "base": specs[:half], "new": specs[half:]}[which]
-    else:
-        wanted = [name.strip() for name in (which.split(",") if isinstance(which, str) else which)]
-        known = [*names, *(spec.dataset for spec in specs)]
-        for name in wanted:
-            if name not in known:
-                use = f"use all, base, new or any of {', '.join(names)}"
-                raise ValueError(f"DATASET.TASKS: no task {name!r}{nearest(name, known)}; {use}")
-        selected = [spec for spec, name in zip(specs, names) if name in wanted or spec.dataset in wanted]
-    if not selected:
-        raise ValueError(f"DATASET.TASKS is {which!r}, which selects none of the {len(specs)} tasks")
-    return tuple(selected)
+    if not specs:
+        return [task.name for task in tasks_of(cls(cfg))]
+    return [spec.task_name for spec in select_specs(specs, cfg.DATASET.get("TASKS", "all"))]
 
 
 def build_task(spec: TaskSpec, cfg: CfgNode) -> DatasetBase:

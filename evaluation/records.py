@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import read_json, write_atomically
+from storage.texts import joined_names
 
 FILE_NAME = "results.json"
 SCHEMA = 1
@@ -63,19 +64,19 @@ def run_record(*, tasks: Sequence[Mapping], **facts: Any) -> dict:
     return {key: record[key] for key in KEYS}
 
 
-def merge_tasks(records: Sequence[Mapping]) -> dict:
+def merge_tasks(records: Sequence[Mapping], selected: str = "all") -> dict:
     """One record from those of runs that trained a method on one task each, in the order of the tasks.
 
-    Parameters, steps and times are summed (None if one is None), epochs and memory are the largest, and the split loses
-    the task's name. Raises ValueError without records, or if they are not parts of one run. Their epochs may differ if
-    their numbers of steps are equal.
+    Parameters, steps and times are summed (None if one is None), epochs and memory are the largest. Instead of the task
+    the split names `selected`, the DATASET.TASKS of the data set itself. Raises ValueError without records, or if they
+    are not parts of one run. Their epochs may differ if their numbers of steps are equal.
     """
     if not records:
         raise ValueError("no records of tasks to merge")
     for i, record in enumerate(records):
         check_record(record, f"record {i} of {len(records)} to merge")
     records = [{**LATER_KEYS, **record} for record in records]
-    splits = [record["split"].removesuffix(f"-{record['tasks'][0]['name']}-tasks") for record in records]
+    splits = [_of_all_tasks(record, selected) for record in records]
     same = ("trainer", "variant", "dataset", "shots", "seed", "backbone")
     shared = {key: [record[key] for record in records] for key in same} | {"split": splits}
     steps = {record["steps"] for record in records}
@@ -98,6 +99,12 @@ def merge_tasks(records: Sequence[Mapping]) -> dict:
         chosen_on=None if None in every["chosen_on"] else _joined(filter(None, every["chosen_on"])),
         loaded_from=_joined(filter(None, every["loaded_from"])),
     )
+
+
+def _of_all_tasks(record: Mapping, selected: str) -> str:
+    """The split of a run on one task, without the task's name."""
+    name = joined_names([record["tasks"][0]["name"]])
+    return record["split"].removesuffix(f"-{name}-tasks") + (f"-{selected}-tasks" if selected != "all" else "")
 
 
 def _joined(values: Iterable[str]) -> str:

@@ -94,13 +94,14 @@ def steps_of(job: Job, data: str, out: str, tasks: Sequence[str]) -> list[Step]:
     return [Step(job, data, out, task, name) for task, name in task_folders(tasks).items()]
 
 
-def merge_folder(folder: Path, names: Sequence[str]) -> dict:
+def merge_folder(folder: Path, names: Sequence[str], selected: str = "all") -> dict:
     """Merge the results.json and predictions of a run's tasks into those of the run, and return the record.
+    `selected`: see `selected_tasks`.
 
     Raises FileNotFoundError if one is missing.
     """
     parts = [folder / TASKS_FOLDER / name for name in task_folders(names).values()]
-    record = merge_tasks([json.loads((part / FILE_NAME).read_text(encoding="utf-8")) for part in parts])
+    record = merge_tasks([json.loads((part / FILE_NAME).read_text(encoding="utf-8")) for part in parts], selected)
     merge_predictions(folder, parts)
     write_record(folder / FILE_NAME, record)
     return record

@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluation.provenance import PROJECT_ROOT
+from storage import read_config
+from storage.texts import counted, joined_names
 
 from .methods import Method, for_halves, on_benchmark, with_steps
 
 CONFIGS = PROJECT_ROOT / "configs" / "trainers"
+DATASETS = PROJECT_ROOT / "configs" / "datasets"
 TASKS_FOLDER = "tasks"  # in the folder of a run that trains once per task: holds a run folder per task
 
 
@@ -48,7 +51,7 @@ class Job:
         part, _, halves = self.half.partition("-")
         pairs = {"DATASET.NUM_SHOTS": self.shots, "FEATURES.DIR": f"{out}/features"}
         pairs |= {"TRAINER.LABEL": method.run_label} if method.run_label else {}
-        pairs |= {"DATASET.TASKS": task} if task else {}
+        pairs |= {"DATASET.TASKS": joined_names([task])} if task else {}
         pairs |= {"DATASET.SUBSAMPLE_CLASSES" if halves == "classes" else "DATASET.TASKS": part} if part else {}
         flags = {
             "--root": data,
@@ -63,7 +66,19 @@ class Job:
         return [str(item) for item in [*(word for pair in flags.items() for word in pair), *load, *given]]
 
     def __str__(self) -> str:
-        return ", ".join(filter(None, [self.method.label, f"{self.shots} shots, seed {self.seed}", self.half]))
+        shots = "all images" if self.shots < 0 else counted(self.shots, "shot")
+        return ", ".join(filter(None, [self.method.label, f"{shots}, seed {self.seed}", self.half]))
+
+
+def dataset_file(benchmark: str) -> Path:
+    return DATASETS / f"{benchmark}.yaml"
+
+
+def selected_tasks(benchmark: str) -> str:
+    """The tasks that configs/datasets/<benchmark>.yaml selects, as the text of DATASET.TASKS; "all" by default."""
+    own = read_config(dataset_file(benchmark)).get("DATASET")
+    value = own.get("TASKS", "all") if isinstance(own, dict) else "all"
+    return joined_names(value) if isinstance(value, list) else str(value)
 
 
 def default_config(benchmark: str) -> str:

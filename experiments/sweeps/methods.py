@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import read_config
+from storage.texts import joined_names
 
 HALVES = ("classes", "tasks")  # may be divided into base and new
 MAX_STEPS = "OPTIM.MAX_STEPS"
@@ -180,7 +181,7 @@ def leaving_out(methods: Iterable[Method], tasks: Sequence[str]) -> list[Method]
         if len(tasks) < 2:
             raise ValueError(f"{method.label}: leave_out needs two tasks or more, found {len(tasks)}")
         for task, folder in task_folders(tasks).items():
-            others = {TASKS: ",".join(name for name in tasks if name != task)}
+            others = {TASKS: joined_names([name for name in tasks if name != task])}
             own = {"label": f"{method.label} without {task}", "settings": {**method.settings, **others}}
             found.append(replace(method, without=folder, **own))
     return found

@@ -15,7 +15,7 @@ from storage import describe, holder
 from ..executors import SlurmExecutor
 from ..executors.slurm import job_states
 from .calls import Step, merge_folder, select, state_of, steps_of
-from .jobs import Job, default_config, plan, running_order, without_config
+from .jobs import Job, default_config, plan, running_order, selected_tasks, without_config
 from .methods import Method, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
 from .train_run import BUSY, TrainRun, benchmark_tasks, failure_of, note_failure
 
@@ -164,7 +164,8 @@ class Sweep:
         """Write the record of a run that is trained once per task, when its last task is done."""
         folder = step.job.folder(self.args.out)
         if step.task and not (folder / FILE_NAME).is_file() and all(part.done for part in self._steps_of(step.job)):
-            merge_folder(folder, self.tasks_of(step.job.benchmark))
+            benchmark = step.job.benchmark
+            merge_folder(folder, self.tasks_of(benchmark), selected_tasks(benchmark))
 
     def merge_all(self) -> None:
         """Merge the runs whose last task was done when the sweep was stopped."""

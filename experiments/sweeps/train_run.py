@@ -15,6 +15,8 @@ from evaluation.provenance import PROJECT_ROOT as ROOT
 from evaluation.records import FILE_NAME as RESULTS
 from storage import holder, write_atomically
 
+from .jobs import dataset_file
+
 FAILURE = "failure.txt"  # in the folder of a failed run: the reason in the first line, then its output
 BUSY = 75  # status of a call whose run folder another process holds
 LINES = 20  # lines of a failed run's output to show
@@ -132,15 +134,16 @@ def device_names() -> list[str]:
 
 
 def benchmark_tasks(benchmark: str, root: str = "") -> list[str]:
-    """The task names of configs/datasets/<benchmark>.yaml, in order. Tasks that are folders are read below `root`.
+    """The names of the tasks that configs/datasets/<benchmark>.yaml selects, in order. Tasks that are folders are read
+    below `root`.
 
     Raises ValueError and FileNotFoundError as `task_names` does.
     """
     train = _import_train()
     from datasets.multitask import task_names
 
-    file = str(ROOT / "configs" / "datasets" / f"{benchmark}.yaml")
-    cfg = train.setup_cfg(train.parse_args(["--dataset-config-file", file, "--root", root]))
+    file = dataset_file(benchmark)
+    cfg = train.setup_cfg(train.parse_args(["--dataset-config-file", str(file), "--root", root]))
     try:
         return task_names(cfg)
     except ValueError as error:

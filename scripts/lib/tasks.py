@@ -1,6 +1,6 @@
 """List the tasks of a data set, or merge the records of a run that trained once per task: SEPARATE=1 of methods.sh.
 
-    python scripts/lib/tasks.py demo                 # a line per task: the name of its folder, a tab, its name
+    python scripts/lib/tasks.py demo                 # a line per task: its folder's name, a tab, its DATASET.TASKS
     python scripts/lib/tasks.py demo --merge RUN     # RUN/results.json from RUN/tasks/<folder>/results.json
 
 Your own tasks need --root.
@@ -15,13 +15,15 @@ from scripts.lib.command import one_line_errors  # first: the imports below take
 
 from experiments.sweeps import task_folders
 from experiments.sweeps.calls import merge_folder
+from experiments.sweeps.jobs import selected_tasks
 from experiments.sweeps.train_run import benchmark_tasks
+from storage.texts import CONTROLS, counted, joined_names, plain
 
 
 def result_lines(record: dict) -> str:
     """The values of a merged record, a line per task, and their mean."""
-    rows = [(task["name"], task["metric"].replace("_", " "), task["value"]) for task in record["tasks"]]
-    rows.append((f"mean over {len(rows)} tasks", "", record["metric"]))
+    rows = [(plain(task["name"]), task["metric"].replace("_", " "), task["value"]) for task in record["tasks"]]
+    rows.append((f"mean over {counted(len(rows), 'task')}", "", record["metric"]))
     width = max(len(name) for name, *_ in rows)
     return "\n".join(
         f"{name:<{width}}  " + ("–" if value is None else f"{value:5.1f} % {metric}".rstrip())
@@ -38,9 +40,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     names = benchmark_tasks(args.dataset, args.root)
     if args.merge:
-        print(f"merged {args.merge}:\n{result_lines(merge_folder(args.merge, names))}")
-    else:
-        print("\n".join(f"{folder}\t{name}" for name, folder in task_folders(names).items()))
+        merged = merge_folder(args.merge, names, selected_tasks(args.dataset))
+        print(f"merged {args.merge}:\n{result_lines(merged)}")
+        return
+    odd = [name for name in names if CONTROLS.search(name)]
+    if odd:
+        raise ValueError(f"the task {odd[0]!r} cannot be trained alone: its name has control characters")
+    print("\n".join(f"{folder}\t{joined_names([name])}" for name, folder in task_folders(names).items()))
 
 
 if __name__ == "__main__":

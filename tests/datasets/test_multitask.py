@@ -71,6 +71,38 @@ def test_tasks_may_be_a_list():
     assert datasets.multitask.select_specs(specs, ["colour", "ModelFruit"]) == specs[:2]
 
 
+HALVES_AS_NAMES = [TaskSpec("ModelFruit", name="base"), TaskSpec("ModelColor", name="x, y"), TaskSpec("x", name="all")]
+
+
+@pytest.mark.parametrize(
+    "which, expected",
+    [
+        ("base,", [0]),
+        (["base"], [0]),
+        (r"x\, y", [1]),
+        (["x, y", "all"], [1, 2]),
+        ("all,", [2]),
+        ("all", [0, 1, 2]),
+        (r"base,x\, y", [0, 1]),
+        ("new", [2]),
+    ],
+)
+def test_tasks_that_are_called_like_halves_or_have_commas_can_be_named(which, expected):
+    selected = datasets.multitask.select_specs(HALVES_AS_NAMES, which)
+    assert selected == tuple(HALVES_AS_NAMES[i] for i in expected)
+
+
+def test_half_that_is_also_a_task_is_refused(caplog):
+    with pytest.raises(ValueError) as error:
+        datasets.multitask.select_specs(HALVES_AS_NAMES, "base")
+    assert str(error.value) == (
+        "DATASET.TASKS is 'base', a half of the tasks and also the name of a task: write 'base,' for the task, and "
+        r"'base,x\\, y' for the half"
+    )
+    datasets.multitask.select_specs(HALVES_AS_NAMES, "all")
+    assert "'all,' selects the one that is called all" in caplog.text
+
+
 def test_unknown_task_suggests_the_nearest(root):
     with pytest.raises(ValueError, match=r"no task 'color' \(did you mean 'colour'\?\)"):
         build(root, "ModelBenchmark", DATASET__TASKS="color")

@@ -148,8 +148,8 @@ def test_sweep_at_equal_steps_on_halves(tmp_path, monkeypatch):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "rows is left out: it cannot be tested on new classes" in done.stderr
-    assert "2 of 10 runs failed:\n  wrong, 1 shots, seed 1, base-classes: exit status 2" in done.stderr
-    assert "wrong, 1 shots, seed 1, new-classes: it was not trained" in done.stderr
+    assert "2 of 10 runs failed:\n  wrong, 1 shot, seed 1, base-classes: exit status 2" in done.stderr
+    assert "wrong, 1 shot, seed 1, new-classes: it was not trained" in done.stderr
     rows = table_rows(done.stdout)
     assert rows[0] == ["method", "base", "new", "H", "parameters", "steps", "training", "memory"]
     assert [row[0] for row in rows[1:4]] == ["zero", "alone", "soft"]
@@ -182,7 +182,7 @@ def test_sweep_makes_the_same_runs_as_train(tmp_path, monkeypatch):
     command = [python(), str(ROOT / "scripts/sweep.py"), *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
-    assert "1 of 5 runs failed:\n  wrong, 1 shots, seed 1: exit status 2" in done.stderr
+    assert "1 of 5 runs failed:\n  wrong, 1 shot, seed 1: exit status 2" in done.stderr
     assert "error: OPTIM.LR: 'fast' does not fit" in done.stderr
     assert [row[0] for row in table_rows(done.stdout)[1:4]] == ["zero", "alone", "soft"]
     out = tmp_path / "out/folder"
@@ -217,4 +217,4 @@ def test_sweep_makes_the_same_runs_as_train(tmp_path, monkeypatch):
     assert only.returncode == 0, only.stderr
     assert "| soft" in only.stdout and "| alone" not in only.stdout and "4 shots" not in only.stdout
     status = subprocess.run([*command, "--status"], cwd=tmp_path, capture_output=True, text=True)
-    assert "wrong, 1 shots, seed 1: exit status 2: error: OPTIM.LR" in status.stdout
+    assert "wrong, 1 shot, seed 1: exit status 2: error: OPTIM.LR" in status.stdout

@@ -5,9 +5,13 @@ import os
 import pytest
 from records import run_of, table_rows
 
-from evaluation.records import read_records, write_record
-from experiments.sweeps import Method, plan, task_folders
+import train
+from evaluation.records import merge_tasks, read_records, write_record
+from evaluation.run_files import split_of
+from experiments.sweeps import Method, jobs, plan, task_folders
 from experiments.sweeps.calls import merge_folder, read_only, select, state_of, status_report, steps_of
+from experiments.sweeps.methods import leaving_out
+from experiments.sweeps.train_run import benchmark_tasks
 from scripts.lib import tasks
 from storage import locked
 
@@ -29,6 +33,44 @@ def test_tasks_of_a_benchmark_are_listed_without_data(capsys):
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 6 and all(folder == name.replace(" ", "-").lower() for folder, name in lines)
     assert tasks.main(["plant7"]) == 1 and "plant6" in capsys.readouterr().err
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    """A data set file that selects three of Plant-6's tasks."""
+    names = ["KaggleFlower", "PlantVillage", "FruitVegetable"]
+    monkeypatch.setattr(jobs, "DATASETS", tmp_path)
+    (tmp_path / "some.yaml").write_text(f"DATASET:\n  NAME: Plant6\n  TASKS: {names}\n")
+
+
+def test_tasks_that_the_data_sets_file_lists_are_those_of_separate_and_leave_out_rows(listed, capsys, tmp_path):
+    names = ["fruit and vegetable recognition", "garden flower recognition", "plant leaf disease recognition"]
+    assert benchmark_tasks("some") == names
+    assert tasks.main(["some"]) == 0
+    assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == names
+    left_out = leaving_out([Method("soft", "SoftCPT", leave_out=True)], names)
+    assert [method.settings["DATASET.TASKS"] for method in left_out] == [
+        ",".join(name for name in names if name != out) for out in names
+    ]
+    for name, folder in task_folders(names).items():
+        part = tmp_path / "run/tasks" / folder
+        part.mkdir(parents=True)
+        own = [{"name": name, "metric": "accuracy", "value": 50.0, "n": 3}]
+        write_record(part / "results.json", run_of("CoOp", "", 1, 1, 50.0, tasks=own, split=f"test-{name}-tasks"))
+    selected = "KaggleFlower,PlantVillage,FruitVegetable"
+    assert jobs.selected_tasks("some") == selected
+    merged = merge_folder(tmp_path / "run", names, selected)
+    assert merged["split"] == f"test-{selected}-tasks", "as a run on these tasks at once"
+
+
+@pytest.mark.parametrize("name, value", [("base", "base,"), ("cars, 2013", r"cars\, 2013")])
+def test_task_with_a_comma_or_the_name_of_a_half_is_trained_alone(tmp_path, monkeypatch, name, value):
+    (job,) = plan([Method("a", "CoOp", separate=True)], "folder", [1], [1], "tiny")
+    monkeypatch.chdir(train.PROJECT_ROOT)
+    cfg = train.setup_cfg(train.parse_args(job.arguments("data", "out", name, "folder")))
+    assert cfg.DATASET.TASKS == value and split_of(cfg) == f"test-{value}-tasks"
+    part = run_of("CoOp", "", 1, 1, 50.0, split=f"test-{value}-tasks")
+    assert merge_tasks([{**part, "tasks": [{**part["tasks"][0], "name": name}]}])["split"] == "test"
 
 
 def test_merging_keeps_the_benchmarks_order(tmp_path):
@@ -61,8 +103,8 @@ def test_merged_run_is_printed_per_task_with_its_mean():
 
 def steps_for(tmp_path):
     methods = [Method("joint", "SoftCPT"), Method("alone", "CoOp", separate=True)]
-    jobs = plan(methods, "demo", [1, 4], [1, 2])
-    return [step for job in jobs for step in steps_of(job, "data", str(tmp_path), ["sea animals", "air"])]
+    planned = plan(methods, "demo", [1, 4], [1, 2])
+    return [step for job in planned for step in steps_of(job, "data", str(tmp_path), ["sea animals", "air"])]
 
 
 def test_only_selects_matching_runs(tmp_path):
@@ -72,7 +114,7 @@ def test_only_selects_matching_runs(tmp_path):
     assert len(chosen()) == 4 + 8
     assert chosen("method=joint,shots=4") == chosen("method=SoftCPT", "shots=4")  # by its label or its trainer
     assert chosen("method=joint,shots=4,seed=2") == ["joint, 4 shots, seed 2"]
-    assert chosen("shots=1,seed=1,task=air") == ["alone, 1 shots, seed 1, task air"]
+    assert chosen("shots=1,seed=1,task=air") == ["alone, 1 shot, seed 1, task air"]
     assert chosen("task=sea animals,shots=1") == chosen("task=sea-animals,shots=1")
     assert len(chosen("shots=1,shots=4")) == 12, "two values of a key mean either"
 
@@ -95,8 +137,8 @@ def test_invalid_only_lists_the_choices(tmp_path, text, message):
 
 def test_state_of_a_run_is_read_from_its_folder(tmp_path):
     steps = {str(step): step for step in steps_for(tmp_path)}
-    running, failed, cut, queued = (steps[f"joint, {a} shots, seed {b}"] for a in (1, 4) for b in (1, 2))
-    done, redone = (steps[f"alone, 1 shots, seed {seed}, task air"] for seed in (1, 2))
+    running, failed, cut, queued = (steps[f"joint, {a}, seed {b}"] for a in ("1 shot", "4 shots") for b in (1, 2))
+    done, redone = (steps[f"alone, 1 shot, seed {seed}, task air"] for seed in (1, 2))
     for step in (failed, cut, done, redone):
         step.folder.mkdir(parents=True)
         (step.folder / "config.yaml").touch()
@@ -119,4 +161,4 @@ def test_state_of_a_run_is_read_from_its_folder(tmp_path):
         ["alone", "2", "", "", "", "", "6"],
         ["joint", "", "1", "1", "1", "1", ""],
     ]
-    assert "joint, 1 shots, seed 2: exit status 1: error: no images" in text and "SLURM job 12_3" in text
+    assert "joint, 1 shot, seed 2: exit status 1: error: no images" in text and "SLURM job 12_3" in text

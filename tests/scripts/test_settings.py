@@ -37,6 +37,27 @@ def test_wrong_type_is_refused(tmp_path, key, value):
         cfg_of("--config-file", tmp_path / "a.yaml")
 
 
+@pytest.mark.parametrize(
+    "written, value",
+    [
+        ("[air, 'cars, 2013']", r"air,cars\, 2013"),
+        ("[base]", "base,"),
+        ("air", "air"),
+        ("'2024'", "2024"),
+        ("base", "base"),
+    ],
+)
+def test_tasks_are_texts_or_a_list_in_a_file(tmp_path, written, value):
+    (tmp_path / "a.yaml").write_text(f"DATASET:\n  TASKS: {written}\n")
+    cfg = cfg_of("--dataset-config-file", tmp_path / "a.yaml")
+    assert cfg.DATASET.TASKS == cfg_of("DATASET.TASKS", value).DATASET.TASKS == value
+    (tmp_path / "b.yaml").write_text(cfg.dump())  # as the run's config.yaml
+    assert cfg_of("--config-file", tmp_path / "b.yaml").DATASET.TASKS == value
+    (tmp_path / "a.yaml").write_text("DATASET:\n  TASKS: [yes]\n")
+    with pytest.raises(ValueError, match=r"a\.yaml: DATASET.TASKS: \[True\] is no list of names; put each name in"):
+        cfg_of("--dataset-config-file", tmp_path / "a.yaml")
+
+
 @pytest.mark.parametrize("value", ["-1", "-1e-5", "-.5", "(-1,)"])
 def test_flags_and_pairs_come_in_any_order(value):
     key = {"-1": "DATASET.NUM_SHOTS", "(-1,)": "OPTIM.STEPSIZE"}.get(value, "TRAINER.PROMPTSRC.GPA_MEAN")

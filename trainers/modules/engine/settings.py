@@ -14,9 +14,11 @@ from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
 from storage import CHECKPOINT, read_config, read_yaml
+from storage.texts import joined_names
 
 from ..images import preprocessing
 
+TASKS = "DATASET.TASKS"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty ones take the model's values
 # These keys do not change what a run computes, so that it may be continued with other values.
@@ -39,6 +41,8 @@ def merge_file(cfg: CfgNode, path: str) -> None:
         check_keys(loaded)
         for key, value in flatten(loaded).items():
             check_unread(cfg, key, value)
+        if isinstance(own := loaded.get("DATASET"), dict) and "TASKS" in own:
+            loaded["DATASET"] = {**own, "TASKS": as_names(own["TASKS"])}
         cfg.merge_from_other_cfg(with_declared_numbers(CfgNode(loaded), cfg))
     except KeyError as error:
         raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
@@ -54,12 +58,24 @@ def merge_list(cfg: CfgNode, opts: Sequence) -> None:
         if value == "None" and declared(cfg, key) is not None:
             raise ValueError(f"{key}: None is no value; its default is {reprlib.repr(declared(cfg, key))}")
         check_unread(cfg, key, value)
+        value = as_names(value) if key == TASKS else value
         try:
             cfg.merge_from_list([key, as_declared(value, declared(cfg, key))])
         except (AssertionError, AttributeError, KeyError) as error:
             raise ValueError(unknown_key(cfg, key)) from error
         except (ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deep to parse
             raise ValueError(f"{key}: {reprlib.repr(value)} does not fit: {shortened(error)}") from error
+
+
+def as_names(value: Any) -> Any:
+    """A value of DATASET.TASKS, a text or a list of names, as a literal, so that yacs, which evaluates texts, keeps the
+    task "2024" a text. Raises ValueError for a list with other values than texts."""
+    if isinstance(value, list | tuple):
+        odd = [item for item in value if not isinstance(item, str)]
+        if odd or not value:
+            raise ValueError(f"{TASKS}: {reprlib.repr(value)} is no list of names; put each name in quotes")
+        value = joined_names(value)
+    return repr(value) if isinstance(value, str) else value
 
 
 def shortened(error: BaseException) -> str:
