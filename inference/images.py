@@ -1,6 +1,5 @@
 """Images to classify: finding, reading and batching them."""
 
-import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import InterpolationMode
 
 from backbones.config import Preprocessing
+from storage.folders import folders_below
 from storage.images import from_array, is_image, rgb_of
 
 Picture: TypeAlias = str | os.PathLike | Image.Image | np.ndarray
@@ -31,7 +31,8 @@ class Batch(NamedTuple):
 
 
 def find_images(places: Sequence[Path]) -> list[Path]:
-    """The files among `places` and the images in its folders, at any depth and without hidden ones.
+    """The files among `places` and the images in its folders, at any depth and without hidden ones; each real folder is
+    searched once, whatever links lead to it.
 
     Raises FileNotFoundError for a missing place, or if there are no images.
     """
@@ -39,11 +40,16 @@ def find_images(places: Sequence[Path]) -> list[Path]:
     for place in places:
         if not place.exists():
             raise FileNotFoundError(f"no image or folder {place}")
-        inside = [place / name for name in sorted(glob.glob("**", root_dir=place, recursive=True)) if is_image(name)]
-        images += [path for path in inside if path.is_file()] if place.is_dir() else [place]
+        images += images_below(place) if place.is_dir() else [place]
     if not images:
         raise FileNotFoundError(f"no images in {', '.join(map(str, places))}")
     return list(dict.fromkeys(images))
+
+
+def images_below(place: Path) -> list[Path]:
+    """The images in a folder, sorted by their paths within it."""
+    inside = [folder / name for folder in folders_below(place) for name in os.listdir(folder) if is_image(name)]
+    return sorted((path for path in inside if path.is_file()), key=str)
 
 
 def listed(images: Images) -> list[Picture]:
