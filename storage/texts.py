@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 # C0 and C1 controls, line and paragraph separators, overrides of a text's direction, lone surrogates.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+MARKUP = re.compile(r"[|`]|<(?=[A-Za-z/!?])|(?<=\])\(")  # of Markdown: columns, code, HTML, links
 FORMULA = ("=", "+", "-", "@")  # a spreadsheet computes a cell that begins so
 
 
@@ -32,6 +33,11 @@ def spreadsheet(value: object) -> object:
     """
     text = plain(value) if isinstance(value, str) else value
     return f"'{text}" if isinstance(text, str) and text.lstrip().startswith(FORMULA) else text
+
+
+def markdown_text(text: object) -> str:
+    """A text for Markdown, also for a cell of a table: control characters and what would be markup are escaped."""
+    return MARKUP.sub(lambda found: f"\\{found[0]}", plain(text))
 
 
 # -- several names in one text, the value of DATASET.TASKS -------------------------------------------------------------

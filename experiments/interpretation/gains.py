@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from storage.texts import counted, markdown_text, plain
+
 WITHOUT = re.compile(r"(^|_)without-.+$")  # end of the variant of a run that leaves a task out
 SAME = ("trainer", "variant", "dataset", "shots", "backbone")  # equal for all runs of a matrix
 
@@ -35,7 +37,7 @@ class Gains:
 
     @property
     def name(self) -> str:
-        shots = "all images" if self.shots < 0 else f"{self.shots} shot{'s' * (self.shots != 1)}"
+        shots = "all images" if self.shots < 0 else counted(self.shots, "shot")
         return f"{f'{self.trainer} {self.variant}'.strip()}, {self.dataset}, {shots}"
 
 
@@ -50,7 +52,7 @@ def gains_of(records: Iterable[Mapping]) -> list[Gains]:
     for record in records:
         if record.get("loaded_from") or "-classes" in record["split"]:
             continue
-        values = {task["name"]: task["value"] for task in record["tasks"]}
+        values = {plain(task["name"]): task["value"] for task in record["tasks"]}
         own = {**record, "variant": WITHOUT.sub("", record["variant"])}
         run = frozenset(values), record["seed"]
         runs = groups[tuple(own[key] for key in SAME)]
@@ -107,9 +109,12 @@ def as_json(gains: Gains) -> dict:
 
 def markdown(gains: Gains) -> str:
     """The matrix as a Markdown table, with the mean effect of each task on the others."""
-    lines = ["| left out | " + " | ".join(gains.tasks) + " | mean |", "|:---|" + "---:|" * (len(gains.tasks) + 1)]
+    lines = [
+        "| left out | " + " | ".join(map(markdown_text, gains.tasks)) + " | mean |",
+        "|:---|" + "---:|" * (len(gains.tasks) + 1),
+    ]
     for task, row in zip(gains.tasks, gains.change):
         cells = ["–" if np.isnan(value) else f"{value:+.1f}" for value in row]
         mean = f"{np.nanmean(row):+.1f}" if np.isfinite(row).any() else "–"
-        lines.append(f"| {task} | " + " | ".join([*cells, mean]) + " |")
+        lines.append(f"| {markdown_text(task)} | " + " | ".join([*cells, mean]) + " |")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from storage import write_atomically
+from storage.texts import counted, markdown_text, plain
 
 from ..pictures import png
 from .gains import Gains, as_json, markdown
@@ -67,19 +68,23 @@ def write_interpretation(folder: Path, found: Mapping, gains: Sequence[Gains]) -
 
 def section(found: Mapping, gains: Sequence[Gains]) -> str:
     """The text of interpret.md, with headings from the second level down and pictures by their file names."""
-    parts = [f"## Looking inside: {found['title']}", *_words(found)] if found else ["## Which tasks gain from which"]
+    parts = (
+        [f"## Looking inside: {markdown_text(found['title'])}", *_words(found)]
+        if found
+        else ["## Which tasks gain from which"]
+    )
     for key, text in (
         ("task_features", "Cosine similarity of the task features, which the meta network reads"),
         ("task_contexts", "Cosine similarity of the tasks' contexts, all tokens as one vector"),
     ):
         if key in found and len(found[key]["tasks"]) >= LEAST:
-            order = "; ".join(found[key]["order"])
+            order = "; ".join(map(markdown_text, found[key]["order"]))
             parts += [f"{text}, in the order of the dendrogram ({order}).", f"![{text}]({key}.png)"]
     for i, some in enumerate(gains):
         name = f"gains{i + 1 if len(gains) > 1 else ''}.png"
         seeds = sorted(set(some.n[some.n > 0].tolist()))
         parts += [
-            f"### A task left out: {some.name}",
+            f"### A task left out: {markdown_text(some.name)}",
             "Change of a task's metric, in points, when the task of the row is left out of training: below zero, the "
             f"task of the column gains from it. Mean over {' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}.",
             markdown(some),
@@ -102,11 +107,11 @@ def _words(found: Mapping) -> list[str]:
             pairs = zip(token["words"], token["distances"])
             words = ", ".join(f"`{_cell(word)}` {distance:.2f}" for word, distance in pairs)
             rows.append(f"| {token['position']} | {words} |")
-        parts += [f"### {context['owner']}", "\n".join(rows)]
+        parts += [f"### {markdown_text(context['owner'])}", "\n".join(rows)]
     if (others := len(found["contexts"]) - SHOWN) > 0:
-        parts.append(f"The other {others} contexts are in interpret.json.")
+        parts.append(f"{counted(others, 'more context')} {'is' if others == 1 else 'are'} in interpret.json.")
     return [part for part in parts if part]
 
 
 def _cell(word: str) -> str:
-    return word.replace("|", "\\|").replace("`", "'") or " "
+    return plain(word).replace("|", "\\|").replace("`", "'") or " "

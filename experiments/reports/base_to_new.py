@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from storage.texts import markdown_text
+
 from ..sweeps import HALVES
 from .tables import AVERAGE, COSTS, cells_table, over_seeds, results_frame, usual_n, zero_shot_methods
-from .texts import cost_columns, cost_note, markdown, section_title, shots_name
+from .texts import cost_columns, cost_note, markdown, section_title, section_titles, shots_name
 
 MEASURES = ("base", "new", "H")
 SETTING = ["dataset", "backbone", "split"]  # identifies a section
@@ -28,13 +30,14 @@ def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataF
     """
     if halves not in HALVES:
         raise ValueError(f"halves is {halves!r}, use one of {', '.join(HALVES)}")
-    pattern = rf"-(base|new)-{halves}\b"
+    before = "(?:-(?:base|new)-classes)?" if halves == "tasks" else ""
+    pattern = rf"^(?P<part>[a-z]+{before})-(?P<half>base|new)-{halves}"
     keys = [*SETTING, "method", "shots", "seed", "task"]
     frame = results_frame(records)
     if frame.empty:
         return pd.DataFrame(columns=[*keys, *MEASURES, *COSTS])
-    frame["half"] = frame["split"].str.extract(pattern, expand=False)
-    frame["split"] = frame["split"].str.replace(pattern, "", regex=True)
+    frame["half"] = frame["split"].str.extract(pattern)["half"]
+    frame["split"] = frame["split"].str.replace(pattern, r"\g<part>", regex=True)
     frame = frame.dropna(subset="half")
     values = frame.pivot(index=keys, columns="half", values="value").reindex(columns=["base", "new"])
     wide = frame[keys].drop_duplicates().join(values, on=keys).reset_index(drop=True)
@@ -64,10 +67,16 @@ def base_to_new_report(records: Iterable[Mapping], halves: str = "classes", shot
     if frame.empty:
         raise ValueError(f"no run on base or new {halves}" + ("" if shots is None else f" with {shots} shots"))
     frame = frame.sort_values("shots", kind="stable")  # methods without training images first
-    lines = []
-    for names, rows in base_to_new_summary(frame).groupby(SETTING, sort=False):
-        lines += _section(dict(zip(SETTING, names)), rows, halves)
-    return "\n\n".join(lines)
+    return "\n\n".join(
+        line for name, rows in halves_sections(base_to_new_summary(frame)) for line in _section(name, rows, halves)
+    )
+
+
+def halves_sections(summary: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
+    """The sections of a `base_to_new_summary`: {key of SETTING: value} with the "title", and the rows."""
+    groups = list(summary.groupby(SETTING, sort=False))
+    names = [dict(zip(SETTING, values)) for values, _ in groups]
+    return [({**name, "title": title}, rows) for name, title, (_, rows) in zip(names, section_titles(names), groups)]
 
 
 def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str]:
@@ -82,7 +91,7 @@ def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str
     table = cells_table(average, "method", "measure")
     costs = average.drop_duplicates("method").set_index("method").loc[table.index]
     lines = [
-        f"## {section_title(names)}: base and new {halves}",
+        f"## {markdown_text(section_title(names))}: base and new {halves}",
         f"Percent, {spread} unless stated otherwise; trained on the base {halves} alone. H is the harmonic mean of a "
         "run's base and new values.",
         f"### {AVERAGE.capitalize()}",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from storage.texts import counted
+
 from ..sweeps import run_variant
 from .statistics import at_each_shots, compare, comparison_note, comparison_table, values_of
 from .tables import AVERAGE
@@ -77,7 +79,7 @@ def joint_sections(frame: pd.DataFrame, found: Sequence[Pair]) -> list[tuple[str
             if test is not None:
                 heading = f"Did the tasks help each other? {pair.joint}, {shots_name(value)}"
                 note = (
-                    f"Joint training is ahead on {test.wins} of {test.n} tasks, level on {test.ties} and behind on "
+                    f"Joint training is ahead on {test.wins} of {counted(test.n, 'task')}, level on {test.ties} and behind on "
                     f"{test.losses}; {test.difference:+.1f} points on average."
                 )
                 parts.append((heading, table, note))

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .base_to_new import SETTING
+from .base_to_new import halves_sections
 from .curves import draw_curves, light_grid
 from .styles import DARK_GREY, Highlights, colors, highlights
 from .tables import AVERAGE, at_shots, sections, shots_in, zero_shot_methods
@@ -58,12 +58,12 @@ def halves_figure(summary: pd.DataFrame, halves: str) -> Figure:
     average = summary[(summary["task"] == AVERAGE) & summary["mean"].notna()]
     titles = {"base": f"base {halves}", "new": f"new {halves}", "H": "harmonic mean H"}
     blocks = []
-    for names, rows in average.groupby(SETTING, sort=False):
+    for name, rows in halves_sections(average):
         untrained = zero_shot_methods(rows)
         for shots in shots_in(rows):
             shown = at_shots(rows, shots)
             panels = [Ranking(title, shown[shown["measure"] == key], untrained) for key, title in titles.items()]
-            title = f"{section_title(dict(zip(SETTING, names)))}: trained on base {halves}, {shots_name(shots)}"
+            title = f"{section_title(name)}: trained on base {halves}, {shots_name(shots)}"
             blocks.append((title, panels, shown[shown["measure"] == "H"]))
     return _rankings_figure(blocks)
 

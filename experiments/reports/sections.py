@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from storage.texts import markdown_text
+
 from .joint_training import Pair, joint_sections
 from .statistics import against_all, at_each_shots, comparison_note, comparison_table, values_of
 from .styles import highlights
@@ -131,9 +133,10 @@ def gains(section: Section) -> list[tuple[str, pd.DataFrame]]:
 
 def markdown_of(section: Section) -> str:
     """A section in Markdown."""
-    parts = [f"## {section.title}", section.intro]
+    parts = [f"## {markdown_text(section.title)}", markdown_text(section.intro)]
     for table in section.tables:
-        parts += [f"### {table.heading}", markdown(table.table) if len(table.table) else "", table.note]
+        rows = markdown(table.table) if len(table.table) else ""
+        parts += [f"### {markdown_text(table.heading)}", rows, markdown_text(table.note)]
     return "\n\n".join(filter(None, parts))
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, wilcoxon
 
+from storage.texts import counted
+
 from .tables import AVERAGE
 from .texts import MISSING, shots_name, shots_order
 
@@ -161,7 +163,7 @@ def comparison_note(comparisons: Sequence[Comparison]) -> str:
         "Two-sided Wilcoxon signed-rank test over tasks, whose values are averaged over the runs of equal shots and "
         "seed (the seeds of a task are not independent). A - B is the mean difference in points; effect is the "
         "matched-pairs rank-biserial correlation, 1 if A is ahead on every task. "
-        f"With {n} task{'s' if n > 1 else ''} the smallest p that the test can give is {p_text(smallest)}"
+        f"With {counted(n, 'task')} the smallest p that the test can give is {p_text(smallest)}"
     )
     if len(comparisons) > 1:
         note += f", and {p_text(corrected)} for the first of {len(comparisons)} comparisons after Holm's correction"

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from .texts import MISSING, cell, cost_columns, shots_name, shots_order
+from storage.texts import spreadsheet
+
+from .texts import MISSING, cell, cost_columns, section_titles, shots_name, shots_order
 
 AVERAGE = "average over tasks"  # unweighted; a row beside those of the tasks
 SECTION = ["dataset", "backbone", "split", "tested"]
@@ -40,8 +42,9 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
         }
         twin = seen.setdefault(tuple(run.values()), record)
         if twin is not record:
+            shots = shots_name(run["shots"])
             raise ValueError(
-                f"the same run twice ({run['method']}, {run['dataset']}, {run['shots']} shots, seed {run['seed']}): "
+                f"the same run twice ({run['method']}, {run['dataset']}, {shots}, seed {run['seed']}): "
                 f"{twin.get('path', '?')} and {record.get('path', '?')}; "
                 "report a folder that holds one of them, or give one another name with TRAINER.LABEL"
             )
@@ -112,9 +115,13 @@ def at_shots(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
 
 
 def sections(summary: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
-    """The sections of a summary: {key of SECTION: value}, and the rows."""
-    groups = summary.groupby(SECTION, sort=False)
-    return [(dict(zip(SECTION, names)), rows.reset_index(drop=True)) for names, rows in groups]
+    """The sections of a summary: {key of SECTION: value} with the section's "title", and the rows."""
+    groups = list(summary.groupby(SECTION, sort=False))
+    names = [dict(zip(SECTION, values)) for values, _ in groups]
+    titles = section_titles(names)
+    return [
+        ({**name, "title": title}, rows.reset_index(drop=True)) for name, title, (_, rows) in zip(names, titles, groups)
+    ]
 
 
 def shots_table(section: pd.DataFrame) -> pd.DataFrame:
@@ -153,6 +160,8 @@ def cells_table(rows: pd.DataFrame, index: str, columns: str) -> pd.DataFrame:
 
 
 def csv(summary: pd.DataFrame) -> str:
-    """The summary as CSV, with the long column "tested" last."""
+    """The summary as CSV for spreadsheets, with the long column "tested" last."""
     order = sorted(summary.columns, key=lambda name: name == "tested")
-    return summary[order].to_csv(index=False, lineterminator="\n")
+    table = summary[order]
+    texts = {name: table[name].map(spreadsheet) for name in table.select_dtypes(exclude="number")}
+    return table.assign(**texts).to_csv(index=False, lineterminator="\n")

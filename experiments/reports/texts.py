@@ -1,12 +1,17 @@
 """Numbers and names as texts: the cells, columns and titles of reports."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
 import pandas as pd
 
+from storage.texts import counted, markdown_text
+
 MISSING = "–"
+TESTED = re.compile(r"(?<=\)), ")  # between the tasks of `tables.tested`
+MOST_TESTS = 3  # tasks that a title names
 
 
 def cell(mean: float, sd: float, n: int, usual: int) -> str:
@@ -18,7 +23,7 @@ def cell(mean: float, sd: float, n: int, usual: int) -> str:
 
 def shots_name(shots: int) -> str:
     """A number of shots in words."""
-    return {0: "zero-shot", 1: "1 shot", -1: "all images"}.get(shots, f"{shots} shots")
+    return {0: "zero-shot", -1: "all images"}.get(shots, counted(shots, "shot"))
 
 
 def shots_order(shots: int) -> float:
@@ -71,12 +76,38 @@ def cost_note(devices: Iterable[str]) -> str:
 
 def markdown(table: pd.DataFrame) -> str:
     """A table in Markdown that also reads well in a terminal."""
+    table = table.map(markdown_text).rename(columns=markdown_text)
     return table.to_markdown(index=False, disable_numparse=True, colalign=["left"] + ["right"] * (table.shape[1] - 1))
 
 
 def section_title(name: Mapping[str, str]) -> str:
-    """Data set, backbone and split."""
-    return f"{name['dataset']}, {backbone_title(name['backbone'])}, {name['split']} set"
+    """Data set, backbone and split; in a report, its own "title", see `section_titles`."""
+    own = f"{name['dataset']}, {backbone_title(name['backbone'])}, {name['split']} set"
+    return name.get("title") or own
+
+
+def section_titles(names: Sequence[Mapping[str, str]]) -> list[str]:
+    """The titles of a report's sections. Those that would be equal say how they differ: in the file of the backbone, or
+    in the tasks and their test images."""
+    titles = [section_title(name) for name in names]
+    for title in [title for title, count in Counter(titles).items() if count > 1]:
+        places = [i for i, own in enumerate(titles) if own == title]
+        backbones = [names[i]["backbone"] for i in places]
+        tests = [TESTED.split(names[i].get("tested", "")) for i in places]
+        common = set(tests[0]).intersection(*tests[1:])
+        for i, backbone, own in zip(places, backbones, tests):
+            words = [f"backbone {backbone}"] * (len(set(backbones)) > 1)
+            if len(set(map(tuple, tests))) > 1:
+                words.append(_tests_in_words([test for test in own if test not in common], len(own)))
+            titles[i] = "; ".join([title, *words])
+    return titles
+
+
+def _tests_in_words(different: Sequence[str], count: int) -> str:
+    """What a section tests: the tasks that another section does not test or not on as many images."""
+    more = f" and {len(different) - MOST_TESTS} more" if len(different) > MOST_TESTS else ""
+    named = f", among them {', '.join(different[:MOST_TESTS])}{more}" if different else ""
+    return f"tested on {counted(count, 'task')}{named}"
 
 
 def backbone_title(name: str) -> str:

@@ -1,6 +1,7 @@
 """Writing the report of finished runs: Markdown, CSV, LaTeX, one HTML page and pictures."""
 
 import os
+import urllib.parse
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from storage import write_atomically
+from storage.texts import markdown_text
 
 from ..interpretation.read import insides
 from ..pictures import png
@@ -129,11 +131,13 @@ def section_contents(
 def markdown_report(found: Sequence[Section], notes: Sequence[str], inside: Sequence[Mapping], to: Path) -> str:
     """The text of report.md, whose links start from the folder `to`."""
     paths = [Path(os.path.relpath(run["folder"], to), "interpret.md").as_posix() for run in inside]
-    links = "\n".join(f"- [{run['title']}]({path.replace(' ', '%20')})" for run, path in zip(inside, paths))
+    links = "\n".join(
+        f"- [{markdown_text(run['title'])}]({urllib.parse.quote(path)})" for run, path in zip(inside, paths)
+    )
     parts = ["# Results", *map(markdown_of, found), f"## Looking inside\n\n{links}" if links else ""]
     return "\n\n".join([*filter(None, parts), *left_out_text(notes)]) + "\n"
 
 
 def left_out_text(notes: Sequence[str]) -> list[str]:
     """The last part of a report, on the runs that no mean includes; [] without notes."""
-    return ["## Left out and kept apart", "\n".join(f"- {note}" for note in notes)] if notes else []
+    return ["## Left out and kept apart", "\n".join(f"- {markdown_text(note)}" for note in notes)] if notes else []

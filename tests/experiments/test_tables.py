@@ -81,7 +81,7 @@ def test_missing_values_and_all_images_have_their_places():
 
 def test_duplicate_run_is_an_error_naming_both():
     first, second = {**RUNS[1], "path": "a/results.json"}, {**RUNS[1], "path": "b/results.json"}
-    message = r"CoOp, Demo, 1 shots, seed 1\): a/results.json and b/results.json; report a folder .* TRAINER.LABEL"
+    message = r"CoOp, Demo, 1 shot, seed 1\): a/results.json and b/results.json; report a folder .* TRAINER.LABEL"
     with pytest.raises(ValueError, match=message):
         results_frame([first, RUNS[0], second])
 
