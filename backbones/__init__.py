@@ -6,8 +6,8 @@ Imports nothing else of this project.
 
 from .heads import Head
 from .layers import UNTUNED, Tuning
-from .load import load_clip
+from .load import load_clip, why_not_here
 from .model import CLIP
 from .published import published
 
-__all__ = ["UNTUNED", "CLIP", "Head", "Tuning", "load_clip", "published"]
+__all__ = ["UNTUNED", "CLIP", "Head", "Tuning", "load_clip", "published", "why_not_here"]

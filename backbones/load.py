@@ -113,6 +113,16 @@ def find_source(name: str) -> Source:
     return Source("OpenAI", name, path)
 
 
+def why_not_here(name: str) -> str:
+    """Why `load_clip` would find no weights; "" if they are on this machine, or published and would be downloaded."""
+    try:
+        if name not in clip.available_models():
+            find_source(name)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
 def _unknown(name: str, near: list[str]) -> str:
     hint = f"; did you mean {near[0]}?" if near else "."
     legal = (

@@ -97,6 +97,20 @@ class SplitDataset(DatasetBase):
         check_classes(*parts, source=source, unique_names=self.unique_names, problems=problems)
         return parts
 
+    def absent(self) -> str:
+        """What is missing, with the command that gets it; "" if the folders and files to be read are there."""
+        what = ""
+        if not os.path.isdir(self.root):
+            what = f"no folder {self.root}"
+        elif not os.path.isdir(self.dataset_dir):
+            what = f"no folder {self.dataset_dir}"
+        elif not os.path.exists(self.split_path) and (files := self.missing_files()):
+            what = f"in {self.dataset_dir} there is no split file, and of the raw files no {files[0]}"
+        if not what:
+            return ""
+        first, *lines = str(self.missing(what)).splitlines()
+        return " ".join([first, *(line.strip() for line in lines if "Get it:" in line)])
+
     def missing_files(self) -> list[str]:
         """The patterns of `files` that no file matches."""
         return [pattern for pattern in self.files if not found(self.dataset_dir, pattern)]

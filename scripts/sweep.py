@@ -26,11 +26,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from experiments.executors import LocalExecutor, SlurmExecutor, prepare
+from experiments.executors import LocalExecutor, SlurmExecutor, arrays_of, prepare
 from experiments.sweeps.arguments import parse_args
 from experiments.sweeps.calls import status_report
+from experiments.sweeps.needs import refusal
 from experiments.sweeps.sweep import Sweep
+from experiments.sweeps.totals import totals
 from experiments.sweeps.train_run import device_names
+from storage.texts import counted
 
 MOST_JOBS = 8  # runs at a time on a CPU, unless --jobs says otherwise
 
@@ -58,6 +61,17 @@ def executor_of(args: argparse.Namespace, cores: int, context: object) -> LocalE
     return LocalExecutor(args.jobs or len(devices) or min(cores, MOST_JOBS), devices, context)
 
 
+def dry_lines(sweep: Sweep) -> list[str]:
+    """The calls of train.py that are left, then, as a shell's comments, the totals and SLURM's job arrays."""
+    args, steps = sweep.args, sweep.to_do()
+    lines = [shlex.join(["python", "train.py", *step.arguments]) for step in steps] or ["all is done"]
+    comments = totals(sweep.steps, steps, sweep.missing(steps) if steps else [])
+    if args.on == "slurm":
+        for own in ([step for step in steps if not step.loads], [step for step in steps if step.loads]):
+            comments += arrays_of(len(own), args.job_options, args.jobs)
+    return [*lines, *(f"# {line}" for line in comments)]
+
+
 def run_sweep(args: argparse.Namespace) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     context = prepare(max(1, cores // (args.jobs or min(cores, MOST_JOBS))))
@@ -71,15 +85,17 @@ def run_sweep(args: argparse.Namespace) -> int:
         print(status_report(sweep.steps, sweep.queue))
         return 0
     if args.dry:
-        calls = [shlex.join(["python", "train.py", *step.arguments]) for step in sweep.to_do()]
-        print("\n".join(calls) or "all is done")
+        print("\n".join(dry_lines(sweep)))
         return 0
     sweep.merge_all()
     steps = sweep.to_do()
+    lacking = sweep.missing(steps) if steps else []
+    if lacking:
+        raise FileNotFoundError(refusal(lacking))
     with terminable():
         failed = sweep.run(steps, executor_of(args, cores, context)) if steps else []
     if failed:
-        print(f"{len(failed)} of {len(steps)} runs failed:", *failed, sep="\n  ", file=sys.stderr)
+        print(f"{len(failed)} of {counted(len(steps), 'run')} failed:", *failed, sep="\n  ", file=sys.stderr)
     sweep.report()
     return 1 if failed else 0
 

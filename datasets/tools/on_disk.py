@@ -11,6 +11,7 @@ from ..base import SplitDataset
 from ..folder import FolderTasks, UserTask, task_readers
 from ..messages import nearest
 from ..multitask import MultiTask, Task, TaskSpec, build_task, task_of
+from ..selection import select_specs
 from ..splits import Items
 
 
@@ -92,6 +93,24 @@ def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -
 def read_all(name: str, cfg: CfgNode) -> list[Contents]:
     """The tasks of a data set with all their images."""
     return [read(None) for read in readers_of(name, cfg).values()]
+
+
+def missing_data(cfg: CfgNode) -> list[str]:
+    """A line for each data set of the tasks that a config selects that is not on disk, with the command that gets it.
+    Reads no images and no lists."""
+    dataset = dataset_class(cfg.DATASET.NAME)
+    try:
+        if is_own_tasks(cfg.DATASET.NAME):
+            task_readers(cfg)
+            return []
+        specs = specs_of(cfg.DATASET.NAME)
+        if issubclass(dataset, MultiTask):
+            specs = select_specs(specs, cfg.DATASET.TASKS)
+        classes = [dataset_class(spec.dataset) for spec in specs]
+        lines = [cls.unloaded(cfg).absent() for cls in classes if issubclass(cls, SplitDataset)]
+    except (ValueError, OSError) as error:
+        return [str(error)]
+    return [line for line in dict.fromkeys(lines) if line]
 
 
 def state_on_disk(name: str, cfg: CfgNode) -> str:

@@ -6,6 +6,6 @@ executors of different kinds and machines can share one sweep. Imports no other 
 """
 
 from .local import LocalExecutor, ProcessEndedError, prepare
-from .slurm import SLURM_OPTIONS, SlurmExecutor
+from .slurm import SLURM_OPTIONS, SlurmExecutor, arrays_of
 
-__all__ = ["SLURM_OPTIONS", "LocalExecutor", "ProcessEndedError", "SlurmExecutor", "prepare"]
+__all__ = ["SLURM_OPTIONS", "LocalExecutor", "ProcessEndedError", "SlurmExecutor", "arrays_of", "prepare"]

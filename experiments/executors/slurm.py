@@ -160,6 +160,13 @@ class SlurmExecutor(Executor):
         self._closed.set()
 
 
+def arrays_of(count: int, options: Mapping[str, Any], at_a_time: int | None = None) -> list[str]:
+    """The job arrays that `count` calls of a batch would become, in words, with their options."""
+    sizes = [min(MOST_IN_ARRAY, count - start) for start in range(0, count, MOST_IN_ARRAY)]
+    shown = ", ".join(f"{key} {value}" for key, value in options.items()) or "SLURM's defaults"
+    return [f"a job array of {size}, {at_a_time or size} at a time: {shown}" for size in sizes]
+
+
 def _settle(future: JobFuture) -> None:
     """Give a Future the result of its job."""
     if not future.set_running_or_notify_cancel():

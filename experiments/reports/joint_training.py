@@ -79,8 +79,8 @@ def joint_sections(frame: pd.DataFrame, found: Sequence[Pair]) -> list[tuple[str
             if test is not None:
                 heading = f"Did the tasks help each other? {pair.joint}, {shots_name(value)}"
                 note = (
-                    f"Joint training is ahead on {test.wins} of {counted(test.n, 'task')}, level on {test.ties} and behind on "
-                    f"{test.losses}; {test.difference:+.1f} points on average."
+                    f"Joint training is ahead on {test.wins} of {counted(test.n, 'task')}, level on {test.ties} and "
+                    f"behind on {test.losses}; {test.difference:+.1f} points on average."
                 )
                 parts.append((heading, table, note))
         tests = at_each_shots(values, pair.joint, pair.separate) if parts else []

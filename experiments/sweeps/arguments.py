@@ -69,7 +69,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     only = f"only some runs, e.g. method=SoftCPT,shots=16; keys: {', '.join(KEYS)}; repeatable"
     add("--only", action="append", default=[], metavar="KEY=VALUE,...", help=only)
     what = parser.add_mutually_exclusive_group()
-    dry = "print the calls of train.py that are left, and stop"
+    dry = "print the calls of train.py that are left, totals, and with --on slurm the job arrays; and stop"
     what.add_argument("--dry", "--dry-run", dest="dry", action="store_true", help=dry)
     status = "print which runs are done, running, queued, cut off, failed or to do, and stop"
     what.add_argument("--status", action="store_true", help=status)

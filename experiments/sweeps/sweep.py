@@ -17,6 +17,7 @@ from ..executors.slurm import job_states
 from .calls import Step, merge_folder, select, state_of, steps_of
 from .jobs import Job, default_config, plan, running_order, selected_tasks, without_config
 from .methods import Method, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
+from .needs import backbones_of, missing
 from .train_run import BUSY, TrainRun, benchmark_tasks, failure_of, note_failure
 
 
@@ -29,7 +30,7 @@ class Sweep:
     """
 
     def __init__(self, args: argparse.Namespace, elsewhere: Callable[..., Any]) -> None:
-        self.args = args
+        self.args, self.elsewhere = args, elsewhere
         # The tasks of a benchmark are read only if runs of single tasks need them.
         self.tasks_of: Callable[[str], list[str]] = cache(lambda name: elsewhere(benchmark_tasks, name, args.data))
         self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
@@ -87,6 +88,11 @@ class Sweep:
             else:
                 todo.append(step)
         return failed if self.args.retry else todo + failed
+
+    def missing(self, steps: Sequence[Step]) -> list[str]:
+        """What the steps need and is not on this machine, a line for each data set and CLIP."""
+        benchmarks = list(dict.fromkeys(step.job.benchmark for step in steps))
+        return self.elsewhere(missing, benchmarks, self.args.data, backbones_of(step.job for step in steps))
 
     def run(self, steps: Sequence[Step], executor: Executor) -> list[str]:
         """Run the steps that train, then those that evaluate on a new half. Returns a line per failure."""

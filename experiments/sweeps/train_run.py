@@ -53,7 +53,7 @@ class TrainRun:
         return status
 
     def _train(self) -> int:
-        train = _import_train()
+        train = import_train()
         try:
             return train.main(self.arguments)
         except SystemExit as error:  # from argparse, or from a job that goes back into the queue
@@ -73,7 +73,8 @@ class TrainRun:
         return submitit.helpers.DelayedSubmission(self)
 
 
-def _import_train() -> ModuleType:
+def import_train() -> ModuleType:
+    """The module train, and with it PyTorch."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     import train
@@ -139,7 +140,7 @@ def benchmark_tasks(benchmark: str, root: str = "") -> list[str]:
 
     Raises ValueError and FileNotFoundError as `task_names` does.
     """
-    train = _import_train()
+    train = import_train()
     from datasets.multitask import task_names
 
     file = dataset_file(benchmark)

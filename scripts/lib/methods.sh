@@ -116,7 +116,7 @@ run_method() {
         [ "$SEPARATE$key" != 1DATASET.TASKS ] \
             || fail "SEPARATE=1 trains on every task of the data set: DATASET.TASKS cannot be given"
     done
-    local seed dir tasks="" folder name
+    local seed dir tasks="" folder name checked=""
     [ "$SEPARATE" = 0 ] || tasks="$("$PYTHON" "$ROOT/scripts/lib/tasks.py" "$dataset" --root "$DATA")"
     for seed in $SEEDS; do
         dir="$OUT/$dataset/$trainer/${cfg}_${shots}shots/${label:-default}${HALF:+/$HALF}/seed$seed"
@@ -131,6 +131,13 @@ run_method() {
     done
 }
 
+# check_needs [KEY VALUE ...]: stops before the script's first run if data or weights are missing, and names them all.
+check_needs() {
+    [ -z "$checked" ] || return 0
+    checked=1
+    "$PYTHON" "$ROOT/scripts/lib/needs.py" --root "$DATA" --config "$trainer/$cfg" "$dataset" "$@"
+}
+
 # train_run FOLDER TASK [KEY VALUE ...]: calls train.py with the settings of run_method; an empty TASK stands for all.
 train_run() {
     local dir="$1" task="$2"
@@ -139,6 +146,7 @@ train_run() {
         done_before "$dir"
         return
     fi
+    check_needs "$@"
     # base2new.sh sets HALF: base-classes or base-tasks to train, new-classes or new-tasks to evaluate the trained prompts.
     local half="" base load=()
     case "${HALF:-}" in

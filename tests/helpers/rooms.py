@@ -10,5 +10,8 @@ MAY_IMPORT = {
     "trainers": {"backbones", "compat", "datasets", "evaluation", "storage"},
     "finished": {"backbones", "datasets", "evaluation", "experiments", "storage", "inference", "train", "trainers"},
 }
-CALLS_TRAINING = {"experiments/sweeps/train_run.py": {"datasets", "train"}}  # in its own processes
+CALLS_TRAINING = {  # in processes of their own
+    "experiments/sweeps/train_run.py": {"datasets", "train"},
+    "experiments/sweeps/needs.py": {"backbones", "datasets", "train"},
+}
 ROOMS = {*MAY_IMPORT, "train", "scripts", "compat"}

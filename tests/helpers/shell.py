@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 UNSET = ("VARIANT", "SEEDS", "DATA", "SEPARATE", "JOBS", "PROMPTS")
 STUB = """#!/usr/bin/env bash
+[[ "$1" != */scripts/lib/needs.py ]] || exit ${LACKING:-0}
 echo "$@" >> "$CALLS"
 case "$1 $*" in
     *scripts/lib/tasks.py*--merge*) touch "${@: -1}/results.json"; exit ;;

@@ -40,6 +40,16 @@ def test_failing_run_stops_the_script(call):
     assert status == 3 and len(calls) == 2  # listing the tasks, and the first task
 
 
+def test_missing_data_stops_a_script_before_its_first_run(call):
+    status, calls, _ = call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2", LACKING="1")
+    assert (status, calls) == (1, [])
+    for seed in (1, 2):
+        folder = call.folder / f"results/demo/CoOp/tiny_1shots/shared/seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "results.json").touch()
+    assert call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2", LACKING="1")[0] == 0, "finished runs need no data"
+
+
 def test_zero_shot_is_one_run_without_shots(call):
     for before in ((), ("0",), ("16",), ("-1",)):  # a number, as other methods' scripts have, changes nothing
         for after, config in (((), "tiny"), (("tiny_vit",), "tiny_vit")):
