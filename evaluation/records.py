@@ -12,6 +12,7 @@ from storage.texts import joined_names
 
 FILE_NAME = "results.json"
 SCHEMA = 1
+TOO_LARGE = 1e18  # for any number of a run; tables hold 64 bits
 KEYS = {  # {key of a record: type of its value}
     "schema": int,
     "trainer": str,
@@ -131,7 +132,8 @@ def _check_keys(values: object, types: Mapping, source: str) -> None:
     if missing:
         raise ValueError(f"{source}: missing keys: {', '.join(missing)}")
     for key, legal in types.items():
-        if not isinstance(values[key], legal) or isinstance(values[key], bool):
+        wrong = not isinstance(values[key], legal) or isinstance(values[key], bool)
+        if wrong or (isinstance(values[key], int | float) and abs(values[key]) >= TOO_LARGE):
             raise ValueError(f"{source}: {key!r} is {reprlib.repr(values[key])}")
 
 

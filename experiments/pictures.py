@@ -1,15 +1,20 @@
-"""Pictures as PNG files and as data: URLs, which a page can contain."""
+"""Pictures as PNG files and as data: URLs, which a page can contain. Their texts are names, never mathematics."""
 
 import base64
 import io
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 
 def png(figure: Figure, dpi: int = 130) -> bytes:
     """A figure as a PNG file's content; equal figures give equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    with rc_context({"text.parse_math": False}):  # for the texts that drawing makes, such as those of ticks
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 

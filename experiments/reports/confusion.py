@@ -1,7 +1,7 @@
 """Which classes a method confuses, with images of the mistakes, from the predictions of its runs."""
 
 import io
-import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..pictures import data_url
 
 PAIRS = 8  # pairs of classes shown per task
 IMAGES = 5  # images shown per pair
+LARGEST = 720  # pixels of the side of a matrix
 THUMBNAIL = 72  # pixels of the longer side
 BUDGET = 2_500_000  # bytes of all thumbnails of a report, in base64
 
@@ -38,11 +39,22 @@ class Confused:
 
 @dataclass
 class TaskConfusion:
-    """A task's counts (C, C), rows true and columns predicted classes, and its most confused pairs."""
+    """A task's classes, the counts of its pairs (true class, predicted class), by their places in `classes` and without
+    zeros, and its most confused pairs. With C classes there may be C^2 pairs, but no more than images."""
 
     task: str
-    counts: pd.DataFrame
+    classes: list[str]
+    counts: dict[tuple[int, int], int]
     pairs: list[Confused]
+
+    def matrix(self, side: int | None = None) -> np.ndarray:
+        """The counts (C, C), rows true and columns predicted classes; with `side` (side, side), for neighbouring
+        classes together."""
+        size = len(self.classes)
+        found = np.zeros((side or size,) * 2, dtype=int)
+        for (true, predicted), n in self.counts.items():
+            found[true * len(found) // size, predicted * len(found) // size] += n
+        return found
 
 
 @dataclass
@@ -63,16 +75,18 @@ def of_rows(rows: Iterable[Prediction]) -> list[TaskConfusion]:
 
 
 def _of_task(task: str, rows: pd.DataFrame) -> TaskConfusion:
-    classes = pd.concat([rows["classname"], rows["predicted"]]).unique()
-    counts = pd.crosstab(rows["classname"], rows["predicted"]).reindex(index=classes, columns=classes, fill_value=0)
-    mistakes = rows[rows["classname"] != rows["predicted"]]
+    classes = list(pd.concat([rows["classname"], rows["predicted"]]).unique())
+    place = {name: i for i, name in enumerate(classes)}
+    counts = Counter(zip(rows["classname"].map(place), rows["predicted"].map(place)))
+    of = Counter(rows["classname"])
+    mistakes = [pair for pair in counts if pair[0] != pair[1]]
     pairs = []
-    for (true, predicted), own in mistakes.groupby(["classname", "predicted"], sort=False):
+    for true, predicted in sorted(mistakes, key=lambda pair: (-counts[pair], pair[0]))[:PAIRS]:
+        own = rows[(rows["classname"] == classes[true]) & (rows["predicted"] == classes[predicted])]
         images = own.groupby("image")["probability"].max()
         surest = sorted(images.items(), key=lambda item: (-item[1], item[0]))[:IMAGES]
-        pairs.append(Confused(true, predicted, len(own), int(counts.loc[true].sum()), surest))
-    pairs.sort(key=lambda pair: (-pair.count, counts.index.get_loc(pair.classname)))
-    return TaskConfusion(task, counts, pairs[:PAIRS])
+        pairs.append(Confused(classes[true], classes[predicted], len(own), of[classes[true]], surest))
+    return TaskConfusion(task, classes, dict(counts), pairs)
 
 
 def of_method(
@@ -92,7 +106,7 @@ def of_method(
         if (record["method"], record["shots"]) == (method, shots) and path.is_file():
             try:
                 rows += read_predictions(path)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 notes.append(f"Left out: {error}.")
                 continue
             seeds.append(record["seed"])
@@ -113,9 +127,9 @@ def _data_of(run: Path) -> tuple[Path | None, bool]:
         path = next(path for path in (run / "config.yaml", *sorted(run.glob("tasks/*/config.yaml"))) if path.is_file())
         config = read_yaml(path)
         root, upright = config["DATASET"]["ROOT"], config.get("INPUT", {}).get("UPRIGHT") is True
-        return (PROJECT_ROOT / Path(root).expanduser() if root else None), upright
-    except (StopIteration, ValueError, KeyError, TypeError, AttributeError):
+    except (StopIteration, ValueError, KeyError, TypeError, AttributeError, OSError):
         return None, False
+    return (PROJECT_ROOT / Path(root).expanduser() if isinstance(root, str) and root else None), upright
 
 
 def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, upright: bool, budget: int) -> bool:
@@ -125,12 +139,20 @@ def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, upright: bool, b
     for i in range(IMAGES):
         for confused in pairs:
             for path, probability in confused.images[i : i + 1]:
-                inside = not os.path.isabs(path) and ".." not in Path(path).parts
-                text = thumbnail(root / path, upright) if inside else ""
+                text = thumbnail(root / path, upright) if is_inside(path, root) else ""
                 if text and len(text) <= budget:
                     confused.thumbnails.append((text, probability))
                     budget -= len(text)
     return any(pair.thumbnails for pair in pairs)
+
+
+def is_inside(path: str, root: Path) -> bool:
+    """Whether a path of predictions, as written, names a regular file below the data root."""
+    within = not Path(path).is_absolute() and ".." not in Path(path).parts
+    try:
+        return within and (root / path).is_file()
+    except (OSError, ValueError):  # a name that is too long, or has a null byte
+        return False
 
 
 def thumbnail(path: Path, upright: bool = False) -> str:
@@ -144,9 +166,10 @@ def thumbnail(path: Path, upright: bool = False) -> str:
     return data_url(buffer.getvalue(), "jpeg")
 
 
-def matrix_picture(counts: pd.DataFrame, side: int = 360) -> bytes:
-    """The matrix as a PNG, for tasks with many classes: the larger the share within the true class, the darker."""
-    values = counts.to_numpy(dtype=float)
+def matrix_picture(task: TaskConfusion, side: int = 360) -> bytes:
+    """The matrix as a PNG, for tasks with many classes: the larger the share within the true class, the darker. A pixel
+    is for one class, or for neighbouring ones if there are more than LARGEST."""
+    values = task.matrix(min(len(task.classes), LARGEST)).astype(float)
     shares = values / np.maximum(values.sum(1, keepdims=True), 1)
     blue = np.array([0, 114, 178]) / 255
     pixels = (255 * (1 - shares[..., None] * (1 - blue))).astype(np.uint8)

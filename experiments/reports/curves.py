@@ -8,20 +8,28 @@ from matplotlib.ticker import MaxNLocator
 
 from .styles import GREY, Highlights, drawing_order
 from .tables import zero_shot_methods
-from .texts import shots_name
+from .texts import shots_name, wrapped
 
-GAP = 0.045  # between labels, of the axes' height
+GAP = 0.045  # a line of a label, of the axes' height
+NAME_WIDTH = 24  # characters
 
 
 def draw_curves(
-    axes: Axes, rows: pd.DataFrame, shown: Mapping[str, str], stressed: Highlights, labels: bool = False
+    axes: Axes,
+    rows: pd.DataFrame,
+    shown: Mapping[str, str],
+    stressed: Highlights,
+    labels: bool = False,
+    limits: tuple[float, float] | None = None,
 ) -> None:
-    """One line per method with error bars (sample standard deviation); a dashed horizontal line for an untrained one.
+    """One line per method with error bars (sample standard deviation), where there are several seeds; a dashed
+    horizontal line for an untrained one.
 
     Args:
         rows: the summary's rows of one task, or of the average.
         shown: {method: colour}, see `styles.colors`.
         labels: write the names of the coloured methods at the ends of their lines.
+        limits: of the values, equal in panels that are compared.
     """
     rows = rows[rows["mean"].notna()]
     untrained = zero_shot_methods(rows)
@@ -37,7 +45,7 @@ def draw_curves(
             continue
         points = own[own["shots"] != 0].assign(x=own["shots"].where(own["shots"] > 0, beyond)).sort_values("x")
         wide = 2.2 if name in stressed else 1.5 if strong else 0.9
-        spread = points["sd"].fillna(0) if strong else None
+        spread = points["sd"] if strong and points["sd"].notna().any() else None
         look = {"color": color, "linewidth": wide, "marker": "o", "markersize": 2 + wide, "label": name}
         axes.errorbar(
             points["x"], points["mean"], spread, capsize=2 if strong else 0, zorder=3 if strong else 2, **look
@@ -48,6 +56,7 @@ def draw_curves(
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [str(value) for value in shots] + [shots_name(-1)] * (len(ticks) - len(shots)))
     axes.set_xlim(ticks[0] / 1.35, ticks[-1] * 1.35)
+    axes.set_ylim(limits)
     axes.minorticks_off()
     light_grid(axes, "y", nbins=6)
     if labels:
@@ -67,9 +76,11 @@ def _name_ends(axes: Axes, ends: list[tuple[float, str, str]], stressed: Highlig
     low, high = axes.get_ylim()
     previous = float("-inf")
     for value, name, color in sorted(ends):
-        height = max((value - low) / (high - low), previous + GAP)
-        previous = height
+        text = wrapped(name, NAME_WIDTH)
+        half = GAP * (text.count("\n") + 1) / 2
+        height = max((value - low) / (high - low), previous + half)
+        previous = height + half
         weight = "bold" if name in stressed else "normal"
         axes.annotate(
-            name, (1.01, height), xycoords="axes fraction", va="center", fontsize=8, color=color, fontweight=weight
+            text, (1.01, height), xycoords="axes fraction", va="center", fontsize=8, color=color, fontweight=weight
         )

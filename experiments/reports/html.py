@@ -7,6 +7,8 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
+from storage.texts import counted, plain
+
 from ..pictures import data_url
 from .confusion import BUDGET, MethodConfusion, TaskConfusion, matrix_picture, of_method
 from .sections import Section, gains, signed
@@ -18,6 +20,7 @@ PAGE = Path(__file__).parent / "page"
 NAMED_CLASSES = 25  # the confusion matrix of a task with more classes is a picture without names and numbers
 MOST_CONFUSIONS = 4  # methods, over all sections, whose mistakes are shown
 MOST_GAINS = 4  # sections with a table of gains
+TITLE_NAMES = 3  # data sets in the page's title
 COMMANDS_BYTES = 600_000  # commands beyond are left out
 
 
@@ -41,8 +44,10 @@ def html(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["counted"] = counted
     commands, left_out = commands_of(records)
     return environment.get_template("report.html").render(
+        title=page_title(sections),
         css=(PAGE / "style.css").read_text(encoding="utf-8"),
         script=(PAGE / "sort.js").read_text(encoding="utf-8"),
         sections=sections,
@@ -55,6 +60,13 @@ def html(
         inside=inside,
         notes=notes,
     )
+
+
+def page_title(sections: Sequence[Section]) -> str:
+    """The title of the page: the data sets, of many the first ones."""
+    names = list(dict.fromkeys(section.name["dataset"] for section in sections))
+    more = f" and {len(names) - TITLE_NAMES} more" if len(names) > TITLE_NAMES else ""
+    return f"Results: {', '.join(names[:TITLE_NAMES])}{more}" if names else "Results"
 
 
 def _shaded(heading: str, values: pd.DataFrame) -> tuple[str, pd.DataFrame, pd.DataFrame]:
@@ -100,19 +112,18 @@ def _confusion(found: MethodConfusion) -> dict:
 
 
 def _task(task: TaskConfusion) -> dict:
-    counts = task.counts.to_numpy()
-    large = len(counts) > NAMED_CLASSES
+    large = len(task.classes) > NAMED_CLASSES
     rows = [
         [(int(n), shade(n / max(1, row.sum()) * (1 if r == c else -1))) for c, n in enumerate(row)]
-        for r, row in enumerate(counts)
+        for r, row in enumerate([] if large else task.matrix())
     ]
     return {
-        "name": task.task,
-        "right": f"{counts.trace():,}",
-        "total": f"{counts.sum():,}",
-        "classes": list(task.counts.index),
-        "picture": data_url(matrix_picture(task.counts)) if large else "",
-        "rows": [] if large else rows,
+        "name": plain(task.task),
+        "right": f"{sum(n for (true, predicted), n in task.counts.items() if true == predicted):,}",
+        "total": f"{sum(task.counts.values()):,}",
+        "classes": [] if large else [plain(name) for name in task.classes],
+        "picture": data_url(matrix_picture(task)) if large else "",
+        "rows": rows,
         "pairs": task.pairs,
     }
 
@@ -133,7 +144,7 @@ def commands_of(records: Sequence[Mapping]) -> tuple[list[tuple[str, list[str]]]
 def command_of(record: Mapping) -> str:
     """The command of a run; if it was not recorded, one made from the run's config.yaml."""
     if record.get("command"):
-        return record["command"]
+        return plain(record["command"], keep="\n")
     path = Path(record.get("path", "results.json")).absolute()
     config = path.with_name("config.yaml")
     known = f"python train.py --config-file {config} --output-dir NEW_FOLDER"

@@ -5,7 +5,7 @@ Bars and intervals always show the mean and sample standard deviation over seeds
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,14 @@ from .base_to_new import halves_sections
 from .curves import draw_curves, light_grid
 from .styles import DARK_GREY, Highlights, colors, highlights
 from .tables import AVERAGE, at_shots, sections, shots_in, zero_shot_methods
-from .texts import section_title, shots_name
+from .texts import section_title, shots_name, wrapped
 
 MOST_SECTIONS = 4  # sections beyond are not drawn
 RANKING = (3.9, 0.235)  # inches: width of a panel, and height of a method in it
 RANKINGS_IN_A_ROW = 3
 PANEL = (2.1, 1.9)  # inches: width and height of a task
 COLUMNS = 4  # tasks side by side, at most
+LINE = 110  # characters of a title or a caption
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,22 @@ def halves_figure(summary: pd.DataFrame, halves: str) -> Figure:
 def _rankings_figure(blocks: Sequence[tuple[str, Sequence[Ranking], pd.DataFrame]]) -> Figure:
     """A block of panels under each other for each (title, panels, rows of the summary)."""
     blocks = blocks[:MOST_SECTIONS]
+    limits = _limits(panel.rows for _, panels, _ in blocks for panel in panels)
     columns = max([2, *(min(len(panels), RANKINGS_IN_A_ROW) for _, panels, _ in blocks)])
     heights = [_ranking_height(panels) for _, panels, _ in blocks]
     figure, subfigures = _figure([title for title, *_ in blocks], heights, RANKING[0] * columns)
     for subfigure, (_, panels, rows) in zip(subfigures, blocks):
-        draw_rankings(subfigure, panels, rows)
+        draw_rankings(subfigure, panels, rows, limits[rows["dataset"].iloc[0]])
     return figure
+
+
+def _limits(parts: Iterable[pd.DataFrame]) -> dict[str, tuple[float, float]]:
+    """{data set: the least and the greatest value with its deviation}: panels of one data set are compared, so they
+    have equal axes."""
+    rows = pd.concat(parts)
+    sd = rows["sd"].fillna(0)
+    ends = rows.assign(low=rows["mean"] - sd, high=rows["mean"] + sd).groupby("dataset")
+    return {name: (float(own["low"].min()), float(own["high"].max())) for name, own in ends}
 
 
 def tasks_figure(summary: pd.DataFrame) -> Figure:
@@ -84,6 +95,7 @@ def tasks_figure(summary: pd.DataFrame) -> Figure:
     one number of shots."""
     parts = sections(summary)[:MOST_SECTIONS]
     plans = [_task_grid(section) for _, section in parts]
+    limits = _limits(section for _, section in parts)
     titles = [section_title(name) for name, _ in parts]
     figure, subfigures = _figure(titles, [height for *_, height in plans], PANEL[0] * (COLUMNS + 3))
     for subfigure, (_, section), (rows, columns, _) in zip(subfigures, parts, plans):
@@ -94,13 +106,17 @@ def tasks_figure(summary: pd.DataFrame) -> Figure:
         section = section if several else at_shots(section, section["shots"].max())
         order = list(section[section["task"] == AVERAGE].sort_values("mean", kind="stable")["method"])
         single = len(tasks) == 1
+        low, high = limits[section["dataset"].iloc[0]]
+        margin = 0.05 * (high - low or 1)
+        if several:
+            _caption(subfigure, zero_shot_methods(section))
         grid = subfigure.add_gridspec(rows, 3 + columns)
         for i, task in enumerate([AVERAGE] if single else [AVERAGE, *tasks]):
             place = grid[:, : 3 + columns * single] if not i else grid[(i - 1) // columns, 3 + (i - 1) % columns]
             axes = subfigure.add_subplot(place)
             own = section[section["task"] == task]
             if several:
-                draw_curves(axes, own, shown, stressed, labels=not i)
+                draw_curves(axes, own, shown, stressed, not i, (max(0, low - margin), min(100, high + margin)))
             else:
                 draw_bars(axes, own.set_index("method").reindex(order).reset_index(), shown, named=not i)
             axes.set_title(tasks[0] if single else textwrap.fill(task, 26), fontsize=9 if i else 10)
@@ -116,34 +132,41 @@ def _task_grid(section: pd.DataFrame) -> tuple[int, int, float]:
     tasks = section["task"].nunique() - 1
     rows = max(2, math.ceil(tasks / COLUMNS))
     bars = len(rankings(section)) == 1
-    height = max(PANEL[1], 0.16 * section["method"].nunique() + 0.5) if bars else PANEL[1]
+    height = 0.16 * _lines(section["method"]) * section["method"].nunique() + 0.5
+    height = max(PANEL[1], height) if bars else PANEL[1]
     return rows, max(1, math.ceil(tasks / rows)), height * rows + 0.4
 
 
-def draw_rankings(subfigure: Figure, panels: Sequence[Ranking], section: pd.DataFrame) -> None:
-    """The panels of one block, all with the same range of values."""
+def _caption(subfigure: Figure, dashed: Sequence[str], why: str = "") -> None:
+    """A line below a block: the methods that dashed lines mark, and `why`."""
+    words = f"Dashed: {', '.join(dashed)}, without training." if dashed else ""
+    if words or why:
+        subfigure.supxlabel(textwrap.fill(f"{words} {why}".strip(), LINE), fontsize=8, color=DARK_GREY)
+
+
+def draw_rankings(
+    subfigure: Figure, panels: Sequence[Ranking], section: pd.DataFrame, limits: tuple[float, float]
+) -> None:
+    """The panels of one block, all with the same range of values, that of `limits`."""
     stressed = highlights(section)
     shown = colors(section, stressed)
     columns = min(len(panels), RANKINGS_IN_A_ROW)
     grid = subfigure.add_gridspec(math.ceil(len(panels) / columns), columns)
-    rows = pd.concat([panel.rows for panel in panels])
-    sd = rows["sd"].fillna(0)
-    low, high = float((rows["mean"] - sd).min()), float((rows["mean"] + sd).max())
+    (low, high), spread = limits, ", ± s.d. over seeds" if (section["n"] > 1).any() else ""
     for i, panel in enumerate(panels):
         axes = subfigure.add_subplot(grid[i // columns, i % columns])
         draw_ranking(axes, panel, shown, stressed)
         margin = 0.06 * (high - low or 1)
         axes.set_xlim(0 if panel.bars else max(0, low - margin), min(100, high + margin) + 0.14 * (high - low or 1))
         axes.set_title(panel.title, fontsize=10)
-        axes.set_xlabel(axis_title(section) + ", ± s.d. over seeds", fontsize=8)
-    if stressed.why:
-        subfigure.supxlabel(stressed.why, fontsize=8, color=DARK_GREY)
+        axes.set_xlabel(axis_title(section) + spread, fontsize=8)
+    _caption(subfigure, [name for panel in panels[:1] for name in panel.untrained[:1]], stressed.why)
 
 
 def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed: Highlights) -> None:
     """Methods from the best down, with the mean as a number and an interval. A dashed line marks zero-shot."""
     rows = panel.rows.sort_values("mean", kind="stable")
-    names, mean, sd = list(rows["method"]), rows["mean"].to_numpy(), rows["sd"].fillna(0).to_numpy()
+    names, mean, sd = list(rows["method"]), rows["mean"].to_numpy(), rows["sd"].to_numpy()
     places = np.arange(len(rows))
     shades = [shown.get(name, DARK_GREY) for name in names]
     for value in rows.loc[rows["method"].isin(panel.untrained[:1]), "mean"]:
@@ -155,10 +178,10 @@ def draw_ranking(axes: Axes, panel: Ranking, shown: Mapping[str, str], stressed:
         axes.hlines(places, mean - sd, mean + sd, colors=shades, linewidth=2.2)
         fills = ["white" if name in panel.untrained else shade for name, shade in zip(names, shades)]
         axes.scatter(mean, places, s=30, color=fills, edgecolors=shades, zorder=3)
-    for place, value, spread in zip(places, mean, sd):
+    for place, value, spread in zip(places, mean, np.nan_to_num(sd)):
         text = axes.annotate(f"{value:.1f}", (value + spread, place), (5, 0), textcoords="offset points", va="center")
         text.set(fontsize=7.5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6}, zorder=2.5)
-    axes.set_yticks(places, names, fontsize=8)
+    axes.set_yticks(places, list(map(wrapped, names)), fontsize=8)
     for label, name, shade in zip(axes.get_yticklabels(), names, shades):
         if name in stressed:
             label.set(color=shade, fontweight="bold")
@@ -170,8 +193,8 @@ def draw_bars(axes: Axes, rows: pd.DataFrame, shown: Mapping[str, str], named: b
     """A bar per method, from the bottom up in the order of the rows."""
     places = np.arange(len(rows))
     axes.barh(places, rows["mean"].fillna(0), color=[shown[name] for name in rows["method"]], height=0.72)
-    axes.errorbar(rows["mean"], places, xerr=rows["sd"].fillna(0), fmt="none", ecolor="#333333", elinewidth=0.8)
-    axes.set_yticks(places, list(rows["method"]) if named else [""] * len(rows))
+    axes.errorbar(rows["mean"], places, xerr=rows["sd"], fmt="none", ecolor="#333333", elinewidth=0.8)
+    axes.set_yticks(places, list(map(wrapped, rows["method"])) if named else [""] * len(rows))
     axes.set_xlim(0, 100)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     _plain(axes)
@@ -191,7 +214,13 @@ def axis_title(section: pd.DataFrame) -> str:
 
 def _ranking_height(panels: Sequence[Ranking]) -> float:
     rows = math.ceil(len(panels) / RANKINGS_IN_A_ROW)
-    return rows * (RANKING[1] * max(len(panel.rows) for panel in panels) + 0.85) + 0.55
+    lines = max(_lines(panel.rows["method"]) for panel in panels)
+    return rows * (RANKING[1] * (1 + lines) / 2 * max(len(panel.rows) for panel in panels) + 0.85) + 0.55
+
+
+def _lines(names: Iterable[str]) -> int:
+    """The most lines of a name's label."""
+    return max((wrapped(name).count("\n") + 1 for name in names), default=1)
 
 
 def _figure(titles: Sequence[str], heights: Sequence[float], width: float) -> tuple[Figure, list]:
@@ -199,5 +228,5 @@ def _figure(titles: Sequence[str], heights: Sequence[float], width: float) -> tu
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     subfigures = list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
     for subfigure, title in zip(subfigures, titles):
-        subfigure.suptitle(title, fontsize=11, fontweight="bold")
+        subfigure.suptitle(textwrap.fill(title, LINE), fontsize=11, fontweight="bold")
     return figure, subfigures

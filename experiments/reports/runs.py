@@ -88,6 +88,8 @@ def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = 
     records, left_out = [], []
     for path in sorted(paths):
         try:
+            if not path.is_file():
+                raise ValueError(f"{path}: not a regular file")
             records.append(read_record(path))
         except (ValueError, OSError) as error:
             left_out.append(str(error))

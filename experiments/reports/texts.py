@@ -1,6 +1,7 @@
 """Numbers and names as texts: the cells, columns and titles of reports."""
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
@@ -72,6 +73,12 @@ def cost_note(devices: Iterable[str]) -> str:
         f"without filling feature caches; memory is the peak of a run's process, {' and '.join(kinds)}. If a method is "
         f"trained once per task, parameters, steps and times are summed, and memory is the largest.{measured}"
     )
+
+
+def wrapped(name: str, width: int = 30, lines: int = 3) -> str:
+    """A name in at most so many lines for a picture; of a longer one the middle is left out."""
+    found = textwrap.wrap(name, width) or [name]
+    return "\n".join(found if len(found) <= lines else [*found[: lines - 1], "…" + name[1 - width :]])
 
 
 def markdown(table: pd.DataFrame) -> str:

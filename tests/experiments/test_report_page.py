@@ -65,13 +65,15 @@ def out(tmp_path_factory):
 
 def test_confusions_are_counted_over_all_runs():
     shape, numbers = of_rows([*predictions(1), *predictions(2)])
-    assert shape.counts.loc["square"].to_dict() == {"square": 4, HOSTILE: 8, "disc": 0}
+    row = shape.matrix()[shape.classes.index("square")]
+    assert dict(zip(shape.classes, row.tolist())) == {"square": 4, HOSTILE: 8, "disc": 0}
     assert [(pair.classname, pair.predicted, pair.count, pair.of) for pair in shape.pairs] == [
         ("square", HOSTILE, 8, 12),
         ("disc", "square", 2, 2),
     ]
     assert shape.pairs[0].images == [("3.png", 0.8), ("2.png", 0.7), ("1.png", 0.6), ("0.png", 0.5)]
-    assert numbers.counts.to_numpy().sum() == 60 and numbers.counts.loc["n5"].to_dict()["n3"] == 1
+    n5, n3 = map(numbers.classes.index, ("n5", "n3"))
+    assert numbers.matrix().sum() == 60 and numbers.counts[n5, n3] == 1
 
 
 def test_thumbnails_are_made_of_any_readable_image(out):
@@ -159,7 +161,7 @@ def column(browser, table, place):
 
 
 def test_page_has_no_errors_and_needs_no_network(browser):
-    assert browser.get_log("browser") == [] and browser.title == "Results"
+    assert browser.get_log("browser") == [] and browser.title == "Results: Demo"
     urls = browser.execute_script(
         "return Array.from(document.querySelectorAll('[src], [href]'), "
         "element => element.getAttribute('src') || element.getAttribute('href'))"
@@ -200,7 +202,7 @@ def test_clicking_a_header_sorts_the_table(browser):
 def test_names_are_escaped(browser):
     cells = browser.find_elements("css selector", "table.sortable td")
     assert any(cell.get_property("textContent") == f"CoOp {HOSTILE}" for cell in cells)
-    assert browser.title == "Results" and len(browser.find_elements("css selector", "script")) == 1
+    assert browser.title == "Results: Demo" and len(browser.find_elements("css selector", "script")) == 1
     commands = browser.find_elements("css selector", "pre")
     assert any(f"--seed 2 '{HOSTILE}'" in pre.get_property("textContent") for pre in commands)
 

@@ -1,5 +1,6 @@
 "use strict";
-// Tables of the class "sortable": a click on a header sorts by its column, a second one the other way round.
+// Tables of the class "sortable": a click on a header, or Enter on it, sorts by its column, a second one the other way
+// round. A sign beside each header says so, see style.css.
 
 const UNITS = { min: 60, h: 3600 };
 
@@ -30,7 +31,7 @@ function sortBy(table, column, header) {
     const order = column === 0 ? text(a).localeCompare(text(b)) : compare(text(a), text(b));
     return direction === "ascending" ? order : -order;
   });
-  for (const cell of header.parentNode.cells) cell.removeAttribute("aria-sort");
+  for (const cell of header.parentNode.cells) cell.setAttribute("aria-sort", "none");
   header.setAttribute("aria-sort", direction);
   body.append(...rows);
 }
@@ -39,6 +40,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   Array.from(table.tHead.rows[0].cells).forEach((header, column) => {
     const button = document.createElement("button");
     button.type = "button";
+    button.title = "sort by this column";
+    header.setAttribute("aria-sort", "none");
     button.append(...header.childNodes);
     button.addEventListener("click", () => sortBy(table, column, header));
     header.append(button);
