@@ -44,6 +44,7 @@ from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
 from storage import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, read_yaml, remove_run, write_atomically  # noqa: E402
 from storage.console import print_any_text  # noqa: E402
+from storage.texts import PlainFormatter, plain  # noqa: E402
 from trainers.modules import distributed  # noqa: E402
 from trainers.modules.engine.errors import message_of  # noqa: E402
 from trainers.modules.engine.legal import check_values  # noqa: E402
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         # Only the first process, which removes the folder if the run fails.
         new_folders = make_run_folder(Path(cfg.OUTPUT_DIR)) if distributed.launched_rank() == 0 else []
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(error, keep=chr(10))}", file=sys.stderr)
         return 2
     distributed.start(cfg.USE_CUDA)
     try:
@@ -95,7 +96,8 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
     try:
         if first:
             setup_logger(cfg.OUTPUT_DIR)
-            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+            logging.basicConfig(level=logging.INFO, stream=sys.stdout, force=True)
+            logging.root.handlers[0].setFormatter(PlainFormatter("%(message)s"))
         else:
             sys.stdout = open(os.devnull, "w")
         run(args, cfg)
@@ -107,6 +109,7 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
         message = message_of(error)
         if not message:
             raise
+        message = plain(message, keep="\n")
         print(f"error: {message}" if first else f"process {distributed.rank()}: {message}", file=sys.stderr)
         return 1
     return 0

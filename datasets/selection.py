@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from storage.texts import HALF_WORDS, joined_names, names_of
+from storage.texts import HALF_WORDS, counted, joined_names, names_of
 
 from .messages import nearest, summary
 
@@ -39,7 +39,7 @@ def select_specs(specs: Sequence["TaskSpec"], which: str | Sequence[str]) -> tup
                 raise ValueError(f"DATASET.TASKS: no task {name!r}{nearest(name, known)}; {use}")
         selected = [spec for spec, name in zip(specs, names) if name in wanted or spec.dataset in wanted]
     if not selected:
-        raise ValueError(f"DATASET.TASKS is {which!r}, which selects none of the {len(specs)} tasks")
+        raise ValueError(f"DATASET.TASKS is {which!r}, which selects none of {counted(len(specs), 'task')}")
     return tuple(selected)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dassl.data.datasets import Datum
 
 from storage import read_json, write_atomically
+from storage.texts import counted
 
 from .messages import nearest, report, summary
 from .paths import Listings, leaves, relative
@@ -101,7 +102,7 @@ def check_apart(paths: dict[str, list[str]], source: str, problems: list[str] | 
     train = {os.path.normpath(name) for name in paths["train"]}
     shared = [f"{name} in {part}" for part in PARTS[1:] for name in paths[part] if os.path.normpath(name) in train]
     if shared:
-        text = f"{len(shared):,} training images are in another part, too, the first is {shared[0]}"
+        text = f"{counted(len(shared), 'training image')} in another part, too, the first is {shared[0]}"
         report([f"{source}: {text}"], problems)
 
 
@@ -218,7 +219,8 @@ def split_train_val_test(items: Items) -> tuple[Items, Items, Items]:
 def _shuffled_classes(items: Items, least: int) -> Iterator[Items]:
     for label, group in sorted(group_by_label(items).items()):
         if len(group) < least:
-            raise ValueError(f"class {group[0].classname!r} has {len(group)} images: {least} are needed to split it")
+            images = counted(len(group), "image")
+            raise ValueError(f"class {group[0].classname!r} has {images}: {least} are needed to split it")
         group = sorted(group, key=lambda item: item.impath)
         random.Random(f"0/{label}").shuffle(group)  # one generator per class: other classes do not change the draw
         yield group

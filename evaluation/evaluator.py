@@ -13,6 +13,8 @@ from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
 
+from storage.texts import counted, plain, spreadsheet
+
 from . import METRICS
 from .metrics import best_constant, macro_f1, mean_recall
 
@@ -155,12 +157,12 @@ class MultiTaskClassification(EvaluatorBase):
         warnings = []
         for what, values in baselines.items():
             weak = [
-                f"{result['name']} ({result['value']:.2f}% against {value:.2f}%)"
+                f"{plain(result['name'])} ({result['value']:.2f}% against {value:.2f}%)"
                 for result, value in zip(self.task_results, values)
                 if result["n"] and value is not None and result["value"] < value - 1e-9
             ]
             if weak:
-                warnings.append(f"{len(weak)} of {len(self.tasks)} tasks {what}: {', '.join(weak)}")
+                warnings.append(f"{len(weak)} of {counted(len(self.tasks), 'task')} {what}: {', '.join(weak)}")
         return warnings
 
     def _add_other_processes(self) -> None:
@@ -179,10 +181,11 @@ class MultiTaskClassification(EvaluatorBase):
         n, value = int(counts.sum()), self._value(t)
         absent = [name for name, count in zip(task.classnames, counts.sum(1).tolist()) if not count]
         if n and absent:
-            logger.warning("task %s: %d classes have no test sample: %s", task.name, len(absent), ", ".join(absent))
+            classes = counted(len(absent), "class")
+            logger.warning("task %s: no test sample of %s: %s", plain(task.name), classes, plain(", ".join(absent)))
         # Not in the form "* accuracy: ...%", since parsers of logs take the last such line for the result.
         outcome = f"{value:.2f}% {task.metric}, n = {n:,}" if n else "no samples, left out of the mean"
-        print(f"task {t + 1}/{len(self.tasks)} ({task.name}): {outcome}")
+        print(f"task {t + 1}/{len(self.tasks)} ({plain(task.name)}): {outcome}")
         return {"name": task.name, "metric": task.metric, "value": value, "n": n}
 
     def _value(self, t: int) -> float | None:
@@ -199,7 +202,7 @@ class MultiTaskClassification(EvaluatorBase):
                 if n:
                     recalls.append(100 * correct / n)
                     print(
-                        f"* class: {offset + c} ({task.classnames[c]})\t"
+                        f"* class: {offset + c} ({plain(task.classnames[c])})\t"
                         f"total: {n:,}\tcorrect: {correct:,}\tacc: {recalls[-1]:.1f}%"
                     )
         mean = sum(recalls) / len(recalls)
@@ -212,6 +215,7 @@ class MultiTaskClassification(EvaluatorBase):
 
         for task, counts in zip(self.tasks, self.confusion):
             path = os.path.join(self.cfg.OUTPUT_DIR, f"cmat_{re.sub(r'[^0-9A-Za-z]+', '_', task.name)}.csv")
-            frame = pd.DataFrame(counts.numpy(), index=task.classnames, columns=task.classnames)
+            names = list(map(spreadsheet, task.classnames))
+            frame = pd.DataFrame(counts.numpy(), index=names, columns=names)
             frame.to_csv(path, index_label="true \\ predicted")
             print(f"Confusion matrix is saved to {path}")

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from storage.texts import plain, spreadsheet
+
 from .images import image_batches
 
 
@@ -49,18 +51,22 @@ def text_of(prediction: Prediction, names: Sequence[str], top: int) -> str:
     """One line per image; with several sources, the path and a line per source."""
     lines = []
     for source, p in prediction.scores.items():
-        found = ", ".join(f"{name} {100 * value:.1f} %" for name, value in best(p, names, top))
-        lines.append(f"  {source}: {found}" if source else f"{prediction.path}: {found}")
-    return "\n".join(lines if "" in prediction.scores else [f"{prediction.path}:", *lines])
+        found = ", ".join(f"{plain(name)} {100 * value:.1f} %" for name, value in best(p, names, top))
+        lines.append(f"  {source}: {found}" if source else f"{plain(prediction.path)}: {found}")
+    return "\n".join(lines if "" in prediction.scores else [f"{plain(prediction.path)}:", *lines])
 
 
 def csv_of(made: Sequence[Prediction], task: str, names: Sequence[str], top: int) -> str:
-    """Rows path,task,rank,class,probability of the `top` classes. With several sources, rows path,task,class and a
-    column of probabilities per source, for all classes."""
+    """For spreadsheets: rows path,task,rank,class,probability of the `top` classes. With several sources, rows
+    path,task,class and a column of probabilities per source, for all classes."""
     made = [prediction for prediction in made if not prediction.error]
     sources = list(made[0].scores) if made else [""]
     file = io.StringIO()
-    write = csv.writer(file, lineterminator="\n").writerow
+    writer = csv.writer(file, lineterminator="\n")
+
+    def write(row: Sequence[object]) -> None:
+        writer.writerow([spreadsheet(str(cell) if isinstance(cell, Path) else cell) for cell in row])
+
     if sources == [""]:
         write(["path", "task", "rank", "class", "probability"])
         for prediction in made:

@@ -41,6 +41,7 @@ from datasets.tools import on_disk
 from datasets.tools.check import Report, check_contents, describe, per_class
 from datasets.tools.obtain import obtain
 from evaluation.published import TABLE, TOLERANCE, published_of, read_published
+from storage.texts import counted, plain
 
 DEMO_CLIP = str(Path(__file__).parent / "demo" / "tiny_clip.npz")
 
@@ -85,9 +86,9 @@ def run_check(args: argparse.Namespace) -> int:
         reports.append(report)
     for report in reports:
         notes = [*(f"note: {note}" for note in report.notes), *(f"WRONG: {text}" for text in report.problems)]
-        print(f"== {report.name}", *report.lines, *notes, "", sep="\n")
+        print(*(plain(text, keep="\n") for text in (f"== {report.name}", *report.lines, *notes)), "", sep="\n")
     wrong = sum(len(report.problems) for report in reports)
-    print(f"{wrong} problem{'s' * (wrong != 1)} found." if wrong else "All right.")
+    print(f"{counted(wrong, 'problem')} found." if wrong else "All right.")
     return 1 if wrong else 0
 
 
@@ -143,7 +144,7 @@ def split_own(cfg: CfgNode) -> None:
     rows = [row for task in read_tasks(cfg) for row in task.rows(cfg.DATASET.ROOT)]
     table = os.path.join(cfg.DATASET.ROOT, TABLE_FILE)
     write_table(table, rows)
-    print(f"{table}: {len(rows):,} images")
+    print(f"{table}: {counted(len(rows), 'image')}")
 
 
 def run_shots(args: argparse.Namespace) -> None:
@@ -151,9 +152,9 @@ def run_shots(args: argparse.Namespace) -> None:
         raise ValueError(f"--shots: {args.shots} is not -1 (all images) or at least 1")
     dataset = build_dataset(config(args))
     for task, parts in drawn_shots(dataset).items():
-        print(f"== {task}: {', '.join(f'{len(paths)} {part}' for part, paths in parts.items())}")
+        print(f"== {plain(task)}: {', '.join(f'{len(paths)} {part}' for part, paths in parts.items())}")
         shown = parts["train"] if args.all or args.shots == -1 else parts["train"][: args.shots]
-        print(*(f"  {path}" for path in shown), *["  ..."] * (len(shown) < len(parts["train"])), sep="\n")
+        print(*(f"  {plain(path)}" for path in shown), *["  ..."] * (len(shown) < len(parts["train"])), sep="\n")
     path = Path(args.out or f"output/shots/{args.name}_{args.shots}shots_seed{args.seed}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_shots(dataset, str(path))
@@ -163,7 +164,7 @@ def run_shots(args: argparse.Namespace) -> None:
 def run_stats(args: argparse.Namespace) -> None:
     everything = on_disk.read_all(args.name, config(args))
     for contents in everything:
-        print(f"{contents.task.name}: {describe(contents)}; {contents.task.metric}; '{contents.task.template}'")
+        print(plain(f"{contents.task.name}: {describe(contents)}; {contents.task.metric}; '{contents.task.template}'"))
     if args.plot is not None:
         from datasets.tools import pictures
 

@@ -25,6 +25,7 @@ from finished.export import export_of
 from finished.load import load_run, load_run_for
 from finished.new_tasks import FEATURES, new_task, new_task_heads, read_names
 from inference import Export, load_classifier, write_export
+from storage.texts import counted
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     classes = sum(len(task["classnames"]) for task in made.tasks)
     size = f"{args.file.stat().st_size / 2**20:.1f} MiB"
     needs = f"needs {made.backbone['name']}, SHA-256 {made.backbone['sha256']}"
-    print(f"{args.file}: {len(made.tasks)} tasks, {classes} classes, {size}; {needs}")
+    print(f"{args.file}: {counted(len(made.tasks), 'task')}, {counted(classes, 'class')}, {size}; {needs}")
     if args.onnx:
         from inference.onnx_model import write_onnx
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(PROJECT_ROOT))
 from scripts.lib.command import one_line_errors  # noqa: E402
 
 from storage import BASE_KEY, read_config, write_atomically  # noqa: E402
+from storage.texts import counted  # noqa: E402
 
 FOLDERS = "storage backbones trainers datasets evaluation compat configs/datasets configs/trainers".split()
 FILES = "train.py LICENSE pyproject.toml requirements-open_clip.txt requirements-transformers.txt".split()
@@ -135,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {args.checkout} is not a CoOp checkout: it has no {', '.join(missing)}", file=sys.stderr)
         return 2
     written, removed = plug(args.checkout, {} if args.remove else files_to_add())
-    print(f"{args.checkout}: {len(written)} files written, {len(removed)} removed, none of CoOp's changed")
+    print(f"{args.checkout}: {counted(len(written), 'file')} written, {len(removed)} removed, none of CoOp's changed")
     if not args.remove:
         print("Beside what CoOp needs: pip install safetensors scikit-learn. Try there: python train_softcpt.py -h")
     return 0

@@ -35,6 +35,7 @@ from inference.images import find_images
 from inference.predictions import Prediction, csv_of, json_of, predictions, text_of
 from inference.unfinished import Unfinished, picture_list
 from storage import PROMPTS, write_atomically
+from storage.texts import counted, plain
 
 # The config keys that apply to an export.
 EXPORT_KEYS = ("DATALOADER.TEST.BATCH_SIZE", "DATALOADER.NUM_WORKERS", "USE_CUDA", "MODEL.BACKBONE.NAME")
@@ -175,9 +176,9 @@ def main(argv: list[str] | None = None) -> int:
         kept.remove()
     failed = [prediction for prediction in made if prediction.error]
     for prediction in failed:
-        print(f"error: {prediction.error}", file=sys.stderr)
+        print(f"error: {plain(prediction.error)}", file=sys.stderr)
     if len(failed) > 1:
-        print(f"{len(failed)} of {len(made)} pictures could not be read", file=sys.stderr)
+        print(f"{len(failed)} of {counted(len(made), 'picture')} could not be read", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -1,6 +1,7 @@
 """Texts that people, terminals and spreadsheets read: counts in words, names without control characters, lists of
 names in one text."""
 
+import logging
 import re
 from collections.abc import Sequence
 
@@ -24,6 +25,13 @@ def plain(text: object, keep: str = "") -> str:
 
 def _escape(character: str) -> str:
     return ascii(character)[1:-1]
+
+
+class PlainFormatter(logging.Formatter):
+    """Log lines without control characters but line breaks and tabs, as messages in several lines have them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record), keep="\n\t")
 
 
 def spreadsheet(value: object) -> object:

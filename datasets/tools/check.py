@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from storage.images import bytes_of, damage_of
+from storage.texts import counted
 
 from ..messages import summary
 from ..prompt_checks import alike, odd_prompts
@@ -68,7 +69,7 @@ def describe(contents: Contents) -> str:
         low, high = min(counts.values(), default=0), max(counts.values(), default=0)
         spread = f"{low}" if low == high else f"{low}-{high}"
         parts.append(f"{part} {len(items):,}" + (f" ({spread} per class)" if items else ""))
-    return f"{len(contents.task.classnames)} classes; {', '.join(parts)}"
+    return f"{counted(len(contents.task.classnames), 'class')}; {', '.join(parts)}"
 
 
 def per_class(contents: Contents) -> list[tuple[str, int, int, int]]:
@@ -83,19 +84,19 @@ def check_counts(contents: Contents, report: Report) -> None:
     for index, part in enumerate(PARTS, start=1):
         absent = [row[0] for row in rows if not row[index]]
         if absent and len(absent) < len(rows):
-            report.problems.append(f"no {part} image of {len(absent)} classes: {summary(absent)}")
+            report.problems.append(f"no {part} image of {counted(len(absent), 'class')}: {summary(absent)}")
     if not contents.parts[2]:
         report.problems.append("no test images")
     declared = contents.declared
     if declared is None:
         return
     if declared.n_classes and declared.n_classes != len(rows):
-        report.problems.append(f"{len(rows)} classes, but {declared.n_classes} were published")
+        report.problems.append(f"{counted(len(rows), 'class')}, but {declared.n_classes} were published")
     sizes = [len(items) for items in contents.parts]
     if declared.test_only:
         sizes = sizes[2:]
     if declared.n_images and sum(declared.n_images) != sum(sizes):
-        report.problems.append(f"{sum(sizes):,} images, but {sum(declared.n_images):,} were published")
+        report.problems.append(f"{counted(sum(sizes), 'image')}, but {sum(declared.n_images):,} were published")
     elif len(declared.n_images) == 3 and list(declared.n_images) != sizes:
         report.notes.append(f"{sizes} train, val and test images; CoOp's split has {list(declared.n_images)}")
 
@@ -110,7 +111,7 @@ def check_paths(contents: Contents, report: Report) -> None:
             where[item.impath].append(part)
     twice = [f"{path} ({', '.join(parts)})" for path, parts in where.items() if len(parts) > 1]
     if twice:
-        report.problems.append(f"{len(twice)} images are listed twice: {summary(twice, SHOWN)}")
+        report.problems.append(f"{counted(len(twice), 'image')} listed twice: {summary(twice, SHOWN)}")
 
 
 def check_names(contents: Contents, report: Report, n_context: int) -> None:
@@ -127,7 +128,7 @@ def check_names(contents: Contents, report: Report, n_context: int) -> None:
     long = [name for name, length in zip(names, token_counts(names)) if length > room]
     if long:
         report.problems.append(
-            f"{len(long)} class names are longer than the {room} tokens left beside a context of {n_context}: "
+            f"{counted(len(long), 'class name')} longer than the {room} tokens left beside a context of {n_context}: "
             f"{summary(long, 3)}"
         )
 
@@ -164,9 +165,9 @@ def check_images(contents: Contents, report: Report, workers: int | None) -> Non
     groups = [sorted(paths) for digest, paths in copies.items() if digest and len(paths) > 1]
     across = [" = ".join(paths) for paths in groups if len({part_of[path] for path in paths}) > 1]
     if across:
-        report.problems.append(f"{len(across)} images are in two parts: {summary(sorted(across), SHOWN)}")
+        report.problems.append(f"{counted(len(across), 'image')} in two parts: {summary(sorted(across), SHOWN)}")
     if len(groups) > len(across):
-        report.notes.append(f"{len(groups) - len(across)} images have copies in their own part")
+        report.notes.append(f"{counted(len(groups) - len(across), 'image')} with copies in the same part")
 
 
 def examine_all(paths: Sequence[str], workers: int | None, what: str) -> Iterator[tuple[str, bytes, str]]:

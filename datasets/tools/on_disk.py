@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
+from storage.texts import counted
+
 from ..base import SplitDataset
 from ..folder import FolderTasks, UserTask, task_readers
 from ..messages import nearest
@@ -120,7 +122,7 @@ def state_on_disk(name: str, cfg: CfgNode) -> str:
         return "your folders: --root"
     if issubclass(dataset, MultiTask):
         there = [state_on_disk(spec.dataset, cfg).startswith("yes") for spec in dataset.specs]
-        return f"{sum(there)} of {len(there)} tasks"
+        return f"{sum(there)} of {counted(len(there), 'task')}"
     if not issubclass(dataset, SplitDataset):
         return "?"
     unloaded = dataset.unloaded(cfg)

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from storage.images import small_image
 
+from storage.texts import counted, plain
+
 from ..splits import PARTS
 from .check import per_class
 from .on_disk import Contents
@@ -31,10 +33,11 @@ def counts_figure(contents: Sequence[Contents]) -> Figure:
             counts = [row[index] for row in table]
             axes.bar(range(len(table)), counts, bottom=below, width=0.9, color=COLOURS[index - 1], label=part)
             below = [a + b for a, b in zip(below, counts)]
-        axes.set_title(f"{task.task.name}: {len(table)} classes, {sum(below):,} images", fontsize=10)
+        sizes = f"{counted(len(table), 'class')}, {counted(sum(below), 'image')}"
+        axes.set_title(f"{own(task.task.name)}: {sizes}", fontsize=10)
         axes.set_ylabel("images")
         if len(table) <= MAX_NAMES:
-            axes.set_xticks(range(len(table)), [row[0] for row in table], rotation=90, fontsize=7)
+            axes.set_xticks(range(len(table)), [own(row[0]) for row in table], rotation=90, fontsize=7)
         else:
             axes.set_xlabel("class")
         axes.spines[["top", "right"]].set_visible(False)
@@ -48,7 +51,7 @@ def samples_figure(contents: Sequence[Contents]) -> Figure:
     figure = Figure(figsize=(2.1 * SAMPLES, 2.9 * len(contents)), layout="constrained")
     panels = figure.subfigures(len(contents), 1, squeeze=False)[:, 0]
     for panel, task in zip(panels, contents):
-        panel.suptitle(task.task.name, fontsize=10, x=0.01, ha="left", weight="bold")
+        panel.suptitle(own(task.task.name), fontsize=10, x=0.01, ha="left", weight="bold")
         for place, item in enumerate(sample(task), start=1):
             axes = panel.add_subplot(1, SAMPLES, place)
             try:
@@ -56,10 +59,15 @@ def samples_figure(contents: Sequence[Contents]) -> Figure:
             except OSError:  # data.py check names it
                 axes.text(0.5, 0.5, "cannot be read", fontsize=7, ha="center", transform=axes.transAxes)
             prompt = task.task.template.format(item.classname.replace("_", " "))
-            axes.set_xlabel("\n".join(textwrap.wrap(prompt, 26)), fontsize=7)
+            axes.set_xlabel("\n".join(textwrap.wrap(own(prompt), 26)), fontsize=7)
             axes.set_xticks([])
             axes.set_yticks([])
     return figure
+
+
+def own(name: str) -> str:
+    """A name as the text of a picture, in which dollars are no mathematics."""
+    return plain(name).replace("$", r"\$")
 
 
 def sample(task: Contents) -> list:

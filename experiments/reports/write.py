@@ -18,6 +18,7 @@ from .base_to_new import base_to_new, base_to_new_report, base_to_new_summary
 from .html import html
 from .joint_training import pairs
 from .latex import document
+from .names import shown_name
 from .paper import PAPER_TABLE, paper_names, paper_table
 from .plots import accuracy_figure, halves_figure, tasks_figure
 from .runs import runs_below
@@ -42,6 +43,7 @@ def write_report(
     compare: Sequence[Sequence[str]] = (),
     joint: str = "",
     data: Path | None = None,
+    reasons: Mapping[str, str] | None = None,
 ) -> str:
     """Write REPORT_FILES, the report of the runs below `out_dir`, into the folder `to`, and return its text.
 
@@ -56,13 +58,15 @@ def write_report(
         compare: pairs (A, B) of methods to test; by default SoftCPT, or the best method, against all others.
         joint: a method whose joint and separate training are compared, see `joint_training.pairs`; "" for none.
         data: folder of the test images, for the HTML page; None for the folder that the runs used.
+        reasons: {label: why} of methods that have no runs, which the report names.
 
     Raises ValueError without a finished run, or if `compare` or `joint` names an unknown method.
     """
     methods = list(methods)
-    records, notes = runs_below(out_dir, methods, steps, "", folders, shots)
+    records, notes = runs_below(out_dir, methods, steps, "", folders, shots, reasons)
     frame = results_frame(records)
-    summary = summarise(frame, [method.label for method in methods])
+    summary = summarise(frame, [shown_name(method.label, "method") for method in methods])
+    compare = [[shown_name(name, "method") for name in pair] for pair in compare]
     check_names([name for pair in compare for name in pair], summary["method"].unique())
     found = section_contents(records, frame, summary, paper, compare, joint)
     inside, unread = insides(out_dir, [Path(record["path"]).parent for record in records])
@@ -85,12 +89,13 @@ def write_halves_report(
     *,
     folders: Collection[Path] | None = None,
     shots: Sequence[int] = (),
+    reasons: Mapping[str, str] | None = None,
 ) -> str:
     """Write HALVES_FILES, the report of a sweep's runs on halves of the "classes" or "tasks", into the folder `to`.
 
     The arguments, the returned text and the errors are those of `write_report`.
     """
-    records, notes = runs_below(out_dir, list(methods), steps, halves, folders, shots)
+    records, notes = runs_below(out_dir, list(methods), steps, halves, folders, shots, reasons)
     text = "\n\n".join(["# Results", base_to_new_report(records, halves), *left_out_text(notes)]) + "\n"
     numbers = base_to_new_summary(base_to_new(records, halves))
     files = {"halves.png": png(halves_figure(numbers, halves)), "report.csv": csv(numbers)}

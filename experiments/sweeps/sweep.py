@@ -31,6 +31,7 @@ class Sweep:
 
     def __init__(self, args: argparse.Namespace, elsewhere: Callable[..., Any]) -> None:
         self.args, self.elsewhere = args, elsewhere
+        self.left_out: dict[str, str] = {}  # {label: why} of methods without runs, for the report
         # The tasks of a benchmark are read only if runs of single tasks need them.
         self.tasks_of: Callable[[str], list[str]] = cache(lambda name: elsewhere(benchmark_tasks, name, args.data))
         self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
@@ -44,14 +45,18 @@ class Sweep:
         methods = on_backbone(on_benchmark(read_sweep(self.args.sweep), benchmark), self.args.backbone)
         config = self.args.config or default_config(benchmark)
         for label, configs in without_config(methods, config).items():
-            print(f"{label} is left out: it has no config {config}, but {', '.join(configs)}", file=sys.stderr)
+            self._leave_out(label, f"it has no config {config}, but {', '.join(configs)}")
         if any(method.leave_out for method in methods):
             methods = leaving_out(methods, self.tasks_of(benchmark))
         able = [method.label for method in for_halves(methods, self.args.halves)]
         for method in methods:
             if method.label not in able:
-                print(f"{method.label} is left out: it cannot be tested on new {self.args.halves}", file=sys.stderr)
+                self._leave_out(method.label, f"it cannot be tested on new {self.args.halves}")
         return methods
+
+    def _leave_out(self, label: str, why: str) -> None:
+        self.left_out[label] = why
+        print(f"{label} is left out: {why}", file=sys.stderr)
 
     def _steps(self, jobs: Sequence[Job]) -> list[Step]:
         steps = []
@@ -190,7 +195,7 @@ class Sweep:
             rows = on_backbone(read_sweep(args.sweep), args.backbone)
             methods = [row for row in rows if not row.leave_out] + [method for method in methods if method.leave_out]
         methods = list({method.label: method for method in methods}.values())
-        common = {"steps": args.steps, "folders": folders}
+        common = {"steps": args.steps, "folders": folders, "reasons": {} if args.only else self.left_out}
         if args.halves:
             files = reports.HALVES_FILES
             text = reports.write_halves_report(args.runs, args.to, methods, args.halves, **common)

@@ -15,8 +15,11 @@ import sys
 from collections.abc import Callable
 
 from storage.console import print_any_text
+from storage.texts import plain
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE
+LINE_BREAK = "\n"  # of messages in several lines
+
 Main = Callable[..., "int | None"]
 
 
@@ -34,7 +37,7 @@ def one_line_errors(status: int, *also: type[Exception]) -> Callable[[Main], Cal
                 discard_output()
                 return CLOSED_PIPE
             except (ValueError, OSError, *also) as error:
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {plain(error, keep=LINE_BREAK)}", file=sys.stderr)
                 return status
 
         return run

@@ -100,8 +100,8 @@ def test_absent_classes_are_logged(caplog):
     judge.process(*batch())
     with caplog.at_level(logging.WARNING):
         judge.evaluate()
-    assert "task shape: 1 classes have no test sample: circle" in caplog.text
-    assert "task number of objects: 1 classes have no test sample: three" in caplog.text
+    assert "task shape: no test sample of 1 class: circle" in caplog.text
+    assert "task number of objects: no test sample of 1 class: three" in caplog.text
 
 
 def test_task_without_samples_is_left_out_of_the_mean(capsys):

@@ -52,7 +52,7 @@ def test_training_image_in_another_part_is_refused(mine, other, flowers):
         dataset_of(flowers, name="ToyFlower")
         return
     part = other if mine == "train" else mine
-    with pytest.raises(ValueError, match=f"ToyFlower.json: 1 training images are in another part.*{row[0]} in {part}"):
+    with pytest.raises(ValueError, match=f"ToyFlower.json: 1 training image in another part.*{row[0]} in {part}"):
         dataset_of(flowers, name="ToyFlower")
 
 

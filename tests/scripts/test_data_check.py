@@ -44,16 +44,16 @@ def test_check_names_every_problem(data, tmp_path, monkeypatch):
     assert status == 1
     wrong = [line for line in text.splitlines() if line.startswith("WRONG")]
     for start in (
-        "WRONG: no test image of 1 classes: 'word",
+        "WRONG: no test image of 1 class: 'word",
         "WRONG: 29 images, but 30 were published",
-        "WRONG: 1 images are listed twice",
+        "WRONG: 1 image listed twice",
         "WRONG: classes with one name: 'sea_or lake' and 'Sea or Lake'",
-        "WRONG: 1 class names are longer than the 59 tokens left beside a context of 16",
+        "WRONG: 1 class name longer than the 59 tokens left beside a context of 16",
         "WRONG: 2 unreadable images",
-        "WRONG: 1 images are in two parts",
+        "WRONG: 1 image in two parts",
     ):
         assert any(line.startswith(start) for line in wrong), (start, text)
-    assert any("training images are in another part, too" in line for line in wrong)
+    assert any("training image in another part, too" in line for line in wrong)
     assert len(wrong) == 8 and text.rstrip().endswith("8 problems found.")
     assert str(images[0]) in text and str(images[1]) in text
     assert re.search(r"Sea or Lake +\d+ +\d+ +\d+", text)

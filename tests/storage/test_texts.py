@@ -1,8 +1,16 @@
 """Texts for people, terminals and spreadsheets, and lists of names in one text."""
 
-import pytest
+import logging
+from dataclasses import replace
+from pathlib import Path
 
-from storage.texts import counted, joined_names, names_of, plain, spreadsheet
+from scripts.lib.command import one_line_errors
+
+import pytest
+import torch
+
+from inference.predictions import Prediction, csv_of, text_of
+from storage.texts import PlainFormatter, counted, joined_names, names_of, plain, spreadsheet
 
 
 @pytest.mark.parametrize(
@@ -48,3 +56,23 @@ def test_counts_are_in_words():
 def test_names_in_one_text_are_read_back(names, text):
     assert joined_names(names) == text and names_of(text) == names
     assert names_of("air, cars ,") == ["air", "cars"] and names_of(r"a\b") == [r"a\b"]
+
+
+def test_commands_show_no_control_characters(tmp_path, capsys):
+    @one_line_errors(1)
+    def main(argv):
+        raise ValueError("no task \x1b[2J\r'x'\nin two lines")
+
+    assert main([]) == 1
+    assert capsys.readouterr().err == "error: no task \\x1b[2J\\r'x'\nin two lines\n"
+    record = logging.LogRecord("x", logging.INFO, "", 1, "task %s\nand more", ("\x1b]0;title\x07",), None)
+    assert PlainFormatter("%(message)s").format(record) == "task \\x1b]0;title\\x07\nand more"
+
+
+def test_predictions_are_safe_in_terminals_and_spreadsheets():
+    made = [Prediction(Path("=1+1.png"), {"": torch.tensor([0.75, 0.25])}), Prediction(Path("\x1b[31m.png"), {}, "x")]
+    assert text_of(replace(made[0], path=Path("\x1b[31ma\nb.png")), ["@owl", "o\x07wl"], 2) == (
+        "\\x1b[31ma\\nb.png: @owl 75.0 %, o\\x07wl 25.0 %"
+    )
+    rows = csv_of(made, "-task", ["@owl", "jay"], 2).splitlines()
+    assert rows == ["path,task,rank,class,probability", "'=1+1.png,'-task,1,'@owl,0.75", "'=1+1.png,'-task,2,jay,0.25"]

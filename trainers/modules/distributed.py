@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Sampler, Subset
 
+from storage.texts import counted
+
 
 def check_launch() -> None:
     """Raise ValueError, naming the variable, unless the environment describes one process or one of torchrun's."""
@@ -156,8 +158,8 @@ class ShardedBatches(BatchSampler):
         smallest = batch_size if drop_last or len(sampler) % batch_size == 0 else len(sampler) % batch_size
         if smallest < world():
             raise ValueError(
-                f"DATALOADER.TRAIN_X.BATCH_SIZE: a batch of {smallest} images (of {len(sampler)}) cannot be shared by "
-                f"{world()} processes; start at most {smallest}"
+                f"DATALOADER.TRAIN_X.BATCH_SIZE: a batch of {counted(smallest, 'image')} (of {len(sampler)}) cannot be "
+                f"shared by {world()} processes; start at most {smallest}"
             )
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -34,8 +34,8 @@ class RandomDomainSampler(Sampler):
         for domain, indices in self.domains.items():
             if len(indices) < self.per_domain:
                 raise ValueError(
-                    f"RandomDomainSampler: domain {domain} has {len(indices)} images, fewer than the "
-                    f"{self.per_domain} per batch; lower BATCH_SIZE {batch_size}"
+                    f"RandomDomainSampler: domain {domain} has only {len(indices)} of the "
+                    f"{self.per_domain} images per batch; lower BATCH_SIZE {batch_size}"
                 )
         self.length = len(self._draw())
 

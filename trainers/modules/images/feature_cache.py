@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from backbones.weights import write_safetensors
+from storage.texts import counted
 
 from ..distributed import from_first_rank, gather_parts, part_of, rank, share
 
@@ -51,7 +52,7 @@ class FeatureCache:
         path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None
         # Only rank 0 reads, so that either all ranks have the tensor or all compute it.
         tensor = from_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
-        images = f"{shape[0]:,} images"
+        images = counted(shape[0], "image")
         if tensor is None:
             logger.info("Computing the features of %s, to be kept in %s", images, self.folder or "memory alone")
             start = time.perf_counter()
