@@ -5,6 +5,7 @@ import functools
 import logging
 
 import pytest
+import surroundings
 
 import compat
 
@@ -12,11 +13,15 @@ compat.ensure_dassl()
 
 
 def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # of pytest-xdist's processes, the one that starts the others
+        surroundings.settle()
+        config.add_cleanup(surroundings.unsettle)
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         import warm_python
 
-        warm_python.start()  # of pytest-xdist's processes, the one that runs no tests; the others share what it starts
+        warm_python.start()  # the others, which run the tests, share it
         return
+    surroundings.let_signals_through()
     import torch
 
     torch.set_num_threads(1)  # the test models are too small for more

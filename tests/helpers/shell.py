@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-UNSET = ("VARIANT", "SEEDS", "DATA", "SEPARATE", "JOBS", "PROMPTS")
 STUB = """#!/usr/bin/env bash
 [[ "$1" != */scripts/lib/needs.py ]] || exit ${LACKING:-0}
 echo "$@" >> "$CALLS"
@@ -33,8 +32,7 @@ class Caller:
         """(exit status, the arguments of each call of Python, output) of a script below the project's folder."""
         self.calls.unlink(missing_ok=True)
         names = {"PYTHON": str(self.stub), "CALLS": str(self.calls), "OUT": "results", **variables}
-        env = {key: value for key, value in os.environ.items() if key not in UNSET}
         command = ["bash", ROOT / command[0], *command[1:]]
-        done = subprocess.run(command, cwd=self.folder, env={**env, **names}, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, env={**os.environ, **names}, capture_output=True, text=True)
         calls = self.calls.read_text().splitlines() if self.calls.exists() else []
         return done.returncode, calls, done.stdout + done.stderr

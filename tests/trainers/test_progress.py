@@ -222,7 +222,6 @@ def test_ctrl_c_on_a_terminal_says_how_to_resume(tmp_path):
         stdout=slave,
         stderr=slave,
         env={**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     os.close(slave)
     shown = b""

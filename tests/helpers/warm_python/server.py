@@ -19,8 +19,10 @@ import socket
 import sys
 import types
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
+from client import FORWARDED
 from forks import live
 
 LIBRARIES = (
@@ -55,10 +57,7 @@ def run(job: dict, stand_in: str) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count()))
     if job["unbuffered"]:
         sys.stdout.reconfigure(line_buffering=True)
-    if signal.SIGINT not in job["ignored"]:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in job["ignored"]:
-        signal.signal(number, signal.SIG_IGN)
+    take_signals(job["ignored"])
     kind, *rest = job["arguments"]
     where = os.path.dirname(os.path.abspath(kind)) if kind not in ("-c", "-m") else ""
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -75,6 +74,13 @@ def run(job: dict, stand_in: str) -> None:
         sys.argv, module.__file__ = job["arguments"], os.path.abspath(kind)
         code = compile(Path(kind).read_bytes(), module.__file__, "exec")
     exec(code, module.__dict__)
+
+
+def take_signals(ignored: Sequence[int] = ()) -> None:
+    """Take signals as Python does that is started with some of them ignored."""
+    for number in FORWARDED:
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN if number in ignored else usual)
 
 
 def move(file: int, above: int) -> int:
@@ -133,6 +139,7 @@ def serve(address: str, stand_in: str) -> None:
 
 
 if __name__ == "__main__":
+    take_signals()  # whatever has started the tests: they end this server by a signal
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for library in LIBRARIES:
