@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import InterpolationMode
 
 from backbones.config import Preprocessing
+from storage import start_method
 from storage.folders import folders_below
 from storage.images import from_array, is_image, rgb_of
 
@@ -89,7 +90,8 @@ def image_batches(
     if there is more than one batch."""
     workers = workers if len(images) > batch_size else 0
     collate = partial(_batch, transform, upright)
-    yield from DataLoader(list(enumerate(images)), batch_size, num_workers=workers, collate_fn=collate)
+    options = {"num_workers": workers, "multiprocessing_context": start_method(workers), "collate_fn": collate}
+    yield from DataLoader(list(enumerate(images)), batch_size, **options)
 
 
 def _batch(transform: Callable, upright: bool, items: Sequence[tuple[int, Picture]]) -> Batch:

@@ -1,4 +1,5 @@
-"""Files on disk: atomic writes, strict readers of JSON, YAML and configs, the folder of a run and its lock.
+"""Files on disk: atomic writes, strict readers of JSON, YAML and configs, the folder of a run and its lock;
+how processes that read images start.
 
 Imports no other room.
 """
@@ -10,3 +11,4 @@ from .configs import BASE_KEY, read_config
 from .documents import parse_json, read_json, read_yaml
 from .lock import describe, holder, locked
 from .run_folder import CHECKPOINT, FAILURE_FILE, PROMPTS, RUN_FILES, make_run_folder, remove_run
+from .workers import start_method

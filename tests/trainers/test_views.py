@@ -1,6 +1,9 @@
 """Training views: what they depend on, and that they leave the global generators alone."""
 
+import multiprocessing
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,8 +12,11 @@ import torch
 import toy
 from dassl.data.data_manager import build_data_loader
 from dassl.engine import build_trainer
+from warm_python import python
 
+import train
 from trainers.base import PromptTrainer
+from trainers.modules.distributed import part_of
 from trainers.modules.images.preprocessing import OPENAI, filled
 from trainers.modules.images.views import ViewFeatures, ViewImages, seeded_loader, view_generators
 
@@ -77,6 +83,30 @@ def test_views_do_not_depend_on_the_workers(toy_root, tmp_path, workers):
             epochs += [torch.cat([batch["img"] for batch in loader])]
         batches.append(torch.stack(epochs))
     assert torch.equal(*batches) and len(batches[0].unique(dim=1).flatten(0, 1).unique(dim=0)) > 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are safe on Linux alone")
+def test_workers_are_forks_whatever_the_default(toy_root, tmp_path, monkeypatch):
+    """On Python 3.14 the default is a server that imports all modules anew."""
+    code = (
+        "import multiprocessing, sys\n"
+        "multiprocessing.set_start_method(sys.argv[1])\n"
+        "from PIL import Image\nfrom torchvision.transforms import ToTensor\n"
+        "from inference.images import image_batches\n"
+        "unknown = type('Unpicklable', (ToTensor,), {})()\n"
+        "print(sum(len(b.positions) for b in image_batches([Image.new('RGB', (2, 2))] * 3, unknown, 2, 1)))\n"
+    )
+    command = [python(), "-c", code, "forkserver"]
+    done = subprocess.run(command, cwd=train.PROJECT_ROOT, capture_output=True, text=True)
+    assert done.stdout == "3\n", done.stderr
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "forkserver")
+    methods = []
+    for workers in (1, 0):
+        cfg = filled(toy.config(toy_root, tmp_path, "CoOp", "DATALOADER.NUM_WORKERS", workers), OPENAI)
+        plain = build_data_loader(cfg, data_source=images(toy_root), batch_size=4, tfm=draw, is_train=True)
+        for loader in (seeded_loader(plain, 1, str(toy_root)), part_of(plain)):
+            methods.append(loader.multiprocessing_context and loader.multiprocessing_context.get_start_method())
+    assert methods == ["fork", "fork", None, None]
 
 
 def test_epoch_uses_its_view_modulo_the_number_of_views():

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Sampler, Subset
 
+from storage import start_method
 from storage.texts import counted
 
 
@@ -178,6 +179,7 @@ def sharded(loader: DataLoader) -> DataLoader:
         batch_sampler=batches,
         num_workers=loader.num_workers,
         pin_memory=loader.pin_memory,
+        multiprocessing_context=loader.multiprocessing_context,
         persistent_workers=loader.persistent_workers,
         generator=loader.generator,
     )
@@ -185,11 +187,17 @@ def sharded(loader: DataLoader) -> DataLoader:
 
 def part_of(loader: DataLoader) -> DataLoader:
     """This rank's part of a sequential evaluation loader."""
+    loader.multiprocessing_context = start_method(loader.num_workers)
     if world() == 1:
         return loader
     part = share(len(loader.dataset))
     images = Subset(loader.dataset, range(part.start, part.stop))
-    return DataLoader(images, batch_size=loader.batch_size, num_workers=loader.num_workers)
+    return DataLoader(
+        images,
+        batch_size=loader.batch_size,
+        num_workers=loader.num_workers,
+        multiprocessing_context=loader.multiprocessing_context,
+    )
 
 
 def share_of_batch(count: int) -> float:

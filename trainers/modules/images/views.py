@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from storage import start_method
 from storage.images import read_image
 
 from ..distributed import gather_parts, part_of
@@ -67,6 +68,7 @@ def seeded_loader(loader: DataLoader, seed: int, root: str) -> DataLoader:
         batch_size=loader.batch_size,
         sampler=loader.sampler,
         num_workers=loader.num_workers,
+        multiprocessing_context=start_method(loader.num_workers),
         drop_last=loader.drop_last,
         pin_memory=loader.pin_memory,
         persistent_workers=loader.num_workers > 0,
