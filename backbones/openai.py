@@ -21,7 +21,7 @@ from .weights import KEY, open_archive, read_state_dict, restore_token_rows, sha
 
 logger = logging.getLogger(__name__)
 
-CACHE_DIR = Path("~/.cache/clip").expanduser()
+CACHE_DIR = Path(os.path.expanduser("~/.cache/clip"))  # where there is no home folder, it stays ~
 SPELLINGS = {"quickgelu": "quick_gelu", "gelu": "gelu"}
 PUBLISHED = {url.split("/")[-2]: name for name, url in clip._MODELS.items()}  # by the SHA-256 of their files
 WIDEST = 1024  # up to this width all published towers have heads of 64
@@ -32,7 +32,7 @@ def published_file(name: str) -> Path:
 
     Raises:
         ValueError: the file in the cache has another SHA-256; it is left as it is.
-        FileNotFoundError: there is no file and it cannot be downloaded.
+        FileNotFoundError: there is no file and it cannot be downloaded, or not be written there.
     """
     url = clip._MODELS[name]
     digest, file_name = url.split("/")[-2:]
@@ -45,11 +45,19 @@ def published_file(name: str) -> Path:
                 f"the model downloaded, or, if it is the CLIP that you want, name the file: {KEY} {target}"
             )
         return target
-    logger.info("Downloading OpenAI's CLIP %s to %s", name, target)
+    elsewhere = f"Fetch {url}, put it anywhere and name the file: {KEY} path/to/{target.name}"
     try:
+        if not target.is_absolute():
+            raise OSError("this user has no home folder; HOME sets one")
         CACHE_DIR.mkdir(parents=True, exist_ok=True)
         # Each process downloads to a folder of its own, so that none sees another's unfinished file.
-        with tempfile.TemporaryDirectory(prefix=f".{file_name}-", dir=CACHE_DIR) as folder:
+        own = tempfile.TemporaryDirectory(prefix=f".{file_name}-", dir=CACHE_DIR)
+    except OSError as error:
+        reason = error.strerror or error
+        raise FileNotFoundError(f"{KEY}: CLIP {name} cannot be put at {target} ({reason}). {elsewhere}") from error
+    logger.info("Downloading OpenAI's CLIP %s to %s", name, target)
+    try:
+        with own as folder:
             os.replace(clip._download(url, folder), target)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise FileNotFoundError(

@@ -26,7 +26,7 @@ WIDEST = 8192  # the most columns of a token embedding that is given by some of 
 def find_path(name: str) -> Path | None:
     """A file or folder in the current folder, else in the project's; None if there is none."""
     for folder in (Path.cwd(), PROJECT_ROOT):
-        path = folder / Path(name).expanduser()
+        path = folder / os.path.expanduser(name)
         if path.exists():
             return path
     return None

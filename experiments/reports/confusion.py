@@ -1,6 +1,7 @@
 """Which classes a method confuses, with images of the mistakes, from the predictions of its runs."""
 
 import io
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -129,7 +130,7 @@ def _data_of(run: Path) -> tuple[Path | None, bool]:
         root, upright = config["DATASET"]["ROOT"], config.get("INPUT", {}).get("UPRIGHT") is True
     except (StopIteration, ValueError, KeyError, TypeError, AttributeError, OSError):
         return None, False
-    return (PROJECT_ROOT / Path(root).expanduser() if isinstance(root, str) and root else None), upright
+    return (PROJECT_ROOT / os.path.expanduser(root) if isinstance(root, str) and root else None), upright
 
 
 def _add_thumbnails(tasks: Sequence[TaskConfusion], root: Path, upright: bool, budget: int) -> bool:

@@ -1,6 +1,7 @@
 """`load_clip`: names, files of OpenAI's layout, and what is refused."""
 
 import hashlib
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import toy
 from clip import clip
 from clip.model import CLIP as ClipPackage
 from safetensors.torch import save_file
+from warm_python import python
 
 from backbones import load_clip, openai
 from backbones.model import store_in_half
@@ -160,6 +162,33 @@ def test_failed_download_says_where_to_put_the_file(cache, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"put it there.*MODEL.BACKBONE.NAME path/to/ViT-B-16.pt"):
         load_clip("ViT-B/16")
     assert not list(cache.iterdir())
+
+
+def test_home_that_cannot_be_written_is_named(cache, monkeypatch):
+    monkeypatch.setattr(clip, "_download", no_network)
+    cache.touch()  # nor can root make a folder there
+    with pytest.raises(FileNotFoundError, match=rf"be put at {cache}/ViT-B-16.pt \(File exists\)\. Fetch h"):
+        load_clip("ViT-B/16")
+    monkeypatch.setattr(openai, "CACHE_DIR", Path("~/.cache/clip"))
+    with pytest.raises(FileNotFoundError, match=r"\(this user has no home folder; HOME sets one\)\. Fetch https:"):
+        load_clip("ViT-B/16")
+    assert not Path("~").exists()
+
+
+def test_user_without_a_home_folder_has_the_other_clips(monkeypatch):
+    """A container's user without HOME and without an entry in the system's list."""
+    code = (
+        "import os, pwd\n"
+        "def unknown(number): raise KeyError(number)\n"
+        "pwd.getpwuid = pwd.getpwnam = unknown\n"
+        "from backbones import load_clip, openai\n"
+        f"load_clip('{TINY}@quickgelu'), print(openai.CACHE_DIR)\n"
+        "load_clip('~nobody/ViT-B-16.pt')"
+    )
+    monkeypatch.delenv("HOME")
+    done = subprocess.run([python(), "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "~/.cache/clip\n"
+    assert "FileNotFoundError: MODEL.BACKBONE.NAME: no file ~nobody/ViT-B-16.pt" in done.stderr.splitlines()[-1]
 
 
 def test_cached_file_is_verified_and_never_replaced(cache, monkeypatch):
