@@ -5,6 +5,7 @@
 #     bash scripts/setup.sh [REQUIREMENTS]
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 set -euo pipefail
+unset CDPATH
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 REQUIREMENTS="$ROOT/${1:-requirements.txt}"
 
@@ -40,15 +41,18 @@ for line in lines(sys.argv[1]):
 PY
 }
 
-# base_python: a supported Python on the PATH for the virtual environment, python3 if it is one, else the newest.
+# base_python: a Python on the PATH for the virtual environment: python3 if the tests have seen its version, else the newest
+# that they have seen, else a newer one.
 base_python() {
-    for name in python3 python3.13 python3.12 python3.11 python3.10 python; do
-        if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
-            command -v "$name"
-            return
-        fi
+    for newest in 14 99; do
+        for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
+            if "$name" -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, $newest))" 2>/dev/null; then
+                command -v "$name"
+                return
+            fi
+        done
     done
-    echo "error: no Python 3.10 to 3.13 on the PATH" >&2
+    echo "error: no Python 3.10 or newer on the PATH" >&2
     exit 1
 }
 
@@ -65,6 +69,11 @@ if [ -n "${PYTHON:-}" ]; then
 fi
 echo "Installing ${REQUIREMENTS##*/} into $ROOT/.venv (about 5 GB; once)" >&2
 base="$(base_python)"
+mkdir -p "$ROOT/.venv" 2>/dev/null && [ -w "$ROOT/.venv" ] || {
+    echo "error: $ROOT/.venv cannot be written: copy the checkout to a folder of your own, or set PYTHON to a Python that" \
+        "satisfies ${REQUIREMENTS##*/}" >&2
+    exit 1
+}
 "$base" -m venv "$ROOT/.venv" >&2
 "$ROOT/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$REQUIREMENTS" >&2
 satisfies "$ROOT/.venv/bin/python" || { echo "error: the installation into $ROOT/.venv is not complete" >&2; exit 1; }

@@ -7,6 +7,7 @@
 # browser, which opens the reports, and SLURM.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 set -euo pipefail
+unset CDPATH
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 PROGRAMS="chromium chromium-driver slurm-wlm munge"
 if [ "${SYSTEM_PACKAGES:-0}" = 1 ] && ! dpkg -s $PROGRAMS >/dev/null 2>&1; then
@@ -15,6 +16,7 @@ if [ "${SYSTEM_PACKAGES:-0}" = 1 ] && ! dpkg -s $PROGRAMS >/dev/null 2>&1; then
 fi
 PYTHON="$(bash "$ROOT/scripts/setup.sh" requirements-test.txt)"
 cd "$ROOT"
+[ -w . ] || export RUFF_NO_CACHE=true MYPY_CACHE_DIR=/dev/null # a checkout of somebody else
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy & # on one core, beside the start of the tests

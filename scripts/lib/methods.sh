@@ -9,6 +9,7 @@
 # of the tasks into one record. Run folders and calls of train.py are those of experiments/sweeps/jobs.py; a test compares them.
 
 set -euo pipefail
+unset CDPATH
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 CALLED_FROM="$PWD"
 METHOD="$(basename "$(dirname "$0")")"
@@ -19,7 +20,7 @@ fail() { echo "error: $1" >&2; exit 2; }
 # absolute PATH: relative to the caller's folder. A leading ~ that was quoted, so not expanded, is the home folder.
 absolute() {
     case "$1" in
-        "~" | "~/"*) echo "$HOME${1:1}" ;;
+        "~" | "~/"*) [ -n "${HOME:-}" ] || fail "$1: HOME is not set"; echo "$HOME${1:1}" ;;
         /*) echo "$1" ;;
         *) echo "$CALLED_FROM/$1" ;;
     esac

@@ -147,6 +147,8 @@ def test_quoted_tilde_is_the_home_folder(call):
     assert f"--output-dir {home}/my runs/demo/CoOp/" in calls[0] and not list(call.folder.rglob("~*"))
     _, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", DATA="a~/~b", HOME=str(home))
     assert f"--root {call.folder}/a~/~b " in calls[0]
+    status, calls, output = call("scripts/coop/main.sh", "demo", "4", OUT="~/my runs", HOME="")
+    assert (status, calls, output) == (2, [], "error: ~/my runs: HOME is not set\n")
 
 
 @pytest.mark.parametrize(
