@@ -24,7 +24,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-VERSIONS = [("3.10", "2.4.1", "0.19.1"), ("3.13", "2.14.1", "0.29.1")]  # the oldest, the newest
+VERSIONS = [("3.10", "2.4.1", "0.19.1"), ("3.14", "2.15.0", "0.29.2")]  # the oldest, the newest
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
 HEADER = """\
 | Python | torch | torchvision | passed | skipped | failed | minutes | command |
@@ -34,7 +34,7 @@ HEADER = """\
 def find_python(version: str) -> str:
     """The interpreter of a version "3.x". Raises ValueError if there is none."""
     found = shutil.which(f"python{version}")
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    pyenv = Path(os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv")), "versions")
     # What is found must run: pyenv puts stand-ins for other versions on the PATH, which only print an error.
     for candidate in [found, *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")), reverse=True)]:
         if candidate and subprocess.run([candidate, "-c", ""], capture_output=True).returncode == 0:
