@@ -37,7 +37,7 @@ def published_file(name: str) -> Path:
     url = clip._MODELS[name]
     digest, file_name = url.split("/")[-2:]
     target = CACHE_DIR / file_name
-    if target.exists():
+    if os.path.exists(target):  # not where the user may not look into the home folder
         found = sha256_of(target)
         if found != digest:
             raise ValueError(
