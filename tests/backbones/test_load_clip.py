@@ -1,6 +1,7 @@
 """`load_clip`: names, files of OpenAI's layout, and what is refused."""
 
 import hashlib
+import os
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -173,6 +174,14 @@ def test_home_that_cannot_be_written_is_named(cache, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"\(this user has no home folder; HOME sets one\)\. Fetch https:"):
         load_clip("ViT-B/16")
     assert not Path("~").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+def test_home_of_another_user_is_named(cache):
+    cache.mkdir(mode=0)
+    with pytest.raises(FileNotFoundError, match=rf"be put at {cache}/ViT-B-16.pt \(Permission denied\)\. Fetch h"):
+        load_clip("ViT-B/16")
+    cache.chmod(0o755)
 
 
 def test_user_without_a_home_folder_has_the_other_clips(monkeypatch):
