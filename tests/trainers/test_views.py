@@ -104,9 +104,9 @@ def test_workers_are_forks_whatever_the_default(toy_root, tmp_path, monkeypatch)
     for workers in (1, 0):
         cfg = filled(toy.config(toy_root, tmp_path, "CoOp", "DATALOADER.NUM_WORKERS", workers), OPENAI)
         plain = build_data_loader(cfg, data_source=images(toy_root), batch_size=4, tfm=draw, is_train=True)
-        for loader in (seeded_loader(plain, 1, str(toy_root)), part_of(plain)):
+        for loader in (plain, seeded_loader(plain, 1, str(toy_root)), part_of(plain)):
             methods.append(loader.multiprocessing_context and loader.multiprocessing_context.get_start_method())
-    assert methods == ["fork", "fork", None, None]
+    assert methods == 3 * ["fork"] + 3 * [None]
 
 
 def test_epoch_uses_its_view_modulo_the_number_of_views():

@@ -1,6 +1,7 @@
 """Data loaders, and those of a whole config."""
 
 import logging
+import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
@@ -56,13 +57,17 @@ def build_data_loader(
     """
     if not data_source:
         raise ValueError(f"The {'training' if is_train else 'evaluation'} set has no images")
+    workers = cfg.DATALOADER.NUM_WORKERS
+    # From Python 3.14 on, Linux starts workers from a server, which imports PyTorch anew. Forks are as before.
+    method = "fork" if workers and multiprocessing.get_start_method() == "forkserver" else None
     # Workers live for one epoch: their random states then follow from the main process's, and a resumed run draws the
     # same views.
     return DataLoader(
         DatasetWrapper(cfg, data_source, tfm, is_train),
         batch_size=batch_size,
         sampler=build_sampler(sampler_type, data_source, batch_size, n_domain),
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        num_workers=workers,
+        multiprocessing_context=method,
         drop_last=is_train and len(data_source) >= batch_size,
         pin_memory=cfg.USE_CUDA and torch.cuda.is_available(),
     )
