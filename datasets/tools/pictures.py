@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from storage.images import small_image
-
 from storage.texts import counted, plain
 
 from ..splits import PARTS
