@@ -11,14 +11,14 @@ import sys
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
-from .paths import check_inside
+from .paths import check_inside, nfc
 from .raw import class_folders, folder_items, found
 from .splits import (
     Items,
     check_classes,
-    check_images,
     check_subsample,
     draw_shots,
+    locate_images,
     read_split,
     split_train_val_test,
     subsample_classes,
@@ -93,7 +93,7 @@ class SplitDataset(DatasetBase):
             source, parts = self.dataset_dir, self.read_raw()
             if not self.lists_files:
                 check_inside((item.impath for part in parts for item in part), self.dataset_dir, source)
-                check_images((item.impath for part in parts for item in part), source, problems)
+                locate_images(parts, source, problems)
         check_classes(*parts, source=source, unique_names=self.unique_names, problems=problems)
         return parts
 
@@ -169,7 +169,7 @@ class ClassFolderDataset(SplitDataset):
         return [
             item
             for label, folder in enumerate(folders)
-            for item in folder_items(folder, label, self.class_name(os.path.basename(folder)))
+            for item in folder_items(folder, label, self.class_name(nfc(os.path.basename(folder))))
         ]
 
 

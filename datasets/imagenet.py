@@ -7,6 +7,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 from .base import SplitDataset
 from .messages import summary
+from .paths import nfc
 from .raw import folder_items, list_folder, read_rows
 from .splits import Items
 
@@ -29,13 +30,13 @@ class ImageNetLayout(SplitDataset):
         """The images of all folders in `image_dir`, labelled from 0 in the order of the folders' names."""
         names = self.classnames_by_folder()
         folders = list_folder(image_dir)[0]
-        unknown = [folder for folder in folders if folder not in names]
+        unknown = [folder for folder in folders if nfc(folder) not in names]
         if unknown:
             raise ValueError(f"{image_dir}: {unknown[0]} is not in {os.path.join(self.dataset_dir, 'classnames.txt')}")
         return [
             item
             for label, folder in enumerate(folders)
-            for item in folder_items(os.path.join(image_dir, folder), label, names[folder])
+            for item in folder_items(os.path.join(image_dir, folder), label, names[nfc(folder)])
         ]
 
 

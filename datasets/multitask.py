@@ -20,7 +20,7 @@ from storage import write_atomically
 
 from .base import data_root
 from .messages import nearest, summary
-from .paths import relative
+from .paths import nfc, relative
 from .selection import select_specs
 from .splits import Items, check_subsample, datum, missing_labels
 from .tables import write_table
@@ -45,7 +45,9 @@ class Task:
     template: str = DEFAULT_TEMPLATE
 
     def __post_init__(self):
-        object.__setattr__(self, "classnames", tuple(self.classnames))
+        for key in ("name", "template"):
+            object.__setattr__(self, key, nfc(getattr(self, key)))
+        object.__setattr__(self, "classnames", tuple(map(nfc, self.classnames)))
         if self.metric not in METRICS:
             use = f"use one of {', '.join(METRICS)}{nearest(self.metric, METRICS)}"
             raise ValueError(f"task {self.name!r}: metric is {self.metric!r}, {use}")
@@ -65,7 +67,7 @@ class TaskSpec:
     @property
     def task_name(self) -> str:
         """The name given here, else the `task_name` of the class, else the name of the class as words."""
-        return self.name or getattr(_registered(self.dataset), "task_name", "") or words(self.dataset)
+        return nfc(self.name or getattr(_registered(self.dataset), "task_name", "") or words(self.dataset))
 
 
 class MultiTask(DatasetBase):
@@ -207,7 +209,7 @@ def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, lis
 def write_split_used(dataset: DatasetBase, path: str | os.PathLike) -> None:
     """Write the split of users' own tasks as a table path,task,class,split; nothing for other data sets.
 
-    Each run splits folders again, and a new image changes the split.
+    Each run splits folders again: new images join, and a class with few images may be split in another way.
     """
     rows = getattr(dataset, "split_rows", None)
     if rows is not None:

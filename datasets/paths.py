@@ -1,32 +1,84 @@
-"""Checks that the paths in users' files stay in their folder. Symbolic links may lead anywhere."""
+"""Names and paths in users' files: the same name in any Unicode form, and paths that stay in their folder.
+
+Symbolic links may lead anywhere.
+"""
 
 import os
+import unicodedata
 from collections.abc import Iterable
+
+
+def nfc(text: str) -> str:
+    """A name in composed Unicode (NFC). File systems and editors write "é" as one character or as two."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def by_name(names: Iterable[str], folder: str) -> dict[str, str]:
+    """{name in NFC: name on disk}, in the given order. Raises ValueError for two names that are one in NFC."""
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(nfc(name), name)
+        if other != name:
+            raise one_name(folder, other, name)
+    return found
+
+
+def one_name(folder: str, *names: str) -> ValueError:
+    """The error for two names on disk that are shown alike; the message shows what they consist of."""
+    shown = " and ".join(map(ascii, sorted(names)))
+    return ValueError(f"{folder}: {shown} are the same name, {nfc(names[0])!r}, in two Unicode forms: remove one")
 
 
 class Listings(dict[str, frozenset[str]]):
     """{folder: the names in it}, empty for a missing folder. Listing each once is faster than a stat per image."""
 
+    def __init__(self) -> None:
+        self.forms: dict[str, dict[str, list[str]]] = {}  # {folder: {name in NFC: names on disk}}
+
     def __missing__(self, folder: str) -> frozenset[str]:
         self[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()
         return self[folder]
 
-    def has(self, path: str) -> bool:
-        """Whether a file or folder `path` exists."""
+    def find(self, path: str) -> str:
+        """A file or folder `path` as it is on disk, where its names may be in another Unicode form; "" if there is
+        none. Backslashes separate folders if that is the only way to find it.
+
+        Raises ValueError if two names on disk are the same.
+        """
+        found = self._find(path)
+        return self._find(path.replace("\\", "/")) if not found and "\\" in path else found
+
+    def _find(self, path: str) -> str:
         folder, name = os.path.split(path)
-        return name in self[folder]
+        if not name or not folder:
+            return ""
+        if name in self[folder] and name.isascii():
+            return path
+        if not self[folder] and not os.path.isdir(folder):
+            folder = self._find(folder)
+        if folder not in self.forms:
+            forms = self.forms[folder] = {}
+            for other in self[folder]:
+                forms.setdefault(nfc(other), []).append(other)
+        same = self.forms[folder].get(nfc(name), [])
+        if len(same) > 1:
+            raise one_name(folder, *same)
+        return os.path.join(folder, same[0]) if same else ""
 
 
 def leaves(path: str) -> bool:
     """Whether a relative path might lead out of its folder."""
-    return os.path.isabs(path) or ".." in path.replace(os.sep, "/").split("/")
+    path = path.replace("\\", "/")
+    return os.path.isabs(path) or ".." in path.split("/")
 
 
 def check_inside(paths: Iterable[str], folder: str, source: str) -> None:
     """Raise ValueError for a path that, as written, lies outside `folder`."""
     start = os.path.join(folder, "")
     for path in paths:
-        if not path.startswith(start) or ("/.." in path and not os.path.normpath(path).startswith(start)):
+        inside = path.startswith(start)
+        rest = path[len(start) :].replace("\\", "/")
+        if not inside or (".." in rest and not os.path.normpath(start + rest).startswith(start)):
             raise ValueError(f"{source}: names the image {path}, which lies outside {folder}")
 
 

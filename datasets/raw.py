@@ -6,12 +6,18 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from storage.images import bytes_of, is_image
+from storage.images import bytes_of, hint, is_image
 
 from .messages import nearest
+from .paths import by_name, nfc
 from .splits import Items, datum
 
 MOST_DIGITS = 10  # limit of a class number's digits
+
+
+def no_image(name: str) -> str:
+    """What to say of a file that is no image: "not an image file (.txt)"."""
+    return f"not an image file ({os.path.splitext(name)[1] or 'no suffix'}){hint(name)}"
 
 
 def found(folder: str, pattern: str) -> bool:
@@ -20,13 +26,17 @@ def found(folder: str, pattern: str) -> bool:
 
 
 def list_folder(folder: str) -> tuple[list[str], list[str]]:
-    """The names of the visible sub-folders and files in a folder, both sorted."""
+    """The names of the visible sub-folders and files in a folder, both sorted by their composed form.
+
+    Raises ValueError for two names that differ only in their Unicode form.
+    """
     folders, files = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.name.startswith("."):
                 (folders if entry.is_dir() else files).append(entry.name)
-    return sorted(folders), sorted(files)
+    by_name((*folders, *files), folder)
+    return sorted(folders, key=nfc), sorted(files, key=nfc)
 
 
 def class_folders(image_dir: str, depth: int = 1, ignored: Sequence[str] = ()) -> list[str]:
@@ -34,8 +44,8 @@ def class_folders(image_dir: str, depth: int = 1, ignored: Sequence[str] = ()) -
     folders = [image_dir]
     for _ in range(depth):
         folders = [os.path.join(folder, name) for folder in folders for name in list_folder(folder)[0]]
-    folders = [folder for folder in folders if os.path.basename(folder) not in ignored]
-    return sorted(folders, key=lambda folder: (os.path.basename(folder), folder))
+    folders = [folder for folder in folders if nfc(os.path.basename(folder)) not in ignored]
+    return sorted(folders, key=lambda folder: (nfc(os.path.basename(folder)), nfc(folder)))
 
 
 def folder_items(folder: str, label: int, classname: str) -> Items:
@@ -44,14 +54,14 @@ def folder_items(folder: str, label: int, classname: str) -> Items:
 
 
 def read_rows(path: str, columns: tuple[str, ...], sep: str | None = " ", optional: int = 0) -> Iterator[tuple]:
-    """(line number, fields) of each non-empty line. The last column takes the rest of the line.
+    """(line number, fields in NFC) of each non-empty line. The last column takes the rest of the line.
 
     The last `optional` columns may be missing. Raises ValueError, with the line, for too few fields.
     """
     with open(path, encoding="utf-8") as file:
         try:
             for number, line in enumerate(file, start=1):
-                line = line.strip()
+                line = nfc(line.strip())
                 if not line:
                     continue
                 fields = line.split(sep, len(columns) - 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from storage.texts import HALF_WORDS, counted, joined_names, names_of
 
 from .messages import nearest, summary
+from .paths import nfc
 
 if TYPE_CHECKING:
     from .multitask import TaskSpec
@@ -32,7 +33,7 @@ def select_specs(specs: Sequence["TaskSpec"], which: str | Sequence[str]) -> tup
         if which in known:
             _tell_apart(which, joined_names([spec.task_name for spec in selected]))
     else:
-        wanted = names_of(which) if isinstance(which, str) else list(which)
+        wanted = [nfc(name) for name in (names_of(which) if isinstance(which, str) else which)]
         for name in wanted:
             if name not in known:
                 use = f"use all, base, new or any of {', '.join(names)}"

@@ -4,7 +4,10 @@ flowers:                                  # the task's folder, or its name in th
   name: flower species recognition        # the task in words; default: the folder's name
   template: "a photo of a {}, a type of flower."
   metric: mean_per_class                  # default: accuracy
-  classes: {ox_eye: ox-eye daisy, rose: rose}   # folders in label order, with their names; or a list of folders
+  classes: {ox_eye: ox-eye daisy}         # names of classes; the others keep their folders' names and the sorted order
+
+If `classes` names all classes, or is a list of their folders, its order is that of the labels. Names are the texts that
+are written: yes, 007, 1.10 and null are names, too.
 """
 
 import os
@@ -18,63 +21,73 @@ from storage import read_yaml
 
 from .messages import nearest, summary
 from .multitask import DEFAULT_TEMPLATE, METRICS, TEMPLATE_RULE, is_template
+from .paths import nfc
 
 SETTINGS_FILE = "tasks.yaml"
 KEYS = ("name", "template", "metric", "classes")
+NOTHING = (None, "", "~", "null")  # the value of a task or of `classes` that has none
 
 
 @dataclass
 class TaskSettings:
-    """The settings of one task. `classes` maps folders, in label order, to class names; None for all, sorted."""
+    """The settings of one task. `classes` maps folders to class names; None for none."""
 
     folder: str
     name: str = ""
     template: str = DEFAULT_TEMPLATE
     metric: str = "accuracy"
     classes: dict[str, str] | None = None
+    ordered: bool = False  # whether `classes` must be all, in label order: it is a list
     where: str = ""  # file and line of the classes, for messages
 
     def __post_init__(self):
         self.name = self.name or self.folder.replace("_", " ")
 
     def order(self, found: Iterable[str]) -> dict[str, str]:
-        """{folder: class name} in label order. Raises ValueError unless `classes` are exactly the classes found."""
+        """{folder: class name} in label order: that of `classes` if these are all, else of the folders' names.
+
+        Raises ValueError for an unknown class, two classes of one name, and a list that lacks a class.
+        """
         found = sorted(found)
-        if self.classes is None:
-            return {name: name.replace("_", " ") for name in found}
-        unknown = [name for name in self.classes if name not in found]
+        own = self.classes or {}
+        unknown = [name for name in own if name not in found]
         if unknown:
             raise ValueError(f"{self.where}: {self.folder!r} has no class {unknown[0]!r}{nearest(unknown[0], found)}")
-        left_out = [name for name in found if name not in self.classes]
-        if left_out:
+        left_out = [name for name in found if name not in own]
+        if left_out and self.ordered:
             raise ValueError(f"{self.where}: the classes of {self.folder!r} lack {summary(left_out)}")
-        names = list(self.classes.values())
-        twice = sorted({name for name in names if names.count(name) > 1})
+        classes = {name: own.get(name) or name.replace("_", " ") for name in (found if left_out else own)}
+        names = list(classes.values())
+        twice = sorted({name for name in names if names.count(name) > 1}) if own else []
         if twice:
             raise ValueError(f"{self.where}: two classes of {self.folder!r} are called {twice[0]!r}")
-        return self.classes
+        return classes
 
 
 def read_settings(path: str, tasks: Iterable[str]) -> dict[str, TaskSettings]:
-    """{folder of a task: its settings} in the order of the file, empty without a file.
+    """{folder of a task: its settings} in the order of the file, empty without a file. All texts are in NFC.
 
     Raises ValueError, with the line, for a malformed file and for a task that is not one of `tasks`.
     """
     if not os.path.isfile(path):
         return {}
-    content = read_yaml(path)
+    content = read_yaml(path, as_text=True)
     with open(path, encoding="utf-8") as file:
         lines = _lines(yaml.compose(file, Loader=yaml.SafeLoader))
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected tasks as keys, found {type(content).__name__}")
-    tasks, settings = list(tasks), {}
+    tasks = list(tasks)
+    settings: dict[str, TaskSettings] = {}
     for folder, own in content.items():
         where = f"{path}, line {lines.get((folder,), 1)}"
-        if folder not in tasks:
-            raise ValueError(f"{where}: no task {folder!r}{nearest(folder, tasks)}; there are {summary(sorted(tasks))}")
-        settings[folder] = _task_settings(folder, own or {}, path, lines)
+        name = nfc(str(folder))
+        if name not in tasks:
+            raise ValueError(f"{where}: no task {name!r}{nearest(name, tasks)}; there are {summary(sorted(tasks))}")
+        if name in settings:
+            raise ValueError(f"{where}: the task {name!r} occurs twice, in two Unicode forms")
+        settings[name] = _task_settings(folder, {} if own in NOTHING else own, path, lines)
     return settings
 
 
@@ -87,26 +100,37 @@ def _task_settings(folder: str, own: object, path: str, lines: dict[tuple, int])
     for key, value in own.items():
         if key not in KEYS:
             raise wrong(f"unknown key {key!r}{nearest(key, KEYS)}; use {', '.join(KEYS)}", key)
-        if key != "classes" and not isinstance(value, str):
+        if key != "classes" and not (isinstance(value, str) and value.strip()):
             raise wrong(f"{key} must be text, found {reprlib.repr(value)}", key)
     if own.get("metric", METRICS[0]) not in METRICS:
         use = f"use {' or '.join(METRICS)}{nearest(own['metric'], METRICS)}"
         raise wrong(f"metric is {own['metric']!r}, {use}", "metric")
     if not is_template(own.get("template", DEFAULT_TEMPLATE)):
         raise wrong(f"template {own['template']!r} {TEMPLATE_RULE}", "template")
+    texts = {key: nfc(value) for key, value in own.items() if key != "classes"}
     classes = own.get("classes")
-    texts = [*classes, *classes.values()] if isinstance(classes, dict) else classes if isinstance(classes, list) else []
-    nested = [text for text in texts if isinstance(text, list | dict | set)]
-    if nested:  # shortened, since YAML's references can make its text huge
-        raise wrong(f"classes must be names, found {reprlib.repr(nested[0])}", "classes")
-    if isinstance(classes, list):
-        classes = {str(name): str(name).replace("_", " ") for name in classes}
-    elif isinstance(classes, dict):
-        classes = {str(name): str(text) for name, text in classes.items()}
-    elif classes is not None:
-        raise wrong("classes must be a list of folders, or folders with their names", "classes")
+    if classes in NOTHING:
+        return TaskSettings(nfc(folder), **texts)
+    try:
+        names = _class_names(classes)
+    except ValueError as error:
+        raise wrong(str(error), "classes") from error
     where = f"{path}, line {lines.get((folder, 'classes'), 1)}"
-    return TaskSettings(**{**own, "folder": folder, "classes": classes, "where": where})
+    return TaskSettings(nfc(folder), **texts, classes=names, ordered=isinstance(classes, list), where=where)
+
+
+def _class_names(classes: object) -> dict[str, str]:
+    """{folder: class name, or "" for the folder's own} of the key `classes`."""
+    if not isinstance(classes, list | dict):
+        raise ValueError("classes must be a list of folders, or folders with their names")
+    pairs = list(classes.items()) if isinstance(classes, dict) else [(name, "") for name in classes]
+    nested = [text for pair in pairs for text in pair if isinstance(text, list | dict | set)]
+    if nested:  # shortened, since YAML's references can make its text huge
+        raise ValueError(f"classes must be names, found {reprlib.repr(nested[0])}")
+    names = {nfc(str(folder)): nfc(str(text)) for folder, text in pairs}
+    if isinstance(classes, dict) and len(names) < len(pairs):
+        raise ValueError("classes names a folder twice, in two Unicode forms")
+    return names
 
 
 def _lines(node: yaml.Node | None, above: tuple = ()) -> dict[tuple, int]:

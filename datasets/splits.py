@@ -19,7 +19,7 @@ from storage import read_json, write_atomically
 from storage.texts import counted
 
 from .messages import nearest, report, summary
-from .paths import Listings, leaves, relative
+from .paths import Listings, leaves, nfc, relative
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ def read_split(path: str, image_dir: str, problems: list[str] | None = None) -> 
             if leaves(row[0]):
                 raise ValueError(f"{where}: the path {row[0]!r} leaves the folder of the images, {image_dir}")
     check_apart({part: [row[0] for row in split[part]] for part in PARTS}, path, problems)
-    check_images((os.path.join(image_dir, row[0]) for part in PARTS for row in split[part]), path, problems)
     train, val, test = ([datum(os.path.join(image_dir, row[0]), *row[1:]) for row in split[part]] for part in PARTS)
+    locate_images((train, val, test), path, problems)
     return train, val, test
 
 
@@ -77,9 +77,9 @@ def write_split(path: str, image_dir: str, parts: Sequence[Items]) -> None:
 
 
 def datum(impath: str, label: int, classname: str, domain: int = 0) -> Datum:
-    """A Datum made without Dassl's constructor, which looks for the file. `check_images` is faster."""
+    """A Datum made without Dassl's constructor, which looks for the file. `locate_images` is faster."""
     item = Datum.__new__(Datum)
-    item._impath, item._label, item._domain, item._classname = impath, label, domain, classname
+    item._impath, item._label, item._domain, item._classname = impath, label, domain, nfc(classname)
     return item
 
 
@@ -99,17 +99,29 @@ def check_apart(paths: dict[str, list[str]], source: str, problems: list[str] | 
 
     Validation images may be test images, since some data sets have no others.
     """
-    train = {os.path.normpath(name) for name in paths["train"]}
-    shared = [f"{name} in {part}" for part in PARTS[1:] for name in paths[part] if os.path.normpath(name) in train]
+
+    def plain(name: str) -> str:
+        return os.path.normpath(nfc(name).replace("\\", "/"))
+
+    train = set(map(plain, paths["train"]))
+    shared = [f"{name} in {part}" for part in PARTS[1:] for name in paths[part] if plain(name) in train]
     if shared:
         text = f"{counted(len(shared), 'training image')} in another part, too, the first is {shared[0]}"
         report([f"{source}: {text}"], problems)
 
 
-def check_images(paths: Iterable[str], source: str, problems: list[str] | None = None) -> None:
-    """Raise FileNotFoundError, or `report`, if images are missing."""
-    listings = Listings()
-    missing = [path for path in paths if not listings.has(path)]
+def locate_images(parts: Sequence[Items], source: str, problems: list[str] | None = None) -> None:
+    """Give the items the paths of their images as they are on disk, where names may be in another Unicode form.
+
+    Raises FileNotFoundError, or `report`, if images are missing, and ValueError for two files of one name.
+    """
+    listings, missing = Listings(), []
+    for item in (item for part in parts for item in part):
+        found = listings.find(item.impath)
+        if found:
+            item._impath = found
+        else:
+            missing.append(item.impath)
     if missing:
         text = f"{source}: {len(missing):,} of its images are missing, the first is {missing[0]}"
         report([text], problems, FileNotFoundError)
@@ -221,7 +233,7 @@ def _shuffled_classes(items: Items, least: int) -> Iterator[Items]:
         if len(group) < least:
             images = counted(len(group), "image")
             raise ValueError(f"class {group[0].classname!r} has {images}: {least} are needed to split it")
-        group = sorted(group, key=lambda item: item.impath)
+        group = sorted(group, key=lambda item: nfc(item.impath))
         random.Random(f"0/{label}").shuffle(group)  # one generator per class: other classes do not change the draw
         yield group
 

@@ -1,5 +1,6 @@
 """Writing the files of a tested run: its predictions, then its record."""
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -53,4 +54,4 @@ def split_of(cfg: CfgNode) -> str:
     parts = [cfg.TEST.SPLIT]
     parts += [f"{cfg.DATASET.SUBSAMPLE_CLASSES}-classes"] if cfg.DATASET.SUBSAMPLE_CLASSES != "all" else []
     parts += [f"{cfg.DATASET.TASKS}-tasks"] if cfg.DATASET.TASKS != "all" else []
-    return "-".join(parts)
+    return unicodedata.normalize("NFC", "-".join(parts))

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,10 @@ def _finite(text: str) -> float:
     return float(text)
 
 
-def read_yaml(path: str | os.PathLike) -> Any:
+def read_yaml(path: str | os.PathLike, as_text: bool = False) -> Any:
     """The content of a YAML file of plain values; None for an empty file.
+
+    With `as_text`, scalars are the texts that were written: yes, 007, 1.10, null and 2020-01-01 are names, too.
 
     Raises ValueError, with the file, for invalid YAML, a repeated key of a mapping, and references (*name) that expand
     to too many nodes or contain themselves, and so would fill the memory.
@@ -55,6 +58,9 @@ def read_yaml(path: str | os.PathLike) -> Any:
 
     try:
         loader = yaml.SafeLoader(Path(path).read_text(encoding="utf-8"))
+        if as_text:
+            merge = [("tag:yaml.org,2002:merge", re.compile("^<<$"))]
+            loader.yaml_implicit_resolvers = {"<": merge}  # of this loader; no other text has a meaning
         node = loader.get_single_node()
         sizes: dict[int, int] = {}
         if node is not None and _size(node, sizes) > max(10_000, 10 * len(sizes)):

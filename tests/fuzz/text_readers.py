@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -47,8 +48,13 @@ def split(path: Path) -> list:
 def plain_split(content: bytes) -> list:
     value = json.loads(content)
     rows = [row for part in ("train", "val", "test") for row in value[part]]
-    assert all(0 <= row[1] < len(rows) and os.path.normpath(row[0]) in IMAGES for row in rows)
-    return [[[os.path.normpath(row[0]), *row[1:]] for row in value[part]] for part in ("train", "val", "test")]
+
+    def path(text: str) -> str:
+        return os.path.normpath(composed(text).replace("\\", "/"))
+
+    assert all(0 <= row[1] < len(rows) and path(row[0]) in IMAGES for row in rows)
+    parts = ("train", "val", "test")
+    return [[[path(row[0]), row[1], composed(row[2])] for row in value[part]] for part in parts]
 
 
 TASK = {"name": "leaf", "template": "a {}.", "metric": "accuracy", "classnames": ["ash", "oak"]}
@@ -97,16 +103,27 @@ def tasks(path: Path) -> dict:
     return {folder: [own.name, own.template, own.metric, own.classes] for folder, own in found.items()}
 
 
+def composed(text: object) -> str:
+    return unicodedata.normalize("NFC", str(text))
+
+
 def plain_tasks(content: bytes) -> dict:
+    import yaml
+
+    class Texts(yaml.SafeLoader):
+        yaml_implicit_resolvers = {"<": yaml.SafeLoader.yaml_implicit_resolvers["<"]}  # <<, the merge key
+
     found = {}
-    for folder, own in (plain_yaml(content) or {}).items():
-        own = own or {}
+    for folder, own in (yaml.load(content.decode(), Texts) or {}).items():
+        own = {} if own in ("", "~", "null", None) else own
         names = own.get("classes")
         if isinstance(names, list):
-            names = {name: str(name).replace("_", " ") for name in names}
-        names = None if names is None else {str(name): str(text) for name, text in names.items()}
-        name = own.get("name") or folder.replace("_", " ")
-        found[folder] = [name, own.get("template", "a photo of a {}."), own.get("metric", "accuracy"), names]
+            names = dict.fromkeys(names, "")
+        if names is not None:
+            names = None if names in ("", "~", "null") else {composed(n): composed(text) for n, text in names.items()}
+        name = composed(own.get("name") or folder.replace("_", " "))
+        template, metric = composed(own.get("template", "a photo of a {}.")), own.get("metric", "accuracy")
+        found[composed(folder)] = [name, template, metric, names]
     return found
 
 
@@ -157,6 +174,10 @@ def csv_files(draw, rows):
     return "\n".join(",".join(map(str, line)) for line in lines).encode(errors="surrogatepass")
 
 
+PARTS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+PARTS |= {part: part for part in ("train", "val", "test")}
+
+
 def rows_of(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
@@ -167,10 +188,11 @@ def plain_table(content: bytes) -> dict:
     for row in rows:
         if any(row):
             row = dict(zip(header, row, strict=True))
-            part = {"valid": "val", "validation": "val"}.get(row["split"], row["split"]) if "split" in row else ""
-            name = os.path.normpath(row["path"])
+            part = PARTS[row["split"].casefold()] if "split" in row else ""
+            name = os.path.normpath(composed(row["path"]).replace("\\", "/"))
             assert name in IMAGES
-            found.setdefault(row["task"], {}).setdefault(part, {}).setdefault(row["class"], []).append(name)
+            task, classname = composed(row["task"]), composed(row["class"])
+            found.setdefault(task, {}).setdefault(part, {}).setdefault(classname, []).append(name)
     return found
 
 
