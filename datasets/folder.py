@@ -1,45 +1,43 @@
-"""Users' own tasks without code: folders of images, or a CSV that lists images.
+"""Users' own tasks without code: folders of images (`layout`), or a CSV that lists images (`tables`).
 
-my_data/<task>/<class>/*.jpg                    each class is split 50/20/30
-my_data/<task>/{train,val,test}/<class>/*.jpg   val is optional
-my_data/tasks.csv                               path,task,class,split (split is optional)
-my_data/tasks.yaml                              optional: names, templates, metrics, classes, order
+Images without parts are split by their names, about 50/20/30 (`stable`). An optional tasks.yaml has the names,
+templates, metrics, classes and the order (`settings`).
 """
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
-from storage.images import hint
-
 from .base import data_root, select_items
+from .layout import LAYOUT, find_tasks, read_folder
 from .messages import report, summary
 from .multitask import Task, TaskSpec, join_tasks, select_specs
 from .paths import relative
-from .raw import is_image, list_folder
 from .settings import SETTINGS_FILE, TaskSettings, read_settings
-from .splits import PARTS, Items, check_classes, check_subsample, datum, split_train_val_test
-from .tables import PART_OF, Pictures, read_table
+from .splits import PARTS, Items, check_classes, check_subsample, datum
+from .stable import folder_of, split_by_name
+from .tables import Pictures, read_table
 
 TABLE_FILE = "tasks.csv"
-JUNK = frozenset(("thumbs.db", "desktop.ini"))
-LAYOUT = "expected <root>/<task>/<class>/* or <root>/<task>/{train,val,test}/<class>/*"
 
 
 @dataclass(frozen=True)
 class UserTask:
     """A task with its train, val and test items, labelled from 0.
 
-    `folder` and `folders` are the names of the task and its classes on disk or in the table.
+    `folder` and `folders` are the names of the task and its classes on disk or in the table. `filled` are the classes
+    in which an image was moved to a part that would be empty.
     """
 
     task: Task
     parts: tuple[Items, Items, Items]
     folder: str
     folders: tuple[str, ...]
+    filled: tuple[str, ...] = ()
 
     def rows(self, root: str) -> list[tuple[str, str, str, str]]:
         """(path, task, class, part) of all images, as in a table in the folder `root`."""
@@ -86,17 +84,17 @@ def read_tasks(cfg: CfgNode) -> list[UserTask]:
     return [read() for read in task_readers(cfg).values()]
 
 
-def task_readers(cfg: CfgNode) -> dict[str, Callable[..., UserTask]]:
-    """{name of a task: function that reads it}. The function's optional list `problems`: see `report`."""
+def task_readers(cfg: CfgNode, problems: list[str] | None = None) -> dict[str, Callable[..., UserTask]]:
+    """{name of a task: function that reads it}. The function's optional list `problems`: see `report`; the one given
+    here collects images of the table that are gone."""
     root = data_root(cfg)
     if not os.path.isdir(root):
         raise FileNotFoundError(f"DATASET.ROOT: no folder {root}; {LAYOUT}")
     table = find_table(cfg)
     absolute = cfg.DATASET.get("ABSOLUTE_PATHS", False)
-    listed, lines = read_table(table, root, absolute) if table else ({}, {})
-    found = list(listed) if table else list_folder(root)[0]
-    if not found:
-        raise FileNotFoundError(f"{root}: no folder of a task and no {TABLE_FILE}; {LAYOUT}")
+    listed, lines = read_table(table, root, absolute, problems) if table else ({}, {})
+    folders = {} if table else find_tasks(root)
+    found = list(listed) if table else list(folders)
     settings = read_settings(os.path.join(root, SETTINGS_FILE), found)
     ordered = [*settings, *(folder for folder in sorted(found) if folder not in settings)]
     settings = {folder: settings.get(folder, TaskSettings(folder)) for folder in ordered}
@@ -104,11 +102,12 @@ def task_readers(cfg: CfgNode) -> dict[str, Callable[..., UserTask]]:
         [TaskSpec(folder, name=own.name) for folder, own in settings.items()], cfg.DATASET.get("TASKS", "all")
     )
 
-    def reader(folder: str) -> Callable[..., UserTask]:
+    def reader(task: str) -> Callable[..., UserTask]:
         def read(problems: list[str] | None = None) -> UserTask:
-            path, own = os.path.join(root, folder), settings[folder]
-            pictures = listed[folder] if table else read_folder(path, problems)
-            return make_task(pictures, own, table or path, lines.get(folder, {}), problems)
+            folder = folder_of(task, root) if table else folders[task]
+            pictures = listed[task] if table else read_folder(folder, problems)
+            source = Source(table or folder, root, folder, lines.get(task, {}))
+            return make_task(pictures, settings[task], source, problems)
 
         return read
 
@@ -124,50 +123,22 @@ def find_table(cfg: CfgNode) -> str:
     return path if os.path.isfile(path) else ""
 
 
-def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
-    """The images of one task by part ("" without parts) and class folder. `problems`: see `report`."""
-    names = list_folder(folder)[0]
-    parts = {name: PART_OF.get(name) for name in names}
-    # A folder of images called "train" is a class, not a part.
-    if "train" not in names or any(is_image(name) for name in list_folder(os.path.join(folder, "train"))[1]):
-        return {"": read_classes(folder, problems)}
-    others = [name for name, part in parts.items() if part is None]
-    if others:
-        raise ValueError(f"{folder}: has a train folder, so {others[0]!r} should be val or test; {LAYOUT}")
-    twice = [name for name in names if list(parts.values()).count(parts[name]) > 1]
-    if twice:
-        raise ValueError(f"{folder}: {' and '.join(twice)} are the same part")
-    return {parts[name]: read_classes(os.path.join(folder, name), problems) for name in names}
+class Source(NamedTuple):
+    """Where the images of a task come from: the CSV or its folder, for messages, and the folder that names them."""
 
-
-def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, list[str]]:
-    """{class folder: paths of its images}. Raises ValueError, or `report`, for any other file or folder."""
-    classes, files = list_folder(folder)
-    stray = [name for name in files if name.lower() not in JUNK]
-    wrong = [f"{folder}: {name} is not in a class folder; {LAYOUT}" for name in stray]
-    if not classes:
-        raise ValueError("\n".join(wrong) or f"{folder}: no class folders; {LAYOUT}")
-    pictures = {}
-    for name in classes:
-        path = os.path.join(folder, name)
-        deeper, files = list_folder(path)
-        files = [file for file in files if file.lower() not in JUNK]
-        others = [*deeper, *(file for file in files if not is_image(file))]
-        wrong += [f"{os.path.join(path, o)}: not an image file, although in a class folder{hint(o)}" for o in others]
-        pictures[name] = [os.path.join(path, file) for file in files if is_image(file)]
-        if not pictures[name] and not others:
-            wrong.append(f"{path}: a class folder without images")
-    report(wrong, problems)
-    return {name: paths for name, paths in pictures.items() if paths}
+    path: str
+    root: str
+    folder: str  # see `stable.name_of`
+    lines: dict[str, int] = {}  # of the first image of each class in a CSV
 
 
 def make_task(
-    pictures: Pictures, settings: TaskSettings, source: str, lines: dict[str, int], problems: list[str] | None = None
+    pictures: Pictures, settings: TaskSettings, source: Source, problems: list[str] | None = None
 ) -> UserTask:
-    """A task from its images: label the classes and, if there are no parts, split each 50/20/30.
+    """A task from its images: label the classes and, if there are no parts, split them by their names.
 
-    `source` and `lines` (of the classes in a CSV) are for messages. Raises ValueError, or `report`, for a class with no
-    images in a part or too few to split, and for two classes of one name.
+    Raises ValueError, or `report`, for a class with no images in a part or too few to split, and for two classes of
+    one name.
     """
     classes = settings.order({name for part in pictures.values() for name in part})
     lists = {
@@ -178,9 +149,13 @@ def make_task(
         ]
         for part in pictures
     }
-    where = f"{source}: task {settings.folder!r}"
+    where = f"{source.path}: task {settings.folder!r}"
+    filled: list[str] = []
     try:
-        parts = split_train_val_test(lists[""]) if "" in lists else tuple(lists.get(part, []) for part in PARTS)
+        if "" in lists:
+            parts, filled = split_by_name(lists[""], source.folder, source.root)
+        else:
+            parts = lists.get("train", []), lists.get("val", []), lists.get("test", [])
     except ValueError as error:
         raise ValueError(f"{where}: {error}, or provide train and test parts") from error
     wrong = []
@@ -188,9 +163,9 @@ def make_task(
         present = {item.label for item in items}
         absent = [name for label, name in enumerate(classes) if label not in present]
         if absent and (items or part != "val"):
-            line = f" (first named in line {lines[absent[0]]})" if absent[0] in lines else ""
+            line = f" (first named in line {source.lines[absent[0]]})" if absent[0] in source.lines else ""
             wrong.append(f"{where}: no {part} image of the class {summary(absent)}{line}")
     report(wrong, problems)
     check_classes(*parts, source=where, problems=problems)
     task = Task(settings.name, tuple(classes.values()), settings.metric, settings.template)
-    return UserTask(task, parts, settings.folder, tuple(classes))
+    return UserTask(task, parts, settings.folder, tuple(classes), tuple(filled))

@@ -19,12 +19,16 @@ from ..splits import Items
 
 @dataclass(frozen=True)
 class Contents:
-    """A task with all its images, labelled from 0. `dataset` is its class, None for users' own folders."""
+    """A task with all its images, labelled from 0.
+
+    `dataset` is its class, None for users' own folders; `filled`: see `UserTask`.
+    """
 
     name: str
     task: Task
     parts: tuple[Items, Items, Items]
     dataset: type[DatasetBase] | None = None
+    filled: tuple[str, ...] = ()
 
     @property
     def declared(self) -> type[SplitDataset] | None:
@@ -63,16 +67,20 @@ def is_own_tasks(name: str) -> bool:
     return issubclass(dataset_class(name), FolderTasks)
 
 
-def readers_of(name: str, cfg: CfgNode) -> dict[str, Callable[[list[str] | None], Contents]]:
+def readers_of(
+    name: str, cfg: CfgNode, problems: list[str] | None = None
+) -> dict[str, Callable[[list[str] | None], Contents]]:
     """{task: function that reads it}, so that a task that cannot be read does not hide the others. A list that is given
-    to the function collects the problems of a task that can be read; with None they are raised."""
+    to the function collects the problems of a task that can be read; with None they are raised. So does the list given
+    here with those of all tasks."""
     if is_own_tasks(name):
-        return {task: lambda problems, read=read: _own(read(problems)) for task, read in task_readers(cfg).items()}
+        found = task_readers(cfg, problems)
+        return {task: lambda problems, read=read: _own(read(problems)) for task, read in found.items()}
     return {spec.dataset: lambda problems, spec=spec: read_spec(spec, cfg, problems) for spec in specs_of(name)}
 
 
 def _own(task: UserTask) -> Contents:
-    return Contents(task.task.name, task.task, task.parts)
+    return Contents(task.task.name, task.task, task.parts, filled=task.filled)
 
 
 def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -> Contents:

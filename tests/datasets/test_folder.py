@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from data_sets import build, fill
+from data_sets import build, fill, own_part
 
 from datasets.multitask import Task, drawn_shots, tasks_of
 
@@ -39,9 +39,11 @@ def test_folders_are_tasks_and_classes(root):
     assert dataset.tasks == (Task("cups", ("blue", "red")), Task("leaves", ("ash tree", "elm", "oak")))
     assert tasks_of(dataset) == dataset.tasks
     assert dataset.classnames == ["blue", "red", "ash tree", "elm", "oak"]
-    counts = [[sum(item.domain == t for item in part) for t in (0, 1)] for part in (dataset.train_x, dataset.val)]
-    assert counts == [[8, 15], [0, 6]]
-    assert sorted(item.label for item in dataset.test) == [0] * 2 + [1] * 2 + [2] * 3 + [3] * 3 + [4] * 3
+    for part, items in (("train", dataset.train_x), ("val", dataset.val), ("test", dataset.test)):
+        found = {str(Path(item.impath).relative_to(root / "leaves")) for item in items if item.domain == 1}
+        names = [f"{name}/{i}.png" for name in ("oak", "ash_tree", "elm") for i in range(10)]
+        assert found == {name for name in names if own_part(name) == part}
+        assert sum(item.domain == 0 for item in items) == {"train": 8, "val": 0, "test": 4}[part]
     for item in (*dataset.train_x, *dataset.val, *dataset.test):
         assert item.classname.replace(" ", "_") == Path(item.impath).parent.name
     paths = [item.impath for part in (dataset.train_x, dataset.val, dataset.test) for item in part]
@@ -81,7 +83,8 @@ def test_settings_name_and_order_tasks_and_classes(root):
     [
         ("leaf:\n  name: x\n", "line 1: no task 'leaf' .*'leaves'"),
         ("cups:\n  nmae: x\n", "line 2: unknown key 'nmae' .*'name'"),
-        ("cups:\n  name: 3\n", "line 2: name must be text, found 3"),
+        ("cups:\n  name: [3]\n", "line 2: name must be text, found \\['3'\\]"),
+        ("cups:\n  name:\n", "line 2: name must be text, found ''"),
         ("cups:\n  name: x\n  metric: acuracy\n", "line 3: metric is 'acuracy', use accuracy or mean_per_class"),
         ("cups:\n  template: 'a cup'\n", r"line 2: template 'a cup' must have one \{\}"),
         ("cups:\n  classes: [red, blu]\n", "line 2: 'cups' has no class 'blu' .*'blue'"),
@@ -117,7 +120,9 @@ def test_table_without_a_split_column_is_split(root):
     rows = [f"leaves/{name}/{i}.png,leaf,{name}" for name in ("oak", "elm") for i in range(10)]
     (root / "tasks.csv").write_text("\ufeffpath,task,class\r\n" + "\r\n".join(rows) + "\r\n", encoding="utf-8")
     dataset = build(root)
-    assert [len(part) for part in (dataset.train_x, dataset.val, dataset.test)] == [10, 4, 6]
+    for part, items in (("train", dataset.train_x), ("val", dataset.val), ("test", dataset.test)):
+        names = [row.split(",")[0] for row in rows]
+        assert {str(Path(item.impath).relative_to(root)) for item in items} == {n for n in names if own_part(n) == part}
 
 
 @pytest.mark.parametrize(
@@ -164,17 +169,20 @@ def test_empty_or_missing_table_is_an_error(root):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda r: (r / "leaves/oak/list.txt").touch(), "oak/list.txt: not an image file"),
-        (lambda r: (r / "leaves/oak/more").mkdir(), "oak/more: not an image file"),
-        (lambda r: (r / "leaves/fig").mkdir(), "leaves/fig: a class folder without images"),
+        (
+            lambda r: (r / "leaves/oak/list.txt").touch(),
+            "oak/list.txt: not an image file \\(.txt\\), although in",
+        ),
+        (lambda r: (r / "leaves/oak/more").mkdir(), "oak/more: a folder in a class folder"),
+        (lambda r: (r / "leaves/fig").mkdir(), "leaves/fig: a class folder without images, it is empty"),
         (lambda r: fill(r / "leaves/fig", 2), "'fig' has 2 images: 3 are needed"),
         (lambda r: fill(r / "leaves/ash tree", 5), "both called 'ash tree'"),
-        (lambda r: fill(r / "pets", 2), "pets: 0.png is not in a class folder; expected <root>/<task>"),
-        (lambda r: (r / "empty").mkdir(), "empty: no class folders"),
+        (lambda r: fill(r / "pets", 2), "pets/0.png and 1 more: not in a class folder; expected <root>/<task>"),
+        (lambda r: (r / "empty").mkdir(), "empty: no class folders, it is empty"),
         (lambda r: fill(r / "cups/train/green", 2), "'cups': no test image of the class 'green'"),
         (lambda r: fill(r / "cups/test/green", 2), "'cups': no train image of the class 'green'"),
         (lambda r: fill(r / "cups/val/red", 2), "'cups': no val image of the class 'blue'"),
-        (lambda r: fill(r / "cups/extra/red", 2), "has a train folder, so 'extra' should be val or test"),
+        (lambda r: fill(r / "cups/extra/red", 2), "cups: 'extra' is beside 'test' and 'train', read as parts"),
     ],
 )
 def test_misplaced_files_are_errors(root, spoil, message):

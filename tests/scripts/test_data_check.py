@@ -104,8 +104,8 @@ def test_check_shows_all_problems_of_folders(data, tmp_path):
     wrong = "\n".join(line for line in text.splitlines() if line.startswith("WRONG"))
     assert status == 1 and wrong.count("WRONG") == 4, text
     for message in (
-        "notes.txt is not in a class folder",
-        "list.doc: not an image file",
+        "notes.txt: not in a class folder",
+        "list.doc: not an image file (.doc)",
         "unreadable images",
         "no class",
     ):
