@@ -24,9 +24,12 @@ class FGVCAircraft(SplitDataset):
     n_classes = 100
     n_images = (3334, 3333, 3333)
 
+    def listed_classes(self) -> dict[int, str]:
+        rows = read_rows(os.path.join(self.dataset_dir, "variants.txt"), ("variant",))
+        return {label: name for label, (_, (name,)) in enumerate(rows)}
+
     def read_raw(self) -> tuple[Items, Items, Items]:
-        variants = os.path.join(self.dataset_dir, "variants.txt")
-        labels = {name: label for label, (_, (name,)) in enumerate(read_rows(variants, ("variant",)))}
+        labels = {name: label for label, name in self.listed_classes().items()}
         train, val, test = (self.read_list(f"images_variant_{part}.txt", labels) for part in ("train", "val", "test"))
         return train, val, test
 
@@ -54,17 +57,21 @@ class OxfordFlowers(SplitDataset):
     n_classes = 102
     n_images = (4093, 1633, 2463)
 
-    def read_raw(self) -> tuple[Items, Items, Items]:
+    def listed_classes(self) -> dict[int, str]:
         path = os.path.join(self.dataset_dir, "cat_to_name.json")
         names = read_json(path)
         if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
             raise ValueError(f"{path}: expected an object of class numbers with their names")
-        items = []
+        return {int(number) - 1: name for number, name in names.items() if re.fullmatch("[0-9]{1,9}", number)}
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        names, items = self.listed_classes(), []
         for number, label in enumerate(read_mat(os.path.join(self.dataset_dir, "imagelabels.mat"), "labels")[0], 1):
-            if str(label) not in names:
+            if int(label) - 1 not in names:
+                path = os.path.join(self.dataset_dir, "cat_to_name.json")
                 raise ValueError(f"{path}: no name for the class {label} of image {number} in imagelabels.mat")
             image = os.path.join(self.image_dir, f"image_{number:05d}.jpg")
-            items.append(datum(image, int(label) - 1, names[str(label)]))
+            items.append(datum(image, int(label) - 1, names[int(label) - 1]))
         return split_train_val_test(items)
 
 
@@ -110,9 +117,12 @@ class StanfordCars(SplitDataset):
     n_classes = 196
     n_images = (6509, 1635, 8041)
 
-    def read_raw(self) -> tuple[Items, Items, Items]:
+    def listed_classes(self) -> dict[int, str]:
         meta = read_mat(os.path.join(self.dataset_dir, "devkit", "cars_meta.mat"), "class_names")
-        names = [self.year_first(str(name[0])) for name in meta[0]]
+        return {label: self.year_first(str(name[0])) for label, name in enumerate(meta[0])}
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        names = list(self.listed_classes().values())
         train, val = split_train_val(self.read_list("cars_train", "devkit/cars_train_annos.mat", names))
         return train, val, self.read_list("cars_test", "cars_test_annos_withlabels.mat", names)
 
@@ -147,9 +157,12 @@ class SUN397(SplitDataset):
     n_classes = 397
     n_images = (15880, 3970, 19850)
 
-    def read_raw(self) -> tuple[Items, Items, Items]:
+    def listed_classes(self) -> dict[int, str]:
         rows = read_rows(os.path.join(self.dataset_dir, "ClassName.txt"), ("class",))
-        labels = {folder: label for label, (_, (folder,)) in enumerate(rows)}
+        return {label: folder for label, (_, (folder,)) in enumerate(rows)}
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        labels = {folder: label for label, folder in self.listed_classes().items()}
         train, val = split_train_val(self.read_list("Training_01.txt", labels))
         return train, val, self.read_list("Testing_01.txt", labels)
 
@@ -178,9 +191,12 @@ class UCF101(SplitDataset):
     n_classes = 101
     n_images = (7639, 1898, 3783)
 
-    def read_raw(self) -> tuple[Items, Items, Items]:
+    def listed_classes(self) -> dict[int, str]:
         path = os.path.join(self.dataset_dir, "ucfTrainTestlist", "classInd.txt")
-        labels = {name: number_of(number, path, line) for line, (number, name) in read_rows(path, ("number", "class"))}
+        return {number_of(number, path, line): name for line, (number, name) in read_rows(path, ("number", "class"))}
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        labels = {name: label for label, name in self.listed_classes().items()}
         train, val = split_train_val(self.read_list("trainlist01.txt", labels))
         return train, val, self.read_list("testlist01.txt", labels)
 

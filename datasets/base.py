@@ -12,7 +12,7 @@ from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
 from .paths import check_inside, nfc
-from .raw import class_folders, folder_items, found
+from .raw import class_folders, class_items, found
 from .splits import (
     Items,
     check_classes,
@@ -84,17 +84,18 @@ class SplitDataset(DatasetBase):
             raise self.missing(f"DATASET.ROOT: no folder {self.root}")
         if not os.path.isdir(self.dataset_dir):
             raise self.missing(f"no folder {self.dataset_dir} (DATASET.ROOT is {self.root})")
+        listed = {}
         if os.path.exists(self.split_path):
             source, parts = self.split_path, read_split(self.split_path, self.image_dir, problems)
         else:
             absent = self.missing_files()
             if absent:
                 raise self.missing(f"in {self.dataset_dir} there is no split file, and of the raw files no {absent[0]}")
-            source, parts = self.dataset_dir, self.read_raw()
+            source, parts, listed = self.dataset_dir, self.read_raw(), self.listed_classes()
             if not self.lists_files:
                 check_inside((item.impath for part in parts for item in part), self.dataset_dir, source)
                 locate_images(parts, source, problems)
-        check_classes(*parts, source=source, unique_names=self.unique_names, problems=problems)
+        check_classes(*parts, source=source, unique_names=self.unique_names, problems=problems, listed=listed)
         return parts
 
     def absent(self) -> str:
@@ -118,6 +119,10 @@ class SplitDataset(DatasetBase):
     def read_raw(self) -> tuple[Items, Items, Items]:
         """The train, val and test lists of the raw layout, always the same. Optional in subclasses."""
         raise self.missing(f"no split file {self.split_path}, and no reader for this data set's raw files")
+
+    def listed_classes(self) -> dict[int, str]:
+        """{label: name} of the classes in an annotation file, all of which must have training images. Optional."""
+        return {}
 
     def missing(self, what: str) -> FileNotFoundError:
         """The error for missing data, which says what is missing, which files are expected and how to get them."""
@@ -166,11 +171,8 @@ class ClassFolderDataset(SplitDataset):
         folders = class_folders(image_dir, self.class_depth, self.ignored)
         if not folders:
             raise self.missing(f"no class folders in {image_dir}")
-        return [
-            item
-            for label, folder in enumerate(folders)
-            for item in folder_items(folder, label, self.class_name(nfc(os.path.basename(folder))))
-        ]
+        names = [self.class_name(nfc(os.path.basename(folder))) for folder in folders]
+        return class_items(zip(folders, range(len(folders)), names))
 
 
 def select_items(
@@ -184,7 +186,7 @@ def select_items(
         rng = random.Random(cfg.SEED)
         train = draw_shots(train, cfg.DATASET.NUM_SHOTS, rng, f"{name}, train")
         val = draw_shots(val, min(cfg.DATASET.NUM_SHOTS, MAX_VAL_SHOTS), rng, f"{name}, val")
-    train, val, test = subsample_classes(train, val, test, which=cfg.DATASET.SUBSAMPLE_CLASSES)
+    train, val, test = subsample_classes(train, val, test, which=cfg.DATASET.SUBSAMPLE_CLASSES, name=name)
     return train, val, test
 
 

@@ -6,7 +6,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 from .base import SplitDataset, declare
 from .multitask import MultiTask, TaskSpec
-from .raw import class_folders, folder_items, read_rows
+from .raw import class_folders, class_items, read_rows
 from .splits import Items, split_train_val_test
 
 TASKS = (  # name, the task in words, kind of garment for the prompt; in the order of the numbered folders
@@ -46,13 +46,16 @@ class FashionTask(SplitDataset):
 
     def read_raw(self) -> tuple[Items, Items, Items]:
         names = self.read_names()
-        items = []
+        folders = []
         for folder in class_folders(self.image_dir):
             number = os.path.basename(folder)
             if not (number.isascii() and number.isdigit()) or int(number) >= len(names):
                 raise ValueError(f"{folder}: not one of the {len(names)} classes of task {self.index} in task_info.csv")
-            items += folder_items(folder, int(number), names[int(number)])
-        return split_train_val_test(items)
+            folders.append((folder, int(number), names[int(number)]))
+        return split_train_val_test(class_items(folders))
+
+    def listed_classes(self) -> dict[int, str]:
+        return dict(enumerate(self.read_names()))
 
     def read_names(self) -> list[str]:
         path = os.path.join(self.dataset_dir, "task_info.csv")

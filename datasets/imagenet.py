@@ -8,7 +8,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from .base import SplitDataset
 from .messages import summary
 from .paths import nfc
-from .raw import folder_items, list_folder, read_rows
+from .raw import class_items, list_folder, read_rows
 from .splits import Items
 
 logger = logging.getLogger(__name__)
@@ -33,11 +33,7 @@ class ImageNetLayout(SplitDataset):
         unknown = [folder for folder in folders if nfc(folder) not in names]
         if unknown:
             raise ValueError(f"{image_dir}: {unknown[0]} is not in {os.path.join(self.dataset_dir, 'classnames.txt')}")
-        return [
-            item
-            for label, folder in enumerate(folders)
-            for item in folder_items(os.path.join(image_dir, folder), label, names[nfc(folder)])
-        ]
+        return class_items((os.path.join(image_dir, f), label, names[nfc(f)]) for label, f in enumerate(folders))
 
 
 @DATASET_REGISTRY.register()
@@ -80,13 +76,12 @@ class ImageNetV2(ImageNetTest):
 
     def read_folders(self, image_dir: str) -> Items:
         """The folders are the line numbers, from 0, of classnames.txt."""
-        items = []
+        folders = []
         for label, name in enumerate(self.classnames_by_folder().values()):
-            folder = os.path.join(image_dir, str(label))
-            if not os.path.isdir(folder):
-                raise self.missing(f"no folder {folder} for the class {name!r}")
-            items += folder_items(folder, label, name)
-        return items
+            folders.append((os.path.join(image_dir, str(label)), label, name))
+            if not os.path.isdir(folders[-1][0]):
+                raise self.missing(f"no folder {folders[-1][0]} for the class {name!r}")
+        return class_items(folders)
 
 
 @DATASET_REGISTRY.register()

@@ -149,10 +149,12 @@ def task_of(dataset: DatasetBase, spec: TaskSpec | None = None) -> Task:
     """
     spec = spec or TaskSpec(type(dataset).__name__)
     name = spec.name or getattr(dataset, "task_name", "") or words(spec.dataset)
-    seen = {item.label for part in (dataset.train_x, dataset.val, dataset.test) for item in part or ()}
-    untrained = sorted(seen - set(dataset.lab2cname)) or missing_labels(seen)
+    seen = {i.label: i.classname for part in (dataset.train_x, dataset.val, dataset.test) for i in part or ()}
+    untrained = sorted(set(seen) - set(dataset.lab2cname)) or missing_labels(seen)
     if untrained:
-        raise ValueError(f"task {name!r} ({spec.dataset}): no training image for the labels {summary(untrained)}")
+        named = summary([seen[label] for label in untrained if label in seen])
+        what = f"no training image for the labels {summary(untrained)}{f' ({named})' * bool(named)}"
+        raise ValueError(f"task {name!r} ({spec.dataset}): {what}")
     return Task(
         name=name,
         classnames=tuple(dataset.lab2cname[label] for label in range(dataset.num_classes)),

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from storage.images import bytes_of, hint, is_image
 
@@ -48,9 +48,18 @@ def class_folders(image_dir: str, depth: int = 1, ignored: Sequence[str] = ()) -
     return sorted(folders, key=lambda folder: (nfc(os.path.basename(folder)), nfc(folder)))
 
 
-def folder_items(folder: str, label: int, classname: str) -> Items:
-    """The images of a folder as items of one class. Other files, which some published folders hold, are skipped."""
-    return [datum(os.path.join(folder, name), label, classname) for name in list_folder(folder)[1] if is_image(name)]
+def class_items(folders: Iterable[tuple[str, int, str]]) -> Items:
+    """The images of class folders: (folder, label, class name). Other files, which some published folders hold, are
+    skipped. Raises ValueError for folders without images."""
+    items, empty = [], []
+    for folder, label, classname in folders:
+        own = [name for name in list_folder(folder)[1] if is_image(name)]
+        items += [datum(os.path.join(folder, name), label, classname) for name in own]
+        empty += [folder] * (not own)
+    if empty:
+        more = f", and so are {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        raise ValueError(f"{empty[0]}: a class folder without images{more}")
+    return items
 
 
 def read_rows(path: str, columns: tuple[str, ...], sep: str | None = " ", optional: int = 0) -> Iterator[tuple]:

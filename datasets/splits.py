@@ -11,7 +11,7 @@ import os
 import random
 import reprlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from dassl.data.datasets import Datum
 
@@ -128,11 +128,18 @@ def locate_images(parts: Sequence[Items], source: str, problems: list[str] | Non
 
 
 def check_classes(
-    train: Items, val: Items, test: Items, source: str, unique_names: bool = True, problems: list[str] | None = None
+    train: Items,
+    val: Items,
+    test: Items,
+    source: str,
+    unique_names: bool = True,
+    problems: list[str] | None = None,
+    listed: Mapping[int, str] = {},
 ) -> None:
     """Raise ValueError unless labels are 0..C-1, each with one name and at least one training image.
 
-    With `unique_names`, two labels must not have the same name. `problems`: see `report`.
+    With `unique_names`, two labels must not have the same name. `problems`: see `report`; `listed`: {label: name} of
+    the classes that there must be, if a list has them.
     """
     names: dict[int, str] = {}
     others: dict[int, str] = {}  # the first other name of a label
@@ -142,10 +149,15 @@ def check_classes(
     if not names:
         raise ValueError(f"{source}: no images")
     wrong = [f"{source}: label {label} is both {names[label]!r} and {other!r}" for label, other in others.items()]
+    absent = [name for label, name in sorted(listed.items()) if label not in names]
+    if absent:
+        raise ValueError(f"{source}: no image of {len(absent)} of {len(listed)} listed classes: {summary(absent)}")
     gaps = missing_labels(names)
     if gaps:
-        absent = f"no image has the label {', '.join(map(str, gaps))}, and one has the label {max(names)}"
-        raise ValueError(f"{source}: labels must be 0..C-1, but {absent}")
+        gap = f"no image has the label {', '.join(map(str, gaps))}, and one has the label {max(names)}"
+        after = min(label for label in names if label > gaps[0])
+        beside = summary([names[label] for label in (gaps[0] - 1, after) if label in names])
+        raise ValueError(f"{source}: labels must be 0..C-1, but {gap}; beside {beside} a class is missing")
     labels: dict[str, int] = {}
     for label, name in sorted(names.items()):
         if labels.setdefault(name, label) != label and unique_names:
@@ -184,10 +196,10 @@ def draw_shots(items: Items, shots: int, rng: random.Random, what: str = "") -> 
     return drawn
 
 
-def subsample_classes(*parts: Items, which: str) -> tuple[Items, ...]:
+def subsample_classes(*parts: Items, which: str, name: str = "") -> tuple[Items, ...]:
     """Keep all classes, the first half ("base", rounded up) or the rest ("new"), with labels counted from 0 again.
 
-    A class that is missing from one part still counts.
+    A class that is missing from one part still counts. `name` of the task is for the error without any new class.
     """
     if which == "all":
         return parts
@@ -195,7 +207,7 @@ def subsample_classes(*parts: Items, which: str) -> tuple[Items, ...]:
     half = math.ceil(len(labels) / 2)
     kept = labels[:half] if which == "base" else labels[half:]
     if not kept:
-        raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is 'new', but there is only {len(labels)} class")
+        raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is 'new', but {name or 'there'} has only {len(labels)} class")
     new_label = {label: i for i, label in enumerate(kept)}
     return tuple(
         [datum(i.impath, new_label[i.label], i.classname, i.domain) for i in part if i.label in new_label]
@@ -210,7 +222,7 @@ def split_train_val(items: Items) -> tuple[Items, Items]:
     """
     train, val = [], []
     for group in _shuffled_classes(items, least=2):
-        n_val = _clamp(round(len(group) * 0.2), 1, len(group) - 1)
+        n_val = max(1, min(round(len(group) * 0.2), len(group) - 1))
         val.extend(group[:n_val])
         train.extend(group[n_val:])
     return train, val
@@ -220,8 +232,8 @@ def split_train_val_test(items: Items) -> tuple[Items, Items, Items]:
     """As `split_train_val`, but 50/20/30 into train, val and test, for classes of three images or more."""
     train, val, test = [], [], []
     for group in _shuffled_classes(items, least=3):
-        n_train = _clamp(round(len(group) * 0.5), 1, len(group) - 2)
-        n_val = _clamp(round(len(group) * 0.2), 1, len(group) - n_train - 1)
+        n_train = max(1, min(round(len(group) * 0.5), len(group) - 2))
+        n_val = max(1, min(round(len(group) * 0.2), len(group) - n_train - 1))
         train.extend(group[:n_train])
         val.extend(group[n_train : n_train + n_val])
         test.extend(group[n_train + n_val :])
@@ -236,7 +248,3 @@ def _shuffled_classes(items: Items, least: int) -> Iterator[Items]:
         group = sorted(group, key=lambda item: nfc(item.impath))
         random.Random(f"0/{label}").shuffle(group)  # one generator per class: other classes do not change the draw
         yield group
-
-
-def _clamp(value: int, low: int, high: int) -> int:
-    return max(low, min(value, high))

@@ -17,6 +17,7 @@ from storage.texts import counted, plain, spreadsheet
 
 from . import METRICS
 from .metrics import best_constant, macro_f1, mean_recall
+from .records import LEFT_OUT, in_the_mean
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class AllClasses(NamedTuple):
 class MultiTaskClassification(EvaluatorBase):
     """Accuracy or mean per-class recall of each task, and their unweighted mean.
 
+    A task of one class, where any answer is right, is left out of the mean, unless there are no others.
     A sample is predicted to be one of its own task's classes. The evaluator keeps a confusion matrix per task, int64
     (C_t, C_t) with true classes in the rows, and with TEST.PREDICTIONS 12 bytes per sample.
 
@@ -43,7 +45,7 @@ class MultiTaskClassification(EvaluatorBase):
 
     Attributes:
         task_results: after `evaluate`, a dict per task with its name, metric, value in percent (None without samples)
-            and number n of samples.
+            and number n of samples; "left_out" says why a task with samples does not count.
         predictions: after `evaluate` with TEST.PREDICTIONS, three tensors (N,) in the order of the images: global
             label, predicted global label, and its softmax probability within the task.
     """
@@ -117,8 +119,9 @@ class MultiTaskClassification(EvaluatorBase):
         if not total:
             raise ValueError("no test samples to evaluate")
         self.task_results = [self._task_result(t) for t in range(len(self.tasks))]
-        values = [result["value"] for result in self.task_results if result["n"]]
-        f1_scores = [macro_f1(counts) for counts in self.confusion if counts.sum()]
+        counting = in_the_mean(self.task_results)
+        values = [result["value"] for result in counting]
+        f1_scores = [macro_f1(n) for n, result in zip(self.confusion, self.task_results) if result in counting]
         accuracy, f1 = sum(values) / len(values), sum(f1_scores) / len(f1_scores)
         correct = sum(int(counts.trace()) for counts in self.confusion)
         # The first is what trainer.test() returns.
@@ -128,7 +131,7 @@ class MultiTaskClassification(EvaluatorBase):
             f"* error: {100 - accuracy:.2f}%\n* macro_f1: {f1:.2f}%"
         )
         # The next line must not look like the block's, or parsers of logs would read it, too.
-        metric = next(result["metric"] for result in self.task_results if result["n"])
+        metric = counting[0]["metric"]
         if len(values) > 1 or metric != "accuracy":
             what = f"the mean over {len(values)} tasks" if len(values) > 1 else f"{metric} of the task"
             print(
@@ -185,8 +188,10 @@ class MultiTaskClassification(EvaluatorBase):
             logger.warning("task %s: no test sample of %s: %s", plain(task.name), classes, plain(", ".join(absent)))
         # Not in the form "* accuracy: ...%", since parsers of logs take the last such line for the result.
         outcome = f"{value:.2f}% {task.metric}, n = {n:,}" if n else "no samples, left out of the mean"
-        print(f"task {t + 1}/{len(self.tasks)} ({plain(task.name)}): {outcome}")
-        return {"name": task.name, "metric": task.metric, "value": value, "n": n}
+        left_out = {LEFT_OUT: "one class"} if n and len(task.classnames) == 1 else {}
+        more = ", one class, left out of the mean" if left_out and len(self.tasks) > 1 else ""
+        print(f"task {t + 1}/{len(self.tasks)} ({plain(task.name)}): {outcome}{more}")
+        return {"name": task.name, "metric": task.metric, "value": value, "n": n, **left_out}
 
     def _value(self, t: int) -> float | None:
         counts, n = self.confusion[t], int(self.confusion[t].sum())

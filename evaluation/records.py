@@ -22,7 +22,7 @@ KEYS = {  # {key of a record: type of its value}
     "seed": int,
     "backbone": str,
     "split": str,  # see `run_files.split_of`
-    "metric": (int, float),  # percent, the unweighted mean over the tasks
+    "metric": (int, float),  # percent, the unweighted mean over the tasks that are `in_the_mean`
     "tasks": list,  # of TASK_KEYS: the evaluator's `task_results`
     "n_params": int,
     "train_seconds": (int, float, type(None)),  # without filling feature caches; None if unknown (a resumed run)
@@ -41,19 +41,27 @@ KEYS = {  # {key of a record: type of its value}
 }
 # Missing in records of older versions.
 LATER_KEYS = {"device": "", "steps": None, "command": "", "chosen_on": None, "loaded_from": ""}
+LEFT_OUT = "left_out"  # optional key of a task: why it does not count in the mean
 TASK_KEYS = {"name": str, "metric": str, "value": (int, float, type(None)), "n": int}
+
+
+def in_the_mean(tasks: Sequence[Mapping]) -> list[Mapping]:
+    """The tasks that count in a mean: those with a value that are not left out, unless all are."""
+    tested = [task for task in tasks if task["value"] is not None]
+    return [task for task in tested if not task.get(LEFT_OUT)] or tested
 
 
 def run_record(*, tasks: Sequence[Mapping], **facts: Any) -> dict:
     """The record of one run, ready for `write_record`.
 
     Args:
-        tasks: the evaluator's `task_results`; the record's metric is the unweighted mean of their values.
+        tasks: the evaluator's `task_results`; the record's metric is the unweighted mean of the values that are
+            `in_the_mean`.
         facts: the values of the other KEYS; those of LATER_KEYS may be left out.
 
     Raises ValueError for an unknown or missing key, a value of the wrong type, or if no task has a value.
     """
-    values = [task["value"] for task in tasks if task["value"] is not None]
+    values = [task["value"] for task in in_the_mean(tasks)]
     if not values:
         raise ValueError("a run without the result of any task has no record")
     metric = sum(values) / len(values)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from evaluation.records import LEFT_OUT, in_the_mean
 from storage.texts import spreadsheet
 
 from .texts import MISSING, cell, cost_columns, section_titles, shots_name, shots_order
@@ -50,8 +51,10 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
             )
         cost = {key: record.get(name) for key, name in COSTS.items()}
         average = {"name": AVERAGE, "metric": "mean over tasks", "value": record["metric"]}
+        counting = in_the_mean(record["tasks"])
         for task in [average, *record["tasks"]]:
-            rows.append({**run, "task": task["name"], "metric": task["metric"], "value": task["value"], **cost})
+            value = task["value"] if task is average or task in counting else None
+            rows.append({**run, "task": task["name"], "metric": task["metric"], "value": value, **cost})
     frame = pd.DataFrame(rows)
     numbers = ("value", "steps", "train_seconds", "peak_memory_bytes")
     return frame.astype(dict.fromkeys(numbers, float)).fillna({"device": ""}) if rows else frame
@@ -63,9 +66,10 @@ def method_name(record: Mapping) -> str:
 
 
 def tested(tasks: Sequence[Mapping]) -> str:
-    """The tasks of a record with their numbers of images, and with metrics other than accuracy."""
-    metrics = ["" if task["metric"] == "accuracy" else f", {task['metric'].replace('_', ' ')}" for task in tasks]
-    return ", ".join(f"{task['name']} ({task['n']:,}{metric})" for task, metric in zip(tasks, metrics))
+    """The tasks of a record with their numbers of images, metrics other than accuracy, and why one does not count."""
+    facts = ["" if task["metric"] == "accuracy" else f", {task['metric'].replace('_', ' ')}" for task in tasks]
+    facts = [fact + (f", {task[LEFT_OUT]}" if task.get(LEFT_OUT) else "") for fact, task in zip(facts, tasks)]
+    return ", ".join(f"{task['name']} ({task['n']:,}{fact})" for task, fact in zip(tasks, facts))
 
 
 def summarise(frame: pd.DataFrame, methods: Sequence[str] = ()) -> pd.DataFrame:

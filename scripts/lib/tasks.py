@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
+from evaluation.records import in_the_mean
 from experiments.sweeps import task_folders
 from experiments.sweeps.calls import merge_folder
 from experiments.sweeps.jobs import selected_tasks
@@ -23,7 +24,7 @@ from storage.texts import CONTROLS, counted, joined_names, plain
 def result_lines(record: dict) -> str:
     """The values of a merged record, a line per task, and their mean."""
     rows = [(plain(task["name"]), task["metric"].replace("_", " "), task["value"]) for task in record["tasks"]]
-    rows.append((f"mean over {counted(len(rows), 'task')}", "", record["metric"]))
+    rows.append((f"mean over {counted(len(in_the_mean(record['tasks'])), 'task')}", "", record["metric"]))
     width = max(len(name) for name, *_ in rows)
     return "\n".join(
         f"{name:<{width}}  " + ("–" if value is None else f"{value:5.1f} % {metric}".rstrip())

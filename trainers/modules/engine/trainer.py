@@ -94,6 +94,10 @@ class Engine(EvaluatingTrainer):
         self.text_encoder = text_encoder(self.clip.text, cfg.TRAINER.TEXT_CHUNK)
 
         self.tasks: tuple[Task, ...] = tasks_of(self.dm.dataset)
+        single = [task.name for task in self.tasks if len(task.classnames) == 1]
+        if single:
+            text = "Warning: tasks of one class, where any answer is right, do not count in the mean: %s"
+            logger.warning(text, ", ".join(single))
         self.classnames = [name for task in self.tasks for name in task.classnames]
         counts = torch.tensor([len(task.classnames) for task in self.tasks])
         self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
