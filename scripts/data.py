@@ -4,6 +4,7 @@
     python scripts/data.py check OxfordPets --root data
     python scripts/data.py download FGVC --root data
     python scripts/data.py splits EuroSAT                     write a split file in CoOp's format, unless one exists
+    python scripts/data.py splits FolderTasks --root my_data  write tasks.csv, or extend it by new pictures
     python scripts/data.py shots General10 --shots 16 --seed 1
     python scripts/data.py stats Plant6 --plot
     python scripts/data.py verify OxfordPets --backbone RN50  compare zero-shot accuracy with the published one
@@ -33,13 +34,13 @@ from tabulate import tabulate
 from yacs.config import CfgNode
 
 import datasets
-from datasets.folder import TABLE_FILE, find_table, read_tasks
+from datasets.folder import find_table
 from datasets.multitask import drawn_shots, write_shots
 from datasets.splits import PARTS, write_split
-from datasets.tables import write_table
 from datasets.tools import on_disk
 from datasets.tools.check import Report, check_contents, describe, per_class
 from datasets.tools.obtain import obtain
+from datasets.tools.own_tables import extend_table, table_report
 from evaluation.published import TABLE, TOLERANCE, published_of, read_published
 from storage.texts import counted, plain
 
@@ -71,8 +72,9 @@ def run_list(args: argparse.Namespace) -> None:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    reports, encode = [], text_encoder(args.backbone, args.name)
-    for name, read in on_disk.readers_of(args.name, config(args)).items():
+    cfg, encode = config(args), text_encoder(args.backbone, args.name)
+    reports = [table_report(cfg)] if on_disk.is_own_tasks(args.name) and find_table(cfg) else []
+    for name, read in on_disk.readers_of(args.name, cfg, problems=[]).items():  # the table's are in its report
         problems: list[str] = []
         try:
             contents = read(problems)
@@ -116,11 +118,12 @@ def run_download(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def run_splits(args: argparse.Namespace) -> None:
+def run_splits(args: argparse.Namespace) -> int:
     cfg = config(args)
     if on_disk.is_own_tasks(args.name):
-        split_own(cfg)
-        return
+        lines, gone = extend_table(cfg, args.drop_gone)
+        print(*lines, sep="\n")
+        return 1 if gone else 0
     for spec in on_disk.specs_of(args.name):
         dataset = on_disk.dataset_class(spec.dataset)
         if not hasattr(dataset, "unloaded") or dataset.test_only or dataset.val_is_test:
@@ -128,23 +131,12 @@ def run_splits(args: argparse.Namespace) -> None:
             continue
         unloaded = dataset.unloaded(cfg)
         if os.path.exists(unloaded.split_path):
-            print(f"{unloaded.split_path} already exists")
+            print(f"{unloaded.split_path} already exists{on_disk.not_in_split(unloaded)}")
             continue
         parts = unloaded.read()
         write_split(unloaded.split_path, unloaded.image_dir, parts)
         print(f"{unloaded.split_path}: {', '.join(f'{len(items):,} {part}' for part, items in zip(PARTS, parts))}")
-
-
-def split_own(cfg: CfgNode) -> None:
-    """Fix the split of users' own folders in tasks.csv, which from then on is read instead of the folders."""
-    table = find_table(cfg)
-    if table:
-        print(f"{table} already exists")
-        return
-    rows = [row for task in read_tasks(cfg) for row in task.rows(cfg.DATASET.ROOT)]
-    table = os.path.join(cfg.DATASET.ROOT, TABLE_FILE)
-    write_table(table, rows)
-    print(f"{table}: {counted(len(rows), 'image')}")
+    return 0
 
 
 def run_shots(args: argparse.Namespace) -> None:
@@ -228,7 +220,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     check.add_argument("--n-ctx", type=int, default=16, help="context tokens beside a class name (16)")
     download = command("download", run_download, "download what is public, into CoOp's layout")
     download.add_argument("--keep", action="store_true", help="keep the archives")
-    command("splits", run_splits, "write the split file (for your own tasks: tasks.csv)")
+    splits = command("splits", run_splits, "write the split file (for your own tasks: write or extend tasks.csv)")
+    splits.add_argument("--drop-gone", action="store_true", help="for FolderTasks: remove the lines of lost images")
     shots = command("shots", run_shots, "show and save the images that a run draws")
     shots.add_argument("--shots", type=int, default=16, help="images per class (16)")
     shots.add_argument("--seed", type=int, default=1, help="seed of the draw (1)")

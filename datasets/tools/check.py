@@ -24,6 +24,8 @@ from .on_disk import Contents
 CONTEXT_LENGTH = 77  # tokens of CLIP's text encoder
 IN_A_BATCH = 32  # images per message between processes
 SHOWN = 5  # findings of one kind that are named
+FEW = 10  # images of a class: 5 to train, 2 to validate and 3 to test
+IMBALANCE = 10  # times as many images in the largest class as in the smallest
 
 
 @dataclass
@@ -53,6 +55,7 @@ def check_contents(
     """
     report = Report(contents.name, [describe(contents)])
     check_counts(contents, report)
+    check_balance(contents, report)
     check_paths(contents, report)
     check_names(contents, report, n_context)
     check_prompts(contents, report, encode)
@@ -99,6 +102,29 @@ def check_counts(contents: Contents, report: Report) -> None:
         report.problems.append(f"{counted(sum(sizes), 'image')}, but {sum(declared.n_images):,} were published")
     elif len(declared.n_images) == 3 and list(declared.n_images) != sizes:
         report.notes.append(f"{sizes} train, val and test images; CoOp's split has {list(declared.n_images)}")
+
+
+def check_balance(contents: Contents, report: Report) -> None:
+    """Note tasks of one class, classes with few images, and classes of very different size."""
+    images: dict[int, set[str]] = {label: set() for label in range(len(contents.task.classnames))}
+    for item in (item for part in contents.parts for item in part):
+        images[item.label].add(item.impath)
+    sizes = sorted((len(paths), contents.task.classnames[label]) for label, paths in images.items())
+    if len(sizes) == 1:
+        report.notes.append("one class, so any answer is right: the task does not count in the mean")
+    few = [f"{name} ({size})" for size, name in sizes if size < FEW]
+    if few:
+        what = f"{len(few)} classes have fewer than {FEW} images, too few to measure or to split well"
+        report.notes.append(f"{what}: {summary(few, SHOWN)}")
+    (least, smallest), (most, largest) = sizes[0], sizes[-1]
+    if least and most >= IMBALANCE * least:
+        weight = "" if contents.task.metric == "mean_per_class" else "; metric: mean_per_class would weigh them equally"
+        sized = f"{largest!r} has {most:,} images and {smallest!r} {least:,}"
+        report.notes.append(f"classes differ in size by a factor of {most // least:,}: {sized}{weight}")
+    if contents.filled:
+        what = f"in {len(contents.filled)} small classes a part had no image and took one from another part"
+        fix = "it can move back when images are added; fix the split: python scripts/data.py splits FolderTasks"
+        report.notes.append(f"{what}: {summary(contents.filled, SHOWN)}; {fix}")
 
 
 def check_paths(contents: Contents, report: Report) -> None:

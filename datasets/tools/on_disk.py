@@ -13,6 +13,7 @@ from ..base import SplitDataset
 from ..folder import FolderTasks, UserTask, task_readers
 from ..messages import nearest
 from ..multitask import MultiTask, Task, TaskSpec, build_task, task_of
+from ..raw import is_image
 from ..selection import select_specs
 from ..splits import Items
 
@@ -98,6 +99,19 @@ def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -
         template=spec.template or dataset.template,
     )
     return Contents(spec.dataset, task, parts, dataset)
+
+
+def not_in_split(dataset: SplitDataset) -> str:
+    """How many images in the folder of a data set its split file does not list, for a message; "" if it lists all. A
+    published split stays as it is: some published folders hold more images than are used."""
+    try:
+        listed = {item.impath for part in dataset.read([]) for item in part}
+    except (ValueError, OSError):  # `check` says what is wrong with it
+        return ""
+    found = (os.path.join(folder, name) for folder, _, names in os.walk(dataset.image_dir) for name in names)
+    others = sorted(path for path in found if is_image(os.path.basename(path)) and path not in listed)
+    first = f", the first is {others[0]}" if others else ""
+    return f" and stays as it is; {len(others):,} images on disk are not in it{first}" if others else ""
 
 
 def read_all(name: str, cfg: CfgNode) -> list[Contents]:

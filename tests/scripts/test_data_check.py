@@ -8,6 +8,7 @@ from pathlib import Path
 import layouts
 import pytest
 import toy
+from data_sets import own_part
 from layout import write_folders, write_image
 from PIL import Image
 
@@ -153,6 +154,32 @@ def test_check_and_splits_take_folders(data, tmp_path):
     assert status == 0 and (tmp_path / "tasks.csv").read_text().startswith("path,task,class,split")
     assert data("shots", "FolderTasks", "--shots", 2)[1] == before
     assert "already exists" in data("splits", "FolderTasks")[1]
-    (tmp_path / "colours/red/3.png").unlink()
-    status, text = data("check", "FolderTasks")
-    assert status == 1 and re.search(r"tasks.csv, line \d+: no file .*red/3.png", text)
+
+
+def test_check_notes_small_uneven_and_single_classes(data, tmp_path):
+    write_folders(tmp_path, {"birds": ("owl", "wren")}, 30)
+    write_folders(tmp_path, {"birds": ("kite",)}, 3)
+    write_folders(tmp_path, {"cups": ("mug",)}, 10)
+    (tmp_path / "tasks.yaml").write_text("cups: {metric: mean_per_class}\n")
+    status, text = data("check", "FolderTasks", "--no-images")
+    birds, cups = (text.partition(f"== {name}\n")[2].partition("==")[0] for name in ("birds", "cups"))
+    assert status == 0, text
+    assert "note: 1 classes have fewer than 10 images, too few to measure or to split well: 'kite (3)'" in birds
+    sizes = "classes differ in size by a factor of 10: 'wren' has 30 images and 'kite' 3; metric: mean_per_class"
+    assert f"note: {sizes} would weigh them equally" in birds
+    assert "note: one class, so any answer is right: the task does not count in the mean" in cups
+    for name in ("fewer than 10", "by a factor"):
+        assert name not in cups
+
+
+def test_check_names_classes_in_which_a_picture_can_move(data, tmp_path):
+    write_folders(tmp_path, {"birds": ("owl", "wren")}, 30)
+    names = [f"kite/{i}.png" for i in range(40)]
+    for name in [name for name in names if own_part(name) == "train"][:4]:
+        write_image(tmp_path / "birds" / name)
+    note = "note: in 1 small classes a part had no image and took one from another part: 'kite'; it can move back"
+    text = data("check", "FolderTasks", "--no-images")[1]
+    assert note in text and "python scripts/data.py splits FolderTasks" in text
+    assert "owl" not in text.partition(note)[2].partition("\n")[0]
+    data("splits", "FolderTasks")
+    assert note not in data("check", "FolderTasks", "--no-images")[1]
