@@ -3,6 +3,7 @@
 import json
 import os
 import reprlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,11 @@ def check_same_classes(
         selection: NAME, TASKS and SUBSAMPLE_CLASSES of the data set of `tasks`. If the run has other values, only
             common parts are compared: tasks of the same name, and half of the classes. None compares everything.
     """
-    there = classes_in(run)
-    if there is None:
+    found = classes_in(run)
+    if found is None:
         return
-    here = [task if isinstance(task, Mapping) else classes_of([task])[0] for task in tasks]
+    there = [composed(task) for task in found]
+    here = [composed(task if isinstance(task, Mapping) else classes_of([task])[0]) for task in tasks]
     then = {} if selection is None else selection_in(run)
     now = {key: (selection or {}).get(key) for key in then}
     if then.get("NAME") != now.get("NAME"):
@@ -87,6 +89,15 @@ def check_same_classes(
         pair = comparable(own["classnames"], task["classnames"], *halves)
         if pair[0] != pair[1]:
             raise different(run, f"task {task['name']!r}, classes", *pair)
+
+
+def composed(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The texts of a task in composed Unicode (NFC): names of older runs may be as on a disk that decomposes them."""
+
+    def nfc(text: str) -> str:
+        return unicodedata.normalize("NFC", text)
+
+    return {key: list(map(nfc, task[key])) if kind is list else nfc(task[key]) for key, kind in KEYS.items()}
 
 
 def check_classes(tasks: Sequence[Any], cfg: Any, model_dir: str = "") -> None:

@@ -131,8 +131,8 @@ class MultiTaskClassification(EvaluatorBase):
             f"* error: {100 - accuracy:.2f}%\n* macro_f1: {f1:.2f}%"
         )
         # The next line must not look like the block's, or parsers of logs would read it, too.
-        metric = counting[0]["metric"]
-        if len(values) > 1 or metric != "accuracy":
+        metric, tested = counting[0]["metric"], [result for result in self.task_results if result["n"]]
+        if len(values) > 1 or metric != "accuracy" or len(values) < len(tested):
             what = f"the mean over {len(values)} tasks" if len(values) > 1 else f"{metric} of the task"
             print(
                 f"{accuracy:.2f}% is {what}, the headline; of all images together {100 * correct / total:.2f}% are "

@@ -10,7 +10,7 @@ from data_sets import build, config_of, fill
 
 from datasets.multitask import Task, tasks_of
 from datasets.paths import Listings, nfc
-from evaluation.classes import classes_of
+from evaluation.classes import check_same_classes, classes_of
 from evaluation.run_files import split_of
 
 TASK, CLASS = "pâtisserie", "crème_brûlée"  # composed
@@ -154,6 +154,20 @@ def test_some_classes_may_be_renamed(tmp_path):
         (tmp_path / "tasks.yaml").write_text(f"flowers:\n  classes: {text}\n")
         with pytest.raises(ValueError, match=f"tasks.yaml, line 2: {message}"):
             build(tmp_path)
+
+
+def test_run_with_names_in_another_form_has_the_same_classes(root, tmp_path_factory):
+    run = tmp_path_factory.mktemp("run")
+    tasks = build(root).tasks
+    tasks_then = [{**classes_of([task])[0], "name": nfd(task.name)} for task in tasks]
+    for task in tasks_then:
+        task["classnames"] = [nfd(name) for name in task["classnames"]]
+    (run / "classes.json").write_text(json.dumps({"schema": 1, "tasks": tasks_then}))
+    check_same_classes(run, tasks)
+    tasks_then[0]["classnames"][0] = "savarin"
+    (run / "classes.json").write_text(json.dumps({"schema": 1, "tasks": tasks_then}))
+    with pytest.raises(ValueError, match="'savarin'"):
+        check_same_classes(run, tasks)
 
 
 def test_split_of_a_record_names_tasks_in_one_form(root):
