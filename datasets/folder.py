@@ -20,9 +20,7 @@ from .paths import relative
 from .settings import SETTINGS_FILE, TaskSettings, read_settings
 from .splits import PARTS, Items, check_classes, check_subsample, datum
 from .stable import folder_of, split_by_name
-from .tables import Pictures, read_table
-
-TABLE_FILE = "tasks.csv"
+from .tables import TABLE_FILE, Pictures, read_table
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,11 +11,11 @@ from typing import NamedTuple
 from storage import write_atomically
 
 from .messages import nearest, report
-from .paths import Listings, nfc
+from .paths import Listings, nfc, relative
 from .raw import is_image, no_image
 from .splits import PARTS
 
-DROP = "python scripts/data.py splits FolderTasks --drop-gone"
+TABLE_FILE = "tasks.csv"
 
 Pictures = dict[str, dict[str, list[str]]]  # {part of one task, or "" without parts: {class: paths}}
 
@@ -53,7 +54,7 @@ def read_table(
     tasks: dict[str, Pictures] = {}
     class_lines: dict[str, dict[str, int]] = {}
     rows = table_rows(path, root, absolute)
-    report(gone_rows(path, rows), problems, FileNotFoundError)
+    report(gone_rows(path, root, rows), problems, FileNotFoundError)
     for row in rows:
         if row.image:
             tasks.setdefault(row.task, {}).setdefault(row.part, {}).setdefault(row.name, []).append(row.image)
@@ -61,7 +62,14 @@ def read_table(
     return tasks, class_lines
 
 
-def gone_rows(path: str, rows: Sequence[Row]) -> list[str]:
+def extend_command(path: str, root: str) -> str:
+    """The command that extends a table by what is new below the data root."""
+    table = relative(path, root)
+    more = "" if table == TABLE_FILE else f" --csv {shlex.quote(table)}"
+    return f"python scripts/data.py splits FolderTasks --root {shlex.quote(root or '.')}{more}"
+
+
+def gone_rows(path: str, root: str, rows: Sequence[Row]) -> list[str]:
     """One message on the images of a table that do not exist, or none."""
     gone = [row for row in rows if not row.image]
     if not gone:
@@ -69,7 +77,8 @@ def gone_rows(path: str, rows: Sequence[Row]) -> list[str]:
     parts = ", ".join(f"{count} {part}" for part, count in Counter(row.part for row in gone).items() if part)
     more = f"; {len(gone):,} of its images are gone ({parts or 'no parts'})" if len(gone) > 1 else ""
     where = os.path.normpath(os.path.join(os.path.dirname(path), gone[0].path))
-    return [f"{path}, line {gone[0].line}: no file {where}{more}. Restore it, or remove its line: {DROP}"]
+    drop = f"{extend_command(path, root)} --drop-gone"
+    return [f"{path}, line {gone[0].line}: no file {where}{more}. Restore it, or remove its line: {drop}"]
 
 
 def table_rows(path: str, root: str = "", absolute: bool = False) -> list[Row]:

@@ -123,7 +123,7 @@ def check_balance(contents: Contents, report: Report) -> None:
         report.notes.append(f"classes differ in size by a factor of {most // least:,}: {sized}{weight}")
     if contents.filled:
         what = f"in {len(contents.filled)} small classes a part had no image and took one from another part"
-        fix = "it can move back when images are added; fix the split: python scripts/data.py splits FolderTasks"
+        fix = "it can move back when images are added; data.py splits fixes the split"
         report.notes.append(f"{what}: {summary(contents.filled, SHOWN)}; {fix}")
 
 

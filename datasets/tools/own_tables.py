@@ -9,17 +9,15 @@ from typing import NamedTuple
 from yacs.config import CfgNode
 
 from ..base import data_root
-from ..folder import TABLE_FILE, find_table, read_tasks
+from ..folder import find_table, read_tasks
 from ..layout import find_tasks, read_folder
 from ..messages import summary
 from ..paths import Listings, nfc, relative
 from ..raw import is_image, list_folder
 from ..splits import PARTS
 from ..stable import LEAST, folder_of, name_of, parts_of
-from ..tables import Row, part_of, table_rows, write_table
+from ..tables import TABLE_FILE, Row, extend_command, part_of, table_rows, write_table
 from .check import Report
-
-COMMAND = "python scripts/data.py splits FolderTasks"
 
 
 class Picture(NamedTuple):
@@ -46,6 +44,10 @@ class Changes:
     moved: dict[Row, Picture]
     gone: list[Row]
     unplaced: list[str]
+
+    @property
+    def command(self) -> str:
+        return extend_command(self.table, self.root)
 
 
 def changes_of(cfg: CfgNode) -> Changes:
@@ -177,7 +179,8 @@ def extend_table(cfg: CfgNode, drop_gone: bool) -> tuple[list[str], bool]:
     lines += [f"  {'removed' if drop_gone else 'gone'}: {row.path} ({row.part})" for row in changes.gone]
     if changes.gone and not drop_gone:
         count = f"{len(changes.gone):,} images are gone ({_counts(row.part for row in changes.gone)})"
-        lines.append(f"  {count}; their lines are kept. Restore the images, or remove the lines: {COMMAND} --drop-gone")
+        ways = f"Restore the images, or remove the lines: {changes.command} --drop-gone"
+        lines.append(f"  {count}; their lines are kept. {ways}")
     if changes.unplaced:
         lines.append(f"  {_unplaced(changes)}")
     return lines, bool(changes.gone) and not drop_gone
@@ -204,14 +207,15 @@ def table_report(cfg: CfgNode) -> Report:
         more = f", {len(classes)} of them new classes: {summary([name for _, name in classes])}" if classes else ""
         count = len({(one.task, one.name) for one in changes.new})
         shown = summary([relative(one.image, root) for one in changes.new])
-        report.notes.append(f"{len(changes.new):,} new images in {count} classes{more}; add them: {COMMAND} ({shown})")
+        what = f"{len(changes.new):,} new images in {count} classes{more}"
+        report.notes.append(f"{what}; add them: {changes.command} ({shown})")
     if changes.unplaced:
         report.notes.append(_unplaced(changes))
     if changes.moved:
         moves = [f"{row.path} -> {relative(one.image, place)}" for row, one in changes.moved.items()]
-        report.problems.append(f"{len(moves):,} images have moved; follow them: {COMMAND} ({summary(moves)})")
+        report.problems.append(f"{len(moves):,} images have moved; follow them: {changes.command} ({summary(moves)})")
     if changes.gone:
         shown = summary([f"{row.path} ({row.part or row.name})" for row in changes.gone])
         count = f"{len(changes.gone):,} images are gone"
-        report.problems.append(f"{count}; restore them, or remove their lines: {COMMAND} --drop-gone ({shown})")
+        report.problems.append(f"{count}; restore them, or remove their lines: {changes.command} --drop-gone ({shown})")
     return report

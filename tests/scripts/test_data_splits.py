@@ -82,7 +82,8 @@ def test_moved_images_keep_their_part(data, root):
     (root / "leaves/a" / name).rename(root / "leaves/b" / name)  # a picture of another class, after all
     status, text = data("check", "FolderTasks", "--no-images")
     assert status == 1
-    assert f"1 images have moved; follow them: python scripts/data.py splits FolderTasks ('leaves/a/{name} -> " in text
+    command = f"python scripts/data.py splits FolderTasks --root {root}"
+    assert f"1 images have moved; follow them: {command} ('leaves/a/{name} -> " in text
     status, text = data("splits", "FolderTasks")
     assert status == 0 and f"moved: leaves/a/{name} -> leaves/b/{name}" in text
     assert rows_of(root)[-1] == [f"leaves/b/{name}", "leaves", "b", "test"] and len(rows_of(root)) == 81
