@@ -94,7 +94,7 @@ def test_merged_run_is_printed_per_task_with_its_mean():
     parts = [("sea animals", "mean_per_class", 40.0), ("air", "accuracy", None), ("cars", "accuracy", 60.04)]
     own = [{"name": name, "metric": metric, "value": value, "n": 3} for name, metric, value in parts]
     lines = tasks.result_lines({"tasks": own, "metric": 50.02}).splitlines()
-    assert [line.split("  ", 1)[0] for line in lines] == ["sea animals", "air", "cars", "mean over 3 tasks"]
+    assert [line.split("  ", 1)[0] for line in lines] == ["sea animals", "air", "cars", "mean over 2 tasks"]
     assert [line[19:].strip() for line in lines] == ["40.0 % mean per class", "–", "60.0 % accuracy", "50.0 %"]
 
 
