@@ -20,7 +20,9 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves the script's folder out
-    import scripts.lib.command  # noqa: F401  first: Ctrl-C during the slow imports below prints one line
+    from storage.console import set_up
+
+    set_up()  # first: Ctrl-C during the slow imports below prints one line
 
 import torch
 from yacs.config import CfgNode

@@ -47,7 +47,7 @@ def read_model_cfg(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{KEY}: {path} cannot be read as JSON ({error})") from error
     cfg = content.get("model_cfg") if isinstance(content, dict) else None
     parts = [cfg.get(part) for part in ("vision_cfg", "text_cfg")] if isinstance(cfg, dict) else [None]
-    if not all(isinstance(part, dict) for part in parts) or "embed_dim" not in cfg:
+    if not isinstance(cfg, dict) or not all(isinstance(part, dict) for part in parts) or "embed_dim" not in cfg:
         raise ValueError(f"{KEY}: {path} has no model_cfg with embed_dim, vision_cfg and text_cfg")
     where = f"{KEY}: {path}"
     refuse_foreign_text(f"{KEY}: {folder}", cfg)

@@ -1,7 +1,70 @@
-"""The terminal, which may not know every character."""
+"""What a command prints: expected errors, Ctrl-C and a closed pipe in one line or none, and any character on any
+terminal."""
 
+from __future__ import annotations
+
+import atexit
 import contextlib
+import functools
+import os
 import sys
+from collections.abc import Callable
+
+from .texts import plain
+
+CLOSED_PIPE = 141  # 128 + SIGPIPE
+LINE_BREAK = "\n"  # of messages in several lines
+
+Main = Callable[..., "int | None"]
+
+
+def one_line_errors(status: int, *also: type[Exception]) -> Callable[[Main], Callable[..., int]]:
+    """Decorate `main(argv)`: print a ValueError, an OSError or one of `also`, and return `status`."""
+
+    def decorate(main: Main) -> Callable[..., int]:
+        @functools.wraps(main)
+        def run(argv: list[str] | None = None) -> int:
+            try:
+                status_of_main = main(argv) or 0
+                sys.stdout.flush()
+                return status_of_main
+            except BrokenPipeError:
+                discard_output()
+                return CLOSED_PIPE
+            except (ValueError, OSError, *also) as error:
+                print(f"error: {plain(error, keep=LINE_BREAK)}", file=sys.stderr)
+                return status
+
+        return run
+
+    return decorate
+
+
+def discard_output() -> None:
+    """Send what is still printed to nowhere: nobody reads it, and Python would complain when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def flush_at_exit() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+    except (OSError, ValueError, AttributeError):
+        pass  # Python reports them itself
+
+
+def report_uncaught(kind: type[BaseException], *error: object) -> None:
+    """Print one line for Ctrl-C, nothing for a closed pipe, and Python's traceback for other errors."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    elif issubclass(kind, BrokenPipeError):
+        discard_output()
+    else:
+        sys.__excepthook__(kind, *error)
 
 
 def print_any_text() -> None:
@@ -13,3 +76,10 @@ def print_any_text() -> None:
         if hasattr(stream, "reconfigure"):
             with contextlib.suppress(OSError, ValueError):  # a closed stream, or one that cannot be changed
                 stream.reconfigure(errors="backslashreplace")
+
+
+def set_up() -> None:
+    """Prepare this process to be a command: uncaught Ctrl-C is one line, a closed pipe none, and all text prints."""
+    sys.excepthook = report_uncaught
+    print_any_text()
+    atexit.register(flush_at_exit)

@@ -52,8 +52,7 @@ def registered_name(name: str) -> str:
     known = DATASET_REGISTRY.registered_names()
     alike = [other for other in known if other.lower() == name.lower()]
     if name not in known and len(alike) != 1:
-        near = nearest(name, known) or nearest(name.lower(), map(str.lower, known))
-        raise ValueError(f"no data set {name!r}{near}; python scripts/data.py list shows all")
+        raise ValueError(f"no data set {name!r}{nearest(name, known)}; python scripts/data.py list shows all")
     return name if name in known else alike[0]
 
 

@@ -11,7 +11,7 @@ from datasets.splits import datum, missing_labels, read_split
 pytestmark = pytest.mark.usefixtures("costs")
 
 BILLION = 1_000_000_000
-NO_LABEL = "no image has the label|is both|has 1 images: 2 are needed"
+NO_LABEL = "no image has the label|is both|has 1 image: 2 are needed"
 
 
 @pytest.mark.parametrize("label", [24, BILLION, 2**40, 10**400])

@@ -73,7 +73,7 @@ def test_check_ignores_the_case_of_names(data, tmp_path):
     layouts.lay_out("EuroSAT", tmp_path)
     for name in ("eurosat", "EUROSAT"):
         assert "== EuroSAT" in data("check", name, "--no-images")[1]
-    assert "did you mean 'eurosat'?" in data("check", "eurosad")[1]
+    assert "did you mean 'EuroSAT'?" in data("check", "eurosad")[1]
 
 
 def test_check_shows_all_problems_of_a_split(data, tmp_path, monkeypatch):
