@@ -46,6 +46,7 @@ class PromptTrainer(Engine):
     feature_kind = "global"  # what `encode_image` returns; methods of one kind share cached features
     steps_per_batch = 1  # optimiser steps on a batch's gradient
     schedule_unit = "epoch"  # or "batch": when the learning rate changes
+    ignores: ClassVar[tuple[str, ...]] = ()  # config keys of all methods that this one does not read
 
     # -- what a method overrides -------------------------------------------------------------------------------------
 
@@ -56,6 +57,11 @@ class PromptTrainer(Engine):
         check_count("OPTIM.MAX_STEPS", cfg.OPTIM.MAX_STEPS, "steps", "OPTIM.MAX_EPOCH epochs")
         check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS, "checkpoints", "all of them")
         check_tracking(cfg)
+
+    @classmethod
+    def max_steps(cls, cfg: Any) -> int:
+        """The number of steps of a run; 0 if OPTIM.MAX_EPOCH counts."""
+        return cfg.OPTIM.MAX_STEPS
 
     @property
     def variant(self) -> str:

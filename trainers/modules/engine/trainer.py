@@ -68,7 +68,7 @@ class Engine(EvaluatingTrainer):
             if loader is not None:
                 loader.dataset.transform = self.test_transform
         if self.learns_by_gradient:
-            self.cfg = budget.with_epochs(self.cfg, len(self.train_loader_x))
+            self.cfg = budget.with_epochs(self.cfg, self.max_steps(cfg), len(self.train_loader_x))
             self.max_epoch = self.cfg.OPTIM.MAX_EPOCH
         elif self.cfg.OPTIM.MAX_STEPS:
             logger.info("OPTIM.MAX_STEPS is ignored: %s makes no optimiser steps", type(self).__name__)
