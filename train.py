@@ -111,7 +111,7 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
         run(args, cfg)
     except KeyboardInterrupt:
         if first:
-            logger.warning("Interrupted. %s", how_to_resume(Path(cfg.OUTPUT_DIR), args.command))
+            logger.warning("Interrupted. %s", earlier.how_to_resume(Path(cfg.OUTPUT_DIR), args.command))
         raise
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         message = message_of(error)
@@ -161,13 +161,6 @@ def evaluate(trainer: TrainerX, args: argparse.Namespace) -> str:
     return loaded
 
 
-def how_to_resume(folder: Path, command: str) -> str:
-    """Where an interrupted run continues, and with which command."""
-    last = folder / CHECKPOINT
-    start = f"goes on from {last.read_text().strip()}" if last.is_file() else "starts anew: there is no checkpoint yet"
-    return f"The same command {start}\n    {command}"
-
-
 # -- arguments and config --------------------------------------------------------------------------------------------
 
 
@@ -210,11 +203,21 @@ def default_cfg() -> CfgNode:
     return cfg
 
 
-def setup_cfg(args: argparse.Namespace) -> CfgNode:
-    """The frozen config of a run. Raises ValueError for an unknown key or a value of the wrong type."""
-    cfg, in_files = default_cfg(), set()
+def cfg_of_files(args: argparse.Namespace) -> tuple[CfgNode, set[str]]:
+    """The config of the files of a call, and the keys in them. Raises ValueError as `setup_cfg` does."""
+    cfg, keys = default_cfg(), set()
     for path in filter(None, (args.dataset_config_file, args.config_file)):
-        in_files |= merge_file(cfg, path)
+        keys |= merge_file(cfg, path)
+    return cfg, keys
+
+
+def setup_cfg(args: argparse.Namespace, of_files: tuple[CfgNode, set[str]] | None = None) -> CfgNode:
+    """The frozen config of a run. Raises ValueError for an unknown key or a value of the wrong type.
+
+    `of_files` is from `cfg_of_files`, for many calls with the same files.
+    """
+    cfg, in_files = of_files or cfg_of_files(args)
+    cfg = cfg.clone()
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,

@@ -89,9 +89,14 @@ def write_data(folder: str | os.PathLike, root: str, tasks: Tasks, settings: str
         settings: digest of the run's config.
         evaluates: identity of the run that is evaluated; "" for one that trains.
     """
-    rows = [{"name": name} | {part: _packed(images) for part, images in own.items()} for name, own in tasks.items()]
-    record = {"schema": SCHEMA, "root": absolute(root), "settings": settings, "evaluates": evaluates, "tasks": rows}
+    record = {"schema": SCHEMA, "root": absolute(root), "settings": settings, "evaluates": evaluates}
+    record["tasks"] = rows_of(tasks)
     write_atomically(Path(folder, FILE_NAME), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def rows_of(tasks: Tasks) -> list[dict[str, Any]]:
+    """The tasks of a data.json."""
+    return [{"name": name} | {part: _packed(images) for part, images in own.items()} for name, own in tasks.items()]
 
 
 def absolute(root: str) -> str:

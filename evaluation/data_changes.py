@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .data import PARTS, WIDTH, Part, Tasks, absolute, data_in, each, tasks_then
+from .data import PARTS, WIDTH, Part, Tasks, absolute, data_in, each, rows_of, tasks_then
 from .predictions import PREDICTIONS_FILE, read_predictions
 
 SHOWN = 3  # names in a message, of each kind
@@ -14,10 +14,12 @@ MOST = 6  # parts of tasks in a message
 def differences(folder: str | os.PathLike, now: Tasks) -> dict[tuple[str, str], str]:
     """{(task, part): what differs, in words} between the images of a run and those of the data set, in the parts of
     `now`; ("", "") stands for the tasks. A run that says nothing about a part differs in nothing there."""
-    then = tasks_then(folder)
+    record = data_in(folder)
+    if record and record["tasks"] == rows_of(now):
+        return {}
+    then, found = tasks_then(folder), {}
     if not then:
         return {}
-    found = {}
     only = [name for name in then if name not in now], [name for name in now if name not in then]
     if any(only):
         found["", ""] = f"tasks: {only_in(*only)}"

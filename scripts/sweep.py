@@ -67,19 +67,20 @@ def run_sweep(args: argparse.Namespace) -> int:
             return executor.submit(function, *arguments).result()
 
     sweep = Sweep(args, elsewhere)
+    refused = sweep.refused()
     if args.status:
         print(status_report(sweep.steps, sweep.queue))
         return 0
     if args.dry:
         calls = [shlex.join(["python", "train.py", *step.arguments]) for step in sweep.to_do()]
-        print("\n".join(calls) or "all is done")
+        print("\n".join([*calls, *(f"# {line}" for line in refused)]) or "all is done")
         return 0
     sweep.merge_all()
     steps = sweep.to_do()
     with terminable():
-        failed = sweep.run(steps, executor_of(args, cores, context)) if steps else []
+        failed = refused + (sweep.run(steps, executor_of(args, cores, context)) if steps else [])
     if failed:
-        print(f"{len(failed)} of {len(steps)} runs failed:", *failed, sep="\n  ", file=sys.stderr)
+        print(f"{len(failed)} of {len(steps) + len(refused)} runs failed:", *failed, sep="\n  ", file=sys.stderr)
     sweep.report()
     return 1 if failed else 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluation.records import FILE_NAME, is_of_one_task, read_record
 from storage import PROMPTS
 
-from ..sweeps import HALVES, Method, for_halves, on_benchmark, with_steps
+from ..sweeps import HALVES, Method, benchmark_of, for_halves, on_benchmark, with_steps
 from .tables import method_name, tested
 
 EVALUATION = " (evaluation)"  # suffix of a method's name if its runs evaluate prompts that other runs learned
@@ -116,7 +116,7 @@ def _run_of(path: Path) -> tuple[str, str, str, str]:
     parts = ["", *path.absolute().parts[:-2]]
     half = parts.pop() if re.fullmatch(f"(base|new)-({'|'.join(HALVES)})", parts[-1]) else ""
     benchmark, trainer, _, variant = [*[""] * 3, *parts][-4:]
-    return benchmark, trainer, variant, half
+    return benchmark_of(benchmark), trainer, variant, half
 
 
 def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:

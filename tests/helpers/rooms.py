@@ -10,5 +10,5 @@ MAY_IMPORT = {
     "trainers": {"backbones", "compat", "datasets", "evaluation", "storage"},
     "finished": {"backbones", "datasets", "evaluation", "experiments", "storage", "inference", "train", "trainers"},
 }
-CALLS_TRAINING = {"experiments/sweeps/train_run.py": {"datasets", "train"}}  # in its own processes
+CALLS_TRAINING = {"experiments/sweeps/train_run.py": {"datasets", "train", "trainers"}}  # in its own processes
 ROOMS = {*MAY_IMPORT, "train", "scripts", "compat"}

@@ -187,6 +187,13 @@ def done_before(folder: str | Path) -> str:
     return f"done before: {folder}" + ("" if metric is None else f" ({metric:.1f} %, the mean over its tasks)")
 
 
+def how_to_resume(folder: Path, command: str) -> str:
+    """Where an interrupted run continues, and with which command."""
+    last = folder / CHECKPOINT
+    start = f"goes on from {last.read_text().strip()}" if last.is_file() else "starts anew: there is no checkpoint yet"
+    return f"The same command {start}\n    {command}"
+
+
 def remove_earlier(folder: Path) -> None:
     """Remove a run whose data have changed, its results first: a folder with results is a finished run."""
     (folder / RESULTS).unlink(missing_ok=True)
