@@ -17,6 +17,7 @@ from datasets.multitask import Task
 from .modules import distributed
 from .modules.checks import Range, check_count, check_options
 from .modules.engine import budget
+from .modules.engine.all_images import check_all_images
 from .modules.engine.saving import check_tracking
 from .modules.engine.trainer import Engine
 from .modules.images.feature_cache import FeatureLoader
@@ -57,6 +58,7 @@ class PromptTrainer(Engine):
         check_count("OPTIM.MAX_STEPS", cfg.OPTIM.MAX_STEPS, "steps", "OPTIM.MAX_EPOCH epochs")
         check_count("TRAIN.KEEP_CHECKPOINTS", cfg.TRAIN.KEEP_CHECKPOINTS, "checkpoints", "all of them")
         check_tracking(cfg)
+        check_all_images(cfg, type(self))
 
     @classmethod
     def max_steps(cls, cfg: Any) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from evaluation.records import FILE_NAME, is_of_one_task, read_record
+from evaluation.records import FILE_NAME, NOT_TESTED, is_of_one_task, read_record
 from storage import PROMPTS
 
 from ..sweeps import HALVES, Method, benchmark_of, for_halves, on_benchmark, with_steps
@@ -77,6 +77,11 @@ def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = 
             records.append(read_record(path))
         except ValueError as error:
             left_out.append(str(error))
+    untested = [record["path"] for record in records if record["split"] == NOT_TESTED]
+    records = [record for record in records if record["split"] != NOT_TESTED]
+    if untested:
+        names = ", ".join(untested[:NAMED]) + (", ..." if len(untested) > NAMED else "")
+        left_out.append(f"runs trained on all images, and so not tested: {len(untested)} ({names})")
     if unfinished:
         names = ", ".join(sorted(unfinished)[:NAMED]) + (", ..." if len(unfinished) > NAMED else "")
         left_out.append(f"unfinished runs, without a {FILE_NAME}: {len(unfinished)} ({names})")

@@ -73,9 +73,10 @@ benchmark_folder() {
 
 # done_before FOLDER: says that the run is finished, and its result.
 done_before() {
-    local value
+    local value untested=""
     value=$(sed -n 's/^ "metric": \([0-9.e+-]*\),$/\1/p' "$1/results.json")
-    echo "done before: $1${value:+ ($(LC_ALL=C printf '%.1f' "$value") %, the mean over its tasks)}"
+    ! grep -q '^ "split": "none"' "$1/results.json" || value="" untested=" (trained on all images, not tested)"
+    echo "done before: $1$untested${value:+ ($(LC_ALL=C printf '%.1f' "$value") %, the mean over its tasks)}"
 }
 
 # refuse_variant: stops where VARIANT is set for a method that has none.

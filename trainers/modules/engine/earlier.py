@@ -14,14 +14,16 @@ from dassl.data.datasets import build_dataset
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
+from datasets.all_images import train_on_all
 from datasets.multitask import Task, images_by_task, tasks_of, write_shots, write_split_used
 from evaluation.classes import check_same_classes, write_classes
 from evaluation.data import SHOTS_FILE, Stats, Tasks, data_in, tasks_now, write_data
 from evaluation.data_changes import differences, in_words, listed, trained_and_tested
 from evaluation.records import FILE_NAME as RESULTS
-from evaluation.records import record_in
+from evaluation.records import NOT_TESTED, record_in
 from storage import CHECKPOINT, FAILURE_FILE, remove_run, write_atomically
 
+from .all_images import trains_on_all
 from .same_config import check_same_config, digest, method_of
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ def read_now(cfg: CfgNode, stats: Stats | None = None) -> Now:
         set_random_seed(cfg.SEED)  # other projects' data sets draw from global generators
     with quiet():
         dataset = build_dataset(cfg)
+    if trains_on_all(cfg):
+        train_on_all(dataset)
     return Now(tasks_of(dataset), tasks_now(images_by_task(dataset, cfg.DATASET.ROOT), stats=stats))
 
 
@@ -86,6 +90,8 @@ def plan(args: argparse.Namespace, cfg: CfgNode, defaults: CfgNode, read: Callab
     Raises ValueError, with what differs and how to go on, if the runs are not of this config and these data.
     """
     folder, evaluated = Path(cfg.OUTPUT_DIR), args.model_dir if args.eval_only else ""
+    if args.eval_only and trains_on_all(cfg):
+        raise ValueError("--eval-only: DATASET.TRAIN_ON_ALL leaves no images to test on; it must be False")
     finished = (folder / RESULTS).is_file()
     started = finished or (folder / CHECKPOINT).is_file()
     if started and data_in(folder).get("settings") != digest(cfg, defaults):
@@ -183,8 +189,10 @@ def identity(run: str, epoch: int | None) -> str:
 
 def done_before(folder: str | Path) -> str:
     """One line: a run is finished, and its result."""
-    metric = record_in(folder).get("metric")
-    return f"done before: {folder}" + ("" if metric is None else f" ({metric:.1f} %, the mean over its tasks)")
+    record = record_in(folder)
+    if record.get("split") == NOT_TESTED:
+        return f"done before: {folder} (trained on all images, not tested)"
+    return f"done before: {folder}" + (f" ({record['metric']:.1f} %, the mean over its tasks)" if record else "")
 
 
 def how_to_resume(folder: Path, command: str) -> str:

@@ -42,7 +42,11 @@ def with_config_of(cfg: CfgNode, run: Path, given: Collection[str], defaults: Ma
         return
     use_shots_of(cfg, run, saved, given)
     if not cfg.DATASET.NAME:
-        for key in (key for key in flatten(cfg) if key.startswith("DATASET.") and key not in given and key in saved):
+        for key in (
+            key
+            for key in flatten(cfg)
+            if key.startswith("DATASET.") and key not in {*given, "DATASET.TRAIN_ON_ALL"} and key in saved
+        ):
             set_value(cfg, key, saved[key], run)
     if "TRAINER.NAME" in given and cfg.TRAINER.NAME != value_then("TRAINER.NAME", saved, known):
         raise contradiction(run, [f"TRAINER.NAME ({saved.get('TRAINER.NAME')!r} there, {cfg.TRAINER.NAME!r} here)"])

@@ -24,6 +24,7 @@ from ..images.preprocessing import OPENAI, filled, test_transform, with_preproce
 from ..images.views import seeded_loader, view_loader
 from ..prompts.encoder import text_encoder
 from . import budget
+from .all_images import take_all_images, trains_on_all
 from .divergence import stop_diverged
 from .evaluating import EvaluatingTrainer
 from .memory import PeakMemory
@@ -55,6 +56,8 @@ class Engine(EvaluatingTrainer):
         file is reported before a large model is read."""
         cfg, self.memory = self.cfg, PeakMemory(self.device)
         self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
+        if trains_on_all(cfg):
+            take_all_images(self.dm, filled(cfg, OPENAI))
         names = "train_loader_x train_loader_u val_loader test_loader num_classes num_source_domains lab2cname"
         for name in names.split():  # which Dassl's trainers have
             setattr(self, name, getattr(self.dm, name))
