@@ -118,7 +118,7 @@ def compared_with(folder: Path, cfg: CfgNode, now: Now, args: argparse.Namespace
     is kept only if its training and validation images are those of now.
     """
     try:
-        check_same_classes(folder, now.tasks, cfg.DATASET)
+        check_same_classes(folder, now.tasks)  # of the same data set, tasks and halves, as its config is the same
     except ValueError:
         if not args.data_changed:
             raise
