@@ -60,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run. Returns the exit status: 0, 1 if the run fails, 2 if it cannot start."""
     args = parse_args(argv)
     try:
+        if args.eval_only and args.model_dir:
+            check_run_folder("--model-dir", args.model_dir)
         cfg = setup_cfg(args)
         check_complete(cfg)
         for folder in filter(None, (cfg.OUTPUT_DIR, cfg.RESUME)):
@@ -234,7 +236,6 @@ def setup_cfg(args: argparse.Namespace, of_files: tuple[CfgNode, set[str]] | Non
     merge_list(cfg, given)
     merge_list(cfg, args.opts)
     if args.eval_only and args.model_dir:
-        check_run_folder("--model-dir", args.model_dir)
         with_config_of(cfg, Path(args.model_dir), {*in_files, *given[::2], *args.opts[::2]}, default_cfg())
     if cfg.DATALOADER.NUM_WORKERS < 0:
         cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
