@@ -144,8 +144,8 @@ class Call:
     def on_task(self, name: str, folder: str) -> list[str]:
         """The arguments of its part on one task, whose folder has this name."""
         flags = ("--output-dir", "--model-dir")
-        words = zip(["", *self.arguments], self.arguments)
-        words = [f"{word}/{TASKS_FOLDER}/{folder}" if before in flags else word for before, word in words]
+        pairs = zip(["", *self.arguments], self.arguments)
+        words = [f"{word}/{TASKS_FOLDER}/{folder}" if before in flags else word for before, word in pairs]
         return [*words, "DATASET.TASKS", name]
 
 

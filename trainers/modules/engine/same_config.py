@@ -20,7 +20,7 @@ FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DAT
 FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ"}
 FREE_KEYS |= {"TEST.PREDICTIONS", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "MODEL.HEAD.NAME"}
 # Keys that an older version did not have: what its runs did, where that is not the default of the key.
-OF_OLDER_RUNS: dict[str, object] = {}
+OF_OLDER_RUNS: dict[str, object] = {"INPUT.UPRIGHT": False}
 # Keys that nothing reads if another key has one of some values: {key: (the other one, its values)}.
 UNREAD_WITH = {
     "OPTIM.MOMENTUM": ("OPTIM.NAME", ("adam", "adamw")),
