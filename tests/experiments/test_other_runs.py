@@ -7,8 +7,11 @@ import types
 import pytest
 import toy
 import yaml
+from dassl.data.datasets import build_dataset
 
 import train
+from datasets.base import reading_once
+from datasets.multitask import images_by_task
 from experiments.sweeps.arguments import parse_args
 from experiments.sweeps.calls import state_of, status_report
 from experiments.sweeps.jobs import benchmark_folder, benchmark_of
@@ -129,6 +132,18 @@ def test_script_stops_at_a_run_of_other_data(call):
         words[int(words[0]) + 2 :],
     ]
     assert words[1] == "--root" and words[int(words[0])] == "shared"
+
+
+def test_data_sets_that_are_read_once_draw_the_same_shots(toy_root, tmp_path):
+    def drawn(seed, half):
+        pairs = ("DATASET.NUM_SHOTS", 2, "SEED", seed, "DATASET.SUBSAMPLE_CLASSES", half)
+        return images_by_task(build_dataset(toy.config(toy_root, tmp_path, "CoOp", *pairs)))
+
+    settings = [(seed, half) for seed in (1, 2) for half in ("all", "new")]
+    expected = [drawn(*own) for own in settings]
+    with reading_once(kept := {}):
+        assert [drawn(*own) for own in settings] == expected != expected[::-1]
+    assert len(kept) == 3
 
 
 # -- names of folders ------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from datasets.base import reading_once
 from evaluation.data import Stats
 
 from .earlier import Now, plan, read_now
@@ -41,7 +42,7 @@ class FinishedRuns:
         self.no_data: dict[str, None] = {}
         self._bases: dict[tuple[str, str], Any] = {}
         self._data: dict[str, Now | str] = {}
-        self._stats = Stats()
+        self._stats, self._lists = Stats(), {}
 
     def config(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, CfgNode]:
         """The namespace and the config of a call. Raises ValueError and OSError as train.py does."""
@@ -66,7 +67,8 @@ class FinishedRuns:
         key = repr((cfg.SEED, sorted(flatten(cfg.DATASET).items())))
         if key not in self._data:
             try:
-                self._data[key] = read_now(cfg, self._stats)
+                with reading_once(self._lists):
+                    self._data[key] = read_now(cfg, self._stats)
             except FileNotFoundError as error:
                 self._data[key] = str(error).splitlines()[0]
         found = self._data[key]
