@@ -31,6 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     others = other_runs(read_calls(sys.stdin.buffer.read().decode("utf-8", "surrogateescape"), "--separate" in argv))
     for text in others.values():
         print(f"error: {text}", file=sys.stderr)
+    if others:
+        print(
+            "OUT=FOLDER chooses another folder; for a flag of train.py, call it by the 'command' in a run's results.json",
+            file=sys.stderr,
+        )
     return 2 if others else 0
 
 
