@@ -43,7 +43,8 @@ def value_of(run: Path, keyword: str, test_log: bool) -> tuple[Path, float] | No
         return logs[-1], value
     record = run / "results.json"
     if not logs and keyword == "accuracy" and record.is_file():
-        return record, float(json.loads(record.read_text(encoding="utf-8"))["metric"])
+        metric = json.loads(record.read_text(encoding="utf-8"))["metric"]
+        return None if metric is None else (record, float(metric))
     return None
 
 

@@ -39,19 +39,21 @@ from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa:
 import datasets  # noqa: E402
 import evaluation  # noqa: E402
 import trainers  # noqa: E402
-from datasets.multitask import write_shots, write_split_used  # noqa: E402
-from evaluation.classes import check_classes, write_classes  # noqa: E402
 from evaluation.provenance import command_line  # noqa: E402
 from evaluation.records import record_in  # noqa: E402
 from evaluation.run_files import write_results  # noqa: E402
-from storage import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, read_yaml, remove_run, write_atomically  # noqa: E402
+from storage import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, remove_run  # noqa: E402
 from storage.console import print_any_text  # noqa: E402
 from storage.texts import PlainFormatter, plain  # noqa: E402
 from trainers.modules import distributed  # noqa: E402
+from trainers.modules.engine import earlier  # noqa: E402
+from trainers.modules.engine.calls import check_complete, check_run_folder  # noqa: E402
 from trainers.modules.engine.errors import message_of  # noqa: E402
+from trainers.modules.engine.evaluated import with_config_of  # noqa: E402
 from trainers.modules.engine.legal import check_values  # noqa: E402
 from trainers.modules.engine.memory import device_name  # noqa: E402
-from trainers.modules.engine.settings import check_same_config, merge_file, merge_list, unread_keys  # noqa: E402
+from trainers.modules.engine.same_config import check_same_config  # noqa: E402
+from trainers.modules.engine.settings import merge_file, merge_list, unread_keys  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +66,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         distributed.check_launch()
         args = parse_args(argv)
+        if args.eval_only and args.model_dir:
+            check_run_folder("--model-dir", args.model_dir)
         cfg = setup_cfg(args)
-        check_same_config(cfg, Path(cfg.OUTPUT_DIR))
+        check_complete(cfg)
+        for folder in filter(None, (cfg.OUTPUT_DIR, cfg.RESUME)):
+            check_same_config(cfg, Path(folder), default_cfg())
         # Only the first process, which removes the folder if the run fails.
         new_folders = make_run_folder(Path(cfg.OUTPUT_DIR)) if distributed.launched_rank() == 0 else []
     except (ValueError, OSError) as error:
@@ -96,7 +102,16 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
     """Call `run` with its output in log.txt. Returns the exit status; an expected error is printed as one line."""
     first = distributed.rank() == 0
     try:
+        todo = earlier.plan(args, cfg, default_cfg())
+        if todo == earlier.DONE:
+            print(
+                f"{earlier.done_before(cfg.OUTPUT_DIR)}; --test-again tests it again" if first else "", end="\n" * first
+            )
+            return 0
+        distributed.wait()  # the other processes have read what the first one may remove
         if first:
+            if todo == earlier.ANEW:
+                earlier.remove_earlier(Path(cfg.OUTPUT_DIR))
             setup_logger(cfg.OUTPUT_DIR)
             logging.basicConfig(level=logging.INFO, stream=sys.stdout, force=True)
             logging.root.handlers[0].setFormatter(PlainFormatter("%(message)s"))
@@ -105,7 +120,7 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
         run(args, cfg)
     except KeyboardInterrupt:
         if first:
-            logger.warning("Interrupted. %s", how_to_resume(Path(cfg.OUTPUT_DIR), args.command))
+            logger.warning("Interrupted. %s", earlier.how_to_resume(Path(cfg.OUTPUT_DIR), args.command))
         raise
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         message = message_of(error)
@@ -123,15 +138,14 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     torch.backends.cudnn.benchmark = torch.cuda.is_available() and cfg.USE_CUDA
-    print(cfg, collect_env_info(), sep="\n")
-    logger.info("Dassl: %s", DASSL)
     for key in unread_keys(cfg, default_cfg()):
         logger.warning("Warning: %s is set, but %s does not read it", key, cfg.TRAINER.NAME)
-
     trainer = build_trainer(cfg)
-    check_classes(trainer.tasks, cfg, args.model_dir if args.eval_only else "")
+    print(cfg, collect_env_info(), sep="\n")  # after what may fail, so that an error is not far below
+    logger.info("Dassl: %s", DASSL)
     if first:
-        write_inputs(folder, trainer)
+        evaluates = earlier.identity(args.model_dir, args.load_epoch) if args.eval_only else ""
+        earlier.write_inputs(folder, trainer, cfg, default_cfg(), evaluates, args.eval_only)
     loaded = ""
     if args.eval_only:
         loaded = evaluate(trainer, args)
@@ -142,16 +156,6 @@ def run(args: argparse.Namespace, cfg: CfgNode) -> None:
             trainer.close_writer()  # its thread must not write while a failed run is removed
     if trainer.test_seconds is not None and first:
         write_results(folder, trainer, cfg, device_name(trainer.device), args.command, loaded)
-
-
-def write_inputs(folder: Path, trainer: TrainerX) -> None:
-    """Record what a run starts from: its config, images and classes."""
-    dataset = trainer.dm.dataset
-    write_atomically(folder / "config.yaml", trainer.cfg.dump())
-    write_shots(dataset, folder / "shots.json", trainer.cfg.DATASET.ROOT)
-    write_classes(folder / "classes.json", trainer.tasks)
-    (folder / FAILURE_FILE).unlink(missing_ok=True)  # of an earlier attempt
-    write_split_used(dataset, folder / "split.csv")
 
 
 def evaluate(trainer: TrainerX, args: argparse.Namespace) -> str:
@@ -165,13 +169,6 @@ def evaluate(trainer: TrainerX, args: argparse.Namespace) -> str:
         trainer.steps_done = record_in(args.model_dir).get("steps", trainer.steps_done)
     trainer.test()
     return loaded
-
-
-def how_to_resume(folder: Path, command: str) -> str:
-    """Where an interrupted run continues, and with which command."""
-    last = folder / CHECKPOINT
-    start = f"goes on from {last.read_text().strip()}" if last.is_file() else "starts anew: there is no checkpoint yet"
-    return f"The same command {start}\n    {command}"
 
 
 # -- arguments and config --------------------------------------------------------------------------------------------
@@ -196,6 +193,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--eval-only", action="store_true", help="evaluate the run in --model-dir without training")
     add("--model-dir", default="", help="run folder to load for --eval-only")
     add("--load-epoch", type=int, help="epoch to load (default: the best on the validation set, else the last)")
+    add("--test-again", action="store_true", help="test a finished run again, which is otherwise left as it is")
+    add("--data-changed", action="store_true", help="go on although the images have changed since: see the docs")
     add("--no-train", action="store_true", help="build the trainer, but do not train")
     add("opts", nargs="*", help="KEY VALUE pairs of the config")
     argv = sys.argv[1:] if argv is None else argv
@@ -214,12 +213,21 @@ def default_cfg() -> CfgNode:
     return cfg
 
 
-def setup_cfg(args: argparse.Namespace) -> CfgNode:
-    """The frozen config of a run. Raises ValueError for an unknown key or an illegal value."""
-    cfg = default_cfg()
-    for path in (args.dataset_config_file, args.config_file):
-        if path:
-            merge_file(cfg, path)
+def cfg_of_files(args: argparse.Namespace) -> tuple[CfgNode, set[str]]:
+    """The config of the files of a call, and the keys in them. Raises ValueError as `setup_cfg` does."""
+    cfg, keys = default_cfg(), set()
+    for path in filter(None, (args.dataset_config_file, args.config_file)):
+        keys |= merge_file(cfg, path)
+    return cfg, keys
+
+
+def setup_cfg(args: argparse.Namespace, of_files: tuple[CfgNode, set[str]] | None = None) -> CfgNode:
+    """The frozen config of a run. Raises ValueError for an unknown key or an illegal value.
+
+    `of_files` is from `cfg_of_files`, for many calls with the same files.
+    """
+    cfg, in_files = of_files or cfg_of_files(args)
+    cfg = cfg.clone()
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
@@ -236,27 +244,12 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     merge_list(cfg, given)
     merge_list(cfg, args.opts)
     if args.eval_only and args.model_dir:
-        keep_shots(cfg, args)
+        with_config_of(cfg, Path(args.model_dir), {*in_files, *given[::2], *args.opts[::2]}, default_cfg())
     check_values(cfg, default_cfg())
     if cfg.DATALOADER.NUM_WORKERS < 0:
         cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
     cfg.freeze()
     return cfg
-
-
-def keep_shots(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Give an evaluation the number of shots of the run that it loads, its way to read images and, without --seed, its
-    seed."""
-    file = Path(args.model_dir, "config.yaml")
-    run = (read_yaml(file) or {}) if file.is_file() else {}
-    shots = run.get("DATASET", {}).get("NUM_SHOTS", cfg.DATASET.NUM_SHOTS)
-    if "DATASET.NUM_SHOTS" in args.opts and shots != cfg.DATASET.NUM_SHOTS:
-        print(f"DATASET.NUM_SHOTS is {shots}, as in the evaluated run, {args.model_dir}", file=sys.stderr)
-    cfg.DATASET.NUM_SHOTS = shots
-    if cfg.INPUT.UPRIGHT is None:  # an older run turned no image
-        cfg.INPUT.UPRIGHT = run.get("INPUT", {}).get("UPRIGHT", False)
-    if args.seed < 0:
-        cfg.SEED = run.get("SEED", cfg.SEED)
 
 
 if __name__ == "__main__":

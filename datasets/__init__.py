@@ -21,6 +21,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.TASKS = "all"
     # Classes of each task: "all", "base" / "new" (first half rounded up / the rest, labels counted from 0 again).
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+    # True: train on the validation and test images, too; there is no test.
+    cfg.DATASET.TRAIN_ON_ALL = False
     # For FolderTasks: a table path,task,class,split, relative to ROOT. Empty: tasks.csv if it exists, else folders.
     cfg.DATASET.CSV = ""
     # For FolderTasks: True allows absolute paths in the table.

@@ -4,9 +4,11 @@ A data set declares where its files are and what its task is. Reading split file
 new classes are the same for all, and follow CoOp. Constructors read files but never write any.
 """
 
+import contextlib
 import os
 import random
 import sys
+from collections.abc import Iterator
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
@@ -25,6 +27,19 @@ from .splits import (
 )
 
 MAX_VAL_SHOTS = 4
+
+_read: dict[tuple, tuple[Items, Items, Items]] | None = None  # see `reading_once`
+
+
+@contextlib.contextmanager
+def reading_once(kept: dict) -> Iterator[None]:
+    """Keep the lists of data sets in `kept`, for building them with many numbers of shots and seeds."""
+    global _read
+    before, _read = _read, kept
+    try:
+        yield
+    finally:
+        _read = before
 
 
 class SplitDataset(DatasetBase):
@@ -60,7 +75,7 @@ class SplitDataset(DatasetBase):
             raise ValueError(f"DATASET.TASKS is {tasks!r}, but {type(self).__name__} is a single task: use 'all'")
         check_subsample(cfg.DATASET.SUBSAMPLE_CLASSES)
         self.set_paths(cfg)
-        train, val, test = select_items(self.read(), cfg, type(self).__name__, draw=not self.test_only)
+        train, val, test = select_items(self.read_once(), cfg, type(self).__name__, draw=not self.test_only)
         super().__init__(train_x=train, val=(test if self.val_is_test else val) or None, test=test)
 
     def set_paths(self, cfg: CfgNode) -> None:
@@ -76,6 +91,15 @@ class SplitDataset(DatasetBase):
         dataset = cls.__new__(cls)
         dataset.set_paths(cfg)
         return dataset
+
+    def read_once(self) -> tuple[Items, Items, Items]:
+        """`read`, or what it returned before within `reading_once`."""
+        if _read is None:
+            return self.read()
+        key = type(self), self.split_path
+        if key not in _read:
+            _read[key] = self.read()
+        return _read[key]
 
     def read(self, problems: list[str] | None = None) -> tuple[Items, Items, Items]:
         """The train, val and test lists, checked, before shots are drawn. A list `problems` collects what does not

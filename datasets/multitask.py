@@ -22,7 +22,7 @@ from .base import data_root
 from .messages import nearest, summary
 from .paths import nfc, relative
 from .selection import select_specs
-from .splits import Items, check_subsample, datum, missing_labels
+from .splits import PARTS, Items, check_subsample, datum, missing_labels
 from .tables import write_table
 
 METRICS = ("accuracy", "mean_per_class")
@@ -192,20 +192,27 @@ def _seeded(seed: int) -> Iterator[None]:
         random.setstate(state)
 
 
-def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, list[str]]]:
-    """{task name: {"train": [paths], "val": [paths]}}: the drawn images, in order.
+def images_by_task(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, list[tuple[str, str]]]]:
+    """{task name: {"train", "val", "test": [(relative path, path)]}}: the images of a run, in order.
 
-    Paths have forward slashes and are relative to `root`, by default the data set's own, or absolute without either.
+    Relative paths have forward slashes and start at `root`, by default the data set's own; without either they are
+    absolute.
     """
     root = os.path.abspath(os.path.expanduser(root)) if root else getattr(dataset, "root", "")
     tasks = tasks_of(dataset)
-    shots = {task.name: {"train": [], "val": []} for task in tasks}
-    for part, items in (("train", dataset.train_x), ("val", dataset.val)):
+    images = {task.name: {part: [] for part in PARTS} for task in tasks}
+    for part, items in zip(PARTS, (dataset.train_x, dataset.val, dataset.test)):
         for item in items or ():
             # The domains of an ordinary data set are not tasks.
             task = tasks[item.domain] if len(tasks) > 1 else tasks[0]
-            shots[task.name][part].append(relative(item.impath, root))
-    return shots
+            images[task.name][part].append((relative(item.impath, root), item.impath))
+    return images
+
+
+def drawn_shots(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, list[str]]]:
+    """{task name: {"train", "val": [relative paths]}}: the drawn images of `images_by_task`."""
+    images = images_by_task(dataset, root)
+    return {name: {part: [path for path, _ in own[part]] for part in PARTS[:2]} for name, own in images.items()}
 
 
 def write_split_used(dataset: DatasetBase, path: str | os.PathLike) -> None:

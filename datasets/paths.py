@@ -84,4 +84,7 @@ def check_inside(paths: Iterable[str], folder: str, source: str) -> None:
 
 def relative(path: str, root: str) -> str:
     """A path with forward slashes, relative to `root` unless that is ""."""
+    start = os.path.join(root, "") if root else ""
+    if start and path.startswith(start) and os.path.normpath(path) == path:  # the usual case, many times faster
+        return path[len(start) :].replace(os.sep, "/")
     return (os.path.relpath(path, root) if root else path).replace(os.sep, "/")

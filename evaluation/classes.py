@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from storage import CHECKPOINT, PROMPTS, read_json, read_yaml, write_atomically
+from storage import PROMPTS, read_json, read_yaml, write_atomically
 
 FILE_NAME = "classes.json"
 SCHEMA = 1
@@ -98,15 +98,6 @@ def composed(task: Mapping[str, Any]) -> dict[str, Any]:
         return unicodedata.normalize("NFC", text)
 
     return {key: list(map(nfc, task[key])) if kind is list else nfc(task[key]) for key, kind in KEYS.items()}
-
-
-def check_classes(tasks: Sequence[Any], cfg: Any, model_dir: str = "") -> None:
-    """Raise ValueError if the run to resume, or to evaluate (`model_dir`), has other classes than the data set now."""
-    if model_dir:
-        check_same_classes(model_dir, tasks, cfg.DATASET)
-    for run in {cfg.OUTPUT_DIR, cfg.RESUME or cfg.OUTPUT_DIR}:
-        if any(Path(run, name).is_file() for name in (CHECKPOINT, "results.json")):
-            check_same_classes(run, tasks, cfg.DATASET)
 
 
 def comparable(there: list[str], here: list[str], then: str, now: str) -> tuple[list[str], list[str]]:

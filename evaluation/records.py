@@ -12,6 +12,7 @@ from storage.texts import joined_names
 
 FILE_NAME = "results.json"
 SCHEMA = 1
+NOT_TESTED = "none"
 TOO_LARGE = 1e18  # for any number of a run; tables hold 64 bits
 KEYS = {  # {key of a record: type of its value}
     "schema": int,
@@ -21,8 +22,9 @@ KEYS = {  # {key of a record: type of its value}
     "shots": int,  # training images per class: 0 for a method that uses none, -1 for all images
     "seed": int,
     "backbone": str,
-    "split": str,  # see `run_files.split_of`
-    "metric": (int, float),  # percent, the unweighted mean over the tasks that are `in_the_mean`
+    "split": str,  # see `run_files.split_of`; NOT_TESTED for a run on all images
+    # Percent, the unweighted mean over the tasks that are `in_the_mean`; None if the run is not tested.
+    "metric": (int, float, type(None)),
     "tasks": list,  # of TASK_KEYS: the evaluator's `task_results`
     "n_params": int,
     "train_seconds": (int, float, type(None)),  # without filling feature caches; None if unknown (a resumed run)
@@ -62,9 +64,9 @@ def run_record(*, tasks: Sequence[Mapping], **facts: Any) -> dict:
     Raises ValueError for an unknown or missing key, a value of the wrong type, or if no task has a value.
     """
     values = [task["value"] for task in in_the_mean(tasks)]
-    if not values:
+    if not values and facts.get("split") != NOT_TESTED:
         raise ValueError("a run without the result of any task has no record")
-    metric = sum(values) / len(values)
+    metric = sum(values) / len(values) if values else None
     record = {**LATER_KEYS, **facts, "schema": SCHEMA, "metric": metric, "tasks": [dict(task) for task in tasks]}
     unknown = [key for key in record if key not in KEYS]
     if unknown:
@@ -129,6 +131,8 @@ def check_record(record: object, source: str) -> None:
     _check_keys({**LATER_KEYS, **record}, KEYS, source)
     if not record["tasks"]:
         raise ValueError(f"{source}: 'tasks' is empty")
+    if record["metric"] is None and record["split"] != NOT_TESTED:
+        raise ValueError(f"{source}: 'metric' is None")
     for i, task in enumerate(record["tasks"]):
         _check_keys(task, TASK_KEYS, f"{source}: tasks[{i}]")
 
@@ -153,13 +157,15 @@ def write_record(path: str | os.PathLike, record: Mapping) -> None:
 def read_records(folder: str | os.PathLike) -> list[dict]:
     """All results.json below `folder`, sorted by path, each with its file in the extra key "path".
 
-    The records of single tasks, <run>/tasks/<task>/results.json in a run that is trained once per task, are left out.
+    The records of single tasks, <run>/tasks/<task>/results.json in a run that is trained once per task, and those of
+    runs that were not tested, are left out.
     Raises FileNotFoundError without such a folder, ValueError for a file that is not a record of schema 1.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
-    return [read_record(path) for path in sorted(folder.rglob(FILE_NAME)) if not is_of_one_task(path, folder)]
+    paths = [path for path in sorted(folder.rglob(FILE_NAME)) if not is_of_one_task(path, folder)]
+    return [record for record in map(read_record, paths) if record["split"] != NOT_TESTED]
 
 
 def is_of_one_task(path: Path, folder: Path) -> bool:

@@ -8,7 +8,7 @@ from yacs.config import CfgNode
 
 from .predictions import PREDICTIONS_FILE, prediction_rows, write_predictions
 from .provenance import git_commit, software_versions
-from .records import FILE_NAME, record_in, run_record, write_record
+from .records import FILE_NAME, NOT_TESTED, record_in, run_record, write_record
 
 
 def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command: str, loaded_from: str) -> None:
@@ -50,7 +50,9 @@ def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command
 
 
 def split_of(cfg: CfgNode) -> str:
-    """The evaluated part of the data set: "test", "test-base-classes", "test-new-tasks" and the like."""
+    """The evaluated part of the data set: "test", "test-base-classes", "test-new-tasks" and the like, or NOT_TESTED."""
+    if cfg.DATASET.get("TRAIN_ON_ALL", False):
+        return NOT_TESTED
     parts = [cfg.TEST.SPLIT]
     parts += [f"{cfg.DATASET.SUBSAMPLE_CLASSES}-classes"] if cfg.DATASET.SUBSAMPLE_CLASSES != "all" else []
     parts += [f"{cfg.DATASET.TASKS}-tasks"] if cfg.DATASET.TASKS != "all" else []

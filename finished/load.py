@@ -55,6 +55,7 @@ def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path
     cfg = train.setup_cfg(train.parse_args(["--config-file", str(run / "config.yaml"), "--root", root, *opts]))
     cfg.defrost()
     cfg.OUTPUT_DIR = cfg.RESUME = cfg.MODEL.INIT_WEIGHTS = ""
+    cfg.DATASET.TRAIN_ON_ALL = False
     cfg.FEATURES.TEST_CACHE, cfg.FEATURES.TRAIN_VIEWS = False, 0
     if cfg.INPUT.UPRIGHT is None:
         cfg.INPUT.UPRIGHT = False  # an older run, which turned no picture

@@ -50,4 +50,4 @@ for HALF in base-$HALVES new-$HALVES; do
     env -u VARIANT -u SEPARATE bash "$ROOT/scripts/zeroshot/main.sh" "$DATASET" ${CFG:+"$CFG"} ${DATA_KEYS[@]+"${DATA_KEYS[@]}"}
     [ "$METHOD" = zeroshot ] || bash "$ROOT/scripts/$METHOD/main.sh" "$DATASET" "$SHOTS" ${CFG:+"$CFG"} "$@"
 done
-"$PYTHON" "$ROOT/scripts/base2new.py" "$OUT/$DATASET" --halves $HALVES --shots "$SHOTS"
+"$PYTHON" "$ROOT/scripts/base2new.py" "$OUT/$(benchmark_folder "$DATASET")" --halves $HALVES --shots "$SHOTS"

@@ -21,6 +21,7 @@ from scripts.lib.command import one_line_errors  # first: the imports below take
 import train  # noqa: F401  first: it provides Dassl
 
 # isort: split
+from evaluation.records import NOT_TESTED, record_in
 from finished.export import export_of
 from finished.load import load_run, load_run_for
 from finished.new_tasks import FEATURES, new_task, new_task_heads, read_names
@@ -82,6 +83,8 @@ def main(argv: list[str] | None = None) -> None:
     classes = sum(len(task["classnames"]) for task in made.tasks)
     size = f"{args.file.stat().st_size / 2**20:.1f} MiB"
     needs = f"needs {made.backbone['name']}, SHA-256 {made.backbone['sha256']}"
+    if record_in(args.run).get("split") == NOT_TESTED:
+        print(f"{args.run} was trained on all images, so it is not tested")
     print(f"{args.file}: {counted(len(made.tasks), 'task')}, {counted(classes, 'class')}, {size}; {needs}")
     if args.onnx:
         from inference.onnx_model import write_onnx

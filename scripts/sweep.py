@@ -81,11 +81,12 @@ def run_sweep(args: argparse.Namespace) -> int:
             return executor.submit(function, *arguments).result()
 
     sweep = Sweep(args, elsewhere)
+    refused = sweep.refused()
     if args.status:
         print(status_report(sweep.steps, sweep.queue))
         return 0
     if args.dry:
-        print("\n".join(dry_lines(sweep)))
+        print("\n".join([*dry_lines(sweep), *(f"# {line}" for line in refused)]))
         return 0
     sweep.merge_all()
     steps = sweep.to_do()
@@ -93,9 +94,10 @@ def run_sweep(args: argparse.Namespace) -> int:
     if lacking:
         raise FileNotFoundError(refusal(lacking))
     with terminable():
-        failed = sweep.run(steps, executor_of(args, cores, context)) if steps else []
+        failed = refused + (sweep.run(steps, executor_of(args, cores, context)) if steps else [])
     if failed:
-        print(f"{len(failed)} of {counted(len(steps), 'run')} failed:", *failed, sep="\n  ", file=sys.stderr)
+        runs = counted(len(steps) + len(refused), "run")
+        print(f"{len(failed)} of {runs} failed:", *failed, sep="\n  ", file=sys.stderr)
     sweep.report()
     return 1 if failed else 0
 

@@ -16,6 +16,7 @@ RUN_FILES = (
     "config.yaml",
     "log.txt",
     "shots.json",
+    "data.json",
     "classes.json",
     "split.csv",
     PROMPTS,

@@ -16,6 +16,7 @@ from datasets.multitask import Task
 from .modules import distributed
 from .modules.checks import Rule
 from .modules.engine import budget
+from .modules.engine.all_images import check_all_images
 from .modules.engine.choosing import Choice
 from .modules.engine.legal import check_method
 from .modules.engine.saving import check_tracking
@@ -50,6 +51,7 @@ class PromptTrainer(Engine):
     feature_kind = "global"  # what `encode_image` returns; methods of one kind share cached features
     steps_per_batch = 1  # optimiser steps on a batch's gradient
     schedule_unit = "epoch"  # or "batch": when the learning rate changes
+    ignores: ClassVar[tuple[str, ...]] = ()  # config keys of all methods that this one does not read
 
     # -- what a method overrides -------------------------------------------------------------------------------------
 
@@ -57,6 +59,12 @@ class PromptTrainer(Engine):
         """Raise ValueError for a value that is not `legal`, before anything is read. Call super() first."""
         check_method(type(self), cfg)
         check_tracking(cfg)
+        check_all_images(cfg, type(self))
+
+    @classmethod
+    def max_steps(cls, cfg: Any) -> int:
+        """The number of steps of a run; 0 if OPTIM.MAX_EPOCH counts."""
+        return cfg.OPTIM.MAX_STEPS
 
     @property
     def searched(self) -> Choice | None:

@@ -41,6 +41,7 @@ class CLIPLoRA(PromptTrainer):
     """
 
     schedule_unit = "batch"
+    ignores = tuple(f"OPTIM.{key}" for key in "LR_SCHEDULER STEPSIZE GAMMA WARMUP_EPOCH WARMUP_TYPE".split())
 
     defaults = {
         "TOWERS": "both",  # the updated towers: both, image or text
@@ -102,14 +103,9 @@ class CLIPLoRA(PromptTrainer):
             return self.fixed_text if rows is None else self.fixed_text[rows]
         return encode_sentences(self.sentences, self.text_encoder, rows, self.text_tuning())
 
-    def build_data_loader(self) -> None:
-        """Set OPTIM.MAX_STEPS, which then gives the number of epochs."""
-        if self.options.STEPS_PER_SHOT and not self.cfg.OPTIM.MAX_STEPS:
-            self.cfg = self.cfg.clone()
-            self.cfg.defrost()
-            self.cfg.OPTIM.MAX_STEPS = self.options.STEPS_PER_SHOT * self.cfg.DATASET.NUM_SHOTS
-            self.cfg.freeze()
-        super().build_data_loader()
+    @classmethod
+    def max_steps(cls, cfg: Any) -> int:
+        return cfg.OPTIM.MAX_STEPS or cfg.TRAINER.CLIPLORA.STEPS_PER_SHOT * cfg.DATASET.NUM_SHOTS
 
     def build_schedule(self, optim: torch.optim.Optimizer) -> LRScheduler:
         """A cosine over the steps of the run."""

@@ -15,7 +15,7 @@ SWEEPS = PROJECT_ROOT / "configs" / "sweeps"
 PAPER_TABLE = SWEEPS / "paper_table.csv"
 PAPER_SWEEP = SWEEPS / "paper.yaml"  # its labels are the names in the paper's table
 # Parts of a run's variant that do not name a method: its budget of steps and its backbone.
-BESIDE = re.compile(r"(_|^)(MAX_STEPS|NAME)-[A-Za-z0-9.,=-]*")
+BESIDE = re.compile(r"(_|^)((OPTIM\.)?MAX_STEPS|(MODEL\.BACKBONE\.)?NAME)-[A-Za-z0-9.,=~-]*")
 
 
 def paper_names(records: Iterable[Mapping], benchmark: str) -> dict[str, str]:

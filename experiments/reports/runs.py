@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from evaluation.records import FILE_NAME, is_of_one_task, read_record
+from evaluation.records import FILE_NAME, NOT_TESTED, is_of_one_task, read_record
 from storage import PROMPTS
 from storage.texts import plain
 
-from ..sweeps import HALVES, Method, for_halves, on_benchmark, with_steps
+from ..sweeps import HALVES, Method, benchmark_of, for_halves, on_benchmark, with_steps
 from ..sweeps.train_run import FAILURE, failure_of
 from .names import named_by_root, presentable, told_apart_by_settings
 from .tables import method_name, tested
@@ -96,6 +96,11 @@ def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = 
     if failed:
         names = "; ".join(f"{where}: {reason_of(Path(where))}" for where in sorted(failed)[:NAMED])
         left_out.append(f"failed runs: {len(failed)} ({names}{'; ...' if len(failed) > NAMED else ''})")
+    untested = [record["path"] for record in records if record["split"] == NOT_TESTED]
+    records = [record for record in records if record["split"] != NOT_TESTED]
+    if untested:
+        names = ", ".join(untested[:NAMED]) + (", ..." if len(untested) > NAMED else "")
+        left_out.append(f"runs trained on all images, and so not tested: {len(untested)} ({names})")
     if unfinished:
         names = ", ".join(sorted(unfinished)[:NAMED]) + (", ..." if len(unfinished) > NAMED else "")
         left_out.append(f"unfinished runs, without a {FILE_NAME}: {len(unfinished)} ({names})")
@@ -185,7 +190,7 @@ def _run_of(path: Path) -> tuple[str, str, str, str]:
     parts = ["", *path.absolute().parts[:-2]]
     half = parts.pop() if re.fullmatch(f"(base|new)-({'|'.join(HALVES)})", parts[-1]) else ""
     benchmark, trainer, _, variant = [*[""] * 3, *parts][-4:]
-    return benchmark, trainer, variant, half
+    return benchmark_of(benchmark), trainer, variant, half
 
 
 def told_apart(records: Iterable[Mapping]) -> tuple[list[dict], list[str]]:

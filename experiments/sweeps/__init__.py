@@ -5,5 +5,5 @@ Imports `executors`, and `reports` at the end of a sweep. The names below descri
 
 # ruff: noqa: F401
 
-from .jobs import TASKS_FOLDER, plan
+from .jobs import TASKS_FOLDER, benchmark_of, plan
 from .methods import HALVES, Method, for_halves, on_benchmark, read_sweep, run_variant, task_folders, with_steps

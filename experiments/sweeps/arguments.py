@@ -11,6 +11,7 @@ from evaluation.provenance import PROJECT_ROOT
 
 from ..executors import SLURM_OPTIONS
 from .calls import KEYS, read_only
+from .jobs import benchmark_folder
 from .methods import HALVES, NUMBERS, did_you_mean, read_defaults
 
 
@@ -32,7 +33,9 @@ def parse_args(argv: list[str] | None, description: str | None = None) -> argpar
     args.out, args.data = (os.path.abspath(os.path.expanduser(path)) for path in (args.out, args.data))
     _check_benchmarks(args.benchmarks, parser.error)
     names = [args.sweep.stem, "steps" if args.steps else "", args.halves, re.sub(r"\W+", "-", args.backbone).strip("-")]
-    args.runs = Path(args.out, args.benchmarks[0]) if len(args.benchmarks) == 1 else Path(args.out)
+    args.runs = (
+        Path(args.out, benchmark_folder(args.benchmarks[0], args.data)) if len(args.benchmarks) == 1 else Path(args.out)
+    )
     args.to = args.to or args.runs / "-".join(filter(None, names))
     if args.jobs is not None and args.jobs < 1:
         parser.error(f"--jobs is {args.jobs}; it must be at least 1")

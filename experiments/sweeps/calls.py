@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Step:
     out: str
     task: str = ""
     task_folder: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)  # {run folder: why its results are not this step's}
 
     @cached_property
     def folder(self) -> Path:
@@ -39,8 +40,18 @@ class Step:
         return self.job.arguments(self.data, self.out, self.task, self.task_folder)
 
     @property
-    def done(self) -> bool:
+    def finished(self) -> bool:
+        """Whether there are results in its folder."""
         return (self.folder / FILE_NAME).is_file()
+
+    @property
+    def other(self) -> str:
+        """Why these are the results of another run; "" if they are its own."""
+        return self.others.get(str(self.folder), "") if self.finished else ""
+
+    @property
+    def done(self) -> bool:
+        return self.finished and not self.other
 
     @property
     def loads(self) -> bool:
@@ -50,7 +61,7 @@ class Step:
     @property
     def is_trained(self) -> bool:
         """Whether the run that it evaluates is done."""
-        return (self.job.trained.folder(self.out, self.task_folder) / FILE_NAME).is_file()
+        return replace(self, job=self.job.trained).done
 
     @cached_property
     def values(self) -> dict[str, set[str]]:
@@ -87,11 +98,20 @@ class Step:
         return f"{self.job}" + (f", task {self.task}" if self.task else "")
 
 
-def steps_of(job: Job, data: str, out: str, tasks: Sequence[str]) -> list[Step]:
+def steps_of(
+    job: Job, data: str, out: str, tasks: Sequence[str], others: Mapping[str, str] | None = None
+) -> list[Step]:
     """The calls of train.py that a job needs; `tasks` are the tasks of its benchmark."""
-    if not job.method.separate:
-        return [Step(job, data, out)]
-    return [Step(job, data, out, task, name) for task, name in task_folders(tasks).items()]
+    others = {} if others is None else others
+    folders = task_folders(tasks) if job.method.separate else {"": ""}
+    return [Step(job, data, out, task, name, others) for task, name in folders.items()]
+
+
+def is_merged(folder: Path) -> bool:
+    """Whether a run that is trained once per task has a record that is as new as those of its tasks."""
+    record = folder / FILE_NAME
+    parts = folder.glob(f"{TASKS_FOLDER}/*/{FILE_NAME}")
+    return record.is_file() and all(part.stat().st_mtime <= record.stat().st_mtime for part in parts)
 
 
 def merge_folder(folder: Path, names: Sequence[str], selected: str = "all") -> dict:
@@ -150,6 +170,8 @@ def state_of(step: Step, queue: Mapping[str, str] | None = None) -> tuple[str, s
     """The state of a step, one of STATES, and its details or "". `queue` holds SLURM's unfinished jobs, {id: state}."""
     if step.done:
         return "done", ""
+    if step.other:
+        return "failed", step.other
     owner = holder(step.folder)
     if owner:
         return "running", describe(owner)

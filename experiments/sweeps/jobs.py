@@ -5,6 +5,7 @@ The methods' scripts (scripts/<method>/main.sh) use the same folders and argumen
 
 import functools
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,11 @@ from evaluation.provenance import PROJECT_ROOT
 from storage import read_config
 from storage.texts import counted, joined_names
 
-from .methods import Method, for_halves, on_benchmark, with_steps
+from .methods import TASKS_FOLDER, Method, digest, for_halves, on_benchmark, plain, with_steps
 
 CONFIGS = PROJECT_ROOT / "configs" / "trainers"
 DATASETS = PROJECT_ROOT / "configs" / "datasets"
-TASKS_FOLDER = "tasks"  # in the folder of a run that trains once per task: holds a run folder per task
+OWN_PICTURES = "FolderTasks"  # DATASET.NAME of users' own pictures
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class Job:
     shots: int
     seed: int
     half: str = ""  # base-classes or base-tasks to train on, new-classes or new-tasks to evaluate
+    place: str = ""  # its folder of results, if not the benchmark's name: see `benchmark_folder`
 
     def folder(self, out: str | os.PathLike, task_folder: str = "") -> Path:
         """The run folder, or with `task_folder` that of its part on one task."""
         method = self.method
         settings = f"{self.config}_{self.shots}shots"
-        folder = Path(out, self.benchmark, method.trainer, settings, method.run_label or "default", self.half)
+        folder = Path(
+            out, self.place or self.benchmark, method.trainer, settings, method.run_label or "default", self.half
+        )
         folder /= f"seed{self.seed}"
         return folder / TASKS_FOLDER / task_folder if task_folder else folder
 
@@ -81,6 +85,23 @@ def selected_tasks(benchmark: str) -> str:
     return joined_names(value) if isinstance(value, list) else str(value)
 
 
+@functools.cache
+def benchmark_folder(benchmark: str, data: str) -> str:
+    """The name of a benchmark's folder of results; for users' own pictures it names the folder of these, too, so that
+    those of two projects differ."""
+    file = dataset_file(benchmark)
+    section = read_config(file).get("DATASET", {}) if file.is_file() else {}
+    if not data or section.get("NAME") != OWN_PICTURES:
+        return benchmark
+    root = os.path.realpath(data) if os.path.isdir(data) else data
+    return f"{benchmark}-{plain(os.path.basename(root))}-{digest(root)}"
+
+
+def benchmark_of(folder: str) -> str:
+    """The benchmark of a folder that `benchmark_folder` named."""
+    return re.sub(r"-.*-[0-9a-f]{8}$", "", folder)
+
+
 def default_config(benchmark: str) -> str:
     return "tiny" if benchmark == "demo" else "rn50"
 
@@ -116,6 +137,7 @@ def plan(
     config: str = "",
     steps: Mapping[int, int] | None = None,
     halves: str = "",
+    data: str = "",
 ) -> list[Job]:
     """The runs of a sweep in the order of `running_order`.
 
@@ -124,10 +146,12 @@ def plan(
             runs.
         steps: {shots: optimiser steps of every run}; None trains the epochs of the methods' configs.
         halves: "classes" or "tasks" adds, to the runs on the base half, evaluations on the new half.
+        data: folder of the data sets; names the runs on users' own pictures.
     """
+    place = benchmark_folder(benchmark, data)
     config = config or default_config(benchmark)
     jobs = [
-        Job(with_steps(method, (steps or {}).get(count, 0)), benchmark, config, count, seed, half)
+        Job(with_steps(method, (steps or {}).get(count, 0)), benchmark, config, count, seed, half, place)
         for half in ([f"base-{halves}", f"new-{halves}"] if halves else [""])
         for method in for_halves(on_benchmark(methods, benchmark), halves)
         if config in _configs(method.trainer)

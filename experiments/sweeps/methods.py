@@ -1,6 +1,7 @@
 """The methods of a sweep, as its yaml file in configs/sweeps/ lists them."""
 
 import difflib
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ NUMBERS = {  # the legal numbers of shots and seeds, in words
     "shots": (lambda count: count == -1 or count >= 1, "-1 (all images) or at least 1"),
     "seeds": (lambda seed: 0 <= seed < 2**32, "at least 0 and at most 4,294,967,295"),
 }
+TASKS_FOLDER = "tasks"  # in the folder of a run that trains once per task: holds a run folder per task
 DEFAULTS = {"benchmarks": str, "shots": int, "seeds": int}  # other keys of a sweep: lists, the defaults of the flags
 
 
@@ -42,9 +44,31 @@ class Method:
     def run_label(self) -> str:
         """The name of its run folder and TRAINER.LABEL, unique among the trainer's runs; "" for the plain trainer."""
         parts = [run_variant(self.variant, self.separate)]
-        parts += [f"{key.split('.')[-1]}-{re.sub('[^A-Za-z0-9.,=-]', '-', str(v))}" for key, v in self.opts.items()]
+        parts += [pair_label(self.trainer, key, str(value)) for key, value in self.opts.items()]
         parts += [f"without-{self.without or '*'}"] if self.leave_out else []
         return "_".join(part for part in parts if part)
+
+
+def pair_label(trainer: str, key: str, value: str) -> str:
+    """The part of a run folder's name for a setting: key and value.
+
+    A key of the method's own is named by its last part. A value with unusual characters, or a long one, ends in ~ and a
+    digest, so that no two settings have one name.
+    """
+    key = key.removeprefix(f"TRAINER.{trainer.upper()}.")
+    return (
+        f"{key}-{value}" if re.fullmatch(r"[A-Za-z0-9.,=-]{0,40}", value) else f"{key}-{plain(value)}~{digest(value)}"
+    )
+
+
+def plain(text: str) -> str:
+    """A text with each run of other characters as a dash, 40 characters at most; for names of folders."""
+    return re.sub(rb"[^A-Za-z0-9.,=]+", b"-", os.fsencode(text))[:40].decode()
+
+
+def digest(text: str) -> str:
+    """The first 8 hexadecimal digits of a text's SHA-256."""
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 
 
 def run_variant(variant: str, separate: bool) -> str:

@@ -9,16 +9,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.records import FILE_NAME
 from storage import describe, holder
 
 from ..executors import SlurmExecutor
 from ..executors.slurm import job_states
-from .calls import Step, merge_folder, select, state_of, steps_of
+from .calls import Step, is_merged, merge_folder, select, state_of, steps_of
 from .jobs import Job, default_config, plan, running_order, selected_tasks, without_config
 from .methods import Method, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
 from .needs import backbones_of, missing
-from .train_run import BUSY, TrainRun, benchmark_tasks, failure_of, note_failure
+from .train_run import BUSY, Call, TrainRun, benchmark_tasks, failure_of, note_failure, other_runs
 
 
 class Sweep:
@@ -36,8 +35,13 @@ class Sweep:
         self.tasks_of: Callable[[str], list[str]] = cache(lambda name: elsewhere(benchmark_tasks, name, args.data))
         self.methods: dict[str, list[Method]] = {name: self._methods_on(name) for name in args.benchmarks}
         settings = (args.shots, args.seeds, args.config, args.steps, args.halves)
-        jobs = [job for name, methods in self.methods.items() for job in plan(methods, name, *settings)]
+        jobs = [job for name, methods in self.methods.items() for job in plan(methods, name, *settings, args.data)]
+        self.others: dict[str, str] = {}  # {run folder: what differs}: finished runs of other data or configs
         self.steps = select(self._steps(sorted(jobs, key=running_order)), args.only)
+        finished = [step for step in self.steps if step.finished]
+        calls = [Call(step.arguments, step.job.method.separate and not step.task) for step in finished]
+        if calls:
+            self.others.update(elsewhere(other_runs, calls))
 
     # -- planning ----------------------------------------------------------------------------------------------------
 
@@ -61,15 +65,15 @@ class Sweep:
     def _steps(self, jobs: Sequence[Job]) -> list[Step]:
         steps = []
         for job in jobs:
-            whole = Step(job, self.args.data, self.args.out)
+            whole = Step(job, self.args.data, self.args.out, others=self.others)
             # The list of tasks may have to be read from the data, so a merged run does without it.
-            in_one = not job.method.separate or (whole.done and "task" not in self.args.only)
+            in_one = not job.method.separate or (is_merged(whole.folder) and "task" not in self.args.only)
             steps += [whole] if in_one else self._steps_of(job)
         return steps
 
     def _steps_of(self, job: Job) -> list[Step]:
         """One step per task."""
-        return steps_of(job, self.args.data, self.args.out, self.tasks_of(job.benchmark))
+        return steps_of(job, self.args.data, self.args.out, self.tasks_of(job.benchmark), self.others)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -82,7 +86,7 @@ class Sweep:
         """The steps to run, failed ones last; with --retry only these. Prints the steps that other processes run."""
         todo, failed = [], []
         for step in self.steps:
-            if step.done:
+            if step.finished:
                 continue
             state, detail = state_of(step, self.queue)
             elsewhere = state == "running" and step.job_id() not in self.queue
@@ -98,6 +102,10 @@ class Sweep:
         """What the steps need and is not on this machine, a line for each data set and CLIP."""
         benchmarks = list(dict.fromkeys(step.job.benchmark for step in steps))
         return self.elsewhere(missing, benchmarks, self.args.data, backbones_of(step.job for step in steps))
+
+    def refused(self) -> list[str]:
+        """A line for each step whose folder holds the results of another run."""
+        return [f"{step}: {step.other}" for step in self.steps if step.other]
 
     def run(self, steps: Sequence[Step], executor: Executor) -> list[str]:
         """Run the steps that train, then those that evaluate on a new half. Returns a line per failure."""
@@ -174,7 +182,7 @@ class Sweep:
     def merge(self, step: Step) -> None:
         """Write the record of a run that is trained once per task, when its last task is done."""
         folder = step.job.folder(self.args.out)
-        if step.task and not (folder / FILE_NAME).is_file() and all(part.done for part in self._steps_of(step.job)):
+        if step.task and not is_merged(folder) and all(part.done for part in self._steps_of(step.job)):
             benchmark = step.job.benchmark
             merge_folder(folder, self.tasks_of(benchmark), selected_tasks(benchmark))
 
@@ -189,7 +197,7 @@ class Sweep:
         from .. import reports  # here, because the processes of runs need no pandas
 
         args = self.args
-        folders = {step.job.folder(args.out) for step in self.steps}
+        folders = {step.job.folder(args.out) for step in self.steps if not step.other}
         methods = [method for own in self.methods.values() for method in own]
         if len(args.benchmarks) > 1:  # the report itself looks up what differs on each benchmark
             rows = on_backbone(read_sweep(args.sweep), args.backbone)

@@ -51,11 +51,33 @@ wrong() {
 # keys_of TRAINER: the section of the config with its keys.
 keys_of() { echo "TRAINER.$(tr '[:lower:]' '[:upper:]' <<<"$1")"; }
 
+# digest TEXT: the first 8 hexadecimal digits of its SHA-256.
+digest() { printf %s "$1" | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-8; }
+
+# plain TEXT: TEXT with each run of other characters as a dash, byte by byte, 40 characters at most.
+plain() { printf %s "$1" | LC_ALL=C tr -cs 'A-Za-z0-9.,=-' - | cut -c1-40; }
+
+# label_of KEY VALUE: the part of a run folder's name for a trailing pair. A key of the method's own is named by its last
+# part. A value with other characters, or a long one, ends in ~ and a digest, so that no two pairs have one name.
+label_of() {
+    local key="${1#"$(keys_of "$trainer")".}"
+    if [[ "$2" =~ ^[A-Za-z0-9.,=-]{0,40}$ ]]; then echo "$key-$2"; else echo "$key-$(plain "$2")~$(digest "$2")"; fi
+}
+
+# benchmark_folder DATASET: its folder of results; for your own pictures it names their folder, too.
+benchmark_folder() {
+    local root
+    grep -Eq '^ +NAME: *"?FolderTasks"? *(#.*)?$' "$ROOT/configs/datasets/$1.yaml" || { echo "$1"; return; }
+    root="$(cd "$DATA" 2>/dev/null && pwd -P)" || root="$DATA"
+    echo "$1-$(plain "${root##*/}")-$(digest "$root")"
+}
+
 # done_before FOLDER: says that the run is finished, and its result.
 done_before() {
-    local value
+    local value untested=""
     value=$(sed -n 's/^ "metric": \([0-9.e+-]*\),$/\1/p' "$1/results.json")
-    echo "done before: $1${value:+ ($(LC_ALL=C printf '%.1f' "$value") %, the mean over its tasks)}"
+    ! grep -q '^ "split": "none"' "$1/results.json" || value="" untested=" (trained on all images, not tested)"
+    echo "done before: $1$untested${value:+ ($(LC_ALL=C printf '%.1f' "$value") %, the mean over its tasks)}"
 }
 
 # check_shots SHOTS: stops unless it is a number of images per class that a run can train on.
@@ -113,18 +135,20 @@ run_method() {
     for ((i = 1; i < $#; i += 2)); do # each trailing pair makes it another variant
         local key="${!i}" j=$((i + 1))
         [[ "$key" =~ ^[A-Z][A-Z0-9_]*\.[A-Z0-9_.]+$ ]] || wrong "$key is no config key such as OPTIM.LR"
-        label="${label:+${label}_}${key##*.}-${!j//[^A-Za-z0-9.,=-]/-}"
+        label="${label:+${label}_}$(label_of "$key" "${!j}")"
         [ "$SEPARATE$key" != 1DATASET.TASKS ] \
             || fail "SEPARATE=1 trains on every task of the data set: DATASET.TASKS cannot be given"
     done
-    local seed dir tasks="" folder name checked=""
-    [ "$SEPARATE" = 0 ] || tasks="$("$PYTHON" "$ROOT/scripts/lib/tasks.py" "$dataset" --root "$DATA")"
+    local seed dir tasks="" folder name checked="" runs call
+    runs="$OUT/$(benchmark_folder "$dataset")/$trainer/${cfg}_${shots}shots/${label:-default}${HALF:+/$HALF}"
+    check_finished "$@"
     for seed in $SEEDS; do
-        dir="$OUT/$dataset/$trainer/${cfg}_${shots}shots/${label:-default}${HALF:+/$HALF}/seed$seed"
-        if [ "$SEPARATE" = 0 ] || [ -f "$dir/results.json" ]; then
+        dir="$runs/seed$seed"
+        if [ "$SEPARATE" = 0 ] || merged "$dir"; then
             train_run "$dir" "" "$@"
             continue
         fi
+        [ -n "$tasks" ] || tasks="$("$PYTHON" "$ROOT/scripts/lib/tasks.py" "$dataset" --root "$DATA")"
         while IFS=$'\t' read -r folder name; do
             train_run "$dir/tasks/$folder" "$name" "$@" </dev/null
         done <<<"$tasks"
@@ -139,15 +163,29 @@ check_needs() {
     "$PYTHON" "$ROOT/scripts/lib/needs.py" --root "$DATA" --config "$trainer/$cfg" "$dataset" "$@"
 }
 
-# train_run FOLDER TASK [KEY VALUE ...]: calls train.py with the settings of run_method; an empty TASK stands for all.
-train_run() {
+# merged FOLDER: whether a run that is trained once per task has a record that is as new as those of its tasks.
+merged() { [ -f "$1/results.json" ] && [ -z "$(find "$1/tasks" -name results.json -newer "$1/results.json" 2>/dev/null)" ]; }
+
+# check_finished [KEY VALUE ...]: stops if a finished run of run_method is one of other data, or of another config.
+check_finished() {
+    local seed dir separate="" calls=() words=()
+    for seed in $SEEDS; do
+        dir="$runs/seed$seed"
+        [ -n "$(find "$dir" -name results.json -print 2>/dev/null | head -n 1)" ] || continue
+        call_of "$dir" "" "$@"
+        words=("${call[@]:1}") # without train.py
+        calls+=("${#words[@]}" "${words[@]}")
+    done
+    [ ${#calls[@]} -gt 0 ] || return 0
+    [ "$SEPARATE" = 0 ] || separate=--separate
+    printf '%s\0' "${calls[@]}" | "$PYTHON" "$ROOT/scripts/lib/done.py" $separate || exit 2
+}
+
+# call_of FOLDER TASK [KEY VALUE ...]: sets `call` to train.py's call with the settings of run_method; an empty TASK stands
+# for all.
+call_of() {
     local dir="$1" task="$2"
     shift 2
-    if [ -f "$dir/results.json" ]; then
-        done_before "$dir"
-        return
-    fi
-    check_needs "$@"
     # base2new.sh sets HALF: base-classes or base-tasks to train, new-classes or new-tasks to evaluate the trained prompts.
     local half="" base load=()
     case "${HALF:-}" in
@@ -158,11 +196,22 @@ train_run() {
         base="/base-${HALF#new-}/"
         load=(--eval-only --model-dir "${dir/\/$HALF\//$base}")
     fi
-    (cd "$ROOT" && "$PYTHON" train.py --root "$DATA" --seed "$seed" --trainer "$trainer" \
+    call=(train.py --root "$DATA" --seed "$seed" --trainer "$trainer" \
         --dataset-config-file "configs/datasets/$dataset.yaml" \
         --config-file "configs/trainers/$trainer/$cfg.yaml" --output-dir "$dir" \
         ${load[@]+"${load[@]}"} DATASET.NUM_SHOTS "$shots" FEATURES.DIR "$OUT/features" \
         ${label:+TRAINER.LABEL "$label"} ${task:+DATASET.TASKS "$task"} $half $fixed "$@")
+}
+
+# train_run FOLDER TASK [KEY VALUE ...]: makes the call of call_of, unless its run is finished.
+train_run() {
+    if [ -f "$1/results.json" ]; then
+        done_before "$1"
+        return
+    fi
+    check_needs "${@:3}"
+    call_of "$@"
+    (cd "$ROOT" && "$PYTHON" "${call[@]}")
 }
 
 # run_plain_method TRAINER DATASET SHOTS [CFG] [KEY VALUE ...]

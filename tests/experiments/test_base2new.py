@@ -118,7 +118,7 @@ def test_new_half_is_only_evaluated(call):
 def test_halves_of_tasks_with_trailing_pairs_and_a_cfg(call):
     command = ("scripts/base2new.sh", "coop", "demo", "1", "tiny", "OPTIM.LR", "0.1", "INPUT.SIZE", "(64, 64)")
     status, calls, _ = call(*command, SEEDS="1", TASKS="1")
-    assert status == 0 and "DATASET.TASKS base" in calls[1] and "/shared_LR-0.1_SIZE" in calls[1]
+    assert status == 0 and "DATASET.TASKS base" in calls[1] and "/shared_OPTIM.LR-0.1_INPUT.SIZE" in calls[1]
     assert "OPTIM.LR" not in calls[0] and calls[0].endswith("INPUT.SIZE (64, 64)")
     assert "/base-tasks/seed1" in calls[3].split("--model-dir")[1] and calls[4].endswith("--halves tasks --shots 1")
 

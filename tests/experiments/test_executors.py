@@ -129,13 +129,11 @@ def test_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch, capf
     assert failure_of(tmp_path / "run")[0] == "exit status 1"
 
 
-def test_finished_or_locked_run_is_not_called(tmp_path, monkeypatch):
+def test_locked_run_is_not_called(tmp_path, monkeypatch):
     stand_in(monkeypatch, None)
     with locked(tmp_path / "a"):
         assert TrainRun([], tmp_path / "a")() == BUSY
         assert not (tmp_path / "a" / FAILURE).exists()
-    (tmp_path / "a/results.json").touch()
-    assert TrainRun([], tmp_path / "a")() == 0
 
 
 def test_output_of_a_killed_run_becomes_its_failure(tmp_path):

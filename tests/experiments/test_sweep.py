@@ -21,6 +21,7 @@ from experiments.reports.paper import paper_names, paper_table
 from experiments.reports.runs import named_records
 from experiments.reports.tables import results_frame, sections, summarise
 from experiments.sweeps import Method, plan, read_sweep
+from experiments.sweeps.jobs import benchmark_folder
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"
@@ -109,12 +110,12 @@ def test_papers_numbers_stand_beside_the_measured_ones():
     runs = [{**run_of("CoOp", "separate-shared", 16, seed, 50.0 + seed), "method": "my CoOp"} for seed in (1, 2, 3)]
     runs += [run_of("ZeroshotCLIP", "", 0, 1, 58.0), {**run_of("MaPLe", "", 3, 1, 60.0), "method": "SoftCPT-NATA"}]
     runs += [{**run, "shots": 1} for run in runs[:3]]
-    runs += [run_of("SoftCPT", "NATA_TASK_FEATURES-learned_MAX_STEPS-50", 16, 1, 70.0)]
+    runs += [run_of("SoftCPT", "NATA_TASK_FEATURES-learned_OPTIM.MAX_STEPS-50", 16, 1, 70.0)]
     names = paper_names(runs, "General10")
     assert names == {
         "my CoOp": "CoOp-CA",
         "ZeroshotCLIP": "ZS-CLIP",
-        "SoftCPT NATA_TASK_FEATURES-learned_MAX_STEPS-50": "SoftCPT*",
+        "SoftCPT NATA_TASK_FEATURES-learned_OPTIM.MAX_STEPS-50": "SoftCPT*",
     }
     four = [run_of("PLOT", "separate-4-prompts", 1, 1, 5.0)]
     assert paper_names(four, "General10") == {} and set(paper_names(four, "RS8").values()) == {"PLOT"}
@@ -156,13 +157,14 @@ def test_sweep_at_equal_steps_on_halves(tmp_path, monkeypatch):
     assert [row[5] for row in rows[1:4]] == ["–", "6", "3"], "of a run on each of two tasks, and of a joint one"
     assert all(row[7].endswith(" GB") for row in rows[1:4])
 
-    found = {(run["trainer"], run["split"]): run for run in read_records(tmp_path / "out/folder")}
+    place = benchmark_folder("folder", str(tmp_path / "data"))
+    found = {(run["trainer"], run["split"]): run for run in read_records(tmp_path / "out" / place)}
     assert len(found) == 6
     for trainer, steps in (("CoOp", 6), ("SoftCPT", 3)):
         base, new = (found[trainer, f"test-{half}-classes"] for half in ("base", "new"))
         assert base["steps"] == new["steps"] == steps and base["epochs"] == new["epochs"] == 3
-        assert base["train_seconds"] > 0 and new["train_seconds"] is None and "MAX_STEPS-3" in base["variant"]
-    assert {path.name for path in (tmp_path / "out/folder/s-steps-classes").iterdir()} == set(HALVES_FILES)
+        assert base["train_seconds"] > 0 and new["train_seconds"] is None and "OPTIM.MAX_STEPS-3" in base["variant"]
+    assert {path.name for path in (tmp_path / "out" / place / "s-steps-classes").iterdir()} == set(HALVES_FILES)
     again = subprocess.run([*command, "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
     assert again.stdout.count("train.py") == again.stdout.count("LR fast") == 2
 
@@ -185,15 +187,15 @@ def test_sweep_makes_the_same_runs_as_train(tmp_path, monkeypatch):
     assert "1 of 5 runs failed:\n  wrong, 1 shot, seed 1: exit status 2" in done.stderr
     assert "error: OPTIM.LR: 'fast' does not fit" in done.stderr
     assert [row[0] for row in table_rows(done.stdout)[1:4]] == ["zero", "alone", "soft"]
-    out = tmp_path / "out/folder"
+    out = tmp_path / "out" / benchmark_folder("folder", str(tmp_path / "data"))
     assert {path.name for path in (out / "s").iterdir()} == set(REPORT_FILES)
-    merged = without_costs(out / "CoOp/tiny_1shots/separate-shared_MAX_EPOCH-2/seed1/results.json")
+    merged = without_costs(out / "CoOp/tiny_1shots/separate-shared_OPTIM.MAX_EPOCH-2/seed1/results.json")
     parts = [without_costs(path) for path in sorted(out.glob("CoOp/**/tasks/*/results.json"))]
     assert [task["name"] for task in merged["tasks"]] == ["cold things", "warm things"]
     assert merged["tasks"] == [part["tasks"][0] for part in parts]
     assert merged["n_params"] == sum(part["n_params"] for part in parts)
 
-    jobs = plan(read_sweep(tmp_path / "s.yaml"), "folder", [1], [1], "tiny")
+    jobs = plan(read_sweep(tmp_path / "s.yaml"), "folder", [1], [1], "tiny", data=str(tmp_path / "data"))
     job = next(job for job in jobs if job.method.label == "soft")
     monkeypatch.chdir(ROOT)  # paths in the configs are relative to it
     assert train.main(job.arguments(str(tmp_path / "data"), str(tmp_path / "here"))) == 0
@@ -204,14 +206,15 @@ def test_sweep_makes_the_same_runs_as_train(tmp_path, monkeypatch):
 
     summary = done.stderr.split("1 of 5 runs failed:")[1]
     assert "exit status 2: error: OPTIM.LR: 'fast' does not fit" in summary, "what went wrong stands there"
-    assert [path.parent.parent.name for path in out.rglob("failure.txt")] == ["wrong_LR-fast"]
+    assert [path.parent.parent.name for path in out.rglob("failure.txt")] == ["wrong_OPTIM.LR-fast"]
     assert not list(out.rglob("seed1.*")) and not list(out.rglob("running.json"))
 
     again = subprocess.run([*command, "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0 and again.stdout.count("train.py") == 1 and "wrong" in again.stdout
-    (out / "SoftCPT/tiny_4shots/MAX_EPOCH-2/seed1").mkdir(parents=True)
+    (out / "SoftCPT/tiny_4shots/OPTIM.MAX_EPOCH-2/seed1").mkdir(parents=True)
     write_record(
-        out / "SoftCPT/tiny_4shots/MAX_EPOCH-2/seed1/results.json", run_of("SoftCPT", "MAX_EPOCH-2", 4, 1, 9.0)
+        out / "SoftCPT/tiny_4shots/OPTIM.MAX_EPOCH-2/seed1/results.json",
+        run_of("SoftCPT", "OPTIM.MAX_EPOCH-2", 4, 1, 9.0),
     )
     only = subprocess.run([*command, "--only", "method=soft"], cwd=tmp_path, capture_output=True, text=True)
     assert only.returncode == 0, only.stderr

@@ -169,12 +169,12 @@ def test_steps_are_given_to_every_run_that_makes_steps():
     jobs = plan(methods, "demo", [1, 4], [1], steps={1: 50, 4: 350})
     folders = {(job.method.label, job.shots): str(job.folder("out")).split("/", 3)[-1] for job in jobs}
     assert folders == {
-        ("joint", 1): "tiny_1shots/MAX_STEPS-50/seed1",
-        ("joint", 4): "tiny_4shots/MAX_STEPS-350/seed1",
-        ("alone", 1): "tiny_1shots/separate-shared_MAX_STEPS-50/seed1",
-        ("alone", 4): "tiny_4shots/separate-shared_MAX_STEPS-350/seed1",
-        ("fixed", 1): "tiny_1shots/shared_MAX_STEPS-5/seed1",
-        ("fixed", 4): "tiny_4shots/shared_MAX_STEPS-5/seed1",
+        ("joint", 1): "tiny_1shots/OPTIM.MAX_STEPS-50/seed1",
+        ("joint", 4): "tiny_4shots/OPTIM.MAX_STEPS-350/seed1",
+        ("alone", 1): "tiny_1shots/separate-shared_OPTIM.MAX_STEPS-50/seed1",
+        ("alone", 4): "tiny_4shots/separate-shared_OPTIM.MAX_STEPS-350/seed1",
+        ("fixed", 1): "tiny_1shots/shared_OPTIM.MAX_STEPS-5/seed1",
+        ("fixed", 4): "tiny_4shots/shared_OPTIM.MAX_STEPS-5/seed1",
         ("fitted", 1): "tiny_1shots/default/seed1",
         ("fitted", 4): "tiny_4shots/default/seed1",
         ("zero", 0): "tiny_0shots/default/seed1",
@@ -190,7 +190,7 @@ def test_other_backbone_is_set_and_named_in_the_folder():
     methods = [Method("a", "CoOp", opts={"OPTIM.LR": 0.2}, benchmarks={"demo": own}), Method("b", "TaskRes")]
     methods = on_backbone(on_benchmark(methods, "demo"), "open_clip:ViT-B-16/openai")
     first, second = plan(methods, "demo", [4], [1])
-    assert "/LR-0.1_NAME-open-clip-ViT-B-16-openai/seed1" in str(first.folder("out"))
+    assert "/OPTIM.LR-0.1_MODEL.BACKBONE.NAME-open-clip-ViT-B-16-openai~8b7cde97/seed1" in str(first.folder("out"))
     for job in (first, second):
         arguments = job.arguments("data", "out")
         assert arguments[arguments.index("MODEL.BACKBONE.NAME") + 1] == "open_clip:ViT-B-16/openai"

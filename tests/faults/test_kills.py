@@ -81,7 +81,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_resume(processes, arguments, undi
 
 def test_killed_loader_worker_is_one_error(processes, arguments, undisturbed, tmp_path):
     options = arguments("CLIPLoRA", "DATALOADER.NUM_WORKERS", 2)
-    ended = processes.run(tmp_path, options, at=27, action="worker")
+    ended = processes.run(tmp_path, options, at=30, action="worker")
     assert ended.status == 1
     print(ended.err)
     (line,) = errors_in(ended)

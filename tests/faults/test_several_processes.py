@@ -116,7 +116,7 @@ def test_killed_sweep_leaves_no_process_and_resumes(processes, tmp_path, number)
     again = subprocess.run([python(), *command[1:]], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     assert "| SoftCPT" in again.stdout and "| CoOp" in again.stdout
-    folder = tmp_path / "out/folder/SoftCPT/tiny_1shots/MAX_EPOCH-2/seed1"
+    (folder,) = tmp_path.glob("out/folder-data-*/SoftCPT/tiny_1shots/OPTIM.MAX_EPOCH-2/seed1")
     names = {path.name for path in folder.iterdir() if not path.name.startswith("log.txt")}  # one log per start
     assert names <= {*RUN_FILES, "results.json"}
     # The same command in another folder gives an undisturbed run.

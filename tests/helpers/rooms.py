@@ -11,7 +11,7 @@ MAY_IMPORT = {
     "finished": {"backbones", "datasets", "evaluation", "experiments", "storage", "inference", "train", "trainers"},
 }
 CALLS_TRAINING = {  # in processes of their own
-    "experiments/sweeps/train_run.py": {"datasets", "train"},
+    "experiments/sweeps/train_run.py": {"datasets", "train", "trainers"},
     "experiments/sweeps/needs.py": {"backbones", "datasets", "train"},
 }
 ROOMS = {*MAY_IMPORT, "train", "scripts", "compat"}

@@ -7,7 +7,10 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+UNSET = ("VARIANT", "SEEDS", "DATA", "SEPARATE", "JOBS", "PROMPTS")
+# Finished runs are compared without a call that is written down; $OTHER is the exit status of that.
 STUB = """#!/usr/bin/env bash
+case "$1" in *scripts/lib/done.py) cat > "$CALLS.finished"; exit "${OTHER:-0}" ;; esac
 [[ "$1" != */scripts/lib/needs.py ]] || exit ${LACKING:-0}
 echo "$@" >> "$CALLS"
 case "$1 $*" in

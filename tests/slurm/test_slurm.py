@@ -22,6 +22,7 @@ from warm_python import python
 import train
 from experiments.executors import ProcessEndedError, SlurmExecutor
 from experiments.sweeps import plan, read_sweep
+from experiments.sweeps.jobs import benchmark_folder
 from experiments.sweeps.train_run import ROOT
 
 HERE = Path(__file__).resolve().parent
@@ -160,7 +161,8 @@ def test_preempted_sweep_ends_like_an_undisturbed_one(cluster, tmp_path, monkeyp
     start = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     slurm = [*command, "--out", "slurm", *"--on slurm --time 10 --partition test".split()]
     sweep = subprocess.Popen(slurm, **start)
-    runs = "folder/TaskRes/tiny_1shots/MAX_EPOCH-60_CHECKPOINT_FREQ-1/seed1"
+    place = benchmark_folder("folder", str(tmp_path / "data"))
+    runs = f"{place}/TaskRes/tiny_1shots/OPTIM.MAX_EPOCH-60_TRAIN.CHECKPOINT_FREQ-1/seed1"
     try:
         wait_for(lambda: (tmp_path / "slurm" / runs / "prompt_learner/checkpoint").exists(), 120)
         job = (tmp_path / "slurm" / runs).with_name("seed1.job").read_text()
@@ -173,11 +175,11 @@ def test_preempted_sweep_ends_like_an_undisturbed_one(cluster, tmp_path, monkeyp
     finally:
         sweep.kill()
     assert again.returncode == 0, again.stderr
-    logs = "\n".join(path.read_text() for path in (tmp_path / "slurm/folder/s/slurm").glob("*.err"))
+    logs = "\n".join(path.read_text() for path in (tmp_path / "slurm" / place / "s/slurm").glob("*.err"))
     assert "DUE TO JOB REQUEUE" in logs
     assert not list((tmp_path / "slurm").rglob("*.job")) and not list((tmp_path / "slurm").rglob("seed1.log"))
-    assert (tmp_path / "slurm/folder/s/report.md").is_file()
-    (job,) = plan(read_sweep(tmp_path / "s.yaml"), "folder", [1], [1], "tiny")
+    assert (tmp_path / "slurm" / place / "s/report.md").is_file()
+    (job,) = plan(read_sweep(tmp_path / "s.yaml"), "folder", [1], [1], "tiny", data=str(tmp_path / "data"))
     monkeypatch.chdir(ROOT)
     assert train.main(job.arguments(str(tmp_path / "data"), str(tmp_path / "here"))) == 0
     undisturbed, preempted = (tmp_path / name / runs for name in ("here", "slurm"))

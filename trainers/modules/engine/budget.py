@@ -14,16 +14,14 @@ from yacs.config import CfgNode
 logger = logging.getLogger(__name__)
 
 
-def with_epochs(cfg: CfgNode, batches: int) -> CfgNode:
-    """The config with the OPTIM.MAX_EPOCH that follows from OPTIM.MAX_STEPS, for epochs of `batches` batches.
-
-    Raises ValueError if the warm-up is longer.
-    """
-    steps = cfg.OPTIM.MAX_STEPS
+def with_epochs(cfg: CfgNode, steps: int, batches: int) -> CfgNode:
+    """The config with OPTIM.MAX_STEPS `steps`, unless they are 0, and the OPTIM.MAX_EPOCH that follows from them, for
+    epochs of `batches` batches. Raises ValueError if the warm-up is longer."""
     if not steps:
         return cfg
     cfg = cfg.clone()
     cfg.defrost()
+    cfg.OPTIM.MAX_STEPS = steps
     cfg.OPTIM.MAX_EPOCH = -(-steps // batches)
     cfg.freeze()
     check_warmup(cfg, cfg.OPTIM.MAX_EPOCH)

@@ -1,6 +1,7 @@
 """The test of a method, and of zero-shot CLIP beside it."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from datasets.multitask import Task
 from datasets.prompt_checks import alike
 
 from .. import distributed
+from .all_images import trains_on_all
 from .choosing import check_split
 from .saving import SavingTrainer
 
@@ -50,8 +52,11 @@ class EvaluatingTrainer(SavingTrainer):
     def test(self, split: str | None = None) -> float:
         """Dassl's test loop, with the class features computed once; returns the headline metric in percent.
 
-        The last test of a run, `split` None, also warns of tasks that did not gain from training.
+        The last test of a run, `split` None, also warns of tasks that did not gain from training. A run on all images
+        has no test: its result is nan.
         """
+        if trains_on_all(self.cfg):
+            return self.no_test()
         if split is None:
             check_split(self.cfg, self.dm.dataset)
         self._zero_shot = self.zero_shot() if split is None else None
@@ -72,6 +77,16 @@ class EvaluatingTrainer(SavingTrainer):
             self.warn_after_test()
         self._zero_shot = None
         return result
+
+    def no_test(self) -> float:
+        """The results of a run without test images: none."""
+        logger.info("Not tested: the run is trained on all images (DATASET.TRAIN_ON_ALL)")
+        self.evaluator.reset()
+        self.evaluator.task_results = [
+            {"name": task.name, "metric": task.metric, "value": None, "n": 0} for task in self.tasks
+        ]
+        self.test_seconds = 0.0
+        return math.nan
 
     def warn_after_test(self) -> None:
         """Name, on the first rank, names read alike and tasks that did not gain; all ranks gather the results."""

@@ -1,29 +1,19 @@
-"""The config of a run: files and KEY VALUE pairs, merged into Dassl's tree with errors that name the key, and the check
-that a run to be resumed has the same one."""
+"""The config of a run: files and KEY VALUE pairs, merged into Dassl's tree with errors that name the key."""
 
 import ast
 import difflib
 import re
 import reprlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
-from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
-from storage import CHECKPOINT, read_config, read_yaml
+from storage import read_config
 from storage.texts import joined_names
-
-from ..images import preprocessing
 
 TASKS = "DATASET.TASKS"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty ones take the model's values
-# These keys do not change what a run computes, so that it may be continued with other values.
-FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
-FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TEST.PREDICTIONS"}
 
 # Keys of Dassl that nothing here reads, with the only value that does what it says.
 UNREAD = {
@@ -34,8 +24,11 @@ UNREAD = {
 }
 
 
-def merge_file(cfg: CfgNode, path: str) -> None:
-    """Merge a YAML file and its bases. Raises ValueError, naming the file, for an unknown key or a wrong type."""
+def merge_file(cfg: CfgNode, path: str) -> set[str]:
+    """Merge a YAML file and its bases, and return its keys.
+
+    Raises ValueError, naming the file, for an unknown key or a wrong type.
+    """
     loaded = read_config(path)
     try:
         check_keys(loaded)
@@ -48,6 +41,7 @@ def merge_file(cfg: CfgNode, path: str) -> None:
         raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
     except (ValueError, AssertionError, AttributeError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}: {shortened(error)}") from error
+    return set(flatten(loaded))
 
 
 def merge_list(cfg: CfgNode, opts: Sequence) -> None:
@@ -161,26 +155,3 @@ def unread_keys(cfg: CfgNode, defaults: CfgNode) -> list[str]:
         for key, value in sorted(flatten(cfg.TRAINER).items())
         if "." in key and key.split(".")[0] != own and value != before.get(key)
     ]
-
-
-def check_same_config(cfg: CfgNode, folder: Path) -> None:
-    """Raise ValueError if the run folder has a checkpoint of another config, which must not be resumed."""
-    saved = folder / "config.yaml"
-    if not saved.is_file() or not (folder / CHECKPOINT).is_file():
-        return
-    old, new = flatten(read_yaml(saved) or {}), flatten(yaml.safe_load(cfg.dump()))
-    old[preprocessing.UPRIGHT] = bool(old.get(preprocessing.UPRIGHT))  # an older version turned no image
-    known = cfg.DATASET.NAME in DATASET_REGISTRY.registered_names()  # if not, building it says so
-    dataset = DATASET_REGISTRY.get(cfg.DATASET.NAME) if known else None
-    new[preprocessing.UPRIGHT] = preprocessing.upright_of(cfg.INPUT.UPRIGHT, dataset)
-    free = FREE_KEYS | {key for key in FILLED_KEYS if not new.get(key)}
-    free |= {key for key in new.keys() - old.keys() if not new[key]}  # off, as in an older version without the key
-    free |= {"OPTIM.MAX_EPOCH"} if new["OPTIM.MAX_STEPS"] else set()  # it follows from the steps
-    # Nothing reads a key any more that only the older version has, so it is not compared.
-    differing = [key for key in sorted(new.keys() - free) if old.get(key) != new[key]]
-    differing = [f"{key} ({old.get(key)!r} there, {new[key]!r} here)" for key in differing]
-    if differing:
-        raise ValueError(
-            f"{folder} holds a run with another config; choose another --output-dir or remove it. Differing: "
-            + ", ".join(differing)
-        )

@@ -26,6 +26,7 @@ from ..images.views import seeded_loader, view_loader
 from ..prompts.encoder import text_encoder
 from ..prompts.learned import check_words
 from . import budget
+from .all_images import take_all_images, trains_on_all
 from .choosing import check_choices, chosen_on
 from .divergence import stop_diverged
 from .evaluating import EvaluatingTrainer
@@ -62,6 +63,8 @@ class Engine(EvaluatingTrainer):
         file is reported before a large model is read."""
         cfg, self.memory = self.cfg, PeakMemory(self.device)
         self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
+        if trains_on_all(cfg):
+            take_all_images(self.dm, filled(cfg, OPENAI))
         self.precision = Precision(self.options.PREC, self.device)
         self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
@@ -75,7 +78,7 @@ class Engine(EvaluatingTrainer):
         for name in TAKEN:
             setattr(self, name, getattr(self.dm, name))
         if self.learns_by_gradient:
-            self.cfg = budget.with_epochs(self.cfg, len(self.train_loader_x))
+            self.cfg = budget.with_epochs(self.cfg, self.max_steps(cfg), len(self.train_loader_x))
             self.max_epoch = self.cfg.OPTIM.MAX_EPOCH
         elif self.cfg.OPTIM.MAX_STEPS:
             logger.info("OPTIM.MAX_STEPS is ignored: %s makes no optimiser steps", type(self).__name__)
