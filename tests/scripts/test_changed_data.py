@@ -196,6 +196,7 @@ def test_evaluation_of_another_run_is_not_done_before(root, tmp_path, capsys, ch
     assert str(tmp_path / "test") in capsys.readouterr().err
 
 
+HEAD = '{"schema": 1, "root": "", "settings": "", "evaluates": "", '
 PART = '{"n": 1, "images": "12345678", "times": "1234567"}'
 
 
@@ -206,10 +207,7 @@ PART = '{"n": 1, "images": "12345678", "times": "1234567"}'
         ("[]", "schema is"),
         ('{"schema": 1, "root": "", "settings": 3, "evaluates": "", "tasks": []}', "settings missing"),
         ('{"schema": 1, "root": "", "settings": "", "evaluates": "", "tasks": [{"train": 1}]}', "tasks missing"),
-        (
-            f'{{"schema": 1, "root": "", "settings": "", "evaluates": "", "tasks": [{{"name": "a", "train": {PART}}}]}}',
-            "tasks missing or of another form",
-        ),
+        (f'{HEAD}"tasks": [{{"name": "a", "train": {PART}}}]}}', "tasks missing or of another form"),
     ],
 )
 def test_damaged_data_file_is_an_error_that_names_it(tmp_path, text, message):
