@@ -194,3 +194,23 @@ def test_evaluation_of_another_run_is_not_done_before(root, tmp_path, capsys, ch
     capsys.readouterr()
     assert train.main(again) != 0
     assert str(tmp_path / "test") in capsys.readouterr().err
+
+
+HEAD = '{"schema": 1, "root": "", "settings": "", "evaluates": "", '
+PART = '{"n": 1, "images": "12345678", "times": "1234567"}'
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{", "not a JSON file"),
+        ("[]", "schema is"),
+        ('{"schema": 1, "root": "", "settings": 3, "evaluates": "", "tasks": []}', "settings missing"),
+        ('{"schema": 1, "root": "", "settings": "", "evaluates": "", "tasks": [{"train": 1}]}', "tasks missing"),
+        (f'{HEAD}"tasks": [{{"name": "a", "train": {PART}}}]}}', "tasks missing or of another form"),
+    ],
+)
+def test_damaged_data_file_is_an_error_that_names_it(tmp_path, text, message):
+    (tmp_path / "data.json").write_text(text)
+    with pytest.raises(ValueError, match=f"data.json: .*{message}"):
+        data_in(tmp_path)
