@@ -104,9 +104,8 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
     try:
         todo = earlier.plan(args, cfg, default_cfg())
         if todo == earlier.DONE:
-            print(
-                f"{earlier.done_before(cfg.OUTPUT_DIR)}; --test-again tests it again" if first else "", end="\n" * first
-            )
+            if first:
+                print(f"{earlier.done_before(cfg.OUTPUT_DIR)}; --test-again tests it again")
             return 0
         distributed.wait()  # the other processes have read what the first one may remove
         if first:

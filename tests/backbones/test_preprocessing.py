@@ -28,7 +28,7 @@ def test_preprocessing_defaults_to_the_model(tmp_path):
     [
         ("INTERPOLATION", "bicubic", "bilinear"),
         ("PIXEL_MEAN", "[0.1, 0.4, 0.3]", r"\[0.5, 0.4, 0.3\]"),
-        ("PIXEL_STD", "[0.2, 0.2]", r"\[0.2, 0.2, 0.2\]"),
+        ("PIXEL_STD", "[0.2, 0.2, 0.3]", r"\[0.2, 0.2, 0.2\]"),
         ("RESIZE", "squash", "shortest"),
     ],
 )
@@ -52,9 +52,8 @@ def test_repeating_the_models_values_is_allowed(tmp_path):
     ],
 )
 def test_other_size_or_unknown_resize_mode_is_always_an_error(tmp_path, key, value, message):
-    cfg = config(tmp_path, f"INPUT.{key}", value, "INPUT.OVERRIDE_MODEL", True)
     with pytest.raises(ValueError, match=message):
-        with_preprocessing(cfg, OWN)
+        with_preprocessing(config(tmp_path, f"INPUT.{key}", value, "INPUT.OVERRIDE_MODEL", True), OWN)
 
 
 def test_squash_keeps_the_borders_that_cropping_loses(tmp_path):

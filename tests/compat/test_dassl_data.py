@@ -106,7 +106,7 @@ def test_domain_sampler_balances_every_batch(items):
     [
         ("RandomSamplr", {}, "SAMPLER.*'RandomSamplr'.*nearest: 'RandomSampler'"),
         ("RandomDomainSampler", {"batch_size": 5}, "BATCH_SIZE 5.*N_DOMAIN 2"),
-        ("RandomDomainSampler", {"batch_size": 22}, "domain 0 has 10 images"),
+        ("RandomDomainSampler", {"batch_size": 22}, "domain 0 has only 10 of the 11 images per batch"),
     ],
 )
 def test_unusable_sampler_is_an_error(items, name, sizes, message):

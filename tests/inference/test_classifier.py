@@ -33,7 +33,7 @@ def test_paths_images_and_tensors_give_the_same_scores(model, pictures):
 
 
 def test_arrays_are_images(model, pictures):
-    classifier, task = load_classifier(model, device="cpu"), TASKS[2]
+    classifier, task = load_classifier(model, toy.CLIP, "cpu"), TASKS[2]
     expected = classifier.decision_function(pictures, task)
     arrays = [np.asarray(Image.open(picture).convert("RGB")) for picture in pictures]
     opaque = [np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)]) for pixels in arrays]

@@ -12,6 +12,7 @@ from clip import clip
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import read_image
 
+from backbones import openai
 from backbones.openai import published_name
 from datasets.benchmarks import General10
 from evaluation.published import TABLE, Published, published_of, read_published
@@ -125,7 +126,7 @@ def test_file_is_identified_by_hash_or_flag(verify, toy_root, tmp_path, monkeypa
     path = tmp_path / "anything.pt"
     path.write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
-    monkeypatch.setitem(clip._MODELS, "RN50", f"https://example.org/{digest}/RN50.pt")
+    monkeypatch.setitem(openai.PUBLISHED, digest, "RN50")
     assert published_name(path) == "RN50"
     path.write_bytes(b"other weights")
     assert published_name(path) == "" and published_name(tmp_path / "nothing.pt") == ""

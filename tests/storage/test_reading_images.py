@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from datasets import raw
-from datasets.folder import read_classes
+from datasets.layout import read_classes
 from storage import images
 from storage.images import damage_of, from_array, is_image, read_image, rgb_of, small_image, suffix_of
 

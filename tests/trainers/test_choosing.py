@@ -59,6 +59,7 @@ def test_best_epoch_is_chosen_on_validation_images(roots, tmp_path):
     assert train.main([*toy.arguments(roots["none"], out, "CoOp", dataset="ToySingle"), *load]) == 0
     assert read_record(out / "results.json")["chosen_on"] == "val"  # by the run that it evaluates
     (tmp_path / "best/results.json").unlink()
+    out = tmp_path / "unknown"
     assert train.main([*toy.arguments(roots["val"], out, "CoOp", dataset="ToySingle"), *load]) == 0
     assert read_record(out / "results.json")["chosen_on"] is None
 

@@ -79,4 +79,4 @@ def test_batch_smaller_than_the_number_of_processes_is_an_error(processes, toy_r
     arguments = toy.arguments(toy_root, tmp_path / "run", "CoOp", "DATALOADER.TRAIN_X.BATCH_SIZE", 1)
     first, second = (process.wait() for process in start_pair(processes, tmp_path / "here", arguments))
     assert first.status != 0 and second.status != 0 and (first.err + second.err).count("error: ") == 1
-    assert "error: " in first.err and "a batch of 1 images" in first.err and not (tmp_path / "run").exists()
+    assert "error: " in first.err and "a batch of 1 image" in first.err and not (tmp_path / "run").exists()

@@ -103,7 +103,8 @@ def saved_values(folder: str | Path) -> dict[str, Any]:
 
 def value_then(key: str, saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
     """What a run had for a key: the saved value, or if its version did not have the key, what it did."""
-    return plain(saved.get(key, OF_OLDER_RUNS.get(key, defaults.get(key))))
+    value = saved.get(key)
+    return plain(OF_OLDER_RUNS.get(key, defaults.get(key)) if value is None else value)
 
 
 def differing(cfg: CfgNode, folder: str | Path, defaults: Mapping | None = None) -> list[str]:
