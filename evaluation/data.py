@@ -146,14 +146,22 @@ def tasks_then(folder: str | os.PathLike) -> Tasks:
     for row in data_in(folder).get("tasks", ()):
         own = {part: row[part] for part in PARTS if part in row}
         tasks[row["name"]] = {p: Part(None, x["images"], x["times"]) for p, x in own.items()}
-    path, known = Path(folder, SHOTS_FILE), bool(tasks)
-    shots = read_json(path) if path.is_file() else {}
-    if not isinstance(shots, dict) or not all(isinstance(own, dict) for own in shots.values()):
-        raise ValueError(f"{path}: expected tasks with their images")
-    for task, parts in shots.items():
-        for part in ("train", "val"):
-            names = list(parts.get(part, ()))
+    known = bool(tasks)
+    for task, parts in _drawn(Path(folder, SHOTS_FILE)).items():
+        for part, names in parts.items():
             own = tasks.get(task, {}).get(part) if known else tasks.setdefault(task, {}).setdefault(part, Part())
             if own is not None and (own.marks is None or len(own.marks) == WIDTH * len(names)):
                 own.names = names
     return tasks
+
+
+def _drawn(path: Path) -> dict[str, dict[str, list[str]]]:
+    """{task: {"train", "val": names}} of a shots.json; {} without one. Raises ValueError for another form."""
+    shots = read_json(path) if path.is_file() else {}
+    if not isinstance(shots, dict) or not all(isinstance(own, dict) for own in shots.values()):
+        raise ValueError(f"{path}: expected tasks with their images")
+    drawn = {task: {part: own.get(part, []) for part in ("train", "val")} for task, own in shots.items()}
+    for names in (names for own in drawn.values() for names in own.values()):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: expected names of images, found {reprlib.repr(names)}")
+    return drawn

@@ -6,10 +6,10 @@ from fuzz import archive_readers, tensor_readers, text_readers
 from fuzz.hostile import Reader
 
 NAMES = (
-    "split JSON", "tasks.csv", "tasks.yaml", "config yaml", "classes.json", "results.json", "predictions.csv.gz",
-    "checkpoint, damaged", "checkpoint, resumed", "checkpoint, loaded", "CLIP .pt", "CLIP .pt, other weights",
-    "CLIP .npz", "CLIP .safetensors", "export, damaged", "export, other contents", "feature cache", "archive .zip",
-    "archive .tar.gz", "archive .tar",
+    "split JSON", "tasks.csv", "tasks.yaml", "config yaml", "classes.json", "results.json", "data.json",
+    "shots.json", "predictions.csv.gz", "checkpoint, damaged", "checkpoint, resumed", "checkpoint, loaded",
+    "CLIP .pt", "CLIP .pt, other weights", "CLIP .npz", "CLIP .safetensors", "export, damaged",
+    "export, other contents", "feature cache", "archive .zip", "archive .tar.gz", "archive .tar",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from datasets.settings import read_settings
 from datasets.splits import read_split
 from datasets.tables import read_table
 from evaluation.classes import read_classes
+from evaluation.data import tasks_then
 from evaluation.predictions import read_predictions
 from evaluation.records import LATER_KEYS, read_record
 from trainers.modules.engine.settings import flatten, merge_file
@@ -72,6 +73,32 @@ def record(path: Path) -> dict:
 
 def plain_record(content: bytes) -> dict:
     return {**LATER_KEYS, **{key: value for key, value in json.loads(content).items() if key != "path"}}
+
+
+DATA = {
+    "schema": 1, "root": "/data", "settings": "0" * 32, "evaluates": "",
+    "tasks": [{"name": "leaf", "train": {"n": 2, "images": "0123456789abcdef", "times": "0123456789abcde0"},
+               "test": {"n": 0, "images": "", "times": ""}}],
+}  # fmt: skip
+DRAWN = {"leaf": {"train": ["a0.png", "b0.png"], "val": ["a1.png"]}, "cup": {"train": [], "val": []}}
+
+
+def images_then(path: Path) -> dict:
+    found = tasks_then(path.parent)
+    return {task: {part: [x.names, x.marks, x.times] for part, x in own.items()} for task, own in found.items()}
+
+
+def plain_data(content: bytes) -> dict:
+    rows, parts = json.loads(content)["tasks"], ("train", "val", "test")
+    return {
+        row["name"]: {part: [None, row[part]["images"], row[part]["times"]] for part in parts if part in row}
+        for row in rows
+    }
+
+
+def plain_drawn(content: bytes) -> dict:
+    rows = json.loads(content).items()
+    return {task: {part: [own.get(part, []), None, None] for part in ("train", "val")} for task, own in rows}
 
 
 # -- YAML ------------------------------------------------------------------------------------------------------------
@@ -233,6 +260,8 @@ def readers(folder: Path) -> dict[str, Reader]:
             json_files({"schema": 1, "tasks": [TASK]}),
         ),
         "results.json": Reader("results.json", record, plain_record, json_files(RECORD)),
+        "data.json": Reader("data.json", images_then, plain_data, json_files(DATA)),
+        "shots.json": Reader("shots.json", images_then, plain_drawn, json_files(DRAWN)),
         "predictions.csv.gz": Reader(
             "predictions.csv.gz",
             predictions,
