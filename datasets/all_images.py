@@ -4,6 +4,7 @@ from dassl.data.datasets import DatasetBase
 
 
 def train_on_all(dataset: DatasetBase) -> None:
-    """Make the validation and test images of a data set training images, too; each image once."""
-    items = {item.impath: item for part in (dataset.train_x, dataset.val, dataset.test) for item in part or ()}
+    """Make the validation and test images of a data set training images, too; each image of a task once."""
+    parts = (dataset.train_x, dataset.val, dataset.test)
+    items = {(item.impath, item.domain): item for part in parts for item in part or ()}
     dataset._train_x, dataset._val, dataset._test = list(items.values()), None, []

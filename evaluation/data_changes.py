@@ -93,22 +93,24 @@ def in_words(folder: str | os.PathLike, found: Mapping[tuple[str, str], str], ro
 def trained_and_tested(folder: str | os.PathLike, now: Tasks, tested: str, root: str) -> list[str]:
     """The names of images in the part `tested` of now on which a run was trained or, unless that is "val", validated.
 
-    They are images of the same name and size, if the root or the time of change is the same, too, or if most of the
-    run's training images are still there: then the data are a copy. A validation image that the run itself tested on,
-    as in CoOp's ImageNet, is none.
+    They are images of the same task, name and size, if the root or the time of change is the same, too, or if most of
+    the run's training images are still there: then the data are a copy. A validation image that the run itself tested
+    on, as in CoOp's ImageNet, is none, nor is an image of which another task was learned.
     """
     then, data = tasks_then(folder), data_in(folder)
     parts = ("train",) if tested == "val" or not data else ("train", "val")
-    learned: dict[str, tuple[str, str]] = {}
-    for own in then.values():
+    learned: dict[tuple[str, str], tuple[str, str]] = {}  # {(task, name): (mark, time)}
+    for task, own in then.items():
         tests = set(each(own.get("test", Part()).marks))
         rows = [row for part in parts for row in own.get(part, Part()).rows().items()]
-        learned.update((name, (mark, time)) for name, (mark, time) in rows if mark not in tests)
-    here = {name: row for own in now.values() for part in own.values() for name, row in part.rows().items()}
-    there = sum(here.get(name, ("", ""))[0] == mark for name, (mark, _) in learned.items())
+        learned.update(((task, name), row) for name, row in rows if row[0] not in tests)
+    here = {
+        (task, name): row for task, own in now.items() for part in own.values() for name, row in part.rows().items()
+    }
+    there = sum(here.get(key, ("", ""))[0] == mark for key, (mark, _) in learned.items())
     copied = data.get("root", absolute(root)) == absolute(root) or there > len(learned) / 2
-    names = [name for own in now.values() for name in own[tested].names or () if name in learned]
-    return [name for name in names if not data or _same(learned[name], here[name], copied)]
+    keys = [(task, name) for task, own in now.items() for name in own[tested].names or () if (task, name) in learned]
+    return [key[1] for key in keys if not data or _same(learned[key], here[key], copied)]
 
 
 def _same(then: tuple[str, str], now: tuple[str, str], copied: bool) -> bool:

@@ -44,7 +44,7 @@ case "$METHOD" in
     maple | promptsrc | clip_lora) CFG="${CFG:-$(default_config "$DATASET" MaPLe)}" ;; # of zero-shot CLIP, too
 esac
 
-export DATA OUT SEEDS PYTHON SEPARATE
+export DATA OUT SEEDS PYTHON SEPARATE AGAIN
 for HALF in base-$HALVES new-$HALVES; do
     export HALF
     env -u VARIANT -u SEPARATE bash "$ROOT/scripts/zeroshot/main.sh" "$DATASET" ${CFG:+"$CFG"} ${DATA_KEYS[@]+"${DATA_KEYS[@]}"}

@@ -33,8 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {text}", file=sys.stderr)
     if others:
         print(
-            "OUT=FOLDER chooses another folder; for a flag of train.py, use the 'command' in a run's results.json",
-            file=sys.stderr,
+            "Here OUT=FOLDER chooses the output folders; --data-changed can be added to this command", file=sys.stderr
         )
     return 2 if others else 0
 

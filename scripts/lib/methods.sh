@@ -6,7 +6,7 @@
 #
 # "$@" is DATASET SHOTS [CFG] [KEY VALUE ...]. Environment: DATA (folder of the data sets), OUT (folder of the results),
 # SEEDS, VARIANT, PYTHON, and SEPARATE=1 to train once per task, as the paper's baselines are trained, and merge the results
-# of the tasks into one record. Run folders and calls of train.py are those of experiments/sweeps/jobs.py; a test compares them.
+# of the tasks into one record. --data-changed and --test-again, anywhere in "$@", are those of train.py. Run folders and calls of train.py are those of experiments/sweeps/jobs.py; a test compares them.
 
 set -euo pipefail
 unset CDPATH
@@ -31,6 +31,12 @@ SEEDS="${SEEDS:-1 2 3}"
 PYTHON="${PYTHON:-$(bash "$ROOT/scripts/setup.sh")}"
 SEPARATE="${SEPARATE:-0}"
 case "$SEPARATE" in 0 | 1) ;; *) fail "SEPARATE=$SEPARATE is not one of 0, 1" ;; esac
+AGAIN="${AGAIN:-}" # flags of train.py with which it, and not this script, decides whether a finished run is done
+words=()
+for word in "$@"; do
+    case "$word" in --data-changed | --test-again) AGAIN+=" $word" ;; *) words+=("$word") ;; esac
+done
+set -- ${words[@]+"${words[@]}"} # of the script that sources this file
 
 # names FOLDER: the yaml files in a folder of configs/, without the ending.
 names() { (cd "$ROOT/configs/$1" && ls) | sed 's/\.yaml$//' | tr '\n' ' '; }
@@ -163,12 +169,14 @@ check_needs() {
     "$PYTHON" "$ROOT/scripts/lib/needs.py" --root "$DATA" --config "$trainer/$cfg" "$dataset" "$@"
 }
 
-# merged FOLDER: whether a run that is trained once per task has a record that is as new as those of its tasks.
-merged() { [ -f "$1/results.json" ] && [ -z "$(find "$1/tasks" -name results.json -newer "$1/results.json" 2>/dev/null)" ]; }
+# merged FOLDER: whether a run that is trained once per task has a record that is as new as those of its tasks; not if
+# these are to be made again.
+merged() { [ -z "$AGAIN" ] && [ -f "$1/results.json" ] && [ -z "$(find "$1/tasks" -name results.json -newer "$1/results.json" 2>/dev/null)" ]; }
 
 # check_finished [KEY VALUE ...]: stops if a finished run of run_method is one of other data, or of another config.
 check_finished() {
     local seed dir separate="" calls=() words=()
+    [ -z "$AGAIN" ] || return 0
     for seed in $SEEDS; do
         dir="$runs/seed$seed"
         [ -n "$(find "$dir" -name results.json -print 2>/dev/null | head -n 1)" ] || continue
@@ -199,13 +207,13 @@ call_of() {
     call=(train.py --root "$DATA" --seed "$seed" --trainer "$trainer" \
         --dataset-config-file "configs/datasets/$dataset.yaml" \
         --config-file "configs/trainers/$trainer/$cfg.yaml" --output-dir "$dir" \
-        ${load[@]+"${load[@]}"} DATASET.NUM_SHOTS "$shots" FEATURES.DIR "$OUT/features" \
+        ${load[@]+"${load[@]}"} $AGAIN DATASET.NUM_SHOTS "$shots" FEATURES.DIR "$OUT/features" \
         ${label:+TRAINER.LABEL "$label"} ${task:+DATASET.TASKS "$task"} $half $fixed "$@")
 }
 
 # train_run FOLDER TASK [KEY VALUE ...]: makes the call of call_of, unless its run is finished.
 train_run() {
-    if [ -f "$1/results.json" ]; then
+    if [ -z "$AGAIN" ] && [ -f "$1/results.json" ]; then
         done_before "$1"
         return
     fi

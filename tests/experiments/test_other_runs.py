@@ -25,7 +25,7 @@ METHODS = [
     {"label": "means", "trainer": "ProtoNet"},
     {"label": "alone", "trainer": "ProtoNet", "variant": "alone", "separate": True},
 ]
-IMAGE = "data/warm things/one/0.png"
+IMAGE = "data/warm things/one/4.png"  # a test image
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_finished_runs_are_done_only_on_their_data(sweep, tmp_path, capsys):
     run_all(sweep())
     again = sweep()
     assert [str(step) for step in again.steps] == [
-        "means, 1 shots, seed 1",
-        "alone, 1 shots, seed 1",
+        "means, 1 shot, seed 1",
+        "alone, 1 shot, seed 1",
         "zero, 0 shots, seed 1",
     ]
     assert all(step.done for step in again.steps) and not again.to_do() and not again.refused()
@@ -132,6 +132,19 @@ def test_script_stops_at_a_run_of_other_data(call):
         words[int(words[0]) + 2 :],
     ]
     assert words[1] == "--root" and words[int(words[0])] == "shared"
+
+
+@pytest.mark.parametrize("separate", ["0", "1"])
+@pytest.mark.parametrize("flag", ["--data-changed", "--test-again"])
+def test_script_hands_flags_for_finished_runs_to_train(call, flag, separate):
+    plain = call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2", SEPARATE=separate)[1]
+    for words in ((flag, "demo", "1"), ("demo", "1", flag), ("demo", "1", "tiny", flag, "OPTIM.LR", "0.1")):
+        pair = "OPTIM.LR" in words
+        status, calls, output = call("scripts/coop/main.sh", *words, SEEDS="1 2", SEPARATE=separate, OTHER="2")
+        assert status == 0 and "done before" not in output and len(calls) == len(plain)
+        assert all(flag in line.split() for line in calls if "train.py" in line)
+        assert pair or [line.replace(f" {flag}", "") for line in calls] == plain
+    assert all(flag in line for line in call("scripts/base2new.sh", "coop", "demo", "1", flag)[1] if "train.py" in line)
 
 
 def test_data_sets_that_are_read_once_draw_the_same_shots(toy_root, tmp_path):

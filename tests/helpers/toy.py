@@ -90,6 +90,18 @@ def draw_folders(root: Path, classes: Sequence[str] = ("one", "two")) -> None:
                 Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / f"{i}.png")
 
 
+def share_pictures(root: Path) -> None:
+    """A table of the pictures of `draw_folders` for two tasks, each with parts of its own: what trains one may test the
+    other."""
+    lines = ["path,task,class,split"]
+    for name in sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png")):
+        part = ("train", "train", "train", "val", "test", "test")
+        i = int(Path(name).stem)
+        lines.append(f"{name},number,{name.split('/')[1]},{part[i]}")
+        lines.append(f"{name},warmth,{name.split()[0]},{part[i - 3]}")
+    (root / "tasks.csv").write_text("\n".join(lines) + "\n")
+
+
 def arguments(root: Path, out: Path, trainer: str, *opts: object, dataset: str = "ToyTasks") -> list[str]:
     """Arguments of train.py for a short run on the tiny golden CLIP."""
     settings = {

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 
 import export
 import predict
@@ -43,6 +44,14 @@ def test_every_image_is_trained_on_once(root, toy_root, tmp_path, dataset, image
     assert math.isnan(trainer.test())
 
 
+def test_picture_of_two_tasks_is_trained_on_in_both(tmp_path):
+    toy.draw_folders(tmp_path / "data")
+    toy.share_pictures(tmp_path / "data")
+    trainer = build_trainer(toy.config(tmp_path / "data", tmp_path, "CoOp", *ALL, dataset="FolderTasks"))
+    assert Counter(item.domain for item in trainer.dm.dataset.train_x) == {0: 24, 1: 24}
+    assert len({(item.impath, item.label) for item in trainer.dm.dataset.train_x}) == 48
+
+
 def test_record_says_that_there_was_no_test(run, root, capsys):
     record = json.loads((run / "results.json").read_text())
     assert record["metric"] is None and record["split"] == "none" and record["shots"] == -1
@@ -74,14 +83,15 @@ def test_it_predicts_and_is_exported(run, root, tmp_path, capsys):
     file = tmp_path / "model.safetensors"
     assert export.main([str(run), str(file)]) == 0
     assert f"{run} was trained on all images, so it is not tested" in capsys.readouterr().out
-    assert load_classifier(file).predict([picture], task="warm things")[0] in ("one", "two")
+    assert load_classifier(file, backbone=toy.CLIP).predict([picture], task="warm things")[0] in ("one", "two")
 
 
 def test_it_is_not_evaluated_on_its_own_images(run, root, tmp_path, capsys):
     load = ["--eval-only", "--model-dir", str(run)]
     words = toy.arguments(root, tmp_path / "test", "CoOp", dataset="FolderTasks")
     assert train.main([*load, *words]) == 1
-    assert "was trained or validated on 8 of the images to be tested" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "was trained or validated on 4 of the images to be tested" in error and "test it on other images" in error
     assert train.main([*load, *words, "DATASET.TRAIN_ON_ALL", "True"]) == 1
     assert "DATASET.TRAIN_ON_ALL leaves no images to test on" in capsys.readouterr().err
     assert train.main([*load, "--root", str(root), "--output-dir", str(tmp_path / "test")]) == 1

@@ -57,6 +57,13 @@ def shuffle(root, run):
     return gone
 
 
+def divide_anew(root, run):
+    """A table of the run's split in which its training and its test images have changed places."""
+    other = {"train": "test", "test": "train"}
+    rows = [line.rpartition(",") for line in (run / "split.csv").read_text().splitlines()]
+    (root / "tasks.csv").write_text("".join(f"{row},{other.get(part, part)}\n" for row, _, part in rows))
+
+
 def trained_and_tested(run):
     shots = json.loads((run / "shots.json").read_text())
     trained = {name for own in shots.values() for part in own.values() for name in part}
@@ -67,7 +74,7 @@ def test_run_writes_what_it_trains_and_tests_on(root, tmp_path):
     assert train.main(arguments(root, tmp_path / "run")) == 0
     record = data_in(tmp_path / "run")
     assert record["root"] == str(root) and [task["name"] for task in record["tasks"]] == ["cold things", "warm things"]
-    assert [[task[part]["n"] for part in ("train", "val", "test")] for task in record["tasks"]] == [[4, 2, 4]] * 2
+    assert [[task[part]["n"] for part in ("train", "val", "test")] for task in record["tasks"]] == [[4, 2, 2]] * 2
 
 
 @pytest.mark.parametrize("finished", [False, True], ids=["cut off", "finished"])
@@ -93,7 +100,7 @@ def test_data_changed_never_tests_on_images_that_were_trained_on(root, tmp_path,
     assert train.main([*words, "--data-changed"]) == 0
     assert before != {part["name"]: part for part in data_in(run)["tasks"]}
     trained, tested = trained_and_tested(run)
-    assert len(tested) == 8 and not trained & tested
+    assert len(tested) == 4 and not trained & tested
     assert train.main(arguments(root, tmp_path / "anew")) == 0
     first, second = prompts(run), prompts(tmp_path / "anew")  # nothing is left of the first training
     assert all((first[key] == second[key]).all() for key in first)
@@ -163,18 +170,52 @@ def test_run_is_not_evaluated_on_images_that_it_was_trained_on(root, tmp_path, c
     assert train.main(arguments(root, run)) == 0
     evaluation = ["--eval-only", "--model-dir", str(run)]
     assert train.main([*evaluation, *arguments(root, tmp_path / "same")]) == 0
-    shuffle(root, run)
+    divide_anew(root, run)
     capsys.readouterr()
     for where in (root, tmp_path / "moved"):
         assert train.main([*evaluation, *arguments(where, tmp_path / "test")]) == 1
         error = capsys.readouterr().err
-        assert f"--eval-only: {run} was trained or validated on " in error and f"'{CLASS}/" in error
+        assert (
+            f"--eval-only: {run} was trained or validated on " in error
+            and "its split.csv, as tasks.csv in the" in error
+        )
         assert not (tmp_path / "test").exists()
         shutil.copytree(root, tmp_path / "moved", dirs_exist_ok=True, copy_function=shutil.copyfile)
     toy.draw_folders(tmp_path / "other")  # other images of the same names
     for i, path in enumerate(sorted((tmp_path / "other").rglob("*.png"))):
         path.write_bytes(path.read_bytes() + bytes(i + 1))
     assert train.main([*evaluation, *arguments(tmp_path / "other", tmp_path / "transfer")]) == 0
+
+
+def test_picture_of_two_tasks_may_train_one_and_test_the_other(root, tmp_path, capsys):
+    toy.share_pictures(root)
+    run = tmp_path / "run"
+    assert train.main(arguments(root, run)) == 0
+    trained, tested = trained_and_tested(run)
+    assert trained & tested
+    words = ["--eval-only", "--model-dir", str(run), *arguments(root, tmp_path / "test")]
+    assert train.main(words) == 0
+    divide_anew(root, run)
+    capsys.readouterr()
+    assert train.main([*words[:3], *arguments(root, tmp_path / "other")]) == 1
+    assert "was trained or validated on 8 of the images to be tested" in capsys.readouterr().err
+
+
+def test_data_changed_tests_a_run_that_was_trained_anew(root, tmp_path):
+    """Its test images are those of before, so nothing but the run itself says that its old results are not its own."""
+    run, test = tmp_path / "run", tmp_path / "test"
+    words = ["--eval-only", "--model-dir", str(run), *arguments(root, test)]
+    toy.finish(arguments(root, run))
+    toy.finish(words)
+    shots = json.loads((run / "shots.json").read_text())["warm things"]["train"]
+    os.utime(root / shots[0], (1e9, 1e9))
+    toy.finish([*arguments(root, run), "--data-changed"])
+    before = (test / "results.json").stat().st_mtime_ns
+    toy.finish([*words, "--data-changed"])
+    tested = (test / "results.json").stat().st_mtime_ns
+    assert tested > before
+    toy.finish([*words, "--data-changed"])
+    assert (test / "results.json").stat().st_mtime_ns == tested
 
 
 @pytest.mark.parametrize("change", ["settings", "epoch", "training"])

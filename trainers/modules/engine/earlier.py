@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from datasets.all_images import train_on_all
 from datasets.multitask import Task, images_by_task, tasks_of, write_shots, write_split_used
+from datasets.tables import TABLE_FILE
 from evaluation.classes import check_same_classes, write_classes
 from evaluation.data import SHOTS_FILE, Stats, Tasks, data_in, tasks_now, write_data
 from evaluation.data_changes import differences, in_words, listed, trained_and_tested
@@ -24,10 +25,11 @@ from evaluation.records import NOT_TESTED, record_in
 from storage import CHECKPOINT, FAILURE_FILE, remove_run, write_atomically
 
 from .all_images import trains_on_all
-from .same_config import check_same_config, digest, method_of
+from .same_config import check_same_config, digest, method_of, saved_values
 
 logger = logging.getLogger(__name__)
 
+SPLIT_FILE = "split.csv"  # of users' own folders
 GO_ON, ANEW, DONE = "go on", "anew", "done"  # what a call does in its output folder
 
 
@@ -105,10 +107,11 @@ def plan(args: argparse.Namespace, cfg: CfgNode, defaults: CfgNode, read: Callab
         check_resumed(Path(cfg.RESUME), cfg, now, defaults)
     if not started:
         return GO_ON
-    again = args.test_again or args.data_changed
-    if finished and not again:
-        check_evaluates(folder, evaluated, args.load_epoch)
-    return compared_with(folder, cfg, now, args) or (DONE if finished and not args.test_again else GO_ON)
+    other = evaluates_other(folder, evaluated, args.load_epoch) if finished else ""
+    if other and not (args.test_again or (args.data_changed and evaluated)):
+        raise ValueError(other)
+    again = args.test_again or other
+    return compared_with(folder, cfg, now, args) or (DONE if finished and not again else GO_ON)
 
 
 def compared_with(folder: Path, cfg: CfgNode, now: Now, args: argparse.Namespace) -> str:
@@ -144,11 +147,15 @@ def check_evaluated(run: Path, cfg: CfgNode, now: Now) -> None:
     check_same_classes(run, now.tasks, cfg.DATASET)
     tested = "val" if cfg.TEST.SPLIT == "val" and any(own["val"].names for own in now.images.values()) else "test"
     seen = trained_and_tested(run, now.images, tested, cfg.DATASET.ROOT)
-    if seen:
-        raise ValueError(
-            f"--eval-only: {run} was trained or validated on {len(seen)} of the images to be tested: {listed(seen)}. "
-            "The data have been divided anew since. Restore them, or train on them as they are now"
-        )
+    if not seen:
+        return
+    way = "The data have been divided anew since. Restore them, or train on them as they are now"
+    if (run / SPLIT_FILE).is_file():
+        way += f"; its {SPLIT_FILE}, as {TABLE_FILE} in the root, divides them as then"
+    if saved_values(run).get("DATASET.TRAIN_ON_ALL"):
+        way = "It was trained on all images; test it on other images"
+    what = f"was trained or validated on {len(seen)} of the images to be tested: {listed(seen)}"
+    raise ValueError(f"--eval-only: {run} {what}. {way}")
 
 
 def check_resumed(run: Path, cfg: CfgNode, now: Now, defaults: CfgNode) -> None:
@@ -163,16 +170,17 @@ def check_resumed(run: Path, cfg: CfgNode, now: Now, defaults: CfgNode) -> None:
         )
 
 
-def check_evaluates(folder: Path, evaluated: str, epoch: int | None) -> None:
-    """Raise ValueError if a finished run has tested another run, or epoch, than `evaluated`; "" stands for itself."""
+def evaluates_other(folder: Path, evaluated: str, epoch: int | None) -> str:
+    """How a finished run has tested another run, or epoch, than `evaluated`, and the ways on; "" if it has not. An
+    empty `evaluated` stands for the run itself."""
     if evaluated and Path(evaluated).resolve() == folder.resolve():
-        return
+        return ""
     there = data_in(folder).get("evaluates")
     loaded = record_in(folder)["loaded_from"] if there is None else ""
     if there is None and bool(loaded) == bool(evaluated) or there == identity(evaluated, epoch):
-        return
+        return ""
     what = "of another run, training or epoch" if evaluated else f"of another run ({loaded or 'an evaluation'})"
-    raise ValueError(f"{folder} holds results {what}; choose another --output-dir, or add --test-again")
+    return f"{folder} holds results {what}; choose another --output-dir, or add --test-again"
 
 
 def identity(run: str, epoch: int | None) -> str:
@@ -223,4 +231,4 @@ def write_inputs(folder: Path, trainer: object, cfg: CfgNode, defaults: CfgNode,
     write_data(folder, cfg.DATASET.ROOT, now.images, digest(cfg, defaults), evaluates)
     write_classes(folder / "classes.json", trainer.tasks)
     (folder / FAILURE_FILE).unlink(missing_ok=True)  # of an earlier attempt
-    write_split_used(dataset, folder / "split.csv")
+    write_split_used(dataset, folder / SPLIT_FILE)
