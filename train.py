@@ -212,20 +212,20 @@ def default_cfg() -> CfgNode:
     return cfg
 
 
-def cfg_of_files(args: argparse.Namespace) -> tuple[CfgNode, set[str]]:
-    """The config of the files of a call, and the keys in them. Raises ValueError as `setup_cfg` does."""
+def cfg_of_files(args: argparse.Namespace) -> tuple[CfgNode, set[str], CfgNode]:
+    """The config of the files of a call, the keys in them, and the defaults. Raises ValueError as `setup_cfg` does."""
     cfg, keys = default_cfg(), set()
     for path in filter(None, (args.dataset_config_file, args.config_file)):
         keys |= merge_file(cfg, path)
-    return cfg, keys
+    return cfg, keys, default_cfg()
 
 
-def setup_cfg(args: argparse.Namespace, of_files: tuple[CfgNode, set[str]] | None = None) -> CfgNode:
+def setup_cfg(args: argparse.Namespace, of_files: tuple[CfgNode, set[str], CfgNode] | None = None) -> CfgNode:
     """The frozen config of a run. Raises ValueError for an unknown key or an illegal value.
 
     `of_files` is from `cfg_of_files`, for many calls with the same files.
     """
-    cfg, in_files = of_files or cfg_of_files(args)
+    cfg, in_files, defaults = of_files or cfg_of_files(args)
     cfg = cfg.clone()
     flags = {
         "DATASET.ROOT": args.root,
@@ -243,8 +243,8 @@ def setup_cfg(args: argparse.Namespace, of_files: tuple[CfgNode, set[str]] | Non
     merge_list(cfg, given)
     merge_list(cfg, args.opts)
     if args.eval_only and args.model_dir:
-        with_config_of(cfg, Path(args.model_dir), {*in_files, *given[::2], *args.opts[::2]}, default_cfg())
-    check_values(cfg, default_cfg())
+        with_config_of(cfg, Path(args.model_dir), {*in_files, *given[::2], *args.opts[::2]}, defaults)
+    check_values(cfg, defaults)
     if cfg.DATALOADER.NUM_WORKERS < 0:
         cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
     cfg.freeze()

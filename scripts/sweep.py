@@ -98,6 +98,8 @@ def run_sweep(args: argparse.Namespace) -> int:
     if failed:
         runs = counted(len(steps) + len(refused), "run")
         print(f"{len(failed)} of {runs} failed:", *failed, sep="\n  ", file=sys.stderr)
+    if refused:
+        print("--out FOLDER chooses another --output-dir; a run whose folder is removed is made again", file=sys.stderr)
     sweep.report()
     return 1 if failed else 0
 
