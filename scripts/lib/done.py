@@ -32,9 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     for text in others.values():
         print(f"error: {text}", file=sys.stderr)
     if others:
-        print(
-            "Here OUT=FOLDER chooses the output folders; --data-changed can be added to this command", file=sys.stderr
-        )
+        print("Here OUT=FOLDER chooses the --output-dir; a flag named above is added to this command", file=sys.stderr)
     return 2 if others else 0
 
 
