@@ -98,7 +98,7 @@ def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, li
         if deeper:
             wrong.append(f"{_first(path, deeper)}: a folder in a class folder; {LAYOUT}")
         if others:
-            wrong.append(f"{_first(path, others)}: {no_image(others[0])}, although in a class folder")
+            wrong.append(f"{_first(path, others)}: {no_image(*others)}, although in a class folder")
         if not (images or others or deeper):
             wrong.append(f"{path}: a class folder without images, it is empty")
         if images:

@@ -1,7 +1,8 @@
 """Helpers for messages: similar names, long lists, and problems that are raised or collected."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -11,10 +12,10 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 
-def summary(values: Sequence, limit: int = 5) -> str:
-    """The first `limit` values and the number of the others."""
+def summary(values: Sequence, limit: int = 5, text: Callable[[Any], str] = repr) -> str:
+    """The first `limit` values, as `text` writes them, and the number of the others."""
     more = f" and {len(values) - limit:,} more" if len(values) > limit else ""
-    return ", ".join(repr(value) for value in values[:limit]) + more
+    return ", ".join(map(text, values[:limit])) + more
 
 
 def report(found: Sequence[str], problems: list[str] | None, error: type[Exception] = ValueError) -> None:

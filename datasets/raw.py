@@ -8,16 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from storage.images import bytes_of, hint, is_image
 
-from .messages import nearest
+from .messages import nearest, summary
 from .paths import by_name, nfc
 from .splits import Items, datum
 
 MOST_DIGITS = 10  # limit of a class number's digits
 
 
-def no_image(name: str) -> str:
-    """What to say of a file that is no image: "not an image file (.txt)"."""
-    return f"not an image file ({os.path.splitext(name)[1] or 'no suffix'}){hint(name)}"
+def no_image(*names: str) -> str:
+    """What to say of files that are no images: "not an image file (.txt)", with all their suffixes."""
+    hints = {os.path.splitext(name)[1] or "no suffix": hint(name) for name in names}
+    return f"not an image file ({summary(list(hints), text=str)}){''.join(hints.values())}"
 
 
 def found(folder: str, pattern: str) -> bool:

@@ -188,11 +188,11 @@ def draw_shots(items: Items, shots: int, rng: random.Random, what: str = "") -> 
     drawn, short = [], []
     for group in group_by_label(items).values():
         if len(group) < shots:
-            short.append(f"{group[0].classname} ({len(group)})")
+            short.append(f"{group[0].classname!r} ({len(group)})")
         drawn.extend(rng.sample(group, shots) if len(group) >= shots else group)
     if short:
-        text = "%s: %d classes have fewer than %d images, all are used: %s"
-        logger.warning(text, what, len(short), shots, summary(short))
+        text = "%s: %s with fewer than %d images, all are used: %s"
+        logger.warning(text, what, counted(len(short), "class"), shots, summary(short, text=str))
     return drawn
 
 

@@ -53,7 +53,7 @@ def check_contents(
         images: whether to read the images.
         encode: a CLIP's function from sentences to features (R, E), to find classes with equal features.
     """
-    report = Report(contents.name, [describe(contents)])
+    report = Report(contents.name, [describe(contents), prompt_of(contents)])
     check_counts(contents, report)
     check_balance(contents, report)
     check_paths(contents, report)
@@ -73,6 +73,12 @@ def describe(contents: Contents) -> str:
         spread = f"{low}" if low == high else f"{low}-{high}"
         parts.append(f"{part} {len(items):,}" + (f" ({spread} per class)" if items else ""))
     return f"{counted(len(contents.task.classnames), 'class')}; {', '.join(parts)}"
+
+
+def prompt_of(contents: Contents) -> str:
+    """The prompt of the first class, which shows the template and how names are written."""
+    template, names = contents.task.template, contents.task.classnames
+    return f'prompts: "{template.format(names[0].replace("_", " "))}"' + (", ..." if len(names) > 1 else "")
 
 
 def per_class(contents: Contents) -> list[tuple[str, int, int, int]]:
@@ -112,17 +118,17 @@ def check_balance(contents: Contents, report: Report) -> None:
     sizes = sorted((len(paths), contents.task.classnames[label]) for label, paths in images.items())
     if len(sizes) == 1:
         report.notes.append("one class, so any answer is right: the task does not count in the mean")
-    few = [f"{name} ({size})" for size, name in sizes if size < FEW]
+    few = [f"{name!r} ({size})" for size, name in sizes if size < FEW]
     if few:
-        what = f"{len(few)} classes have fewer than {FEW} images, too few to measure or to split well"
-        report.notes.append(f"{what}: {summary(few, SHOWN)}")
+        what = f"{counted(len(few), 'class')} with fewer than {FEW} images, too few to measure or to split well"
+        report.notes.append(f"{what}: {summary(few, SHOWN, str)}")
     (least, smallest), (most, largest) = sizes[0], sizes[-1]
     if least and most >= IMBALANCE * least:
         weight = "" if contents.task.metric == "mean_per_class" else "; metric: mean_per_class would weigh them equally"
         sized = f"{largest!r} has {most:,} images and {smallest!r} {least:,}"
         report.notes.append(f"classes differ in size by a factor of {most // least:,}: {sized}{weight}")
     if contents.filled:
-        what = f"in {len(contents.filled)} small classes a part had no image and took one from another part"
+        what = f"{counted(len(contents.filled), 'small class')} with a part that took its only image from another part"
         fix = "it can move back when images are added; data.py splits fixes the split"
         report.notes.append(f"{what}: {summary(contents.filled, SHOWN)}; {fix}")
 
@@ -187,7 +193,7 @@ def check_images(contents: Contents, report: Report, workers: int | None) -> Non
             unreadable.append(f"{path} ({error})")
         copies[digest].append(path)
     if unreadable:
-        report.problems.append(f"{len(unreadable)} unreadable images: {summary(unreadable, SHOWN)}")
+        report.problems.append(f"{counted(len(unreadable), 'unreadable image')}: {summary(unreadable, SHOWN)}")
     groups = [sorted(paths) for digest, paths in copies.items() if digest and len(paths) > 1]
     across = [" = ".join(paths) for paths in groups if len({part_of[path] for path in paths}) > 1]
     if across:

@@ -138,7 +138,7 @@ def test_files_of_other_kinds_are_named_once_per_folder(tmp_path):
         (
             "leaves/list.csv: not in a class folder; expected <root>/<task>/<class>/* or "
             "<root>/<task>/{train,val,test}/<class>/*",
-            "elm/README and 1 more: not an image file (no suffix), although in a class folder",
+            "elm/README and 1 more: not an image file (no suffix, .MP4), although in a class folder",
             "oak/0.txt and 49 more: not an image file (.txt), although in a class folder",
         ),
         strict=True,

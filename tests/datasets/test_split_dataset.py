@@ -31,8 +31,8 @@ def test_class_with_too_few_images_gives_all_of_them(root, caplog):
     dataset = build(root, "ModelFruit", DATASET__NUM_SHOTS=9)
     counts = [sum(item.label == label for item in dataset.train_x) for label in range(5)]
     assert counts == [7, 8, 9, 9, 9]
-    assert "2 classes have fewer than 9 images" in caplog.text
-    assert "apple (7)" in caplog.text
+    assert "2 classes with fewer than 9 images" in caplog.text
+    assert "'apple' (7)" in caplog.text
 
 
 def test_draw_leaves_the_global_generator_alone(root):

@@ -107,7 +107,7 @@ def test_check_shows_all_problems_of_folders(data, tmp_path):
     for message in (
         "notes.txt: not in a class folder",
         "list.doc: not an image file (.doc)",
-        "unreadable images",
+        "1 unreadable image: ",
         "no class",
     ):
         assert message in wrong, message
@@ -164,7 +164,7 @@ def test_check_notes_small_uneven_and_single_classes(data, tmp_path):
     status, text = data("check", "FolderTasks", "--no-images")
     birds, cups = (text.partition(f"== {name}\n")[2].partition("==")[0] for name in ("birds", "cups"))
     assert status == 0, text
-    assert "note: 1 classes have fewer than 10 images, too few to measure or to split well: 'kite (3)'" in birds
+    assert "note: 1 class with fewer than 10 images, too few to measure or to split well: 'kite' (3)" in birds
     sizes = "classes differ in size by a factor of 10: 'wren' has 30 images and 'kite' 3; metric: mean_per_class"
     assert f"note: {sizes} would weigh them equally" in birds
     assert "note: one class, so any answer is right: the task does not count in the mean" in cups
@@ -177,7 +177,7 @@ def test_check_names_classes_in_which_a_picture_can_move(data, tmp_path):
     names = [f"kite/{i}.png" for i in range(40)]
     for name in [name for name in names if own_part(name) == "train"][:4]:
         write_image(tmp_path / "birds" / name)
-    note = "note: in 1 small classes a part had no image and took one from another part: 'kite'; it can move back"
+    note = "note: 1 small class with a part that took its only image from another part: 'kite'; it can move back"
     text = data("check", "FolderTasks", "--no-images")[1]
     assert note in text and "data.py splits fixes the split" in text
     assert "owl" not in text.partition(note)[2].partition("\n")[0]
