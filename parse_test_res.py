@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves the
 
 from scripts.lib.command import one_line_errors
 
+KEYWORDS = ("accuracy", "error", "macro_f1")  # of every log
 ENDS_OF_TRAINING = ("Finish training", "Finished training")  # of new and old versions of Dassl
 
 
@@ -62,8 +63,7 @@ def parse(directory: Path, keyword: str, test_log: bool, ci95: bool) -> float:
         print(f"file: {found[0]}. {keyword}: {found[1]:.2f}%. ")
         values.append(found[1])
     if not values:
-        evaluated = not test_log and any(value_of(run, keyword, True) for run in runs)
-        hint = "; they are logs of evaluations, or of methods that are not trained: add --test-log" if evaluated else ""
+        hint = way_out(runs, keyword, test_log)
         raise ValueError(f"Nothing found in {directory}: no log.txt of its folders has a result ({keyword}){hint}")
     # As in CoOp the deviation of the population, while reports show that of a sample.
     mean, deviation = statistics.fmean(values), statistics.pstdev(values)
@@ -74,6 +74,17 @@ def parse(directory: Path, keyword: str, test_log: bool, ci95: bool) -> float:
     print(f"* {keyword}: {mean:.2f}% +- {deviation:.2f}%")
     print("===")
     return mean
+
+
+def way_out(runs: list[Path], keyword: str, test_log: bool) -> str:
+    """What to change in a call that finds no value in `runs`; "" if nothing helps."""
+    if not test_log and any(value_of(run, keyword, True) for run in runs):
+        return "; they are logs of evaluations, or of methods that are not trained: add --test-log"
+    if any(value_of(inner, keyword, True) for run in runs for inner in folders(run)):
+        return "; it holds folders of runs: name one of them, or add --multi-exp"
+    if keyword not in KEYWORDS and any(value_of(run, "accuracy", True) for run in runs):
+        return f"; --keyword is usually one of {', '.join(KEYWORDS)}"
+    return ""
 
 
 def folders(directory: Path) -> list[Path]:

@@ -73,6 +73,12 @@ def make_export(args: argparse.Namespace) -> Export:
     return export_of(trainer, args.run, [heads[args.features]], features=args.features)
 
 
+def size_in_words(file: Path) -> str:
+    """A file's size in MiB, of a small one in KiB."""
+    size = file.stat().st_size / 2**10
+    return f"{size:.1f} KiB" if size < 1024 else f"{size / 2**10:.1f} MiB"
+
+
 @one_line_errors(2)
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
@@ -81,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     made = make_export(args)
     write_export(args.file, made)
     classes = sum(len(task["classnames"]) for task in made.tasks)
-    size = f"{args.file.stat().st_size / 2**20:.1f} MiB"
+    size = size_in_words(args.file)
     needs = f"needs {made.backbone['name']}, SHA-256 {made.backbone['sha256']}"
     if record_in(args.run).get("split") == NOT_TESTED:
         print(f"{args.run} was trained on all images, so it is not tested")
@@ -91,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
 
         classifier = load_classifier(args.file, made.backbone["name"], "cpu", "fp32")
         difference = write_onnx(args.onnx, classifier)
-        size = f"{args.onnx.stat().st_size / 2**20:.1f} MiB"
+        size = size_in_words(args.onnx)
         print(f"{args.onnx}: {size}; its logits differ from PyTorch's by {difference:.1e} at most")
 
 

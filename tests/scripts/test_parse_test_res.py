@@ -49,6 +49,16 @@ def test_several_experiments_end_with_their_average(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-2:] == ["Average performance", "* accuracy: 65.00%"]
 
 
+def test_message_says_what_to_change(tmp_path, capsys):
+    write(tmp_path / "a" / "seed1", 60.0)
+    for arguments, end in (
+        ([str(tmp_path)], "it holds folders of runs: name one of them, or add --multi-exp\n"),
+        ([str(tmp_path / "a"), "--keyword", "f1"], "--keyword is usually one of accuracy, error, macro_f1\n"),
+    ):
+        assert parse_test_res.main(arguments) == 1
+        assert capsys.readouterr().err.endswith(end)
+
+
 def test_evaluation_logs_need_a_flag_and_resumed_runs_count(tmp_path, capsys):
     (tmp_path / "e" / "seed1").mkdir(parents=True)
     (tmp_path / "e" / "seed1" / "log.txt").write_text("=> result\n* accuracy: 50.00%\n")
