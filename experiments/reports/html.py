@@ -14,7 +14,7 @@ from .confusion import BUDGET, MethodConfusion, TaskConfusion, matrix_picture, o
 from .sections import Section, gains, signed
 from .styles import highlights
 from .tables import SECTION, method_name, tested
-from .texts import shots_name, shots_order
+from .texts import shots_name, shots_order, sides
 
 PAGE = Path(__file__).parent / "page"
 NAMED_CLASSES = 25  # the confusion matrix of a task with more classes is a picture without names and numbers
@@ -45,6 +45,7 @@ def html(
         loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["counted"] = counted
+    environment.filters["sides"] = sides
     commands, left_out = commands_of(records)
     return environment.get_template("report.html").render(
         title=page_title(sections),

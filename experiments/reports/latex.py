@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from .sections import BEST, SECOND, Section, Table
-from .texts import MISSING
+from .texts import MISSING, sides
 
 HEAD = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
@@ -50,7 +50,7 @@ def table_of(table: Table, title: str = "") -> str:
         body, first = body.T, "method"
         body.columns = [rf"\rotatebox{{60}}{{{name}}}" for name in body]
     body = body.reset_index(names=first)
-    tabular = body.to_latex(index=False, escape=False, column_format="l" + "r" * (body.shape[1] - 1)).rstrip()
+    tabular = body.to_latex(index=False, escape=False, column_format="".join(side[0] for side in sides(body))).rstrip()
     if body.shape[1] > WIDE:
         tabular = "\\resizebox{\\textwidth}{!}{%\n" + tabular + "}"
     caption = escape(". ".join(filter(None, (title, table.heading))))

@@ -119,7 +119,7 @@ def tasks_figure(summary: pd.DataFrame) -> Figure:
                 draw_curves(axes, own, shown, stressed, not i, (max(0, low - margin), min(100, high + margin)))
             else:
                 draw_bars(axes, own.set_index("method").reindex(order).reset_index(), shown, named=not i)
-            axes.set_title(tasks[0] if single else textwrap.fill(task, 26), fontsize=9 if i else 10)
+            axes.set_title(tasks[0] if single else wrapped(task, 26), fontsize=9 if i else 10)
             axes.tick_params(labelsize=9 if not i else 8)
             if not i:
                 axes.set_ylabel(axis_title(section) if several else "")
@@ -152,14 +152,14 @@ def draw_rankings(
     shown = colors(section, stressed)
     columns = min(len(panels), RANKINGS_IN_A_ROW)
     grid = subfigure.add_gridspec(math.ceil(len(panels) / columns), columns)
-    (low, high), spread = limits, ", ± s.d. over seeds" if (section["n"] > 1).any() else ""
+    low, high = limits
     for i, panel in enumerate(panels):
         axes = subfigure.add_subplot(grid[i // columns, i % columns])
         draw_ranking(axes, panel, shown, stressed)
         margin = 0.06 * (high - low or 1)
         axes.set_xlim(0 if panel.bars else max(0, low - margin), min(100, high + margin) + 0.14 * (high - low or 1))
         axes.set_title(panel.title, fontsize=10)
-        axes.set_xlabel(axis_title(section) + spread, fontsize=8)
+        axes.set_xlabel(axis_title(section), fontsize=8)
     _caption(subfigure, [name for panel in panels[:1] for name in panel.untrained[:1]], stressed.why)
 
 
@@ -208,8 +208,10 @@ def _plain(axes: Axes) -> None:
 
 
 def axis_title(section: pd.DataFrame) -> str:
+    """What the values are, and their intervals, where there are several seeds."""
     plain = (section["metric"] != "mean_per_class").all() if "metric" in section else True
-    return "accuracy (%)" if plain else "accuracy or mean recall (%)"
+    spread = ", ± s.d. over seeds" if (section["n"] > 1).any() else ""
+    return f"{'accuracy' if plain else 'accuracy or mean recall'} (%){spread}"
 
 
 def _ranking_height(panels: Sequence[Ranking]) -> float:

@@ -157,13 +157,15 @@ def p_text(p: float) -> str:
 
 def comparison_note(comparisons: Sequence[Comparison]) -> str:
     """What a table of comparisons means, and what it can show with so few tasks."""
-    n, smallest = max(one.n for one in comparisons), min(one.smallest_p for one in comparisons)
+    best = min(comparisons, key=lambda one: one.smallest_p)
+    n, smallest = counted(best.n, "task"), best.smallest_p
     corrected = min(1.0, smallest * len(comparisons))
     note = (
         "Two-sided Wilcoxon signed-rank test over tasks, whose values are averaged over the runs of equal shots and "
         "seed (the seeds of a task are not independent). A - B is the mean difference in points; effect is the "
         "matched-pairs rank-biserial correlation, 1 if A is ahead on every task. "
-        f"With {counted(n, 'task')} the smallest p that the test can give is {p_text(smallest)}"
+        f"With {n}{f', {best.ties} of them level,' if best.ties else ''} the smallest p that the test can give is "
+        f"{p_text(smallest)}"
     )
     if len(comparisons) > 1:
         note += f", and {p_text(corrected)} for the first of {len(comparisons)} comparisons after Holm's correction"

@@ -11,6 +11,7 @@ import pandas as pd
 from storage.texts import counted, markdown_text
 
 MISSING = "–"
+NUMBER = re.compile(rf"[<>]? ?[+-]?\d|{MISSING}$")  # the beginning of a number's cell
 TESTED = re.compile(r"(?<=\)), ")  # between the tasks of `tables.tested`
 MOST_TESTS = 3  # tasks that a title names
 
@@ -81,10 +82,17 @@ def wrapped(name: str, width: int = 30, lines: int = 3) -> str:
     return "\n".join(found if len(found) <= lines else [*found[: lines - 1], "…" + name[1 - width :]])
 
 
+def sides(table: pd.DataFrame) -> list[str]:
+    """For each column "left" if it holds names, as the first always does, else "right": numbers."""
+    named = [any(not NUMBER.match(str(cell)) for cell in table.iloc[:, i]) for i in range(table.shape[1])]
+    return ["left" if i == 0 or names else "right" for i, names in enumerate(named)]
+
+
 def markdown(table: pd.DataFrame) -> str:
     """A table in Markdown that also reads well in a terminal."""
+    aligned = sides(table)
     table = table.map(markdown_text).rename(columns=markdown_text)
-    return table.to_markdown(index=False, disable_numparse=True, colalign=["left"] + ["right"] * (table.shape[1] - 1))
+    return table.to_markdown(index=False, disable_numparse=True, colalign=aligned)
 
 
 def section_title(name: Mapping[str, str]) -> str:
@@ -113,8 +121,10 @@ def section_titles(names: Sequence[Mapping[str, str]]) -> list[str]:
 def _tests_in_words(different: Sequence[str], count: int) -> str:
     """What a section tests: the tasks that another section does not test or not on as many images."""
     more = f" and {len(different) - MOST_TESTS} more" if len(different) > MOST_TESTS else ""
-    named = f", among them {', '.join(different[:MOST_TESTS])}{more}" if different else ""
-    return f"tested on {counted(count, 'task')}{named}"
+    named = f"{', '.join(different[:MOST_TESTS])}{more}"
+    if len(different) == count:
+        return f"tested on {named}"
+    return f"tested on {counted(count, 'task')}" + (f", among them {named}" if different else "")
 
 
 def backbone_title(name: str) -> str:

@@ -20,7 +20,7 @@ from .joint_training import pairs
 from .latex import document
 from .names import shown_name
 from .paper import PAPER_TABLE, paper_names, paper_table
-from .plots import accuracy_figure, halves_figure, tasks_figure
+from .plots import MOST_SECTIONS, accuracy_figure, halves_figure, tasks_figure
 from .runs import runs_below
 from .sections import Section, Table, markdown_of, section_of
 from .statistics import check_names
@@ -71,6 +71,8 @@ def write_report(
     found = section_contents(records, frame, summary, paper, compare, joint)
     inside, unread = insides(out_dir, [Path(record["path"]).parent for record in records])
     notes += unread
+    if len(found) > MOST_SECTIONS:
+        notes.append(f"the pictures show the first {MOST_SECTIONS} of the {len(found)} sections")
     drawn = {"accuracy.png": png(accuracy_figure(summary)), "tasks.png": png(tasks_figure(summary))}
     text = markdown_report(found, notes, inside, to)
     links = "\n".join(f"![{alt}]({name})\n" for name, alt in PICTURES.items())

@@ -90,3 +90,15 @@ def test_halves_figure_ranks_base_new_and_h():
     figure = halves_figure(base_to_new_summary(base_to_new(runs)), "classes")
     assert [axes.get_title() for axes in figure.axes] == ["base classes", "new classes", "harmonic mean H"]
     assert [axes.texts[0].get_text() for axes in figure.axes] == ["60.0", "40.0", "48.0"]
+
+
+def test_long_names_of_tasks_and_intervals_are_said_in_few_words():
+    runs = [record(seed=seed) for seed in (1, 2)]
+    for run in runs:
+        run["tasks"][0]["name"] = "recognition of mushrooms " * 6
+    figure = tasks_figure(summarise(results_frame(runs)))
+    title = figure.axes[1].get_title()
+    assert title.count("\n") == 2 and "…" in title
+    assert figure.axes[0].get_xlabel().endswith("(%), ± s.d. over seeds"), "what the intervals are"
+    alone = tasks_figure(summarise(results_frame(runs[:1])))
+    assert alone.axes[0].get_xlabel().endswith("(%)")

@@ -199,6 +199,15 @@ def test_clicking_a_header_sorts_the_table(browser):
     assert table.find_elements("css selector", "th[aria-sort]")[0].text.startswith("method")
 
 
+def test_columns_of_names_begin_at_the_left_and_sort_from_a(browser):
+    table = browser.find_elements("css selector", "table.sortable")[-1]  # the environment
+    cell = table.find_element("css selector", "tbody td:nth-child(2)")
+    assert cell.value_of_css_property("text-align") == "left", "value"
+    assert table.find_element("css selector", "tbody td:nth-child(3)").value_of_css_property("text-align") == "right"
+    table.find_elements("css selector", "thead button")[1].click()
+    assert column(browser, table, 1)[0] < column(browser, table, 1)[-1]
+
+
 def test_names_are_escaped(browser):
     cells = browser.find_elements("css selector", "table.sortable td")
     assert any(cell.get_property("textContent") == f"CoOp {HOSTILE}" for cell in cells)

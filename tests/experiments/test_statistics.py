@@ -95,6 +95,9 @@ def test_table_says_what_few_tasks_allow():
     assert table["shots"].tolist() == ["1 shot", "4 shots", "all"] and table["A - B"].tolist()[1] == "+20.0"
     assert "the smallest p that the test can give is 0.500, and 1.000 for the first of 3" in comparison_note(tests)
     assert "no difference here can be significant" in comparison_note(tests)
+    level = record("CoOp", "", 1, 1, (40.0, 45.0)), record("ZeroshotCLIP", "", 0, 1, (35.0, 45.0))
+    tests = at_each_shots(values_of(results_frame(level)), "CoOp", "ZeroshotCLIP")
+    assert "With 2 tasks, 1 of them level, the smallest p that the test can give is 1.000" in comparison_note(tests)
 
 
 def test_joint_and_separate_training_are_compared_per_task():

@@ -20,15 +20,16 @@ function compare(a, b) {
 
 function sortBy(table, column, header) {
   const body = table.tBodies[0];
-  // The first column holds names, which read from A; of numbers the largest come first.
-  const first = column === 0 ? "ascending" : "descending";
+  // Names read from A; of numbers the largest come first.
+  const names = header.classList.contains("left");
+  const first = names ? "ascending" : "descending";
   const other = first === "ascending" ? "descending" : "ascending";
   const direction = header.getAttribute("aria-sort") === first ? other : first;
   const text = (row) => row.cells[column].textContent.trim();
-  const known = (row) => column === 0 || !Number.isNaN(numberOf(text(row)));
+  const known = (row) => names || !Number.isNaN(numberOf(text(row)));
   const rows = Array.from(body.rows).sort((a, b) => {
     if (known(a) !== known(b)) return known(a) ? -1 : 1; // dashes stay at the end
-    const order = column === 0 ? text(a).localeCompare(text(b)) : compare(text(a), text(b));
+    const order = names ? text(a).localeCompare(text(b)) : compare(text(a), text(b));
     return direction === "ascending" ? order : -order;
   });
   for (const cell of header.parentNode.cells) cell.setAttribute("aria-sort", "none");
