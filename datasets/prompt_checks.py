@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from storage.texts import counted
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -37,14 +39,15 @@ def odd_prompts(template: str, names: Sequence[str]) -> list[str]:
     if re.search(r"\b(a|an) $", before) and not re.match(r" *[a-z]", after):
         odd = [w for w in words if w.lower() in NO_NOUNS or ADJECTIVE.fullmatch(w.lower()) or re.fullmatch(r"\d+", w)]
         if 2 * len(odd) >= len(words):
-            found.append(f"{len(odd)} prompts name no thing: {_examples(template, odd)}")
+            found.append(f"{counted(len(odd), 'prompt')} naming no thing: {_examples(template, odd)}")
     if re.search(r"\b(a|an|the) $", before):
         odd = [word for word in words if ARTICLE.match(word)]
         if odd:
-            found.append(f"{len(odd)} prompts have two articles: {_examples(template, odd)}")
+            found.append(f"{counted(len(odd), 'prompt')} with two articles: {_examples(template, odd)}")
     odd = [word for word in words if NO_WORD.fullmatch(word)]
     if odd:
-        found.append(f"{len(odd)} class names are no words, so that CLIP cannot know them: {_examples(template, odd)}")
+        what = f"{counted(len(odd), 'class name')} without a word, unknown to any CLIP"
+        found.append(f"{what}: {_examples(template, odd)}")
     return found
 
 

@@ -123,7 +123,7 @@ def locate_images(parts: Sequence[Items], source: str, problems: list[str] | Non
         else:
             missing.append(item.impath)
     if missing:
-        text = f"{source}: {len(missing):,} of its images are missing, the first is {missing[0]}"
+        text = f"{source}: {counted(len(missing), 'image')} missing, the first is {missing[0]}"
         report([text], problems, FileNotFoundError)
 
 

@@ -10,6 +10,8 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
+from storage.texts import counted
+
 from .paths import Listings, nfc, relative
 from .splits import PARTS, Items, group_by_label
 
@@ -55,7 +57,8 @@ def split_by_name(items: Items, folder: str, root: str) -> tuple[tuple[Items, It
     `folder` is the task's, below `root`. Raises ValueError for classes of fewer than three images.
     """
     groups = sorted(group_by_label(items).items())
-    small = [f"class {group[0].classname!r} has {len(group)} images" for _, group in groups if len(group) < LEAST]
+    few = [group for _, group in groups if len(group) < LEAST]
+    small = [f"class {group[0].classname!r} has {counted(len(group), 'image')}" for group in few]
     if small:
         raise ValueError(f"{', '.join(small)}: {LEAST} are needed to split a class")
     lists: dict[str, Items] = {part: [] for part in PARTS}

@@ -75,7 +75,7 @@ def gone_rows(path: str, root: str, rows: Sequence[Row]) -> list[str]:
     if not gone:
         return []
     parts = ", ".join(f"{count} {part}" for part, count in Counter(row.part for row in gone).items() if part)
-    more = f"; {len(gone):,} of its images are gone ({parts or 'no parts'})" if len(gone) > 1 else ""
+    more = f"; {len(gone):,} images gone ({parts or 'no parts'})" if len(gone) > 1 else ""
     where = os.path.normpath(os.path.join(os.path.dirname(path), gone[0].path))
     drop = f"{extend_command(path, root)} --drop-gone"
     return [f"{path}, line {gone[0].line}: no file {where}{more}. Restore it, or remove its line: {drop}"]

@@ -110,7 +110,7 @@ def not_in_split(dataset: SplitDataset) -> str:
     found = (os.path.join(folder, name) for folder, _, names in os.walk(dataset.image_dir) for name in names)
     others = sorted(path for path in found if is_image(os.path.basename(path)) and path not in listed)
     first = f", the first is {others[0]}" if others else ""
-    return f" and stays as it is; {len(others):,} images on disk are not in it{first}" if others else ""
+    return f" and stays as it is; {counted(len(others), 'image')} on disk not in it{first}" if others else ""
 
 
 def read_all(name: str, cfg: CfgNode) -> list[Contents]:

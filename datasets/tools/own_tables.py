@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from yacs.config import CfgNode
 
+from storage.texts import counted
+
 from ..base import data_root
 from ..folder import find_table, read_tasks
 from ..layout import find_tasks, read_folder
@@ -139,7 +141,7 @@ def extended(changes: Changes, drop_gone: bool) -> list[tuple[str, str, str, str
         open_ = [i for i in indices if not rows[i][3]]
         kept = [rows[i][3] for i in indices if rows[i][3] and rows[i][4]]
         if open_ and not kept and len(open_) < LEAST:
-            what = f"class {name!r} has {len(open_)} images: {LEAST} are needed to split a class"
+            what = f"class {name!r} has {counted(len(open_), 'image')}: {LEAST} are needed to split a class"
             raise ValueError(f"{changes.table}: task {task!r}: {what}")
         folder = folder_of(task, changes.root)
         names = [name_of(rows[i][4] or rows[i][0], folder, changes.root) for i in open_]
@@ -164,23 +166,25 @@ def extend_table(cfg: CfgNode, drop_gone: bool) -> tuple[list[str], bool]:
     if not find_table(cfg):
         root = data_root(cfg)
         rows = [row for task in read_tasks(cfg) for row in task.rows(root)]
-        write_table(os.path.join(root, TABLE_FILE), rows)
-        return [f"{os.path.join(root, TABLE_FILE)}: {len(rows):,} images ({_counts(row[3] for row in rows)})"], False
+        table = os.path.join(root, TABLE_FILE)
+        write_table(table, rows)
+        return [f"{table}: {counted(len(rows), 'image')} ({_counts(row[3] for row in rows)})"], False
     changes = changes_of(cfg)
     rows, table = extended(changes, drop_gone), changes.table
     if rows != [(row.path, row.task, row.name, row.part) for row in changes.rows]:
         write_table(table, rows)
     parts = {row[0]: row[3] for row in rows}
-    lines = [f"{table}: already exists; of {len(changes.rows):,} images all that are there keep their parts"]
+    listed = counted(len(changes.rows), "image")
+    lines = [f"{table}: already exists, with {listed}; all that are there keep their parts"]
     joined = [parts[relative(one.image, os.path.dirname(table))] for one in changes.new]
-    lines += [f"  {len(joined):,} new images joined: {_counts(joined)}"] if joined else ["  no new images"]
+    lines += [f"  {counted(len(joined), 'new image')} joined: {_counts(joined)}"] if joined else ["  no new images"]
     place = os.path.dirname(table)
     lines += [f"  moved: {row.path} -> {relative(one.image, place)}" for row, one in changes.moved.items()]
     lines += [f"  {'removed' if drop_gone else 'gone'}: {row.path} ({row.part})" for row in changes.gone]
     if changes.gone and not drop_gone:
-        count = f"{len(changes.gone):,} images are gone ({_counts(row.part for row in changes.gone)})"
+        count = f"{counted(len(changes.gone), 'image')} gone ({_counts(row.part for row in changes.gone)})"
         ways = f"Restore the images, or remove the lines: {changes.command} --drop-gone"
-        lines.append(f"  {count}; their lines are kept. {ways}")
+        lines.append(f"  {count}; the lines are kept. {ways}")
     if changes.unplaced:
         lines.append(f"  {_unplaced(changes)}")
     return lines, bool(changes.gone) and not drop_gone
@@ -193,29 +197,29 @@ def _counts(parts: Iterable[str]) -> str:
 
 def _unplaced(changes: Changes) -> str:
     shown = summary([relative(image, changes.root) for image in changes.unplaced])
-    return f"{len(changes.unplaced):,} images on disk are not listed, and their folder has several classes: {shown}"
+    return f"{counted(len(changes.unplaced), 'image')} on disk not listed, in a folder of several classes: {shown}"
 
 
 def table_report(cfg: CfgNode) -> Report:
     """What is new, gone or moved since the table was written."""
     changes = changes_of(cfg)
     place, root = os.path.dirname(changes.table), changes.root
-    report = Report(os.path.basename(changes.table), [f"{len(changes.rows):,} images are listed"])
+    report = Report(os.path.basename(changes.table), [f"{counted(len(changes.rows), 'image')} listed"])
     if changes.new:
         known = {(row.task, row.name) for row in changes.rows}
         classes = sorted({(one.task, one.name) for one in changes.new} - known)
-        more = f", {len(classes)} of them new classes: {summary([name for _, name in classes])}" if classes else ""
+        more = f", new ones: {summary([name for _, name in classes])}" if classes else ""
         count = len({(one.task, one.name) for one in changes.new})
         shown = summary([relative(one.image, root) for one in changes.new])
-        what = f"{len(changes.new):,} new images in {count} classes{more}"
+        what = f"{counted(len(changes.new), 'new image')} in {counted(count, 'class')}{more}"
         report.notes.append(f"{what}; add them: {changes.command} ({shown})")
     if changes.unplaced:
         report.notes.append(_unplaced(changes))
     if changes.moved:
         moves = [f"{row.path} -> {relative(one.image, place)}" for row, one in changes.moved.items()]
-        report.problems.append(f"{len(moves):,} images have moved; follow them: {changes.command} ({summary(moves)})")
+        report.problems.append(f"{counted(len(moves), 'image')} moved; follow: {changes.command} ({summary(moves)})")
     if changes.gone:
         shown = summary([f"{row.path} ({row.part or row.name})" for row in changes.gone])
-        count = f"{len(changes.gone):,} images are gone"
-        report.problems.append(f"{count}; restore them, or remove their lines: {changes.command} --drop-gone ({shown})")
+        count = f"{counted(len(changes.gone), 'image')} gone"
+        report.problems.append(f"{count}; restore, or remove the lines: {changes.command} --drop-gone ({shown})")
     return report

@@ -38,7 +38,7 @@ def test_wrong_annotation_error_names_file_and_line(tmp_path, name, file, change
 def test_missing_annotated_image_is_an_error(tmp_path):
     layout = layouts.lay_out("OxfordPets", tmp_path)
     (layout.image_dir / "Abyssinian_101.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match="1 of its images are missing.*Abyssinian_101"):
+    with pytest.raises(FileNotFoundError, match="1 image missing.*Abyssinian_101"):
         build(tmp_path, "OxfordPets")
 
 

@@ -11,14 +11,14 @@ from datasets import prompt_checks
 @pytest.mark.parametrize(
     "template, names, expected",
     [
-        ("a photo of a {}.", ["red", "rose"], ["1 prompts name no thing"]),
+        ("a photo of a {}.", ["red", "rose"], ["1 prompt naming no thing"]),
         ("a photo of a {} texture.", ["red", "dotted"], []),
         ("{} texture.", ["banded", "braided"], []),
         ("a photo of a {}.", ["orange", "apple", "pear"], []),
-        ("a photo of a {}.", ["one", "two", "3"], ["3 prompts name no thing"]),
+        ("a photo of a {}.", ["one", "two", "3"], ["3 prompts naming no thing"]),
         ("a photo of the number {}.", ["0", "1"], []),
-        ("a photo of a {}.", ["a dog", "the cat", "bed", "seed"], ["2 prompts have two articles"]),
-        ("a photo of a {}.", ["class_01", "n01440764", "c2"], ["3 class names are no words"]),
+        ("a photo of a {}.", ["a dog", "the cat", "bed", "seed"], ["2 prompts with two articles"]),
+        ("a photo of a {}.", ["class_01", "n01440764", "c2"], ["3 class names without a word"]),
         ("a photo of a {}, a type of aircraft.", ["707-320", "A340", "DHC-8"], []),
     ],
 )

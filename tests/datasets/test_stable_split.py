@@ -78,6 +78,6 @@ def test_kept_pictures_keep_their_parts_and_fill_none():
 def test_classes_that_are_too_small_are_named_at_once(tmp_path):
     for name, count in (("oak", 3), ("elm", 2), ("ash", 1)):
         fill(tmp_path / "leaves" / name, count)
-    message = "'ash' has 1 images, class 'elm' has 2 images: 3 are needed to split a class, or provide train and test"
+    message = "'ash' has 1 image, class 'elm' has 2 images: 3 are needed to split a class, or provide train and test"
     with pytest.raises(ValueError, match=message):
         build(tmp_path)

@@ -87,7 +87,7 @@ def test_check_shows_all_problems_of_a_split(data, tmp_path, monkeypatch):
     file.write_text(json.dumps(split))
     text = data("check", "EuroSAT", "--workers", 1)[1]
     for message in (
-        "1 of its images are missing",
+        "1 image missing",
         "is both ",
         "no training image for ",
         "images, but 30 were published",
@@ -118,9 +118,9 @@ def test_check_warns_of_odd_prompts(data, tmp_path):
     write_folders(tmp_path, {"ink": ("red", "blue", "dotted"), "fruit": ("orange", "apple", "n01440764")}, 4)
     status, text = data("check", "FolderTasks", "--workers", 1)
     assert status == 0
-    assert 'note: 3 prompts name no thing: "a photo of a blue.", "a photo of a dotted.", "a photo of a red."' in text
-    assert 'note: 1 class names are no words, so that CLIP cannot know them: "a photo of a n01440764."' in text
-    assert text.count("name no thing") == 1
+    assert 'note: 3 prompts naming no thing: "a photo of a blue.", "a photo of a dotted.", "a photo of a red."' in text
+    assert 'note: 1 class name without a word, unknown to any CLIP: "a photo of a n01440764."' in text
+    assert text.count("naming no thing") == 1
 
 
 def test_check_names_classes_with_equal_features(data, tmp_path):

@@ -38,7 +38,7 @@ def test_table_is_extended_by_new_images_classes_and_tasks(data, root):
     fill(root / "mugs/x", 12)
     fill(root / "mugs/y", 12)
     text = data("check", "FolderTasks", "--no-images")[1]
-    assert "note: 38 new images in 4 classes, 3 of them new classes: 'c', 'x', 'y'; add them: python" in text
+    assert "note: 38 new images in 4 classes, new ones: 'c', 'x', 'y'; add them: python" in text
     assert len(build(root).train_x) == sum(row[3] == "train" for row in before)  # not yet
     status, text = data("splits", "FolderTasks")
     assert status == 0
@@ -52,7 +52,7 @@ def test_table_is_extended_by_new_images_classes_and_tasks(data, root):
     assert len(build(root).test) == sum(row[3] == "test" for row in after)
     assert "no new images" in data("splits", "FolderTasks")[1] and rows_of(root) == after
     text = data("check", "FolderTasks", "--no-images")[1]
-    assert text.startswith("== tasks.csv\n118 images are listed\n\n==")
+    assert text.startswith("== tasks.csv\n118 images listed\n\n==")
 
 
 def test_gone_images_are_named_and_kept_until_they_are_dropped(data, root):
@@ -62,14 +62,14 @@ def test_gone_images_are_named_and_kept_until_they_are_dropped(data, root):
     for path in (*test, train):
         (root / path).unlink()
     status, text = data("check", "FolderTasks", "--no-images")
-    assert status == 1 and "WRONG: 3 images are gone; restore them, or remove their lines: python" in text
+    assert status == 1 and "WRONG: 3 images gone; restore, or remove the lines: python" in text
     assert all(f"{path} ({before[path]})" in text for path in (*test, train))
-    with pytest.raises(FileNotFoundError, match=r"tasks.csv, line \d+: no file .*; 3 of its images are gone \("):
+    with pytest.raises(FileNotFoundError, match=r"tasks.csv, line \d+: no file .*; 3 images gone \("):
         build(root)
     status, text = data("splits", "FolderTasks")
     assert status == 1 and parts_of(root) == before
     assert all(f"gone: {path} ({before[path]})" in text for path in (*test, train))
-    assert "3 images are gone (1 train, 2 test); their lines are kept" in text
+    assert "3 images gone (1 train, 2 test); the lines are kept" in text
     status, text = data("splits", "FolderTasks", "--drop-gone")
     assert status == 0 and all(f"removed: {path} ({before[path]})" in text for path in (*test, train))
     assert parts_of(root) == {path: part for path, part in before.items() if path not in (*test, train)}
@@ -83,7 +83,7 @@ def test_moved_images_keep_their_part(data, root):
     status, text = data("check", "FolderTasks", "--no-images")
     assert status == 1
     command = f"python scripts/data.py splits FolderTasks --root {root}"
-    assert f"1 images have moved; follow them: {command} ('leaves/a/{name} -> " in text
+    assert f"1 image moved; follow: {command} ('leaves/a/{name} -> " in text
     status, text = data("splits", "FolderTasks")
     assert status == 0 and f"moved: leaves/a/{name} -> leaves/b/{name}" in text
     assert rows_of(root)[-1] == [f"leaves/b/{name}", "leaves", "b", "test"] and len(rows_of(root)) == 81
@@ -100,7 +100,7 @@ def test_own_names_of_a_table_are_kept_for_its_folders(data, tmp_path):
     write_image(tmp_path / "pictures/new.png")
     write_image(tmp_path / "leaves/elm/new.png")
     status, text = data("splits", "FolderTasks")
-    assert "1 images on disk are not listed, and their folder has several classes: 'pictures/new.png'" in text
+    assert "1 image on disk not listed, in a folder of several classes: 'pictures/new.png'" in text
     added = rows_of(tmp_path)[12:]
     assert {tuple(row[:3]) for row in added} == {
         *((f"leaves/{name}/{i}.png", "leaf", f"{name} tree") for name in ("oak", "elm") for i in (3, 4)),
@@ -153,5 +153,5 @@ def test_published_split_stays_and_says_what_it_lacks(data, tmp_path):
     assert data("splits", "EuroSAT")[1].strip() == f"{file} already exists"
     write_image(layout.image_dir / "Forest/new.jpg")
     text = data("splits", "EuroSAT")[1]
-    assert "already exists and stays as it is; 1 images on disk are not in it, the first is " in text
+    assert "already exists and stays as it is; 1 image on disk not in it, the first is " in text
     assert "Forest/new.jpg" in text and json.loads(file.read_text()) == before
