@@ -37,6 +37,8 @@ class ClassesAlone(DatasetBase):
 
 def check_run(run: Path) -> None:
     """Raise FileNotFoundError for a folder that does not hold a run."""
+    if not run.exists():
+        raise FileNotFoundError(f"no run folder or exported file {run}")
     if not (run / "config.yaml").is_file():
         parts = ", ".join(sorted(str(path.parent) for path in (run / TASKS_FOLDER).glob("*/config.yaml")))
         hint = f"; it was trained once per task, so name the folder of one: {parts}" if parts else ""

@@ -17,7 +17,7 @@ from torchvision.transforms import InterpolationMode
 from backbones.config import Preprocessing
 from storage import start_method
 from storage.folders import folders_below
-from storage.images import from_array, is_image, rgb_of
+from storage.images import from_array, hint, is_image, rgb_of
 
 Picture: TypeAlias = str | os.PathLike | Image.Image | np.ndarray
 Images: TypeAlias = Picture | Sequence[Picture]
@@ -48,8 +48,10 @@ def find_images(places: Sequence[Path]) -> list[Path]:
 
 
 def images_below(place: Path) -> list[Path]:
-    """The images in a folder, sorted by their paths within it."""
-    inside = [folder / name for folder in folders_below(place) for name in os.listdir(folder) if is_image(name)]
+    """The images in a folder, sorted by their paths within it; also those that a plugin of Pillow would read, so that
+    reading them says so."""
+    names = ((folder, name) for folder in folders_below(place) for name in os.listdir(folder))
+    inside = [folder / name for folder, name in names if is_image(name) or hint(name) and not name.startswith(".")]
     return sorted((path for path in inside if path.is_file()), key=str)
 
 

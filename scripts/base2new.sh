@@ -44,6 +44,7 @@ case "$METHOD" in
     maple | promptsrc | clip_lora) CFG="${CFG:-$(default_config "$DATASET" MaPLe)}" ;; # of zero-shot CLIP, too
 esac
 
+find_python
 export DATA OUT SEEDS PYTHON SEPARATE AGAIN
 for HALF in base-$HALVES new-$HALVES; do
     export HALF

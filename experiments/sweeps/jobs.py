@@ -71,7 +71,8 @@ class Job:
 
     def __str__(self) -> str:
         shots = "all images" if self.shots < 0 else counted(self.shots, "shot")
-        return ", ".join(filter(None, [self.method.label, f"{shots}, seed {self.seed}", self.half]))
+        used = f"{shots}, seed {self.seed}" if self.method.shots else ""
+        return ", ".join(filter(None, [self.method.label, used, self.half]))
 
 
 def dataset_file(benchmark: str) -> Path:

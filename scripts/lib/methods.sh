@@ -6,7 +6,8 @@
 #
 # "$@" is DATASET SHOTS [CFG] [KEY VALUE ...]. Environment: DATA (folder of the data sets), OUT (folder of the results),
 # SEEDS, VARIANT, PYTHON, and SEPARATE=1 to train once per task, as the paper's baselines are trained, and merge the results
-# of the tasks into one record. --data-changed and --test-again, anywhere in "$@", are those of train.py. Run folders and calls of train.py are those of experiments/sweeps/jobs.py; a test compares them.
+# of the tasks into one record. --data-changed and --test-again, anywhere in "$@", are those of train.py. Run folders and
+# calls of train.py are those of experiments/sweeps/jobs.py; a test compares them.
 
 set -euo pipefail
 unset CDPATH
@@ -28,7 +29,6 @@ absolute() {
 DATA="${DATA:+$(absolute "$DATA")}"; DATA="${DATA:-$ROOT/data}"
 OUT="${OUT:+$(absolute "$OUT")}"; OUT="${OUT:-$ROOT/output}"
 SEEDS="${SEEDS:-1 2 3}"
-PYTHON="${PYTHON:-$(bash "$ROOT/scripts/setup.sh")}"
 SEPARATE="${SEPARATE:-0}"
 case "$SEPARATE" in 0 | 1) ;; *) fail "SEPARATE=$SEPARATE is not one of 0, 1" ;; esac
 AGAIN="${AGAIN:-}" # flags of train.py with which it, and not this script, decides whether a finished run is done
@@ -37,6 +37,9 @@ for word in "$@"; do
     case "$word" in --data-changed | --test-again) AGAIN+=" $word" ;; *) words+=("$word") ;; esac
 done
 set -- ${words[@]+"${words[@]}"} # of the script that sources this file
+
+# find_python: sets PYTHON, which may take an installation, so that wrong arguments are answered first.
+find_python() { PYTHON="${PYTHON:-$(bash "$ROOT/scripts/setup.sh")}"; }
 
 # names FOLDER: the yaml files in a folder of configs/, without the ending.
 names() { (cd "$ROOT/configs/$1" && ls) | sed 's/\.yaml$//' | tr '\n' ' '; }
@@ -145,6 +148,7 @@ run_method() {
         [ "$SEPARATE$key" != 1DATASET.TASKS ] \
             || fail "SEPARATE=1 trains on every task of the data set: DATASET.TASKS cannot be given"
     done
+    find_python
     local seed dir tasks="" folder name checked="" runs call
     runs="$OUT/$(benchmark_folder "$dataset")/$trainer/${cfg}_${shots}shots/${label:-default}${HALF:+/$HALF}"
     check_finished "$@"

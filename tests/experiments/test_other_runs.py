@@ -55,7 +55,7 @@ def test_finished_runs_are_done_only_on_their_data(sweep, tmp_path, capsys):
     assert [str(step) for step in again.steps] == [
         "means, 1 shot, seed 1",
         "alone, 1 shot, seed 1",
-        "zero, 0 shots, seed 1",
+        "zero",
     ]
     assert all(step.done for step in again.steps) and not again.to_do() and not again.refused()
     (tmp_path / IMAGE).unlink()

@@ -130,7 +130,12 @@ def check_same_config(cfg: CfgNode, folder: Path, defaults: Mapping | None = Non
         return
     found = differing(cfg, folder, defaults)
     if found:
+        older = [
+            f"{key} {value}" for key, value in OF_OLDER_RUNS.items() if any(text.startswith(key) for text in found)
+        ]
+        began = f"; an older version began it with {', '.join(older)}: add that to go on" if older else ""
         raise ValueError(
             f"{folder} holds a run with another config; choose another --output-dir or remove it. Differing: "
             + ", ".join(found)
+            + began
         )
