@@ -7,6 +7,10 @@ import os
 import unicodedata
 from collections.abc import Iterable
 
+from storage.texts import in_utf8
+
+from .messages import summary
+
 
 def nfc(text: str) -> str:
     """A name in composed Unicode (NFC). File systems and editors write "é" as one character or as two."""
@@ -27,6 +31,17 @@ def one_name(folder: str, *names: str) -> ValueError:
     """The error for two names on disk that are shown alike; the message shows what they consist of."""
     shown = " and ".join(map(ascii, sorted(names)))
     return ValueError(f"{folder}: {shown} are the same name, {nfc(names[0])!r}, in two Unicode forms: remove one")
+
+
+def not_in_utf8(paths: Iterable[str], source: str) -> list[str]:
+    """One message on the files and folders whose own name is not UTF-8, which no file of a run could hold, or none."""
+    found = {}
+    for path in paths:
+        if not path.isascii() and not in_utf8(path):
+            parts = path.split(os.sep)
+            end = next(end for end, part in enumerate(parts, start=1) if not in_utf8(part))
+            found[os.sep.join(parts[:end])] = None
+    return [f"{source}: rename what is not named in UTF-8: {summary(list(found))}"] if found else []
 
 
 class Listings(dict[str, frozenset[str]]):

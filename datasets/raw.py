@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from storage import line_not_in_utf8
 from storage.images import bytes_of, hint, is_image
 
 from .messages import nearest, summary
@@ -79,7 +80,7 @@ def read_rows(path: str, columns: tuple[str, ...], sep: str | None = " ", option
                     raise ValueError(f"{path}, line {number}: {line!r} is not '{(sep or ' ').join(columns)}'")
                 yield number, fields
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not a text file ({error})") from error
+            raise ValueError(f"{path}: {line_not_in_utf8(path)}") from error
 
 
 def label_of(name: str, labels: dict[str, int], path: str, line: int) -> int:

@@ -19,7 +19,7 @@ from storage import read_json, write_atomically
 from storage.texts import counted
 
 from .messages import nearest, report, summary
-from .paths import Listings, leaves, nfc, relative
+from .paths import Listings, leaves, nfc, not_in_utf8, relative
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def check_classes(
     problems: list[str] | None = None,
     listed: Mapping[int, str] = {},
 ) -> None:
-    """Raise ValueError unless labels are 0..C-1, each with one name and at least one training image.
+    """Raise ValueError unless labels are 0..C-1, each with one name and a training image, and all paths are UTF-8.
 
     With `unique_names`, two labels must not have the same name. `problems`: see `report`; `listed`: {label: name} of
     the classes that there must be, if a list has them.
@@ -165,7 +165,7 @@ def check_classes(
     untrained = sorted(set(names) - {item.label for item in train})
     if untrained:
         wrong.append(f"{source}: no training image for {summary([names[label] for label in untrained])}")
-    report(wrong, problems)
+    report([*wrong, *not_in_utf8((item.impath for part in (train, val, test) for item in part), source)], problems)
 
 
 def missing_labels(labels: Collection[int], limit: int = 5) -> list[int]:

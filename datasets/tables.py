@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from storage import write_atomically
+from storage import line_not_in_utf8, write_atomically
 
 from .messages import nearest, report
 from .paths import Listings, nfc, relative
@@ -111,7 +111,9 @@ def table_rows(path: str, root: str = "", absolute: bool = False) -> list[Row]:
                 if first != row.line:
                     raise ValueError(f"{where}: {image} is already in line {first} of the same task")
                 rows.append(row)
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: {line_not_in_utf8(path)}; save it as CSV in UTF-8") from error
+        except csv.Error as error:
             raise ValueError(f"{path}: not a CSV file ({error})") from error
     if not rows:
         raise ValueError(f"{path}: lists no pictures")

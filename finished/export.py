@@ -15,6 +15,7 @@ from evaluation.classes import classes_of, selection_in
 from evaluation.provenance import git_commit, software_versions
 from inference import Classifier, Export
 from inference.tower import TunedTower
+from storage.texts import plain
 from trainers import PromptTrainer
 
 
@@ -50,7 +51,7 @@ def export_of(trainer: PromptTrainer, run: Path, heads: Sequence[Head] | None = 
             "shots": trainer.cfg.DATASET.NUM_SHOTS if trainer.uses_shots else 0,
             "seed": trainer.cfg.SEED,
             "dataset": selection_in(run).get("NAME", ""),
-            "run": str(run),
+            "run": plain(run),
             "commit": git_commit(),
             "versions": software_versions(),
             **provenance,
@@ -77,8 +78,8 @@ def preprocessing_of(cfg: CfgNode) -> Preprocessing:
     if options.NO_TRANSFORM or "instance_norm" in options.TRANSFORMS:
         key = "NO_TRANSFORM" if options.NO_TRANSFORM else "TRANSFORMS: instance_norm"
         raise ValueError(f"INPUT.{key}: an export can only resize images and normalise them by a mean and deviation")
-    plain = "normalize" not in options.TRANSFORMS
-    mean, std = ((0.0,) * 3, (1.0,) * 3) if plain else (tuple(options.PIXEL_MEAN), tuple(options.PIXEL_STD))
+    raw = "normalize" not in options.TRANSFORMS
+    mean, std = ((0.0,) * 3, (1.0,) * 3) if raw else (tuple(options.PIXEL_MEAN), tuple(options.PIXEL_STD))
     return Preprocessing(tuple(options.SIZE), mean, std, options.INTERPOLATION, options.RESIZE)
 
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 from backbones import Head
 from datasets.multitask import DEFAULT_TEMPLATE, Task
+from storage import line_not_in_utf8
+from storage.texts import in_utf8
 from trainers import PromptTrainer
 from trainers.modules.prompts.hand_made import hand_made_features
 
@@ -15,7 +17,11 @@ FEATURES = ("context", "zero-shot", "average")  # names of the heads of `new_tas
 
 
 def new_task(name: str, classnames: Sequence[str], template: str = "") -> Task:
-    """A task from class names. Raises ValueError without names, for two equal ones, or for a template without {}."""
+    """A task from class names. Raises ValueError without names, for two equal ones, for a template without {}, and for
+    a text that is not UTF-8."""
+    for text in (name, template):
+        if not in_utf8(text):
+            raise ValueError(f"{text!r} is not text in UTF-8")
     twice = sorted({word for word in classnames if list(classnames).count(word) > 1})
     if not classnames or twice:
         raise ValueError(f"task {name!r}: " + (f"{twice[0]!r} occurs twice" if twice else "no class names"))
@@ -46,5 +52,5 @@ def read_names(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file in UTF-8 ({error})") from error
+        raise ValueError(f"{path}: {line_not_in_utf8(path)}") from error
     return [line.strip() for line in lines if line.strip()]

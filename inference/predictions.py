@@ -81,7 +81,10 @@ def csv_of(made: Sequence[Prediction], task: str, names: Sequence[str], top: int
 
 
 def json_of(made: Sequence[Prediction], task: str, names: Sequence[str], top: int, source: str) -> str:
-    """An object with the source, the task, its classes, the images with their `top` classes, and the errors."""
+    """An object with the source, the task, its classes, the images with their `top` classes, and the errors.
+
+    Bytes of a path that are not UTF-8 are escapes, as \\udce9, from which Python's json and os.fsencode make it again.
+    """
 
     def found(p: Tensor) -> list[dict[str, Any]]:
         return [{"class": name, "probability": value} for name, value in best(p, names, top)]
@@ -93,4 +96,5 @@ def json_of(made: Sequence[Prediction], task: str, names: Sequence[str], top: in
             images.append({"path": str(prediction.path), "predictions": sources.get("", sources)})
     errors = [{"path": str(p.path), "error": p.error} for p in made if p.error]
     result = {"source": source, "task": task, "classes": list(names), "images": images, "errors": errors}
-    return json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()

@@ -39,10 +39,15 @@ def _exists(pid: int) -> bool:
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
     """Write a file (text in UTF-8) through a temporary file beside it, so that a failure leaves nothing half-written.
 
-    Raises OSError, with the file and its size; an existing file is then unchanged.
+    Raises OSError, with the file and its size, and ValueError for text that UTF-8 cannot hold; an existing file is then
+    unchanged.
     """
     path = Path(path)
-    content = content.encode() if isinstance(content, str) else content
+    try:
+        content = content.encode() if isinstance(content, str) else content
+    except UnicodeEncodeError as error:
+        around = error.object[max(0, error.start - 40) : error.end + 20]
+        raise ValueError(f"{path} cannot be written: a name in it is not in UTF-8: {around!r}") from error
     temporary = temporary_of(path)
     try:
         temporary.write_bytes(content)

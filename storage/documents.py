@@ -11,6 +11,16 @@ from typing import Any
 MOST_DIGITS = 1000  # limit of a number's digits in YAML; Python does not even print 4,300
 
 
+def line_not_in_utf8(path: str | os.PathLike) -> str:
+    """Which line of a text file is not in UTF-8, for a message; "" if all are."""
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return f"line {number} is not in UTF-8: {line[:80]!r}"
+    return ""
+
+
 def read_json(path: str | os.PathLike) -> Any:
     """The content of a JSON file. Raises ValueError, with the file, for what `parse_json` refuses."""
     try:

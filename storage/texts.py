@@ -23,6 +23,15 @@ def plain(text: object, keep: str = "") -> str:
     return CONTROLS.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), str(text))
 
 
+def in_utf8(text: str) -> bool:
+    """Whether a text can be written in UTF-8. Names on disk of other bytes cannot, nor lone surrogates in a file."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _escape(character: str) -> str:
     return ascii(character)[1:-1]
 

@@ -13,8 +13,8 @@ from storage.texts import counted
 from ..base import data_root
 from ..folder import find_table, read_tasks
 from ..layout import find_tasks, read_folder
-from ..messages import summary
-from ..paths import Listings, nfc, relative
+from ..messages import report, summary
+from ..paths import Listings, nfc, not_in_utf8, relative
 from ..raw import is_image, list_folder
 from ..splits import PARTS
 from ..stable import LEAST, folder_of, name_of, parts_of
@@ -122,7 +122,7 @@ def new_folders(root: str, known: Iterable[str]) -> Iterator[tuple[str, Picture]
 def extended(changes: Changes, drop_gone: bool) -> list[tuple[str, str, str, str]]:
     """The rows (path, task, class, part) of a table with its new images. Rows keep their parts and their order.
 
-    Raises ValueError for a new class with too few images to be split.
+    Raises ValueError for a new class with too few images to be split, and for new names that are not UTF-8.
     """
     place = os.path.dirname(changes.table)
     rows = []
@@ -133,6 +133,7 @@ def extended(changes: Changes, drop_gone: bool) -> list[tuple[str, str, str, str
         elif row.image or not drop_gone:
             rows.append((row.path, row.task, row.name, row.part, row.image))
     rows += [(relative(one.image, place), one.task, one.name, one.part, one.image) for one in changes.new]
+    report(not_in_utf8((one.image for one in changes.new), changes.table), None)
     legal = {task: _legal(changes.rows, task) for task in {row[1] for row in rows}}
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -213,6 +214,7 @@ def table_report(cfg: CfgNode) -> Report:
         shown = summary([relative(one.image, root) for one in changes.new])
         what = f"{counted(len(changes.new), 'new image')} in {counted(count, 'class')}{more}"
         report.notes.append(f"{what}; add them: {changes.command} ({shown})")
+        report.problems += not_in_utf8((one.image for one in changes.new), changes.table)
     if changes.unplaced:
         report.notes.append(_unplaced(changes))
     if changes.moved:

@@ -230,8 +230,8 @@ def test_resume_of_a_run_on_other_images_is_refused(toy_root, tmp_path, half_don
 @pytest.mark.parametrize(
     "flag, folder, message",
     [
-        ("--resume", "nowhere", "--resume: no folder nowhere"),
-        ("--resume", ".", "--resume: . holds no checkpoint"),
+        ("--resume", "nowhere", "--resume (RESUME): no folder nowhere"),
+        ("--resume", ".", "--resume (RESUME): . holds no checkpoint"),
         ("--model-dir", "nowhere", "--model-dir: no folder nowhere"),
         ("--model-dir", "run/config.yaml", "--model-dir: run/config.yaml is a file; name the run folder"),
         ("--model-dir", "run/prompt_learner", "is the folder of a run's checkpoints; name the run, run"),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from datasets.messages import nearest
 from datasets.multitask import is_template
+from storage.texts import in_utf8
 
 LONGEST = 4096  # characters of a text, as of a path
 MOST = 10**9  # of any whole number: what counts epochs, images or bytes beyond it is a slip
@@ -41,9 +42,7 @@ def is_number(value: object) -> bool:
 
 def is_text(value: object) -> bool:
     """Whether `value` is text that can be written to a file and be a path."""
-    if not isinstance(value, str) or "\0" in value or len(value) > LONGEST:
-        return False
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, str) and "\0" not in value and len(value) <= LONGEST and in_utf8(value)
 
 
 LARGE = 10**6  # of numbers with a fraction, far from where fp32 overflows
@@ -56,7 +55,7 @@ COUNT_OR_0 = between(0, MOST)
 SHARE = Range(lambda x: 0 < x <= 1, "in (0, 1]")
 BELOW_1 = Range(lambda x: 0 <= x < 1, "in [0, 1)")
 TOKENS = between(1, 512)  # of a context; how many fit depends on the CLIP and the longest name
-TEXT = Range(lambda x: True, "text")
+TEXT = Range(lambda x: True, "text in UTF-8")
 SWITCH = Range(lambda x: True, "True or False")
 TEMPLATE = Range(
     lambda x: not x or is_template(x), "a template: it must have one {} for the class name and no other braces"
@@ -73,7 +72,7 @@ def type_of(default: object) -> Range | None:
         bool: Range(lambda x: type(x) is bool, "True or False"),
         int: Range(lambda x: type(x) is int and abs(x) <= max(MOST, 2**32), "a whole number"),
         float: Range(is_number, "a finite number"),
-        str: Range(is_text, "text"),
+        str: Range(is_text, "text in UTF-8"),
     }
     if isinstance(default, list | tuple):
         item = type_of(default[0]) if default else Range(lambda x: is_text(x) or is_number(x), "text or a number")

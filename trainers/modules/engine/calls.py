@@ -7,6 +7,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from storage import CHECKPOINT, PROMPTS
+from storage.texts import in_utf8
 
 NEEDED = {  # what a call cannot do without: {key: (flag, what it names)}
     "TRAINER.NAME": ("--trainer", "a method"),
@@ -16,8 +17,11 @@ NEEDED = {  # what a call cannot do without: {key: (flag, what it names)}
 
 
 def check_run_folder(flag: str, folder: str) -> None:
-    """Raise FileNotFoundError, or NotADirectoryError, with what to name instead, unless a folder may be a run's."""
+    """Raise FileNotFoundError, NotADirectoryError or ValueError, with what to name instead, unless a folder may be a
+    run's."""
     path = Path(folder)
+    if not in_utf8(folder):
+        raise ValueError(f"{flag}: {folder} is not a name in UTF-8, which no file of a run could hold: rename it")
     if path.is_file():
         raise NotADirectoryError(f"{flag}: {folder} is a file; name the run folder (--output-dir of the training)")
     if not path.is_dir():
@@ -44,6 +48,6 @@ def check_complete(cfg: CfgNode) -> None:
             known = f"; known are {', '.join(sorted(names.registered_names()))}" if names else ""
             raise ValueError(f"{key} is empty: {flag} names {what}{known}")
     if cfg.RESUME:
-        check_run_folder("--resume", cfg.RESUME)
+        check_run_folder("--resume (RESUME)", cfg.RESUME)
         if not (Path(cfg.RESUME) / CHECKPOINT).is_file():
-            raise FileNotFoundError(f"--resume: {cfg.RESUME} holds no checkpoint: there is no {CHECKPOINT} in it")
+            raise FileNotFoundError(f"--resume (RESUME): {cfg.RESUME} holds no checkpoint: there is no {CHECKPOINT} in it")
