@@ -52,7 +52,7 @@ from trainers.modules.engine.errors import message_of  # noqa: E402
 from trainers.modules.engine.evaluated import with_config_of  # noqa: E402
 from trainers.modules.engine.legal import check_values  # noqa: E402
 from trainers.modules.engine.memory import device_name  # noqa: E402
-from trainers.modules.engine.same_config import check_same_config  # noqa: E402
+from trainers.modules.engine.same_config import check_same_config, saved_values  # noqa: E402
 from trainers.modules.engine.settings import merge_file, merge_list, unread_keys  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -220,10 +220,13 @@ def cfg_of_files(args: argparse.Namespace) -> tuple[CfgNode, set[str], CfgNode]:
     return cfg, keys, default_cfg()
 
 
-def setup_cfg(args: argparse.Namespace, of_files: tuple[CfgNode, set[str], CfgNode] | None = None) -> CfgNode:
+def setup_cfg(
+    args: argparse.Namespace, of_files: tuple[CfgNode, set[str], CfgNode] | None = None, loaded: str | Path = ""
+) -> CfgNode:
     """The frozen config of a run. Raises ValueError for an unknown key or an illegal value.
 
-    `of_files` is from `cfg_of_files`, for many calls with the same files.
+    `of_files` is from `cfg_of_files`, for many calls with the same files; `loaded` is the folder of a finished run that
+    predicts or is exported.
     """
     cfg, in_files, defaults = of_files or cfg_of_files(args)
     cfg = cfg.clone()
@@ -243,8 +246,9 @@ def setup_cfg(args: argparse.Namespace, of_files: tuple[CfgNode, set[str], CfgNo
     merge_list(cfg, given)
     merge_list(cfg, args.opts)
     if args.eval_only and args.model_dir:
-        with_config_of(cfg, Path(args.model_dir), {*in_files, *given[::2], *args.opts[::2]}, defaults)
-    check_values(cfg, defaults)
+        loaded = args.model_dir
+        with_config_of(cfg, Path(loaded), {*in_files, *given[::2], *args.opts[::2]}, defaults)
+    check_values(cfg, defaults, saved_values(Path(loaded)) if loaded else {})
     if cfg.DATALOADER.NUM_WORKERS < 0:
         cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
     cfg.freeze()

@@ -54,7 +54,8 @@ def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path
         classes: a classes.json to use in place of the data set.
     """
     check_run(run)
-    cfg = train.setup_cfg(train.parse_args(["--config-file", str(run / "config.yaml"), "--root", root, *opts]))
+    args = train.parse_args(["--config-file", str(run / "config.yaml"), "--root", root, *opts])
+    cfg = train.setup_cfg(args, loaded=run)
     cfg.defrost()
     cfg.OUTPUT_DIR = cfg.RESUME = cfg.MODEL.INIT_WEIGHTS = ""
     cfg.DATASET.TRAIN_ON_ALL = False

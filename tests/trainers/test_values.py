@@ -194,3 +194,26 @@ def test_warm_up_longer_than_the_steps_is_an_error(toy_root, tmp_path, capsys):
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", *opts)) == 1
     error = capsys.readouterr().err
     assert "OPTIM.WARMUP_EPOCH: 2 is more than the 1 epochs of the run (OPTIM.MAX_STEPS 4)" in error
+
+
+def test_values_of_a_finished_run_that_older_versions_took_do_not_stop_its_predictions(tmp_path):
+    values = {"OPTIM.MAX_EPOCH": 0, "OPTIM.WARMUP_EPOCH": 5, "TRAIN.PRINT_FREQ": 0, "DATASET.NUM_SHOTS": -5}
+    values |= {"TEST.FINAL_MODEL": "best", "INPUT.RRCROP_SCALE": [0.6], "TRAINER.NAME": "CoOp"}
+    saved = {}
+    for key, value in values.items():
+        section, name = key.split(".")
+        saved.setdefault(section, {})[name] = value
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(saved), encoding="utf-8")
+    arguments = ["--config-file", str(path)]
+    loaded = flatten(train.setup_cfg(train.parse_args(arguments), loaded=tmp_path))
+    assert {
+        key: list(loaded[key]) if isinstance(value, list) else loaded[key] for key, value in values.items()
+    } == values
+    evaluation = cfg_of("--eval-only", "--model-dir", tmp_path)
+    assert (evaluation.OPTIM.MAX_EPOCH, evaluation.DATASET.NUM_SHOTS) == (0, -5)
+    for more in (["TRAIN.PRINT_FREQ", "-3"], ["TRAINER.COOP.N_CTX", "-1"]):  # of the call itself
+        with pytest.raises(ValueError, match=more[0]):
+            train.setup_cfg(train.parse_args([*arguments, *more]), loaded=tmp_path)
+    with pytest.raises(ValueError, match="is not"):
+        cfg_of(*arguments)  # a new run

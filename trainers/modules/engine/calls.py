@@ -50,4 +50,6 @@ def check_complete(cfg: CfgNode) -> None:
     if cfg.RESUME:
         check_run_folder("--resume (RESUME)", cfg.RESUME)
         if not (Path(cfg.RESUME) / CHECKPOINT).is_file():
-            raise FileNotFoundError(f"--resume (RESUME): {cfg.RESUME} holds no checkpoint: there is no {CHECKPOINT} in it")
+            raise FileNotFoundError(
+                f"--resume (RESUME): {cfg.RESUME} holds no checkpoint: there is no {CHECKPOINT} in it"
+            )

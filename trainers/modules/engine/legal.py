@@ -32,6 +32,7 @@ from ..checks import (
     rule_of,
 )
 from .budget import check_warmup
+from .same_config import plain
 from .settings import flatten
 
 RATE = Range(lambda x: 1e-12 <= x <= LARGE, "above 0 and finite (1e-12 to 1,000,000)")
@@ -99,13 +100,18 @@ RULES: Mapping[str, Rule] = {
     "FEATURES.DIR": TEXT,
     "FEATURES.TRAIN_VIEWS": between(0, 1000),
 }
+# Keys that say how a run is trained, without effect on what it predicts.
+TRAINING = ("OPTIM.", "TRAIN.", "DATALOADER.TRAIN_X.", "DATASET.NUM_SHOTS", "INPUT.RRCROP_SCALE", "TEST.FINAL_MODEL")
 REGISTRIES = {"DATASET.NAME": DATASET_REGISTRY, "TRAINER.NAME": TRAINER_REGISTRY, "TEST.EVALUATOR": EVALUATOR_REGISTRY}
 SHOTS = Range(lambda x: x == -1 or 1 <= x <= MOST, "-1 (all images) or at least 1")
 ANY_SHOTS = Range(lambda x: -1 <= x <= MOST, "-1, 0 or more")  # of a method that uses none; the scripts write 0
 
 
-def check_values(cfg: CfgNode, defaults: CfgNode) -> None:
+def check_values(cfg: CfgNode, defaults: CfgNode, trained: Mapping[str, Any] = {}) -> None:
     """Check the values of all keys that the run's method reads; `defaults` is the config before any was set.
+
+    `trained` has the values of a finished run that is only loaded. Of those that say how it was trained, which an older
+    version may have taken, the type is checked alone.
 
     Raises ValueError, with the key, its value and what is legal.
     """
@@ -116,10 +122,11 @@ def check_values(cfg: CfgNode, defaults: CfgNode) -> None:
     types, values = flatten(defaults), flatten(cfg)
     for key, value in values.items():
         if key.count(".") < 2 or not key.startswith("TRAINER."):  # else a method's own key
-            check_value(key, value, types.get(key), rule_of(key, rules, types.get(key)))
+            over = key in trained and key.startswith(TRAINING) and trained[key] == plain(value)
+            check_value(key, value, types.get(key), None if over else rule_of(key, rules, types.get(key)))
     if hasattr(method, "legal"):
         check_method(method, cfg)
-        if method.learns_by_gradient:
+        if method.learns_by_gradient and not trained:
             check_optimiser(cfg)
 
 
