@@ -14,14 +14,7 @@ from .paths import nfc
 from .raw import is_image, list_folder, no_image
 from .tables import Pictures, part_of
 
-JUNK = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
 LAYOUT = "expected <root>/<task>/<class>/* or <root>/<task>/{train,val,test}/<class>/*"
-
-
-def visible(folder: str) -> tuple[list[str], list[str]]:
-    """The names of the folders and of the files in a folder, without hidden ones and those that systems leave."""
-    folders, files = ([name for name in names if name.lower() not in JUNK] for names in list_folder(folder))
-    return folders, files
 
 
 def find_tasks(root: str) -> dict[str, str]:
@@ -29,7 +22,7 @@ def find_tasks(root: str) -> dict[str, str]:
 
     Raises FileNotFoundError if there are no folders, ValueError for two of one name.
     """
-    names, files = visible(root)
+    names, files = list_folder(root)
     if not names:
         images = [name for name in files if is_image(name)]
         raise FileNotFoundError(
@@ -50,12 +43,12 @@ def holds_images(folder: str) -> bool:
 
 
 def _is_empty(folder: str) -> bool:
-    return not any(visible(folder))
+    return not any(list_folder(folder))
 
 
 def _parts_in(folder: str) -> list[str]:
     """The folders of parts in a folder. One that holds images is a class, such as the trains among vehicles."""
-    return [n for n in visible(folder)[0] if part_of(n) and not holds_images(os.path.join(folder, n))]
+    return [n for n in list_folder(folder)[0] if part_of(n) and not holds_images(os.path.join(folder, n))]
 
 
 def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
@@ -64,7 +57,7 @@ def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
     Raises ValueError for a folder that is neither parts nor classes, parts without train or test, and as
     `read_classes`.
     """
-    names = visible(folder)[0]
+    names = list_folder(folder)[0]
     named = [name for name in names if part_of(name)]
     if not _parts_in(folder) and (not named or len(named) < len(names)):
         return {"": read_classes(folder, problems)}
@@ -85,14 +78,14 @@ def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
 def read_classes(folder: str, problems: list[str] | None = None) -> dict[str, list[str]]:
     """{class: paths of its images}. Raises ValueError, or `report`, for an empty folder and any other file or folder:
     a line per class folder and kind of fault."""
-    classes, files = visible(folder)
+    classes, files = list_folder(folder)
     wrong = [f"{_first(folder, files)}: not in a class folder; {LAYOUT}"] if files else []
     if not classes:
         raise ValueError("\n".join(wrong) or f"{folder}: no class folders, it is empty; {LAYOUT}")
     pictures = {}
     for name in classes:
         path = os.path.join(folder, name)
-        deeper, files = visible(path)
+        deeper, files = list_folder(path)
         images = [file for file in files if is_image(file)]
         others = [file for file in files if not is_image(file)]
         if deeper:

@@ -13,6 +13,7 @@ from .messages import nearest, summary
 from .paths import by_name, nfc
 from .splits import Items, datum
 
+JUNK = frozenset(("thumbs.db", "desktop.ini", "__macosx"))  # what systems leave in folders, in lower case
 MOST_DIGITS = 10  # limit of a class number's digits
 
 
@@ -28,14 +29,15 @@ def found(folder: str, pattern: str) -> bool:
 
 
 def list_folder(folder: str) -> tuple[list[str], list[str]]:
-    """The names of the visible sub-folders and files in a folder, both sorted by their composed form.
+    """The names of the sub-folders and files in a folder, without hidden ones and those that systems leave, both sorted
+    by their composed form.
 
     Raises ValueError for two names that differ only in their Unicode form.
     """
     folders, files = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.name.startswith("."):
+            if not entry.name.startswith(".") and entry.name.lower() not in JUNK:
                 (folders if entry.is_dir() else files).append(entry.name)
     by_name((*folders, *files), folder)
     return sorted(folders, key=nfc), sorted(files, key=nfc)

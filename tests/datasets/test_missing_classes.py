@@ -31,6 +31,17 @@ def test_empty_class_folder_of_a_published_data_set_is_named(tmp_path, name, pla
         build(tmp_path, name)
 
 
+@pytest.mark.parametrize("name", FOLDERS)
+def test_folders_that_systems_leave_are_no_empty_classes(tmp_path, name):
+    layout = layouts.lay_out(name, tmp_path)
+    expected = build(tmp_path, name)
+    for folder in {(layout.image_dir / path).parent.parent for path in layout.rows}:
+        (folder / "__MACOSX" / "x").mkdir(parents=True)
+        (folder / "__MACOSX" / "x" / "._1.jpg").touch()
+    found = build(tmp_path, name)
+    assert [(i.impath, i.label) for i in found.test] == [(i.impath, i.label) for i in expected.test]
+
+
 LISTED = {  # {data set: its list of classes, and how a list ends that has one more}
     "FGVCAircraft": ("variants.txt", lambda text: text + "Spruce Goose\n"),
     "SUN397": ("ClassName.txt", lambda text: text + "/z/zoo\n"),
