@@ -35,6 +35,10 @@ TEXT_KEYS = (
 INNER_KEYS = {
     "tokenizer_kwargs": ("clean", "strip_sep_token"), "norm_kwargs": ("eps",), "act_kwargs": ("approximate",)
 }  # fmt: skip
+WORDS = (  # keys whose values may be texts
+    "pool_type", "block_type", "attentional_pool", "pos_embed_type", "proj_type", "timm_model_name", "timm_pool",
+    "timm_proj", "hf_tokenizer_name", "tokenizer_mode", "clean", "approximate",
+)  # fmt: skip
 MOST, MOST_LAYERS = 10**6, 1000  # of any other number, and of blocks
 
 
@@ -93,14 +97,16 @@ def _check(where: str, section: str, cfg: Mapping[str, Any], known: tuple[str, .
             _check(where, name, value, INNER_KEYS[key])
         elif key in INNER_KEYS and value is None:
             continue
+        elif isinstance(value, str) and key in WORDS:
+            continue
         elif not _plain(value, MOST_LAYERS if key == "layers" else MOST) or key in INNER_KEYS:
             raise ValueError(f"{where}: {name} is {value!r:.80}, not a plain value of a legal size")
 
 
 def _plain(value: Any, most: int) -> bool:
-    """Whether this is a text, a finite number up to `most`, a truth value, None, or a short list of whole numbers."""
+    """Whether this is a finite number up to `most`, a truth value, None, or a short list of whole numbers."""
     if isinstance(value, list):
         return len(value) <= 4 and all(isinstance(item, int) and 0 <= item <= most for item in value)
     if isinstance(value, int | float):
         return math.isfinite(value) and abs(value) <= most
-    return value is None or isinstance(value, str)
+    return value is None

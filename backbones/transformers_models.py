@@ -39,6 +39,7 @@ DEFAULTS = {
         ),
     },
 }  # fmt: skip
+MOST, MOST_LAYERS = 10**6, 1000  # of any size, and of blocks
 RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
@@ -59,13 +60,13 @@ def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
     folder = weights.parent
     options = read_json(folder / CONFIG)
     kind = options.get("model_type")
-    if kind not in DEFAULTS:
+    if not isinstance(kind, str) or kind not in DEFAULTS:
         raise ValueError(f"{KEY}: {folder / CONFIG} is of a model of type {kind!r}; legal are {', '.join(DEFAULTS)}")
-    text, vision = (
-        {**DEFAULTS[kind][part], **options.get(f"{part}_dict", {}), **options.get(part, {})}
-        for part in ("text_config", "vision_config")
-    )
     try:
+        text, vision = (
+            {**DEFAULTS[kind][part], **(options.get(f"{part}_dict") or {}), **(options.get(part) or {})}
+            for part in ("text_config", "vision_config")
+        )
         state = read_state_dict(weights)
         build = _clip if kind == "clip" else _siglip
         image_config, text_config = build(options, vision, text)
@@ -81,36 +82,50 @@ def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{KEY}: {path} cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{KEY}: {path} does not hold a JSON object")
     return content
 
 
+def whole(options: dict[str, Any], *names: str) -> list[int]:
+    """The values of keys that are whole numbers above 0. Raises ValueError for any other value."""
+    for name in names:
+        value, most = options[name], MOST_LAYERS if name == "num_hidden_layers" else MOST
+        if type(value) is not int or not 0 < value <= most:
+            raise ValueError(f"{name} is {value!r:.60}, not a whole number from 1 to {most:,}")
+    return [options[name] for name in names]
+
+
 def transformer(options: dict[str, Any]) -> Transformer:
-    activation = options["hidden_act"]
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"hidden_act {activation!r} is not one of {', '.join(ACTIVATIONS)}")
-    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    return Transformer(*(options[name] for name in names), ACTIVATIONS[activation], options["layer_norm_eps"])
+    activation, eps = options["hidden_act"], options["layer_norm_eps"]
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ValueError(f"hidden_act {activation!r:.60} is not one of {', '.join(ACTIVATIONS)}")
+    if type(eps) is not float or not 0 < eps < 1:
+        raise ValueError(f"layer_norm_eps is {eps!r:.60}, not a number between 0 and 1")
+    sizes = whole(options, "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    if sizes[0] % sizes[2]:
+        raise ValueError(f"hidden_size {sizes[0]} is no multiple of num_attention_heads {sizes[2]}")
+    return Transformer(*sizes, ACTIVATIONS[activation], eps)
 
 
 def _clip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> tuple[ViT, Text]:
-    embed_dim = options.get("projection_dim", 512)
-    size, patch = (vision[key] for key in ("image_size", "patch_size"))
+    (embed_dim,) = whole({"projection_dim": 512, **options}, "projection_dim")
+    size, patch = whole(vision, "image_size", "patch_size")
+    length, vocabulary = whole(text, "max_position_embeddings", "vocab_size")
     image = ViT(transformer(vision), (size, size), (patch, patch), embed_dim)
-    return image, Text(transformer(text), text["max_position_embeddings"], text["vocab_size"], embed_dim)
+    return image, Text(transformer(text), length, vocabulary, embed_dim)
 
 
 def _siglip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> tuple[ViT, Text]:
     if not vision["vision_use_head"]:
         raise ValueError("its image tower has no head (vision_use_head is false)")
-    size, patch, width = (vision[key] for key in ("image_size", "patch_size", "hidden_size"))
+    size, patch, width = whole(vision, "image_size", "patch_size", "hidden_size")
     parts = {"class_token": False, "patch_bias": True, "pre_norm": False, "norm_first": True, "projection": False}
     image = ViT(transformer(vision), (size, size), (patch, patch), width, pool="attention", **parts)
-    embed_dim = text["projection_size"] or text["hidden_size"]
-    length, vocabulary = text["max_position_embeddings"], text["vocab_size"]
+    (embed_dim,) = whole(text, "projection_size" if text["projection_size"] else "hidden_size")
+    length, vocabulary = whole(text, "max_position_embeddings", "vocab_size")
     return image, Text(transformer(text), length, vocabulary, embed_dim, "full", "last", "bias")
 
 
@@ -166,9 +181,14 @@ def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preproce
     facts = read_json(path) if path.is_file() else {}
     mean, std = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
     resample = facts.get("resample", 3)
-    if resample not in RESAMPLING:
+    if type(resample) is not int or resample not in RESAMPLING:
         raise ValueError(f"{KEY}: {path}: resample {resample!r} is not one of {', '.join(map(str, RESAMPLING))}")
-    mean, std = tuple(facts.get("image_mean", mean)), tuple(facts.get("image_std", std))
+    shown = {"image_mean": facts.get("image_mean", mean), "image_std": facts.get("image_std", std)}
+    for key, value in shown.items():
+        numbers = isinstance(value, list | tuple) and all(type(x) in (int, float) and abs(x) < 1e6 for x in value)
+        if not numbers or len(value) != 3 or key == "image_std" and min(value) < 1e-6:
+            raise ValueError(f"{KEY}: {path}: {key} is {value!r:.60}, not three numbers of the colours")
+    mean, std = map(tuple, shown.values())
     resize = "shortest" if facts.get("do_center_crop", kind == "clip") else "squash"
     return Preprocessing(size, mean, std, RESAMPLING[resample], resize)
 
@@ -179,7 +199,8 @@ def tokenizer_of(folder: Path, text: Text) -> dict[str, Any]:
     if (folder / "vocab.json").is_file():
         vocabulary = read_json(folder / "vocab.json")
     elif (folder / "tokenizer.json").is_file():
-        vocabulary = read_json(folder / "tokenizer.json").get("model", {}).get("vocab")
+        model = read_json(folder / "tokenizer.json").get("model")
+        vocabulary = model.get("vocab") if isinstance(model, dict) else model
     own = clip_vocabulary()
     if text.mask == "causal" and text.vocabulary == len(own) and vocabulary in (None, own):
         return {"kind": "clip-transformers"}

@@ -14,6 +14,7 @@ from backbones.precision import PRECISIONS, Precision
 
 from .exports import Export, read_export
 from .images import Images, image_batches, listed, transform_of
+from .predictions import check_finite
 from .tower import TunedTower, load_tower
 
 
@@ -81,11 +82,14 @@ class Classifier:
     def decision_function(
         self, images: Images | Tensor, task: str | None = None, batch_size: int = 64, workers: int = 0
     ) -> np.ndarray:
-        """Logits (B, R) of the task's classes. Raises OSError, naming the file, for an image that cannot be read."""
+        """Logits (B, R) of the task's classes. Raises OSError, naming the file, for an image that cannot be read, and
+        ValueError for logits that are not finite."""
         name = self.task_named(task)
         parts = [np.empty((0, len(self.classes_[name])), np.float32)]
         for batch in self.batches(images, batch_size, workers):
-            parts.append(self.logits(self.features(batch), name).cpu().numpy())
+            logits = self.logits(self.features(batch), name).cpu()
+            check_finite(logits, [f"image {sum(map(len, parts)) + i}" for i in range(len(logits))])
+            parts.append(logits.numpy())
         return np.concatenate(parts)
 
     def zero_shot_weights(self, task: str | None = None) -> Tensor:

@@ -19,7 +19,12 @@ from backbones.config import Preprocessing, ResNet, ViT
 TASK_KEYS = {"name": str, "template": str, "metric": str, "classnames": list}
 BACKBONE_KEYS = ("name", "sha256", "image_digest")
 HEAD_NUMBERS = ("scale", "alpha", "beta")
-TENSORS = re.compile(r"heads\.(\d+)\.(weight|bias|keys|labels)|weights\..+|prompts\.(\d+)|projection\.(weight|bias)")
+NUMBER = "(?:0|[1-9][0-9]{0,8})"  # one spelling of each
+TENSORS = re.compile(
+    rf"heads\.{NUMBER}\.(weight|bias|keys|labels)|weights\..+|prompts\.{NUMBER}|projection\.(weight|bias)"
+)
+DIGEST = re.compile("[0-9a-f]{1,128}")
+LEAST_STD = 1e-6  # pixels divided by less are not finite numbers
 LARGEST = 8192  # pixels of an edge
 CHOICES = {"interpolation": ("bicubic", "bilinear", "nearest"), "resize": ("shortest", "squash")}
 
@@ -29,6 +34,9 @@ def check_contents(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> N
     check_tasks(facts["tasks"], facts["heads"])
     wrong = [key for key in BACKBONE_KEYS if not isinstance(facts["backbone"].get(key), str)]
     _refuse(bool(wrong), f"backbone.{wrong[0] if wrong else ''} is no text")
+    for key in BACKBONE_KEYS[1:]:
+        value = facts["backbone"][key]
+        _refuse(not DIGEST.fullmatch(value), f"backbone.{key} is {value!r:.60}, not hexadecimal digits")
     check_preprocessing(facts["preprocessing"])
     for name, value in tensors.items():
         check_tensor(name, value)
@@ -38,7 +46,7 @@ def check_contents(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> N
     prompts = sorted(int(name.split(".")[1]) for name in tensors if name.startswith("prompts."))
     _refuse(prompts != list(range(len(prompts))), f"prompts are numbered {prompts[:9]}, not from 0 without gaps")
     for i in prompts:
-        _shape(tensors, f"prompts.{i}", (None, tensors["prompts.0"].shape[-1]))
+        _shape(tensors, f"prompts.{i}", (None, tensors["prompts.0"].shape[-1] if tensors["prompts.0"].dim() else None))
 
 
 def check_tasks(tasks: Sequence[Any], heads: Sequence[Any]) -> None:
@@ -73,10 +81,10 @@ def check_preprocessing(shown: Mapping[str, Any]) -> None:
         not whole,
         f"preprocessing.size is {size!r:.60}, not two numbers of pixels up to {LARGEST:,}",
     )
-    for key, least in (("mean", -math.inf), ("std", 0)):
+    for key, least in (("mean", -math.inf), ("std", LEAST_STD)):
         value = shown[key]
         right = isinstance(value, list) and len(value) == 3 and all(_finite(x) and x > least for x in value)
-        above = " above 0" if key == "std" else ""
+        above = f" above {LEAST_STD:f}" if key == "std" else ""
         _refuse(not right, f"preprocessing.{key} is {value!r:.60}, not three finite numbers{above}")
 
 

@@ -31,14 +31,28 @@ def predictions(
 
     Args:
         predictor: has `transform`, `upright`, and `scores(images, task)` that returns {source: probabilities (B, R)}.
+
+    Raises ValueError for probabilities that are not finite.
     """
     for batch in image_batches(paths, predictor.transform, predictor.upright, batch_size, workers):
         found = {position: Prediction(paths[position], error=error) for position, error in batch.errors}
         scores = predictor.scores(batch.images, task) if batch.positions else {}
+        for values in scores.values():
+            check_finite(values, [str(paths[position]) for position in batch.positions])
         for row, position in enumerate(batch.positions):
             own = {source: values[row] for source, values in scores.items()}
             found[position] = Prediction(paths[position], own)
         yield from (found[position] for position in sorted(found))
+
+
+def check_finite(values: Tensor, names: Sequence[str]) -> None:
+    """Raise ValueError, with the first image, unless all `values` (B, R) of the images `names` are finite numbers."""
+    wrong = (~values.isfinite().all(1)).nonzero().flatten().tolist()
+    if wrong:
+        raise ValueError(
+            f"the answer for {plain(names[wrong[0]])} is not a number, as for {len(wrong)} of {len(names)} images of "
+            "this batch: the run or export has weights that are too large, or its precision is too low"
+        )
 
 
 def best(p: Tensor, names: Sequence[str], top: int) -> list[tuple[str, float]]:

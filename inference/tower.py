@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from backbones import CLIP, Tuning, load_clip, published
 from backbones.precision import Precision
+from storage.texts import plain
 
 from .export_checks import check_fit
 from .exports import Export
@@ -31,8 +32,8 @@ class TunedTower(nn.Module):
         for name, value in export.weights.items():
             own[name].data = value.to(own[name])
         weight, bias = export.projection or (None, None)
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
+        self.register_buffer("weight", None if weight is None else weight.float())
+        self.register_buffer("bias", None if bias is None else bias.float())
         for i, prompt in enumerate(export.prompts):
             self.register_buffer(f"prompt{i}", prompt)
         self.n_prompts = len(export.prompts)
@@ -66,7 +67,7 @@ def load_tower(export: Export, path: Path, backbone: str | None, precision: Prec
         raise FileNotFoundError(f"{path} needs the CLIP {own['name']} ({error}): name it with `backbone`") from error
     if not same_tower(clip, name, export, precision):
         raise ValueError(
-            f"{path} is a classifier on {own['name']} (SHA-256 {own['sha256']}), not on {name} "
+            f"{path} is a classifier on {plain(own['name'])[:200]} (SHA-256 {own['sha256']}), not on {name} "
             f"(SHA-256 {clip.source['sha256']}): their image towers differ"
         )
     try:

@@ -10,10 +10,15 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 from .predictions import Prediction
 
@@ -51,7 +56,11 @@ class Unfinished:
 
     def start(self, paths: Sequence[Path], batch_size: int) -> list[Prediction]:
         """Open the file for adding; returns the predictions of the first of `paths` that are there already, in whole
-        batches, so that the others are made in the same batches as without a stop."""
+        batches, so that the others are made in the same batches as without a stop.
+
+        Raises OSError if another call writes it at this moment.
+        """
+        self.file = self._held()
         lines = self._lines()
         made = []
         for path, line in zip(paths, lines[1:]):
@@ -61,7 +70,7 @@ class Unfinished:
                 break
         made = made if len(made) == len(paths) else made[: len(made) // batch_size * batch_size]
         kept = [json.dumps(self.of).encode(), *lines[1 : len(made) + 1]]
-        self.file = open(self.path, "wb")  # at most what was there, again
+        self.file.truncate(0)
         self.file.write(b"".join(line + b"\n" for line in kept))
         self.file.flush()
         return made
@@ -78,6 +87,21 @@ class Unfinished:
         """Call it once the predictions are written."""
         self.file.close()
         self.path.unlink(missing_ok=True)
+
+    def _held(self) -> BinaryIO:
+        """The file, open for adding and locked until this process ends."""
+        file = open(self.path, "ab")
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise OSError(
+                f"{self.path}: another call makes predictions for this file; wait, or name another"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        return file
 
     def _lines(self) -> list[bytes]:
         """The complete lines of a file of the same; none if it is of something else."""

@@ -34,7 +34,7 @@ from inference import load_classifier
 from inference.images import find_images
 from inference.predictions import Prediction, csv_of, json_of, predictions, text_of
 from inference.unfinished import Unfinished, picture_list
-from storage import PROMPTS, write_atomically
+from storage import PROMPTS, check_replaceable, write_atomically
 from storage.texts import counted, plain
 
 # The config keys that apply to an export.
@@ -74,6 +74,8 @@ def check_args(args: argparse.Namespace) -> None:
     for flag, path in (("--csv", args.csv), ("--json", args.json)):
         if path and (path.is_dir() or not path.parent.is_dir()):
             raise ValueError(f"{flag}: {path} is a folder, or in a folder that does not exist")
+        if path:
+            check_replaceable(path)
     if args.classes and not args.task:
         raise ValueError("--classes: name the new task with --task, in words: 'mushroom species recognition'")
     if args.template and not args.classes:

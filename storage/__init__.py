@@ -6,7 +6,7 @@ Imports no other room.
 
 # ruff: noqa: F401
 
-from .atomic import write_atomically
+from .atomic import check_replaceable, write_atomically
 from .configs import BASE_KEY, read_config
 from .documents import line_not_in_utf8, parse_json, read_json, read_yaml
 from .lock import describe, holder, locked

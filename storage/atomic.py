@@ -36,13 +36,21 @@ def _exists(pid: int) -> bool:
     return True
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise OSError for a pipe, a device or a folder in the place of a file that is to be written."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} cannot be written: it is no regular file")
+
+
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
     """Write a file (text in UTF-8) through a temporary file beside it, so that a failure leaves nothing half-written.
+    If `path` is a symbolic link, the file that it leads to is written.
 
     Raises OSError, with the file and its size, and ValueError for text that UTF-8 cannot hold; an existing file is then
-    unchanged.
+    unchanged. So is what is no regular file: a pipe or device, such as /dev/null, would be replaced by one.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path) if os.path.islink(path) else path)
+    check_replaceable(path)
     try:
         content = content.encode() if isinstance(content, str) else content
     except UnicodeEncodeError as error:

@@ -1,5 +1,7 @@
 """Folders of models that lack a file, or whose config is damaged."""
 
+import json
+
 import pytest
 
 from backbones import load_clip
@@ -40,4 +42,59 @@ def test_damaged_config_is_an_error(family, file, content, copied):
     folder = copied(family)
     (folder / file).write_text(content)
     with pytest.raises(ValueError, match=str(folder)):
+        load_clip(str(folder))
+
+
+def edit(path, *keys_and_value):
+    *keys, last, value = keys_and_value
+    content = json.loads(path.read_text())
+    part = content
+    for key in keys:
+        part = part[key]
+    part[last] = value
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("family", ["transformers-clip", "transformers-siglip"])
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        (("text_config", "num_hidden_layers", 10**9), "num_hidden_layers is 1000000000, not a whole number from 1"),
+        (("text_config", "vocab_size", True), "vocab_size is True, not a whole number"),
+        (("vision_config", "num_attention_heads", 5), "hidden_size 64 is no multiple of num_attention_heads 5"),
+        (("vision_config", "layer_norm_eps", [1]), r"layer_norm_eps is \[1\], not a number between 0 and 1"),
+        (("vision_config", "hidden_act", {}), "hidden_act {} is not one of quick_gelu"),
+        (("vision_config", 5), "holds no .* model of transformers"),
+        (("model_type", {}), "of a model of type {}; legal are clip, siglip"),
+    ],
+)
+def test_illegal_sizes_in_a_config_are_named(keys, message, family, copied):
+    folder = copied(family)
+    edit(folder / "config.json", *keys)
+    with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: {folder}.*{message}"):
+        load_clip(str(folder))
+
+
+@pytest.mark.parametrize("facts", [{"image_mean": 5}, {"image_std": [1, 0, 1]}, {"resample": []}])
+def test_illegal_preprocessing_is_named(facts, copied):
+    folder = copied("transformers-clip")
+    (folder / "preprocessor_config.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=f"{folder}/preprocessor_config.json: {next(iter(facts))}"):
+        load_clip(str(folder))
+
+
+def test_nesting_without_end_is_one_error(copied):
+    folder = copied("transformers-clip")
+    (folder / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="config.json cannot be read as JSON"):
+        load_clip(str(folder))
+
+
+@pytest.mark.parametrize(
+    "keys", [("vision_cfg", "image_size", "x"), ("vision_cfg", "head_width", 5), ("embed_dim", "64")]
+)
+def test_sizes_that_open_clip_cannot_build_are_one_error(keys, copied):
+    folder = copied("open_clip-vit")
+    edit(folder / "open_clip_config.json", "model_cfg", *keys)
+    with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: .*{folder}"):
         load_clip(str(folder))

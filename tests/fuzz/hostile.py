@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import os
 import re
 import resource
 import signal
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 
+SEED = int(os.environ.get("FUZZ_SEED", 0))  # other files for another seed
+CASES = int(os.environ.get("FUZZ_CASES", 2000))  # of each kind, with -m slow
 SECONDS, BYTES = 30, 2 << 30
 DEEP = "[" * 100_000 + "]" * 100_000
 ODD = (
@@ -36,21 +39,22 @@ class Reader:
         read: of a path, the value; prepared so that values compare with ==.
         right: of the file's content, the value that a naive reading gives; may raise anything for what is no such file.
         files: strategy of contents.
+        place: what a message may name in place of the file: the folder of a model.
     """
 
     file: str
     read: Callable[[Path], Any]
     right: Callable[[bytes], Any]
     files: st.SearchStrategy[bytes]
+    place: str = ""
 
 
 def fuzz(reader: Reader, cases: int, folder: Path) -> Counter:
     """Read `cases` hostile files; how many were read and how many refused. Any other outcome fails the test."""
     outcomes: Counter = Counter()
 
-    @settings(
-        max_examples=cases, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    @seed(SEED)
+    @settings(max_examples=cases, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     @given(reader.files)
     def case(content):
         outcomes[outcome(reader, folder / reader.file, content)] += 1
@@ -67,7 +71,9 @@ def outcome(reader: Reader, path: Path, content: bytes) -> str:
             value = reader.read(path)
     except (ValueError, OSError) as error:
         message = str(error)
-        assert str(path) in message or path.name in message, f"the message names no file: {error!r}"
+        assert any(name and name in message for name in (str(path), path.name, reader.place)), (
+            f"the message names no file: {error!r}"
+        )
         assert len(message) < len(content) + 5000, f"a message of {len(message):,} characters"
         return "refused"
     expected = reader.right(content)

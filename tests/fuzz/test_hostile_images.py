@@ -6,10 +6,11 @@ import os
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from dassl.utils import read_image as read_by_dassl
+from fuzz.hostile import CASES, SEED, damaged, fuzz, limited
 from fuzz.hostile import Reader as HostileReader
-from fuzz.hostile import damaged, fuzz, limited
 from PIL import Image
 
 from storage.images import read_image as read_strictly
@@ -37,6 +38,14 @@ DAMAGED = {
     "animated.gif": encoded(PALETTE, "GIF", save_all=True, append_images=[Image.new("RGB", (32, 24)).quantize(2)]),
     "tiles.tiff": encoded(PICTURE, "TIFF", compression="tiff_lzw"),
     "picture.webp": encoded(PICTURE, "WEBP"),
+    "picture.bmp": encoded(PICTURE, "BMP"),
+    "picture.ico": encoded(PICTURE, "ICO"),
+    "picture.tga": encoded(PICTURE, "TGA", compression="tga_rle"),
+    "picture.sgi": encoded(PICTURE, "SGI"),
+    "picture.pcx": encoded(PICTURE, "PCX"),
+    "picture.dds": encoded(PICTURE, "DDS"),
+    "picture.ppm": encoded(PICTURE, "PPM"),
+    "grey.png": encoded(Image.fromarray(np.full((24, 32), 40_000, np.uint16)), "PNG"),
 }
 
 
@@ -94,7 +103,7 @@ def test_no_program_is_run_for_an_image(tmp_path, monkeypatch):
 
 
 @READERS
-@pytest.mark.parametrize("cases", [100, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [100, pytest.param(CASES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damaged_image_is_rgb_or_an_error(name, cases, read, tmp_path):
     def mode(path):
@@ -103,4 +112,4 @@ def test_damaged_image_is_rgb_or_an_error(name, cases, read, tmp_path):
 
     reader = HostileReader(name, mode, lambda _: ("RGB", True), damaged(DAMAGED[name]))
     found = fuzz(reader, cases, tmp_path)
-    print(f"\n| {name} | {sum(found.values()):,} | {found['read']:,} | {found['refused']:,} |", end="")
+    print(f"\n| {name} | {sum(found.values()):,} | {found['read']:,} | {found['refused']:,} | seed {SEED} |", end="")

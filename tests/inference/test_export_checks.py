@@ -27,10 +27,12 @@ FACTS = {
     "no beta": (lambda f: f["heads"][0].pop("beta"), "heads.0.beta is None, not a finite number"),
     "normalised": (lambda f: f["heads"][0].update(normalised=1), "heads.0 is missing, or has of another type: normal"),
     "sha256": (lambda f: f["backbone"].update(sha256=None), "backbone.sha256 is no text"),
+    "digits": (lambda f: f["backbone"].update(sha256="a\n"), r"backbone.sha256 is 'a\\n', not hexadecimal digits"),
     "size": (lambda f: f["preprocessing"].update(size=[32, 0]), r"preprocessing.size is \[32, 0\], not two"),
     "size of a text": (lambda f: f["preprocessing"].update(size="32"), "preprocessing.size is '32', not two"),
     "size of another CLIP": (lambda f: f["preprocessing"].update(size=[64, 64]), r"size is \(64, 64\), its CLIP takes"),
     "std": (lambda f: f["preprocessing"].update(std=[1, 0, 1]), "preprocessing.std is .*, not three .* above 0"),
+    "tiny std": (lambda f: f["preprocessing"].update(std=[1e-44] * 3), "std is .*, not three .* above 0.000001"),
     "mean": (lambda f: f["preprocessing"].update(mean=[1, 2]), "preprocessing.mean is .*, not three finite numbers"),
     "resize": (lambda f: f["preprocessing"].update(resize="crop"), "preprocessing.resize is 'crop', not one of short"),
     "interpolation": (lambda f: f["preprocessing"].update(interpolation=3), "interpolation is 3, not one of bicubic"),
@@ -71,6 +73,9 @@ TENSORS = {
     "unknown": ("evil", torch.ones(1), "the tensor 'evil' is not one of an export"),
     "prompts from 1": ("prompts.1", torch.ones(2, 64), r"prompts are numbered \[1\], not from 0"),
     "prompt": ("prompts.0", torch.ones(2, 3, 64), r"prompts.0 has shape \(2, 3, 64\), not \(any, 64\)"),
+    "prompt of no shape": ("prompts.0", torch.tensor(1.0), r"prompts.0 has shape \(\), not \(any, any\)"),
+    "other digits": ("prompts.\u0660", torch.ones(2, 64), "the tensor 'prompts.\u0660' is not one of an export"),
+    "a zero more": ("heads.00.weight", torch.ones(3, 32), "the tensor 'heads.00.weight' is not one of an export"),
     "narrow prompt": ("prompts.0", torch.ones(2, 9), r"1 prompts \(2, 9\) for 2 x 64"),
     "projection": ("projection.weight", torch.ones(9, 32), r"projection.weight is \(9, 32\), its tower's \(64, 32\)"),
     "bias alone": ("projection.bias", torch.ones(64), "projection.bias comes without projection.weight"),
@@ -103,6 +108,27 @@ def test_illegal_contents_are_one_line(what, model, tmp_path):
     with pytest.raises(ValueError, match=message) as error:
         load_classifier(rewritten(tmp_path / "x.safetensors", facts, tensors), toy.CLIP, "cpu")
     assert str(error.value).startswith(f"{tmp_path}/x.safetensors") and "\n" not in str(error.value)
+
+
+def test_answers_that_are_no_numbers_are_an_error(model, pictures, tmp_path):
+    """Finite weights may give "nan %" all the same."""
+    facts, tensors = contents(model)
+    tensors["projection.weight"] = torch.full((64, 32), 3e38)
+    classifier = load_classifier(rewritten(tmp_path / "x.safetensors", facts, tensors), toy.CLIP, "cpu")
+    for answer in (classifier.predict, classifier.predict_proba, classifier.decision_function):
+        with pytest.raises(ValueError, match="the answer for image 0 is not a number, .* 2 of 2 images"):
+            answer(pictures[:4], "flower recognition", batch_size=2)
+
+
+def test_projection_in_double_precision_is_read(model, pictures, tmp_path):
+    facts, tensors = contents(model)
+    weight = torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
+    found = []
+    for kind in (torch.float32, torch.float64):
+        tensors["projection.weight"] = weight.to(kind)
+        classifier = load_classifier(rewritten(tmp_path / "x.safetensors", facts, tensors), toy.CLIP, "cpu")
+        found.append(classifier.decision_function(pictures[:2], "flower recognition"))
+    assert (found[0] == found[1]).all()
 
 
 def test_cache_of_other_classes_is_refused(tmp_path):

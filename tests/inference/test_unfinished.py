@@ -9,6 +9,7 @@ from warm_python import python
 
 import train
 from inference import predictions
+from inference.unfinished import Unfinished
 
 TASK = ("--task", "flower recognition", "DATALOADER.TEST.BATCH_SIZE", "2")
 KILLED = """
@@ -95,3 +96,26 @@ def test_unreadable_pictures_are_kept_too(run, flowers, tmp_path, call, monkeypa
     assert (
         (status, read) == (1, 0) and "10 of 10 pictures are done" in error and "error: cannot read the image" in error
     )
+
+
+def test_second_call_for_one_file_is_refused(run, flowers, tmp_path, call):
+    """Their lines would be mixed, and continued as one."""
+    first = Unfinished(tmp_path / "found.csv", {"the task": "x"}, 3, 1)
+    first.start([], 1)
+    status, error, _ = call()
+    assert status == 2 and error.startswith("error: ") and "another call makes predictions for this file" in error
+    first.remove()
+    assert call()[0] == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_pipe_is_refused_and_link_is_followed(kind, run, flowers, tmp_path, call):
+    path = tmp_path / "found.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+        status, error, read = call()
+        assert (status, read) == (2, 0) and f"error: {path} cannot be written: it is no regular file" in error
+        assert path.is_fifo()
+    else:
+        path.symlink_to("real.csv")
+        assert call()[0] == 0 and path.is_symlink() and (tmp_path / "real.csv").read_text().startswith("path,task,rank")
