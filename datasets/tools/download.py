@@ -71,6 +71,9 @@ def _receive(url: str, part: str, checked: bool) -> None:
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
         if answer.headers.get_content_type() == "text/html" and not url.endswith((".html", ".htm")):
             raise DownloadError(f"{url}: the server sent a web page (a quota?); open the address in a browser")
+        packed = answer.headers.get("Content-Encoding", "identity")
+        if packed != "identity" and not checked and not url.endswith((".gz", ".tgz")):  # servers say it of those files
+            raise DownloadError(f"{url}: the server sent it packed ({packed:.40}); open the address in a browser")
         sent = _version_in(answer.headers)
         if answer.status != 206:
             have = 0
@@ -103,9 +106,9 @@ def _total(url: str, answer: HTTPResponse, have: int) -> int | None:
 
     Raises DownloadError for an answer with another part than the rest.
     """
-    length = answer.headers.get("Content-Length")
-    if not have:
-        return int(length) if length else None
+    length = answer.headers.get("Content-Length", "")
+    if answer.status != 206:
+        return int(length) if re.fullmatch("[0-9]{1,18}", length) else None
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.headers.get("Content-Range", ""))
     if not found or int(found[1]) != have or found[3] != "*" and int(found[2]) + 1 != int(found[3]):
         raise DownloadError(f"{url}: the server sent another range than requested")

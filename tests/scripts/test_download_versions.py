@@ -22,7 +22,7 @@ class Handler(BaseHTTPRequestHandler):
         content = server.content
         same = self.headers.get("If-Range") in (None, server.version) or server.knows_no_if_range
         start = int(asked[6:-1]) if asked and same else 0
-        self.send_response(206 if start else 200)
+        self.send_response(206 if start or server.partial else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if server.version:
@@ -31,6 +31,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         elif server.how == "length":
             self.send_header("Content-Length", str(len(content) - start))
+        for header in server.more:
+            self.send_header(*header)
         self.send_header("Connection", "close")
         self.end_headers()
         cut, server.cuts = server.cuts > 0, server.cuts - 1
@@ -50,6 +52,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.content, server.how, server.cuts, server.asked = OLD, "length", 0, []
+    server.more, server.partial = [], False
     server.version, server.then, server.knows_no_if_range = "", None, False
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}/file"
@@ -103,3 +106,21 @@ def test_part_of_another_address_is_not_resumed(server, tmp_path):
     (tmp_path / "file.part").write_bytes(NEW[:100])
     (tmp_path / "file.part.version").write_text('http://elsewhere/file\n"a1"\n')
     assert fetched(server, tmp_path) == OLD
+
+
+@pytest.mark.parametrize(
+    "how, partial, header, message",
+    [
+        ("length", True, ("Content-Range", "bytes 0-2999/9000"), "another range than requested"),
+        ("length", True, ("Content-Range", "bytes 5-9/9000"), "another range than requested"),
+        ("length", True, ("X", ""), "another range than requested"),
+        ("length", False, ("Content-Encoding", "gzip"), r"the server sent it packed \(gzip\)"),
+        ("none", False, ("Content-Length", "many"), "does not say how long the file is"),
+        ("none", False, ("Content-Length", "-5"), "does not say how long the file is"),
+    ],
+)
+def test_answers_that_are_not_the_file_are_refused(how, partial, header, message, server, tmp_path):
+    server.how, server.partial, server.more = how, partial, [header]
+    with pytest.raises(download.DownloadError, match=message):
+        fetched(server, tmp_path)
+    assert not (tmp_path / "file").exists()
