@@ -78,6 +78,16 @@ def test_key_without_a_value_is_refused(tmp_path):
         merge_list(train.default_cfg(), ["OPTIM.LR", "None"])
 
 
+def test_number_of_400_digits_is_refused(tmp_path):
+    """No float holds it, and the error of that is no ValueError."""
+    (tmp_path / "config.yaml").write_text(f"OPTIM:\n  LR: {10**400}\n")
+    with pytest.raises(ValueError, match="config.yaml: LR is 1000.*too large for a number"):
+        merge_file(train.default_cfg(), str(tmp_path / "config.yaml"))
+    with pytest.raises(ValueError, match="OPTIM.LR: 1000.* does not fit") as error:
+        merge_list(train.default_cfg(), ["OPTIM.LR", 10**400])
+    assert len(str(error.value)) < 2000
+
+
 def test_deeply_nested_setting_is_refused(tmp_path):
     for value in ("-" * 9000 + "1", "[" * 50_000):
         with pytest.raises(ValueError, match="OPTIM.LR") as error:

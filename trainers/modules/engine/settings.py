@@ -57,7 +57,7 @@ def merge_list(cfg: CfgNode, opts: Sequence) -> None:
             cfg.merge_from_list([key, as_declared(value, declared(cfg, key))])
         except (AssertionError, AttributeError, KeyError) as error:
             raise ValueError(unknown_key(cfg, key)) from error
-        except (ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deep to parse
+        except (ValueError, OverflowError, RecursionError, MemoryError) as error:  # the last: nested too deep
             raise ValueError(f"{key}: {reprlib.repr(value)} does not fit: {shortened(error)}") from error
 
 
@@ -101,7 +101,10 @@ def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
         elif value is None and cfg.get(key) is not None:
             raise ValueError(f"{key} has no value; its default is {reprlib.repr(cfg[key])}")
         else:
-            loaded[key] = as_declared(value, cfg.get(key))
+            try:
+                loaded[key] = as_declared(value, cfg.get(key))
+            except OverflowError as error:
+                raise ValueError(f"{key} is {reprlib.repr(value)}, too large for a number") from error
     return loaded
 
 
@@ -109,6 +112,7 @@ def as_declared(value: Any, default: Any) -> Any:
     """`value` as a float, or a sequence of floats, if `default` is one and `value` is a number.
 
     Integers are numbers, and so is "1e-3", which YAML reads as text. Everything else is left to yacs, which refuses it.
+    Raises OverflowError for an integer that is too large for a float.
     """
     if isinstance(default, float):
         if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
