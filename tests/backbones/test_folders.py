@@ -91,7 +91,8 @@ def test_nesting_without_end_is_one_error(copied):
 
 
 @pytest.mark.parametrize(
-    "keys", [("vision_cfg", "image_size", "x"), ("vision_cfg", "head_width", 5), ("embed_dim", "64")]
+    "keys",
+    [("vision_cfg", "image_size", "x"), ("vision_cfg", "head_width", 5), ("embed_dim", "64"), ("embed_dim", 10**400)],
 )
 def test_sizes_that_open_clip_cannot_build_are_one_error(keys, copied):
     folder = copied("open_clip-vit")

@@ -37,7 +37,7 @@ def each(item: Range, counts: Sequence[int], text: str) -> Range:
 
 
 def is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) < math.inf
 
 
 def is_text(value: object) -> bool:
