@@ -214,4 +214,9 @@ def load_tokenizer(model: str, context_length: int) -> Tokenizer:
     def encode(text: str) -> list[int]:
         return inner(clean(text), add_special_tokens=False).input_ids
 
-    return Tokenizer(encode, inner.decode, *probe(lambda text: tokenizer([text])[0].tolist(), encode, model))
+    try:
+        return Tokenizer(encode, inner.decode, *probe(lambda text: tokenizer([text])[0].tolist(), encode, model))
+    except Exception as error:  # of values in its config that the library does not check
+        raise ValueError(
+            f"{KEY}: the tokenizer of {model.removeprefix(FOLDER)} does not work ({first_line(error)})"
+        ) from error

@@ -228,4 +228,7 @@ def load_tokenizer(folder: str, context_length: int) -> Tokenizer:
     def whole(text: str) -> list[int]:
         return tokenizer(text, padding="max_length", max_length=context_length).input_ids
 
-    return Tokenizer(encode, tokenizer.decode, *probe(whole, encode, folder))
+    try:
+        return Tokenizer(encode, tokenizer.decode, *probe(whole, encode, folder))
+    except Exception as error:  # of values in its config that the library does not check
+        raise ValueError(f"{KEY}: the tokenizer of {folder} does not work ({first_line(error)})") from error
