@@ -205,6 +205,7 @@ def right_pictures(folder: Path, _: bytes) -> list[str]:
     """Every visible picture, by the names alone: what is neither in its place nor a picture is refused."""
     root = folder / "pictures.tree"
     found = [path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in (".ppm", ".jpeg", ".png")]
+    found = [path for path in found if len(path.parts) > 1]  # files beside the tasks are not read
     visible = [path for path in found if not any(part.startswith(".") for part in path.parts)]
     return sorted(str(path) for path in visible if (root / path).is_file())
 
