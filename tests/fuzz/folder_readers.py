@@ -223,6 +223,5 @@ READERS = {
     "transformers config, SigLIP": partial(clip_folder, "transformers-siglip", "config.json"),
     "transformers tokenizer": partial(clip_folder, "transformers-siglip", TOKENIZER),
     "export, loaded": loaded_export,
-    "own pictures": own_folders,
     **{f"report, {name}": partial(report, name) for name in (*BESIDE, "predictions.csv.gz")},
 }
