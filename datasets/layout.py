@@ -23,8 +23,8 @@ def find_tasks(root: str) -> dict[str, str]:
     Raises FileNotFoundError if there are no folders, ValueError for two of one name.
     """
     names, files = list_folder(root)
+    images = [name for name in files if is_image(name)]
     if not names:
-        images = [name for name in files if is_image(name)]
         raise FileNotFoundError(
             f"{_first(root, images)}: not in the folder of a task and a class; {LAYOUT}"
             if images
@@ -35,6 +35,8 @@ def find_tasks(root: str) -> dict[str, str]:
     one_task = len(classes) > 1 and all(name in classes or _is_empty(paths[name]) for name in names)
     if one_task or any(part_of(name) and not _parts_in(paths[name]) for name in names if name not in classes):
         return {nfc(os.path.basename(root)) or "task": root}
+    if images:
+        raise ValueError(f"{_first(root, images)}: not in the folder of a task and a class; {LAYOUT}")
     return {nfc(name): path for name, path in paths.items()}
 
 
@@ -61,6 +63,9 @@ def read_folder(folder: str, problems: list[str] | None = None) -> Pictures:
     named = [name for name in names if part_of(name)]
     if not _parts_in(folder) and (not named or len(named) < len(names)):
         return {"": read_classes(folder, problems)}
+    images = [name for name in list_folder(folder)[1] if is_image(name)]
+    if images:
+        raise ValueError(f"{_first(folder, images)}: beside {' and '.join(map(repr, named))}, in no part; {LAYOUT}")
     others = [name for name in names if name not in named]
     if others:
         beside = f"{others[0]!r} is beside {' and '.join(map(repr, named))}"

@@ -202,12 +202,12 @@ def own_pictures(path: Path) -> list[str]:
 
 
 def right_pictures(folder: Path, _: bytes) -> list[str]:
-    """Every visible picture, by the names alone: what is neither in its place nor a picture is refused."""
+    """Every visible picture, by the names alone: what is neither in its place nor a picture is refused. A pipe or a
+    dangling link is refused when it is read."""
     root = folder / "pictures.tree"
     found = [path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in (".ppm", ".jpeg", ".png")]
-    found = [path for path in found if len(path.parts) > 1]  # files beside the tasks are not read
     visible = [path for path in found if not any(part.startswith(".") for part in path.parts)]
-    return sorted(str(path) for path in visible if (root / path).is_file())
+    return sorted(str(path) for path in visible if not (root / path).is_dir())
 
 
 def own_folders(folder: Path) -> Reader:
@@ -223,5 +223,6 @@ READERS = {
     "transformers config, SigLIP": partial(clip_folder, "transformers-siglip", "config.json"),
     "transformers tokenizer": partial(clip_folder, "transformers-siglip", TOKENIZER),
     "export, loaded": loaded_export,
+    "own pictures": own_folders,
     **{f"report, {name}": partial(report, name) for name in (*BESIDE, "predictions.csv.gz")},
 }
