@@ -119,7 +119,7 @@ def rename(split, old, new):
             r"train\[2\] is \['a.png', '1', 'plum'\]",
         ),
         (lambda s: s["train"][1].pop(), ValueError, r"train\[1\]"),
-        (lambda s: s["test"][0].__setitem__(0, "x/y.png"), FileNotFoundError, "1 of its images .*images/x/y.png"),
+        (lambda s: s["test"][0].__setitem__(0, "x/y.png"), FileNotFoundError, "1 image missing, .*images/x/y.png"),
         (lambda s: rename(s, "plum", "pear"), ValueError, "labels 2 and 3 are both called 'pear'"),
         (lambda s: s["val"][0].__setitem__(2, "kiwi"), ValueError, "label 4 is both 'fig' and 'kiwi'"),
         (lambda s: s.update(train=[r for r in s["train"] if r[1] != 1]), ValueError, "no training image for 'orange'"),

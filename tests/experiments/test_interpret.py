@@ -68,7 +68,7 @@ def test_shared_context_has_words_but_no_picture(run_of):
     [
         (["{zero}"], "ZeroshotCLIP has no contexts to look into: its prompts are hand-made words"),
         (["{zero}", "--words", "0"], "--words: 0 is not at least 1"),
-        (["nowhere"], "nowhere is not the folder of a run"),
+        (["nowhere"], "no run folder or exported file nowhere"),
         ([], "name a run folder"),
         (["--gains", "{tmp}", "--to", "{tmp}/x"], "no runs on all tasks"),
         (["{zero}", "--to", "{tmp}/file"], "is a file"),
