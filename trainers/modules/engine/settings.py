@@ -13,7 +13,8 @@ from storage import read_config
 from storage.texts import joined_names
 
 TASKS = "DATASET.TASKS"
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# Also what is no legal number, so that the rule of the key, and not the type, refuses it.
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan", re.I)
 
 # Keys of Dassl that nothing here reads, with the only value that does what it says.
 UNREAD = {
