@@ -4,9 +4,10 @@ turns their features into logits.
 Imports nothing else of this project.
 """
 
+from .find import why_not_here
 from .heads import Head
 from .layers import UNTUNED, Tuning
-from .load import load_clip, why_not_here
+from .load import load_clip
 from .model import CLIP
 from .published import published
 

@@ -1,46 +1,25 @@
 """`load_clip`: from the name of a backbone to a CLIP, with a copy of its weights that runs share."""
 
-import difflib
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from clip import clip
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from . import open_clip_files, open_clip_models, openai, transformers_models
+from . import open_clip_models, openai, transformers_models
 from .config import ClipConfig
+from .find import Source, find_source
 from .model import CLIP, digest_of, store_in_half
-from .weights import KEY, SUFFIXES, find_path, first_line, licence_of, missing, sha256_of, weights_in, write_safetensors
+from .weights import KEY, first_line, sha256_of, write_safetensors
 
 logger = logging.getLogger(__name__)
 
 SCHEMA = 1  # of the shared copies
 SHARED_FROM = 64 << 20  # bytes; smaller files are read in a moment
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a CLIP comes from.
-
-    Attributes:
-        family: "OpenAI", "open_clip" or "transformers".
-        name: of the model in the family's own library.
-        path: of the file of weights.
-        spelling: "quickgelu" or "gelu" for a file in OpenAI's layout; "" if unknown.
-        licence: the licence tag; "" if unknown.
-    """
-
-    family: str
-    name: str
-    path: Path
-    spelling: str = ""
-    licence: str = ""
 
 
 def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = None) -> CLIP:
@@ -49,10 +28,11 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
     Args:
         name: one of OpenAI's (`clip.available_models()`); a file in OpenAI's layout (.pt, .pth, .bin, .npz,
             .safetensors), followed by @quickgelu or @gelu if the file does not declare it; a folder of transformers or
-            open_clip, or the safetensors file in it; open_clip:ARCHITECTURE/TAG; open_clip:ARCHITECTURE FILE;
-            open_clip:FOLDER; hf-hub:OWNER/MODEL. Relative paths are looked up in the current folder, then in the
-            project's. Instead of `token_embedding.weight` a state dict may hold some rows `token_rows` (n, D) and their
-            `token_ids` (n,); the other rows are then zero.
+            open_clip, or the weights in it; open_clip:ARCHITECTURE/TAG; open_clip:ARCHITECTURE FILE or
+            open_clip:ARCHITECTURE/TAG FILE; OWNER/MODEL or hf-hub:OWNER/MODEL of Hugging Face's hub, from its cache.
+            Relative paths are looked up in the current folder, then in the project's. Instead of
+            `token_embedding.weight` a state dict may hold some rows `token_rows` (n, D) and their `token_ids` (n,); the
+            other rows are then zero.
         half: type of the weights of matrix products and convolutions; None for fp32.
         shared: folder for a copy of a large model's weights, which later runs map into memory instead of reading the
             file again. It may be removed at any time.
@@ -78,61 +58,6 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
     licence = f", licence {source.licence}" if source.licence else ""
     logger.info("CLIP %s (%s) from %s, SHA-256 %s%s", name, source.family, source.path, model.source["sha256"], licence)
     return model.eval().requires_grad_(False)
-
-
-def find_source(name: str) -> Source:
-    """The family and the file of a name; see `load_clip`."""
-    if name in clip.available_models():
-        return Source("OpenAI", name, openai.published_file(name), "quickgelu", "MIT")
-    if name.startswith((open_clip_files.PREFIX, open_clip_files.HUB)):
-        inner = name.removeprefix(open_clip_files.PREFIX)
-        _, path, _ = open_clip_files.locate(inner)
-        return Source("open_clip", inner, path, licence=licence_of(path.parent))
-    plain, _, spelling = name.rpartition("@")
-    if plain and find_path(plain) is not None:
-        if spelling not in openai.SPELLINGS:
-            legal = " or ".join(f"@{word}" for word in openai.SPELLINGS)
-            raise ValueError(f"{KEY}: {name!r} ends in @{spelling}; legal is {legal}")
-        return Source("OpenAI", plain, find_path(plain), spelling)
-    path = find_path(name)
-    if path is None:
-        near = difflib.get_close_matches(name, clip.available_models(), n=1, cutoff=0.6)
-        if Path(plain or name).suffix in SUFFIXES or "/" in name and not near:
-            raise missing(plain or name)
-        raise ValueError(_unknown(name, near))
-    if path.is_dir() and (path / open_clip_files.CONFIG).is_file():
-        return Source("open_clip", name, weights_in(path, open_clip_files.WEIGHTS), licence=licence_of(path))
-    if transformers_models.is_model(path):
-        weights = transformers_models.weights_of(path)
-        return Source("transformers", name, weights, licence=licence_of(weights.parent))
-    if path.is_dir():
-        raise ValueError(
-            f"{KEY}: the folder {path} holds neither {transformers_models.CONFIG} (transformers) nor "
-            f"{open_clip_files.CONFIG} (open_clip)"
-        )
-    return Source("OpenAI", name, path)
-
-
-def why_not_here(name: str) -> str:
-    """Why `load_clip` would find no weights; "" if they are on this machine, or published and would be downloaded."""
-    try:
-        if name not in clip.available_models():
-            find_source(name)
-    except (ValueError, OSError) as error:
-        return str(error)
-    return ""
-
-
-def _unknown(name: str, near: list[str]) -> str:
-    hint = f"; did you mean {near[0]}?" if near else "."
-    legal = (
-        *clip.available_models(),
-        f"a file ending in {', '.join(SUFFIXES)}",
-        "a folder of transformers' or open_clip's",
-        f"{open_clip_files.PREFIX}ARCHITECTURE/TAG",
-        f"{open_clip_files.HUB}OWNER/MODEL",
-    )
-    return f"{KEY}: unknown CLIP {name!r}{hint} Legal: {', '.join(legal)}"
 
 
 def _read(name: str, source: Source) -> CLIP:

@@ -8,6 +8,7 @@
     python scripts/data.py shots General10 --shots 16 --seed 1
     python scripts/data.py stats Plant6 --plot
     python scripts/data.py verify OxfordPets --backbone RN50  compare zero-shot accuracy with the published one
+    python scripts/data.py weights open_clip:ViT-B-16-SigLIP2/webli    download a CLIP and its tokenizer
 
 NAME is a data set or a benchmark shown by `list`, or FolderTasks for your own tasks in the folder --root.
 """
@@ -18,10 +19,7 @@ import argparse
 import logging
 import os
 import sys
-import warnings
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
@@ -39,12 +37,12 @@ from datasets.multitask import drawn_shots, write_shots
 from datasets.splits import PARTS, write_split
 from datasets.tools import on_disk
 from datasets.tools.check import Report, check_contents, describe, per_class
+from datasets.tools.download import fetch as download
 from datasets.tools.obtain import obtain
 from datasets.tools.own_tables import extend_table, table_report
 from evaluation.published import TABLE, TOLERANCE, published_of, read_published
+from scripts.lib.sentences import text_encoder
 from storage.texts import counted, plain
-
-DEMO_CLIP = str(Path(__file__).parent / "demo" / "tiny_clip.npz")
 
 
 def config(args: argparse.Namespace) -> CfgNode:
@@ -92,19 +90,6 @@ def run_check(args: argparse.Namespace) -> int:
     wrong = sum(len(report.problems) for report in reports)
     print(f"{counted(wrong, 'problem')} found." if wrong else "All right.")
     return 1 if wrong else 0
-
-
-def text_encoder(backbone: str, name: str) -> Callable[[Sequence[str]], Any] | None:
-    """A CLIP's function from sentences to features; the demo has a default CLIP, other data sets have none."""
-    backbone = backbone or (DEMO_CLIP if name.startswith("Demo") else "")
-    if not backbone:
-        return None
-    import torch
-
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # in the clip package
-    from backbones import load_clip
-
-    return torch.no_grad()(load_clip(backbone).encode_text)
 
 
 def run_download(args: argparse.Namespace) -> int:
@@ -195,6 +180,12 @@ def run_verify(args: argparse.Namespace) -> int:
     return 1 if failed or missed else 0 if compared else 3
 
 
+def run_weights(args: argparse.Namespace) -> None:
+    from backbones.hub import fetch
+
+    print(f"{args.name}: {fetch(args.name, download)}")
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -218,8 +209,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--backbone", default="", help="CLIP to find classes with equal features (the demo's own for the demo)"
     )
     check.add_argument("--n-ctx", type=int, default=16, help="context tokens beside a class name (16)")
-    download = command("download", run_download, "download what is public, into CoOp's layout")
-    download.add_argument("--keep", action="store_true", help="keep the archives")
+    archives = command("download", run_download, "download what is public, into CoOp's layout")
+    archives.add_argument("--keep", action="store_true", help="keep the archives")
     splits = command("splits", run_splits, "write the split file (for your own tasks: write or extend tasks.csv)")
     splits.add_argument("--drop-gone", action="store_true", help="for FolderTasks: remove the lines of lost images")
     shots = command("shots", run_shots, "show and save the images that a run draws")
@@ -233,6 +224,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     verify.add_argument("--backbone", default="RN50", help="CLIP's name or file (RN50)")
     verify.add_argument("--published-as", default="", metavar="NAME", help="name under which to look up your weights")
     verify.add_argument("--table", default=TABLE, help="published values (configs/published_zeroshot.csv)")
+    command("weights", run_weights, "download the weights and the tokenizer of a CLIP: what MODEL.BACKBONE.NAME takes")
     return parser.parse_args(argv)
 
 
@@ -241,7 +233,7 @@ def main(argv: list[str] | None = None) -> int | None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     args = parse_args(argv)
     args.root = os.path.abspath(os.path.expanduser(args.root))
-    if args.name:
+    if args.name and args.run is not run_weights:
         args.name = on_disk.registered_name(args.name)
     return args.run(args)
 

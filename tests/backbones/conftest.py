@@ -3,8 +3,12 @@
 import shutil
 from pathlib import Path
 
+import huggingface_hub
 import miniatures
+import open_clip
 import pytest
+
+SMALL = {"embed_dim": 64, "vision_cfg": miniatures.VISION, "text_cfg": miniatures.TEXT}
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +28,28 @@ def copied(miniature, tmp_path):
         return shutil.copytree(source, tmp_path / family, ignore=lambda *_: ignored)
 
     return copy
+
+
+@pytest.fixture
+def tags(monkeypatch):
+    """Gives open_clip an architecture "mini" with these tags."""
+
+    def give(**facts):
+        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "mini", SMALL)
+        monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "mini", facts)
+
+    return give
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A cache of huggingface_hub's, and a function that puts a folder there as a repository."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+
+    def put(repo, folder):
+        there = tmp_path / "cache" / f"models--{repo.replace('/', '--')}"
+        (there / "refs").mkdir(parents=True)
+        (there / "refs" / "main").write_text("0123abcd")
+        return shutil.copytree(folder, there / "snapshots" / "0123abcd")
+
+    return put

@@ -71,7 +71,7 @@ def test_names_that_only_some_have_stay():
     assert plain_state_dict(state) is state
 
 
-@pytest.mark.parametrize("name", ["{}@quickgelu", "open_clip:ViT-B-32 {}"])
+@pytest.mark.parametrize("name", ["{}@quickgelu", "open_clip:ViT-L-16 {}"])
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_pickled_model_is_refused_with_the_way_to_convert_it(name, legacy, tmp_path):
     path = tmp_path / "model.pt"
@@ -82,7 +82,7 @@ def test_pickled_model_is_refused_with_the_way_to_convert_it(name, legacy, tmp_p
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["{}@quickgelu", "open_clip:ViT-B-32 {}"])
+@pytest.mark.parametrize("name", ["{}@quickgelu", "open_clip:ViT-L-16 {}"])
 def test_no_file_of_weights_runs_code(name, tmp_path, monkeypatch):
     """open_clip loads a file again with PyTorch's unsafe default after a TypeError, as PyTorch 2.4 raises for some."""
     own, calls = torch.load, []

@@ -24,7 +24,8 @@ ROOT = train.PROJECT_ROOT
 
 TEXT = (ROOT / "docs/extending.md").read_text()
 FOLDERS = ("backbones", "compat", "configs", "datasets", "evaluation", "experiments", "storage", "trainers")
-FILES = ("train.py", "pyproject.toml", "scripts/data.py", "scripts/lib/command.py", "scripts/demo/tiny_clip.npz")
+FILES = ("train.py", "pyproject.toml", "scripts/data.py", "scripts/demo/tiny_clip.npz")
+FILES += ("scripts/lib/command.py", "scripts/lib/sentences.py")
 TESTS = ("conftest.py", "trainers/test_trainers.py", "golden/tiny_vit.npz")
 TESTS += ("helpers/methods.py", "helpers/surroundings.py", "helpers/toy.py")
 PRECISIONS = ("fp32", "amp", "fp16", "bf16")

@@ -1,0 +1,119 @@
+"""From the name of a CLIP to the library that reads it and its file."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from clip import clip
+
+from . import hub, open_clip_files, openai, transformers_models
+from .weights import KEY, SUFFIXES, find_path, licence_of, missing
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a CLIP comes from.
+
+    Attributes:
+        family: "OpenAI", "open_clip" or "transformers".
+        name: of the model in the family's own library.
+        path: of the file of weights.
+        spelling: "quickgelu" or "gelu" for a file in OpenAI's layout; "" if unknown.
+        licence: the licence tag; "" if unknown.
+    """
+
+    family: str
+    name: str
+    path: Path
+    spelling: str = ""
+    licence: str = ""
+
+
+def find_source(name: str) -> Source:
+    """The family and the file of a name; see `load_clip`."""
+    if name in clip.available_models():
+        return Source("OpenAI", name, openai.published_file(name), "quickgelu", "MIT")
+    inner = name.removeprefix(open_clip_files.PREFIX)
+    if name != inner:
+        return _open_clip(inner)
+    plain, _, spelling = name.rpartition("@")
+    if plain and (path := find_path(plain)) is not None:
+        return _spelt(plain, path, spelling)
+    path = None if name.startswith(hub.HUB) else find_path(name)
+    if path is not None:
+        return _in_folder(name, path) or Source("OpenAI", name, path)
+    near = difflib.get_close_matches(name, clip.available_models(), n=1, cutoff=0.6)
+    if hub.is_repo(name) and not near and Path(plain or name).suffix not in SUFFIXES:
+        return _of_hub(name)
+    if Path(plain or name).suffix in SUFFIXES or "/" in name and not near:
+        raise missing(plain or name)
+    raise ValueError(_unknown(name, near))
+
+
+def _open_clip(name: str) -> Source:
+    """A source of what follows open_clip:, or of a folder."""
+    _, path, _ = open_clip_files.locate(name)
+    return Source("open_clip", name, path, licence=licence_of(path.parent))
+
+
+def _spelt(plain: str, path: Path, spelling: str) -> Source:
+    """A file in OpenAI's layout with its activation."""
+    if spelling not in openai.SPELLINGS:
+        legal = " or ".join(f"@{word}" for word in openai.SPELLINGS)
+        raise ValueError(f"{KEY}: {plain}@{spelling} ends in @{spelling}; legal is {legal}")
+    if path.is_dir() or _in_folder(plain, path):
+        raise ValueError(
+            f"{KEY}: {plain} has a config, which states its activation and preprocessing: leave out @{spelling}"
+        )
+    return Source("OpenAI", plain, path, spelling)
+
+
+def _in_folder(name: str, path: Path) -> Source | None:
+    """The source of a folder of open_clip's or transformers', or of the weights in it; None for a file alone."""
+    folder = path if path.is_dir() else path.parent
+    if (folder / open_clip_files.CONFIG).is_file() and path in (folder, open_clip_files.weights_of(folder)):
+        return _open_clip(str(folder))
+    if transformers_models.is_model(path):
+        weights = transformers_models.weights_of(path)
+        return Source("transformers", name, weights, licence=licence_of(weights.parent))
+    if path.is_dir():
+        raise ValueError(
+            f"{KEY}: the folder {path} holds neither {transformers_models.CONFIG} (transformers) nor "
+            f"{open_clip_files.CONFIG} (open_clip)"
+        )
+    return None
+
+
+def _of_hub(name: str) -> Source:
+    """A model in huggingface_hub's cache. Raises a hint for open_clip's ARCHITECTURE/TAG."""
+    if not name.startswith(hub.HUB) and open_clip_files.is_installed() and open_clip_files.is_tag(name):
+        raise ValueError(f"{KEY}: {name} is a model of open_clip: write {open_clip_files.PREFIX}{name}")
+    if not name.startswith(hub.HUB) and not hub.is_installed():
+        raise missing(name)
+    library, folder = hub.cached(name)
+    if library == "open_clip":
+        return _open_clip(hub.HUB + name.removeprefix(hub.HUB))
+    weights = transformers_models.weights_of(folder)
+    return Source("transformers", name, weights, licence=licence_of(folder))
+
+
+def why_not_here(name: str) -> str:
+    """Why `load_clip` would find no weights; "" if they are on this machine, or published and would be downloaded."""
+    try:
+        if name not in clip.available_models():
+            find_source(name)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _unknown(name: str, near: list[str]) -> str:
+    hint = f"; did you mean {near[0]}?" if near else "."
+    legal = (
+        *clip.available_models(),
+        f"a file ending in {', '.join(SUFFIXES)}",
+        "a folder of transformers' or open_clip's",
+        f"{open_clip_files.PREFIX}ARCHITECTURE/TAG",
+        "OWNER/MODEL of Hugging Face's hub",
+    )
+    return f"{KEY}: unknown CLIP {name!r}{hint} Legal: {', '.join(legal)}"

@@ -1,0 +1,147 @@
+"""Models of Hugging Face's hub, by OWNER/MODEL: found in its cache on this machine, downloaded only when asked."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from clip import clip
+
+from . import open_clip_files, openai, transformers_models
+from .weights import KEY, first_line, missing
+
+HUB = open_clip_files.HUB
+REPO = r"\w[\w.-]*/\w[\w.-]*"
+SMALL = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")  # configs, tokenizers, a model card
+LIBRARIES = {
+    "open_clip": (open_clip_files.CONFIG, open_clip_files.HUB_WEIGHTS),
+    "transformers": (transformers_models.CONFIG, transformers_models.WEIGHTS),
+}
+
+
+def is_repo(name: str) -> bool:
+    """Whether this has the form OWNER/MODEL or hf-hub:OWNER/MODEL."""
+    return bool(re.fullmatch(f"({HUB})?{REPO}", name))
+
+
+def cached(name: str) -> tuple[str, Path]:
+    """The library that reads a model, "open_clip" or "transformers", and its folder in the cache.
+
+    A model that both can read is open_clip's, if its weights for open_clip are there.
+
+    Raises FileNotFoundError with the command that downloads it, ValueError without the package huggingface_hub.
+    """
+    repo = name.removeprefix(HUB)
+    find = package().try_to_load_from_cache
+    for library, files in LIBRARIES.items():
+        config, weights = find(repo, files[0]), [find(repo, file) for file in files[1]]
+        if isinstance(config, str) and any(isinstance(path, str) for path in weights):
+            return library, Path(config).parent
+    elsewhere = f"{missing(name)}, and " if name == repo else f"{KEY}: {name}: "
+    raise FileNotFoundError(
+        f"{elsewhere}no complete model {repo} in huggingface_hub's cache on this machine, and a run downloads nothing. "
+        f"Get it first: python scripts/data.py weights {repo}, or all of its files: hf download {repo}"
+    )
+
+
+def is_installed() -> bool:
+    try:
+        return bool(package())
+    except ValueError:
+        return False
+
+
+def is_cached(name: str) -> bool:
+    """Whether this is a model of the hub that is on this machine."""
+    try:
+        return is_repo(name) and bool(cached(name))
+    except (ValueError, FileNotFoundError):
+        return False
+
+
+def package() -> ModuleType:
+    """huggingface_hub. Raises ValueError with the command that installs it."""
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ValueError(
+            f"{KEY}: models of Hugging Face's hub need the package huggingface_hub ({error}): pip install -r "
+            "requirements-transformers.txt"
+        ) from error
+    return huggingface_hub
+
+
+def fetch(name: str, download: Callable[[str, str], None]) -> Path:
+    """Download the weights and the tokenizer of a published CLIP, unless they are there, and return their place.
+
+    Args:
+        name: for `load_clip`: one of OpenAI's, open_clip:ARCHITECTURE/TAG, or OWNER/MODEL of the hub.
+        download: downloads an address to a file that appears once it is complete.
+
+    Raises:
+        ValueError: another name; the hub does not know it, or holds no weights that this project reads.
+        OSError: it cannot be downloaded.
+    """
+    if name in clip.available_models():
+        return openai.published_file(name)
+    if name.startswith(open_clip_files.PREFIX) and open_clip_files.is_tag(name.removeprefix(open_clip_files.PREFIX)):
+        return _fetch_tag(name.removeprefix(open_clip_files.PREFIX), download)
+    repo = name.removeprefix(open_clip_files.PREFIX)
+    if not is_repo(repo):
+        raise ValueError(
+            f"{name!r} is no published CLIP; legal are {', '.join(clip.available_models())}, "
+            f"{open_clip_files.PREFIX}ARCHITECTURE/TAG and OWNER/MODEL of Hugging Face's hub"
+        )
+    return _fetch_repo(repo.removeprefix(HUB))
+
+
+def _fetch_tag(name: str, download: Callable[[str, str], None]) -> Path:
+    architecture, _, tag = name.rpartition("/")
+    library = open_clip_files.library()
+    facts, text = library.get_pretrained_cfg(architecture, tag), library.get_model_config(architecture)["text_cfg"]
+    try:
+        path = open_clip_files.cached_weights(architecture, tag, facts)
+    except FileNotFoundError:
+        if facts.get("hf_hub"):
+            repo, _, file = facts["hf_hub"].rpartition("/")
+            wanted = open_clip_files.alternatives(file)
+            path = _snapshot(repo, [next(iter(_present(repo, wanted)))]) if file else _fetch_repo(repo)
+        else:
+            path = openai.CACHE_DIR / facts["url"].rsplit("/", 1)[-1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            download(facts["url"], str(path))
+    for other in dict.fromkeys(text.get(key) for key in ("hf_tokenizer_name", "hf_model_name")):
+        if other:
+            _snapshot(other, [])
+    return path
+
+
+def _fetch_repo(repo: str) -> Path:
+    """The small files of a repository, and the weights of the first library that can read it."""
+    for config, weights in LIBRARIES.values():
+        if _present(repo, (config,)) and (found := _present(repo, weights)):
+            shards = ["*-of-*" + Path(found[0].removesuffix(".index.json")).suffix] if "index" in found[0] else []
+            return _snapshot(repo, [found[0], *shards])
+    raise ValueError(
+        f"{repo} holds no CLIP that this project reads: neither {open_clip_files.CONFIG} nor "
+        f"{transformers_models.CONFIG} with its weights"
+    )
+
+
+def _present(repo: str, files: tuple[str, ...]) -> list[str]:
+    there = _ask(repo, lambda hub: hub.list_repo_files(repo))
+    return [file for file in files if file in there]
+
+
+def _snapshot(repo: str, weights: list[str]) -> Path:
+    return Path(_ask(repo, lambda hub: hub.snapshot_download(repo, allow_patterns=[*SMALL, *weights])))
+
+
+def _ask(repo: str, question: Callable[[ModuleType], Any]) -> Any:
+    """What huggingface_hub answers. Raises OSError in one line."""
+    hub = package()
+    try:
+        return question(hub)
+    except Exception as error:  # of huggingface_hub and of its HTTP client: no network, an unknown or closed repository
+        raise OSError(f"Hugging Face's hub does not give {repo}: {first_line(error)}") from error
