@@ -1,7 +1,7 @@
 """Models of Hugging Face's hub, by OWNER/MODEL: found in its cache on this machine, downloaded only when asked."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from clip import clip
 
 from . import open_clip_files, openai, transformers_models
+from .open_clip_configs import read_model_cfg
 from .weights import KEY, first_line, missing
 
 HUB = open_clip_files.HUB
@@ -111,10 +112,15 @@ def _fetch_tag(name: str, download: Callable[[str, str], None]) -> Path:
             path = openai.CACHE_DIR / facts["url"].rsplit("/", 1)[-1]
             path.parent.mkdir(parents=True, exist_ok=True)
             download(facts["url"], str(path))
-    for other in dict.fromkeys(text.get(key) for key in ("hf_tokenizer_name", "hf_model_name")):
-        if other:
-            _snapshot(other, [])
+    _fetch_text(text)
     return path
+
+
+def _fetch_text(text_cfg: Mapping[str, Any]) -> None:
+    """The tokenizer and the config of a text tower that open_clip takes from other repositories."""
+    for repo in dict.fromkeys(text_cfg.get(key) for key in ("hf_tokenizer_name", "hf_model_name")):
+        if repo:
+            _snapshot(repo, [])
 
 
 def _fetch_repo(repo: str) -> Path:
@@ -122,7 +128,10 @@ def _fetch_repo(repo: str) -> Path:
     for config, weights in LIBRARIES.values():
         if _present(repo, (config,)) and (found := _present(repo, weights)):
             shards = ["*-of-*" + Path(found[0].removesuffix(".index.json")).suffix] if "index" in found[0] else []
-            return _snapshot(repo, [found[0], *shards])
+            folder = _snapshot(repo, [found[0], *shards])
+            if config == open_clip_files.CONFIG:
+                _fetch_text(read_model_cfg(folder)["text_cfg"])
+            return folder
     raise ValueError(
         f"{repo} holds no CLIP that this project reads: neither {open_clip_files.CONFIG} nor "
         f"{transformers_models.CONFIG} with its weights"

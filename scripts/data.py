@@ -19,6 +19,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -181,6 +182,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_weights(args: argparse.Namespace) -> None:
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # in the clip package
     from backbones.hub import fetch
 
     print(f"{args.name}: {fetch(args.name, download)}")

@@ -1,5 +1,7 @@
 """`data.py weights`: what is downloaded of a published CLIP."""
 
+import json
+
 import huggingface_hub
 import pytest
 
@@ -14,6 +16,10 @@ def online(monkeypatch, tmp_path):
 
     def snapshot_download(repo, allow_patterns):
         got.setdefault(repo, []).extend(allow_patterns)
+        (tmp_path / repo).mkdir(parents=True, exist_ok=True)
+        cfg = {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"hf_tokenizer_name": "someone/words"}}
+        if "open_clip_config.json" in repos.get(repo, ()):
+            (tmp_path / repo / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg}))
         return str(tmp_path / repo)
 
     def list_repo_files(repo):
@@ -33,7 +39,7 @@ def online(monkeypatch, tmp_path):
         (("config.json", "pytorch_model.bin"), "pytorch_model.bin"),
         (("open_clip_config.json", "open_clip_pytorch_model.bin", "config.json", "model.safetensors"),
          "open_clip_pytorch_model.bin"),
-        (("open_clip_config.json", "config.json", "model.safetensors"), "model.safetensors"),
+        (("config.json", "open_clip_pytorch_model.bin", "model.safetensors"), "model.safetensors"),
     ],
 )  # fmt: skip
 def test_fetch_takes_the_weights_of_one_library_and_all_small_files(hub, online, tmp_path, files, expected):
@@ -41,6 +47,7 @@ def test_fetch_takes_the_weights_of_one_library_and_all_small_files(hub, online,
     repos["someone/model"] = files
     for name in ("someone/model", "hf-hub:someone/model"):
         assert fetch(name, None) == tmp_path / "someone/model"
+    assert ("someone/words" in got) == ("open_clip_config.json" in files)
     assert set(got["someone/model"]) == {"*.json", "*.txt", "*.model", "README.md", "LICENSE*", expected}
 
 
@@ -49,7 +56,7 @@ def test_fetch_of_a_tag_takes_its_tokenizer_too(hub, online, tmp_path):
     repos["timm/ViT-B-16-SigLIP"] = ("open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json")
     repos["timm/ViT-L-16-SigLIP-256"] = repos["timm/ViT-B-16-SigLIP"]
     assert fetch("open_clip:ViT-L-16-SigLIP-256/webli", None) == tmp_path / "timm/ViT-L-16-SigLIP-256"
-    assert set(got) == {"timm/ViT-L-16-SigLIP-256", "timm/ViT-B-16-SigLIP"}
+    assert set(got) == {"timm/ViT-L-16-SigLIP-256", "timm/ViT-B-16-SigLIP", "someone/words"}
     assert "open_clip_model.safetensors" not in got["timm/ViT-B-16-SigLIP"]
 
 
