@@ -20,7 +20,7 @@ from .weights import KEY, SUFFIXES, find_path, first_line, licence_of, missing, 
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1  # of the shared copies
+SCHEMA = 2  # of the shared copies
 SHARED_FROM = 64 << 20  # bytes; smaller files are read in a moment
 
 
@@ -151,6 +151,11 @@ def _read(name: str, source: Source) -> CLIP:
         model.float()
     if config.text.pooling == "eos" and not model.tokenizer.eos:
         raise ValueError(f"{KEY}: {name} reads its text features at [EOS], but its tokenizer has none")
+    if config.text.pooling == "first" and config.text.mask == "causal":
+        raise ValueError(
+            f"{KEY}: {name} reads its text features at the first token, which sees no other in a causal text tower: "
+            "they are equal for all texts"
+        )
     if own is not None:
         check_equal(name, model, own)
     model.source.update(path=str(source.path), licence=source.licence)

@@ -39,7 +39,7 @@ class CLIP(nn.Module):
             self.text = TextTower(config.text)
             self.logit_scale = nn.Parameter(torch.empty(()))
             self.logit_bias = nn.Parameter(torch.empty(())) if config.bias else None
-        self.tokenizer: Tokenizer = build_tokenizer(config.tokenizer)
+        self.tokenizer: Tokenizer = build_tokenizer(config.tokenizer).within(len(self.text.token_embedding.weight))
         self.preprocessing, self.embed_dim = config.preprocessing, config.text.embed_dim
         self.source: dict[str, str] = {}
 

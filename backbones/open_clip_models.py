@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from . import openai
 from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
 from .open_clip_configs import check_vision_cfg, read_model_cfg, refuse_foreign_text
-from .open_clip_files import FOLDER, PREFIX, library, locate
-from .tokenizers import Tokenizer, probe
+from .open_clip_files import FOLDER, HUB, PREFIX, cached_tokenizer, library, locate
+from .tokenizers import Tokenizer, of_library
 from .weights import KEY, first_line, read_state_dict
 
 
@@ -37,6 +37,7 @@ def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
     model.eval().requires_grad_(False)
     text, image = describe_text(name, model), describe_image(model, model_cfg, bool(facts.get("quick_gelu")))
     tokenizer = {"kind": "open_clip", "model": model_name, "context_length": text.context_length}
+    tokenizer["hub"] = name.startswith(HUB)
     config = ClipConfig(
         "open_clip", image, text, describe_preprocessing(name, model), tokenizer, model.logit_bias is not None
     )
@@ -188,35 +189,61 @@ def build_tower(options: OpenClipTower) -> nn.Module:
     return model.visual
 
 
-def load_tokenizer(model: str, context_length: int) -> Tokenizer:
-    """The library's tokenizer of a model. Raises FileNotFoundError if its files are not on this machine."""
+def load_tokenizer(model: str, context_length: int, hub: bool = False) -> Tokenizer:
+    """The library's tokenizer of a model.
+
+    As in the library, a FOLDER's is beside its weights, while a model of the hub has that which its config names.
+
+    Raises:
+        FileNotFoundError: its files are not on this machine.
+        ValueError: a tokenizer of another form, or one whose [EOS] is not the model's.
+    """
     open_clip = library()
-    cfg = model_config(model)
+    text_cfg, shown = model_config(model)["text_cfg"], model.removeprefix(FOLDER)
+    named = text_cfg.get("hf_tokenizer_name")
     # These win over what the config says.
-    own = {"local_files_only": True, "trust_remote_code": False} if cfg["text_cfg"].get("hf_tokenizer_name") else {}
+    own = {"local_files_only": True, "trust_remote_code": False} if named else {}
     try:
-        tokenizer = open_clip.get_tokenizer(model, context_length=context_length, **own)
+        if hub and named:
+            options = {
+                **(text_cfg.get("tokenizer_kwargs") or {}),
+                **own,
+                "tokenizer_mode": text_cfg.get("tokenizer_mode"),
+            }
+            source = cached_tokenizer(named)
+            tokenizer = open_clip.tokenizer.HFTokenizer(source, context_length=context_length, **options)
+        else:
+            tokenizer = open_clip.get_tokenizer(model, context_length=context_length, **own)
     except Exception as error:  # transformers raises many kinds
         raise FileNotFoundError(
-            f"{KEY}: the tokenizer of open_clip's {model.removeprefix(FOLDER)} is not on this machine, or needs "
-            f"another package ({first_line(error)}). It needs transformers (pip install -r "
-            "requirements-transformers.txt) and the tokenizer's files in the model's folder or in huggingface_hub's "
-            "cache"
+            f"{KEY}: the tokenizer of open_clip's {shown} is not on this machine, or needs another package "
+            f"({first_line(error)}). It needs transformers (pip install -r requirements-transformers.txt) and the "
+            "tokenizer's files in the model's folder or in huggingface_hub's cache"
         ) from error
     if type(tokenizer).__name__ == "SimpleTokenizer":
         ends = [tokenizer.sot_token_id], [tokenizer.eot_token_id]
-        return Tokenizer(tokenizer.encode, tokenizer.decode, *ends, 0)
+        return Tokenizer(tokenizer.encode, tokenizer.decode, *ends, 0, by_word=True)
     inner = tokenizer.tokenizer
     clean = getattr(tokenizer, "clean_fn", None) or (
         lambda text: open_clip.tokenizer.canonicalize_text(open_clip.tokenizer.basic_clean(text))
     )
-
-    def encode(text: str) -> list[int]:
-        return inner(clean(text), add_special_tokens=False).input_ids
-
     try:
-        return Tokenizer(encode, inner.decode, *probe(lambda text: tokenizer([text])[0].tolist(), encode, model))
+        found = of_library(inner, clean, lambda text: tokenizer([text])[0].tolist(), shown)
+        check_eos(text_cfg, found, max(inner.get_vocab().values()))
     except Exception as error:  # of values in its config that the library does not check
-        raise ValueError(
-            f"{KEY}: the tokenizer of {model.removeprefix(FOLDER)} does not work ({first_line(error)})"
-        ) from error
+        raise ValueError(f"{KEY}: the tokenizer of {shown} does not work ({first_line(error)})") from error
+    return found
+
+
+def check_eos(text_cfg: dict[str, Any], tokenizer: Tokenizer, largest: int) -> None:
+    """Raise ValueError for a text tower that reads its feature at another token than the tokenizer's [EOS].
+
+    Args:
+        largest: the largest id of the tokenizer.
+    """
+    pooling, eos_id = text_cfg.get("pool_type", "argmax"), text_cfg.get("eos_id", 2)
+    if text_cfg.get("hf_model_name") or pooling not in ("eos", "argmax"):
+        return
+    read = eos_id if pooling == "eos" else largest
+    if tokenizer.eos != [read]:
+        raise ValueError(f"it ends a text with {tokenizer.eos}, and the model reads its feature at the token {read}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .config import OPENAI_MEAN, OPENAI_STD, ClipConfig, Preprocessing, Text, Transformer, ViT
-from .tokenizers import Tokenizer, clip_vocabulary, probe
+from .tokenizers import Tokenizer, clip_vocabulary, of_library
 from .weights import KEY, first_line, read_state_dict, weights_in
 
 CONFIG = "config.json"
@@ -222,13 +222,10 @@ def load_tokenizer(folder: str, context_length: int) -> Tokenizer:
         reason = first_line(error)
         raise FileNotFoundError(f"{KEY}: {folder} has no tokenizer that transformers can read ({reason})") from error
 
-    def encode(text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False).input_ids
-
     def whole(text: str) -> list[int]:
         return tokenizer(text, padding="max_length", max_length=context_length).input_ids
 
     try:
-        return Tokenizer(encode, tokenizer.decode, *probe(whole, encode, folder))
+        return of_library(tokenizer, str, whole, folder)
     except Exception as error:  # of values in its config that the library does not check
         raise ValueError(f"{KEY}: the tokenizer of {folder} does not work ({first_line(error)})") from error
