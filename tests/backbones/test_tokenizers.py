@@ -11,7 +11,6 @@ import small_tokenizers
 import torch
 import transformers
 from odd_names import NAMES
-from test_open_clip_models import write_config
 
 from backbones import load_clip, open_clip_models, transformers_models
 from backbones.tokenizers import clip_tokenizer, of_library
@@ -207,10 +206,17 @@ def cache(tmp_path, monkeypatch):
     return put
 
 
+def set_text(folder, **options):
+    """Change options of the text tower in a folder's config."""
+    path = folder / "open_clip_config.json"
+    content = json.loads(path.read_text())
+    content["model_cfg"]["text_cfg"].update(options)
+    path.write_text(json.dumps(content))
+
+
 def test_model_of_the_hub_has_the_tokenizer_that_its_config_names(copied, cache, folders):
     folder = copied("open_clip-siglip")
-    text = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
-    write_config(folder, text_cfg={**text, "vocab_size": 500, "hf_tokenizer_name": "other/words"})
+    set_text(folder, vocab_size=500, hf_tokenizer_name="other/words")
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
     (folder / "open_clip_model.safetensors").unlink()
@@ -231,8 +237,7 @@ def test_model_of_the_hub_has_the_tokenizer_that_its_config_names(copied, cache,
 @pytest.mark.parametrize("name", ["../words", "/words", "a/b/c"])
 def test_tokenizer_is_no_path(name, copied, cache):
     folder = copied("open_clip-siglip")
-    text = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
-    write_config(folder, text_cfg={**text, "hf_tokenizer_name": name})
+    set_text(folder, hf_tokenizer_name=name)
     cache("someone/mini", folder)
     with pytest.raises(FileNotFoundError, match="Repo id must"):
         load_clip("hf-hub:someone/mini")
