@@ -71,6 +71,9 @@ class Engine(EvaluatingTrainer):
         self.cfg = with_preprocessing(cfg, self.clip.preprocessing, self.dm.dataset)
         self.test_transform = test_transform(self.cfg)
         transforms = build_transform(self.cfg, is_train=True), self.test_transform, self.test_transform
+        turned = ", of pictures turned as their EXIF entries say" if self.cfg.INPUT.UPRIGHT else ""
+        for name, transform in zip(("Training", "Test"), transforms):
+            logger.info("%s transform: %s%s", name, transform, turned)
         for name, transform in zip(LOADERS, transforms):
             loader = getattr(self.dm, name)
             if loader is not None:
