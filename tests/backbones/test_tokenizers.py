@@ -68,6 +68,22 @@ def test_separator_that_becomes_padding_keeps_its_place(folders):
     assert torch.equal(ours(texts, LENGTH), own(texts)) and not (own(texts) == 3).any()
 
 
+def test_limits_in_a_tokenizers_files_are_the_librarys(tmp_path):
+    """Neither its own truncation nor its own length shortens a text: the context's length does, with an error."""
+    own = small_tokenizers.make("bert", model_max_length=5)
+    own.backend_tokenizer.enable_truncation(4)
+    own.save_pretrained(tmp_path)
+    ours, own = (
+        transformers_models.load_tokenizer(str(tmp_path), 16),
+        transformers.AutoTokenizer.from_pretrained(tmp_path),
+    )
+    text = "the cat and the dog and the rose"
+    assert len(ours.encode(text)) == 8
+    assert ours([text], 16).tolist() == own([text], padding="max_length", max_length=16).input_ids
+    with pytest.raises(ValueError, match="'the cat .*' has 18 tokens, more than the 16 of this CLIP"):
+        ours([f"{text} {text}"], 16)
+
+
 def left(kind):
     return small_tokenizers.make(kind, padding_side="left")
 
