@@ -57,7 +57,8 @@ class Tokenizer:
         beyond = [i for i in (*self.sos, *self.eos, self.pad) if i >= rows]
         if beyond:
             raise ValueError(
-                f"{KEY}: the tokenizer puts the token {beyond[0]} around each text, and the CLIP has {rows} tokens"
+                f"{KEY}: the tokenizer puts the token {beyond[0]} around each text, but the CLIP takes them up to "
+                f"{rows - 1}"
             )
         return replace(self, encode=functools.partial(_encode_within, self.encode, rows))
 
@@ -100,7 +101,8 @@ def _encode_within(encode: Callable[[str], list[int]], rows: int, text: str) -> 
     ids = encode(text)
     if ids and max(ids) >= rows:
         raise ValueError(
-            f"{KEY}: {text!r} has the token {max(ids)}, and the CLIP has {rows} tokens: its tokenizer is another's"
+            f"{KEY}: {text!r:.80} has the token {max(ids)}, but the CLIP takes them up to {rows - 1}: rename it, or "
+            "use the CLIP's own tokenizer"
         )
     return ids
 

@@ -189,6 +189,16 @@ def test_words_are_counted_as_they_stand(position, n, other, tmp_path_factory):
         check_words(CoOp, {**options, "N_CTX": other}, model)
 
 
+def test_middle_within_a_word_divides_its_tokens(tmp_path_factory):
+    """Of phot o ▁type, the name stands behind the first, as it does behind a word."""
+    folder = small_tokenizers.save("gemma", tmp_path_factory.getbasetemp() / "tokenizers")
+    ours = transformers_models.load_tokenizer(str(folder), LENGTH)
+    first, *others = ours.encode("photo type")
+    name, stop = ours.split(["a", " rose", "."])[1:]
+    assert len(others) == 2 and name != ours.encode("rose")
+    assert prompt(ours, "rose", "photo type", "middle") == [first, *name, *others, *stop, *ours.eos]
+
+
 def test_token_that_joins_the_stop_to_the_words_is_an_error(tmp_path_factory):
     folder = small_tokenizers.save("merged", tmp_path_factory.getbasetemp() / "tokenizers")
     model = model_of(transformers_models.load_tokenizer(str(folder), LENGTH))

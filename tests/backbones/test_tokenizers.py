@@ -140,10 +140,15 @@ def test_marks_inside_a_text_are_refused(kind, name, folders):
         ours([name], LENGTH)
 
 
-def test_tokens_beyond_the_embedding_are_refused():
+def test_tokens_beyond_the_embedding_are_refused(folders):
+    ours = transformers_models.load_tokenizer(str(small_tokenizers.save("gemma", folders)), LENGTH)
+    most = max(ours.encode("a rose"))
+    assert ours.within(most + 1).encode("a rose") == ours.encode("a rose")
+    with pytest.raises(ValueError, match=f"'a rose' has the token {most}, but the CLIP takes them up to {most - 1}"):
+        ours.within(most)(["a", "a rose"], LENGTH)
     tokenizer = clip_tokenizer(False)
     assert tokenizer.within(49408).encode("a rose") == tokenizer.encode("a rose")
-    with pytest.raises(ValueError, match="puts the token 49406 around each text, and the CLIP has 300 tokens"):
+    with pytest.raises(ValueError, match="puts the token 49406 around each text, but the CLIP takes them up to 299"):
         tokenizer.within(300)
 
 
@@ -182,8 +187,11 @@ def test_berts_tokenizer_in_a_text_tower_of_open_clip(options, bert_clip):
         ({"pool_type": "eos", "eos_id": 2}, r"ends a text with \[3\], and the model reads its feature at the token 2"),
         ({"pool_type": "eos"}, r"ends a text with \[3\], and the model reads its feature at the token 2"),
         ({}, r"ends a text with \[3\], and the model reads its feature at the token 199"),
-        ({"pool_type": "last", "vocab_size": 150}, "CLIP has 150 tokens"),
-        ({"pool_type": "last", "vocab_size": 3}, "puts the token 3 around each text, and the CLIP has 3 tokens"),
+        (
+            {"pool_type": "last", "vocab_size": 150},
+            "'a photo of a dog.' has the token 159, but the CLIP takes them up to 149",
+        ),
+        ({"pool_type": "last", "vocab_size": 3}, "puts the token 3 around each text, but the CLIP takes them up to 2"),
         ({"pool_type": "first"}, "reads its text features at the first token, .* equal for all texts"),
     ],
 )
