@@ -25,9 +25,13 @@ class Text:
     """A text tower.
 
     Attributes:
-        mask: "causal", or "full" if every token attends to every other, padding included.
-        pooling: the token at which the feature is read: "eos" the first [EOS], "last" the last of the context, "first".
+        mask: "causal", or "full" if every token attends to every other.
+        pooling: the token at which the feature is read: "eos" the first [EOS], "last" the last of the context, "first",
+            or "class", a learned token behind the context.
         projection: "linear", "bias" (linear with a bias), or "none".
+        pad: the id of the tokens that no token attends to, those of the padding; None if the padding is attended to.
+        shifted: the mask of the padding is one token late, as in CoCa: the first [PAD] is attended to, and the class
+            token is not, unless there is no padding.
     """
 
     transformer: Transformer
@@ -37,6 +41,26 @@ class Text:
     mask: str = "causal"
     pooling: str = "eos"
     projection: str = "linear"
+    pad: int | None = None
+    shifted: bool = False
+    kind: str = "own"
+
+
+@dataclass(frozen=True)
+class TransformersText:
+    """A text tower that transformers runs, as open_clip has it; nothing attends to its padding.
+
+    Attributes:
+        options: of transformers' config, with its "model_type"; see `transformers_text.KEYS`.
+        pooling, projection: open_clip's `hf_pooler_type` and `hf_proj_type`.
+    """
+
+    options: dict[str, Any]
+    context_length: int
+    embed_dim: int
+    pooling: str | None
+    projection: str | None
+    kind: str = "transformers"
 
 
 @dataclass(frozen=True)
@@ -116,7 +140,7 @@ class ClipConfig:
 
     family: str
     image: ViT | ResNet | OpenClipTower
-    text: Text
+    text: Text | TransformersText
     preprocessing: Preprocessing
     tokenizer: dict[str, Any] = field(default_factory=lambda: {"kind": "clip"})
     bias: bool = False
@@ -132,7 +156,8 @@ class ClipConfig:
             if "transformer" in tower:
                 tower["transformer"] = Transformer(**tower["transformer"])
         kind = {"vit": ViT, "resnet": ResNet, "open_clip": OpenClipTower}[image["kind"]]
-        parts = {"text": Text(**text), "preprocessing": Preprocessing(**_tuples(preprocessing))}
+        text_kind = {"own": Text, "transformers": TransformersText}[text.get("kind", "own")]
+        parts = {"text": text_kind(**text), "preprocessing": Preprocessing(**_tuples(preprocessing))}
         return cls(**{**values, **parts, "image": kind(**_tuples(image))})
 
 

@@ -90,11 +90,14 @@ class Attention(nn.Module):
         width, which = self.in_proj_weight.shape[1], self.PARTS[part]
         return slice(which[0] * width, (which[-1] + 1) * width)
 
-    def forward(self, x: Tensor, causal: bool = False, update: Update | None = None) -> Tensor:
-        """(B, L, W) of x (B, L, W); each token attends to all tokens, or if `causal` to those up to itself."""
+    def forward(
+        self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """(B, L, W) of x (B, L, W); each token attends to all tokens, or if `causal` to those up to itself, or to those
+        that a mask (B, 1, L or 1, L) allows."""
         qkv = self.project(x, "qkv", update)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, W / H)
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        x = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
         return self.out_proj(x.transpose(1, 2).flatten(2))
 
 
@@ -128,9 +131,11 @@ class Block(nn.Module):
         self.mlp = MLP(width, options.mlp_width, options.activation)
         self.ls_1, self.ls_2 = (LayerScale(width) if options.layer_scale else nn.Identity() for _ in range(2))
 
-    def forward(self, x: Tensor, causal: bool = False, update: Update | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """(B, L, W) of x (B, L, W)."""
-        x = x + self.ls_1(self.attn(self.ln_1(x), causal, update))
+        x = x + self.ls_1(self.attn(self.ln_1(x), causal, update, mask))
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
 

@@ -174,8 +174,8 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
     image = torch.randn(1, 3, *model.preprocessing.size, generator=generator)
     ids = model.tokenizer(["a photo of a dog.", "bark"], model.text.context_length)
     pairs = {
-        "image": (model.encode_image(image), own.encode_image(image)),
-        "text": (model.text(ids, model.tokenizer.eos), own.encode_text(ids)),
+        "image": (model.encode_image(image), own.encode_image(image, normalize=False)),  # a CoCa's are by default
+        "text": (model.text(ids, model.tokenizer.eos), own.encode_text(ids, normalize=False)),
     }
     for what, (ours, theirs) in pairs.items():
         difference = ((ours - theirs).abs().max() / theirs.abs().max()).item()

@@ -13,7 +13,7 @@ from . import open_clip_models, transformers_models
 from .config import ClipConfig
 from .image import build_image_tower
 from .layers import UNTUNED, Attention, Tuning
-from .text import TextTower
+from .text import build_text_tower
 from .tokenizers import Tokenizer, clip_tokenizer
 
 
@@ -36,7 +36,7 @@ class CLIP(nn.Module):
         self.config = config
         with torch.device("meta"):  # the weights are loaded later, so none are drawn
             self.visual = build_image_tower(config.image)
-            self.text = TextTower(config.text)
+            self.text = build_text_tower(config.text)
             self.logit_scale = nn.Parameter(torch.empty(()))
             self.logit_bias = nn.Parameter(torch.empty(())) if config.bias else None
         self.tokenizer: Tokenizer = build_tokenizer(config.tokenizer)

@@ -188,7 +188,7 @@ def initial_draws(model: nn.Module) -> int:
     The CoOp family's public code draws them before the prompts. Skipping as many gives the same prompts for a seed.
     """
     image, text = model.config.image, model.text
-    if isinstance(image, OpenClipTower):
+    if isinstance(image, OpenClipTower) or not isinstance(model.config.text, Text):
         return 0
     if isinstance(image, ViT):
         plain = replace(image.transformer, eps=1e-5, layer_scale=False)

@@ -17,7 +17,7 @@ from .base import PromptTrainer
 from .modules.checks import ABOVE_0, AT_LEAST_0, BELOW_1, COUNT_OR_0, between
 from .modules.engine.budget import steps_of
 from .modules.method_parts.low_rank import LowRankUpdate
-from .modules.prompts.deep import check_tunable
+from .modules.prompts.deep import check_text_tunable, check_tunable
 from .modules.prompts.hand_made import class_sentences, encode_sentences
 
 TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
@@ -81,6 +81,9 @@ class CLIPLoRA(PromptTrainer):
         if "image" in TOWERS[options.TOWERS]:
             what, instead = "CLIP-LoRA updates the layers of a ViT", "TRAINER.CLIPLORA.TOWERS text"
             check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+        if "text" in TOWERS[options.TOWERS]:
+            what, instead = "CLIP-LoRA updates the layers of a transformer", "TRAINER.CLIPLORA.TOWERS image"
+            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         self.sentences = class_sentences(tasks, (options.TEMPLATE,), model)
         self.fixed_text = None
         if "text" not in TOWERS[options.TOWERS]:

@@ -138,7 +138,11 @@ def test_no_folder_runs_code_beside_its_weights(family, trust, copied, monkeypat
     [
         ("text_cfg", {"tokenizer_kwargs": {"trust_remote_code": True}}, "tokenizer_kwargs.trust_remote_code is not kn"),
         ("text_cfg", {"act_kwargs": {"inplace": 1}}, "text_cfg.act_kwargs.inplace is not known"),
-        ("text_cfg", {"hf_model_name": "some/model"}, "is not supported: its text tower is transformers' 'some/model'"),
+        (
+            "text_cfg",
+            {"hf_model_name": "../other/folder"},
+            "hf_model_name '../other/folder' is no name of a repository",
+        ),
         ("text_cfg", {"contxt_length": 77}, "did you mean context_length"),
         ("text_cfg", {"layers": 10**9}, "text_cfg.layers is 1000000000, not a plain value of a legal size"),
         ("text_cfg", {"tokenizer_kwargs": "x"}, "text_cfg.tokenizer_kwargs is 'x', not a plain"),
@@ -150,7 +154,7 @@ def test_no_folder_runs_code_beside_its_weights(family, trust, copied, monkeypat
 def test_only_known_keys_reach_a_library(section, changes, message, copied):
     folder = copied("open_clip-vit")
     set_model_cfg(folder, section, **changes)
-    with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: {folder}.*{message}"):
+    with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: .*{folder}.*{message}"):
         load_clip(str(folder))
 
 

@@ -6,11 +6,13 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import open_clip
 import torch
 import transformers
+import transformers_texts
 from clip import clip
 from clip.model import CLIP
 from safetensors.torch import save_file
@@ -29,6 +31,8 @@ TIMM = {"timm_model_pretrained": False, "image_size": 32}
 SIGLIP_TIMM = {"timm_model_name": "vit_tiny_patch16_siglip_mini", "timm_pool": "map", "timm_proj": "none", **TIMM}
 EVA_TIMM = {"timm_model_name": "eva02_tiny_mini", "timm_pool": "token", "timm_proj": None, **TIMM}
 CONVNEXT = {"timm_model_name": "convnext_atto", "timm_pool": "", "timm_proj": "linear", "timm_drop": 0.0, **TIMM}
+COCA = {"width": 64, "heads": 2, "layers": 1, "context_length": 76, "vocab_size": 49408, "attn_pooler_heads": 2}
+COCA_VISION = {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True}
 # Families: what open_clip builds from; each is a miniature of a published kind.
 OPEN_CLIP = {
     "open_clip-vit": {"vision_cfg": VISION, "text_cfg": TEXT},
@@ -49,8 +53,19 @@ OPEN_CLIP = {
     "open_clip-siglip": {
         "vision_cfg": SIGLIP_TIMM, "text_cfg": SIGLIP_TEXT, "custom_text": True, "init_logit_bias": -10.0,
     },
+    "open_clip-coca": {
+        "vision_cfg": COCA_VISION, "multimodal_cfg": COCA, "custom_text": True,
+        "text_cfg": {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
+    },
+    **{f"open_clip-{kind}": {"vision_cfg": VISION, "text_cfg": cfg} for kind, cfg in transformers_texts.TEXTS.items()},
 }  # fmt: skip
 FAMILIES = ("openai-vit", "openai-resnet", *OPEN_CLIP, "transformers-clip", "transformers-siglip")
+FULL_MASK = ("open_clip-siglip", "transformers-siglip", *(f"open_clip-{kind}" for kind in transformers_texts.TEXTS))
+
+
+def text_tower(family: str) -> str:
+    """The kind of a family's text tower, in the words of the documentation."""
+    return "full mask" if family in FULL_MASK else "class token" if family == "open_clip-coca" else "causal"
 
 
 @dataclass
@@ -138,8 +153,14 @@ def register_tiny_timm_models() -> None:
 
 
 def _open_clip(family: str, folder: Path) -> Miniature:
+    return of_open_clip({"embed_dim": 64, **OPEN_CLIP[family]}, folder, family)
+
+
+def of_open_clip(cfg: dict, folder: Path, family: str = "") -> Miniature:
+    """What open_clip builds from a `model_cfg`, saved in a folder."""
     register_tiny_timm_models()
-    cfg = {"embed_dim": 64, **OPEN_CLIP[family]}
+    if "hf_model_name" in cfg["text_cfg"]:
+        return _open_clip_with_transformers(cfg, folder)
     if "siglip" in family:
         save_siglip_tokenizer(folder)
     elif "timm_model_name" in cfg["vision_cfg"] and cfg["vision_cfg"]["timm_proj"] is None:
@@ -147,12 +168,29 @@ def _open_clip(family: str, folder: Path) -> Miniature:
     squash = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
     content = {"model_cfg": cfg, "preprocess_cfg": squash if "siglip" in family else {}}
     (folder / "open_clip_config.json").write_text(json.dumps(content))
-    model = enlarge(open_clip.create_model(f"local-dir:{folder}", load_weights=False))
+    return _saved(folder, lambda model: getattr(model, "text", model).token_embedding)
+
+
+def _open_clip_with_transformers(cfg: dict, folder: Path) -> Miniature:
+    """With the text tower's config and tokenizer beside the weights. The library gets it from there, too."""
+    kind = cfg["text_cfg"]["hf_model_name"].removeprefix("mini/")
+    transformers_texts.save(kind, folder)
+    path, content = folder / "open_clip_config.json", {"model_cfg": cfg, "preprocess_cfg": {}}
+    here = {**cfg, "text_cfg": {**cfg["text_cfg"], "hf_model_name": str(folder)}}
+    path.write_text(json.dumps({**content, "model_cfg": here}))
+    result = _saved(folder, lambda model: transformers_texts.embedding(model.text.transformer))
+    path.write_text(json.dumps(content))
+    return result
+
+
+def _saved(folder: Path, embedding: Callable[[nn.Module], nn.Module]) -> Miniature:
+    """The library's model of a folder, with weights that it writes there."""
+    model = enlarge(open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False))
     state = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    embedding = getattr(model, "text", model).token_embedding
-    return Miniature(f"open_clip:{folder}", model, model.encode_image, model.encode_text, tokenizer, embedding)
+    encode_image, encode_text = (partial(f, normalize=False) for f in (model.encode_image, model.encode_text))
+    return Miniature(f"open_clip:{folder}", model, encode_image, encode_text, tokenizer, embedding(model))
 
 
 def _transformers(family: str, folder: Path) -> Miniature:

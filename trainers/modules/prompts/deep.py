@@ -29,6 +29,15 @@ def check_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
         )
 
 
+def check_text_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
+    """The same for the text tower."""
+    if model.text.not_tunable:
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME: {what}, and the text tower of {name} takes none: {model.text.not_tunable}; use "
+            f"{instead}, or a CLIP whose text tower is this project's"
+        )
+
+
 def limited_depth(key: str, depth: int, layers: int) -> int:
     """The smaller of `depth`, the value of a config's `key`, and the number of layers (logged)."""
     if depth > layers:
