@@ -48,10 +48,11 @@ class Text:
 
 @dataclass(frozen=True)
 class TransformersText:
-    """A text tower that transformers runs, as open_clip has it; nothing attends to its padding.
+    """A text tower that transformers runs; nothing attends to its padding.
 
     Attributes:
-        options: of transformers' config, with its "model_type"; see `transformers_text.KEYS`.
+        options: of transformers' config, with its "model_type"; see `transformers_text_configs.KEYS` and
+            `transformers_clips.KINDS`.
         pooling, projection: open_clip's `hf_pooler_type` and `hf_proj_type`.
     """
 

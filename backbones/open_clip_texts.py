@@ -6,18 +6,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import transformers_text
+from . import transformers_text, transformers_text_configs
 from .config import Text, Transformer, TransformersText
 from .open_clip_files import FOLDER, PREFIX
 from .weights import KEY
 
 
 def foreign_tower(where: str, model: str, cfg: Mapping[str, Any]) -> TransformersText | None:
-    """The text tower of a model's config if transformers runs it; see `transformers_text.describe`."""
+    """The text tower of a model's config if transformers runs it; see `transformers_text_configs.describe`."""
     if not cfg["text_cfg"].get("hf_model_name"):
         return None
     folder = Path(model.removeprefix(FOLDER)) if model.startswith(FOLDER) else None
-    return transformers_text.describe(where, cfg, folder)
+    return transformers_text_configs.describe(where, cfg, folder)
 
 
 def describe_transformer(blocks: nn.ModuleList) -> Transformer:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import transformers_clips
 from .config import OPENAI_MEAN, OPENAI_STD, ClipConfig, Preprocessing, Text, Transformer, ViT
 from .tokenizers import Tokenizer, clip_vocabulary, probe
 from .weights import KEY, first_line, read_state_dict, weights_in
@@ -60,8 +61,11 @@ def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
     folder = weights.parent
     options = read_json(folder / CONFIG)
     kind = options.get("model_type")
+    if isinstance(kind, str) and kind in transformers_clips.KINDS:
+        return transformers_clips.read(weights, options)
     if not isinstance(kind, str) or kind not in DEFAULTS:
-        raise ValueError(f"{KEY}: {folder / CONFIG} is of a model of type {kind!r}; legal are {', '.join(DEFAULTS)}")
+        legal = ", ".join((*DEFAULTS, *transformers_clips.KINDS))
+        raise ValueError(f"{KEY}: {folder / CONFIG} is of a model of type {kind!r}; legal are {legal}")
     try:
         text, vision = (
             {**DEFAULTS[kind][part], **(options.get(f"{part}_dict") or {}), **(options.get(part) or {})}

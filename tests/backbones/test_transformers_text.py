@@ -10,7 +10,7 @@ import transformers_texts
 from methods import relative
 
 from backbones import load, load_clip
-from backbones.transformers_text import KEYS
+from backbones.transformers_text_configs import KEYS
 
 
 @pytest.fixture
@@ -94,6 +94,9 @@ def test_config_that_does_not_fit_is_refused(changes, message, copied, no_networ
         ({"hf_pooler_type": "max_pooler"}, "hf_pooler_type is 'max_pooler', not one of"),
         ({"hf_proj_type": ""}, "hf_proj_type is '', not one of"),
         ({"hf_pooler_type": "cls_pooler"}, "does not hold the weights of .*Missing key"),
+        ({"context_length": None}, "context_length is None, not a number of tokens"),
+        ({"context_length": [1, 2]}, r"context_length is \[1, 2\], not a number of tokens"),
+        ({"hf_model_name": 5}, "hf_model_name 5 is no name of a repository"),
         ({"context_length": 500}, "context_length is 500, but its text tower has 80 positions"),
     ],
 )

@@ -59,8 +59,16 @@ OPEN_CLIP = {
     },
     **{f"open_clip-{kind}": {"vision_cfg": VISION, "text_cfg": cfg} for kind, cfg in transformers_texts.TEXTS.items()},
 }  # fmt: skip
-FAMILIES = ("openai-vit", "openai-resnet", *OPEN_CLIP, "transformers-clip", "transformers-siglip")
-FULL_MASK = ("open_clip-siglip", "transformers-siglip", *(f"open_clip-{kind}" for kind in transformers_texts.TEXTS))
+FAMILIES = (
+    "openai-vit",
+    "openai-resnet",
+    *OPEN_CLIP,
+    "transformers-clip",
+    "transformers-siglip",
+    *transformers_texts.CLIPS,
+)
+FOREIGN = (*transformers_texts.CLIPS, *(f"open_clip-{kind}" for kind in transformers_texts.TEXTS))
+FULL_MASK = ("open_clip-siglip", "transformers-siglip", *FOREIGN)
 
 
 def text_tower(family: str) -> str:
@@ -201,24 +209,30 @@ def _transformers(family: str, folder: Path) -> Miniature:
         config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=48)
         model = transformers.CLIPModel(config)
         save_tokenizer(folder)
+    elif family in ("transformers-chinese-clip", "transformers-altclip"):
+        config, model = transformers_texts.clip(family, vision, folder)
     else:
         config = transformers.SiglipConfig(text_config={**sizes, "vocab_size": 300}, vision_config=vision)
         model = transformers.SiglipModel(config)
         save_siglip_tokenizer(folder)
     enlarge(model).save_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    length = config.text_config.max_position_embeddings
+    length = min(config.text_config.max_position_embeddings, 77)
 
     def tokenize(texts: list[str]) -> Tensor:
         return tokenizer(texts, padding="max_length", max_length=length, return_tensors="pt").input_ids
+
+    def encode_text(ids: Tensor) -> Tensor:
+        mask = (ids != tokenizer.pad_token_id).long() if family in transformers_texts.CLIPS else None
+        return _pooled(model.get_text_features(input_ids=ids, attention_mask=mask))
 
     return Miniature(
         str(folder),
         model,
         lambda image: _pooled(model.get_image_features(pixel_values=image)),
-        lambda ids: _pooled(model.get_text_features(input_ids=ids)),
+        encode_text,
         tokenize,
-        model.text_model.embeddings.token_embedding if hasattr(model.text_model, "embeddings") else None,
+        model.text_model.get_input_embeddings(),
     )
 
 

@@ -36,6 +36,7 @@ TEXTS = {
     },
     "mt5": {"hf_model_name": "mini/mt5", "hf_tokenizer_name": "mini/mt5", "hf_pooler_type": "mean_pooler"},
 }  # fmt: skip
+CLIPS = ("transformers-chinese-clip", "transformers-altclip")
 WORDS = "a photo of the dog cat rose banded criss crossed aircraft model recognition flower texture type".split()
 
 
@@ -71,3 +72,17 @@ def sentence_pieces(kind: str) -> transformers.PreTrainedTokenizerFast:
 def embedding(transformer: nn.Module) -> nn.Module:
     """The layer of the tokens."""
     return transformer.get_input_embeddings()
+
+
+def clip(family: str, vision: dict, folder: Path) -> tuple[transformers.PreTrainedConfig, nn.Module]:
+    """A CLIP whose text tower is a BERT, with its tokenizer in a folder."""
+    chinese = family == "transformers-chinese-clip"
+    tokenizer = word_pieces() if chinese else sentence_pieces("xlm-roberta")
+    tokenizer.save_pretrained(folder)
+    text = {**BERT, "vocab_size": len(tokenizer)}
+    if chinese:
+        config = transformers.ChineseCLIPConfig(text_config=text, vision_config=vision, projection_dim=48)
+        return config, transformers.ChineseCLIPModel(config)
+    text["project_dim"] = 40
+    config = transformers.AltCLIPConfig(text_config=text, vision_config=vision, projection_dim=48)
+    return config, transformers.AltCLIPModel(config)

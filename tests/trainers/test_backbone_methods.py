@@ -13,7 +13,7 @@ DOCS = train.PROJECT_ROOT / "docs/backbones.md"
 
 CLIPS = ("openai-vit", "open_clip-vit", "open_clip-quickgelu", "transformers-clip")
 OWN_TOWERS = (*CLIPS, "open_clip-custom-text", "open_clip-last-token", "transformers-siglip")
-PATCHES = (*CLIPS, "open_clip-bert", "open_clip-xlm-roberta", "open_clip-mt5")
+PATCHES = (*CLIPS, *miniatures.FOREIGN)
 LOCAL = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-eva")
 PROJECTED = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-custom-text", "open_clip-last-token")
 DEEP = "deep prompts are tokens in a tower's layers"
