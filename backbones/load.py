@@ -173,6 +173,9 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, *model.preprocessing.size, generator=generator)
     ids = model.tokenizer(["a photo of a dog.", "bark"], model.text.context_length)
+    rows = model.text.token_embedding.num_embeddings
+    if ids.max() >= rows:
+        raise ValueError(f"{KEY}: the tokenizer of {name} has the token {ids.max()}, its text tower only {rows} tokens")
     pairs = {
         "image": (model.encode_image(image), own.encode_image(image, normalize=False)),  # a CoCa's are by default
         "text": (model.text(ids, model.tokenizer.eos), own.encode_text(ids, normalize=False)),

@@ -17,9 +17,10 @@ class TextTower(nn.Module):
     Attributes:
         width, embed_dim, depth: D, E, and the number of layers that a tuning can change.
         context_length: largest number of tokens.
+        causal: a token attends to those up to itself.
         pooling: see `config.Text`.
         token_embedding: the layer of the tokens, whose rows stand in prompts.
-        shared: the hidden states of a token depend only on those before it, so that prompts can share a prefix.
+        shared: the feature depends only on the tokens up to the one where it is read, so that prompts share prefixes.
         padded: prompts are padded to the whole context.
         tail: how many tokens of the padding features depend on; None for all.
         not_tunable: the reason why it takes no tuning, else "".

@@ -123,22 +123,18 @@ def test_config_of_a_tower_survives_json(pair):
     assert ClipConfig.from_dict(json.loads(json.dumps(clip.config.to_dict()))) == clip.config
 
 
-def test_more_prompts_at_a_time_the_more_suffixes_are_allowed(pair):
-    """TRAINER.TEXT_CHUNK counts suffixes of 4 tokens."""
+@pytest.mark.parametrize("chunk", [2048, 8 * 2048])
+def test_prompts_at_a_time_follow_the_chunk(pair, chunk, monkeypatch):
+    """Of whole prompts, as many as have the tokens of `chunk` suffixes of 4 tokens."""
     _, clip = pair
-    encoder, again = (text_encoder(clip.text, chunk) for chunk in (2048, 8 * 2048))
-    sizes, encode = [], type(encoder).encode_suffix
-    for each in (encoder, again):
-        each.encode_suffix = lambda *args, own=each: sizes.append(len(args[1])) or encode(own, *args)
-        with torch.no_grad():
-            through = PromptTemplate(["rose"] * 1000, 1, clip)
-            group = torch.zeros(1000, dtype=torch.long)
-            each(*through(torch.zeros(1, 1, clip.text.width), group), group)
-    if not isinstance(encoder, PlainTextEncoder):
-        assert sizes == [1000, 1000]
-        return
-    first, rest = sizes[0], sizes[-1]
-    length = 2048 * 4 // first
-    assert (
-        4 <= length <= clip.text.context_length + 1 and sum(sizes) == 2000 and rest == min(1000, 8 * 2048 * 4 // length)
-    )
+    encoder, sizes = text_encoder(clip.text, chunk), []
+    template, group = PromptTemplate(["rose"] * 1000, 1, clip), torch.zeros(1000, dtype=torch.long)
+    prefix, suffix, lengths = template(torch.zeros(1, 1, clip.text.width), group)
+    count = lambda memory, suffix, *_: sizes.append(len(suffix)) or suffix[:, 0]  # noqa: E731
+    monkeypatch.setattr(encoder, "encode_suffix", count)
+    encoder(prefix, suffix, lengths, group)
+    if isinstance(encoder, PlainTextEncoder):
+        padding = suffix.shape[1] if clip.text.tail is None else int(lengths.max()) + clip.text.tail
+        assert sizes[0] == min(1000, chunk * 4 // (prefix.shape[1] + padding)) and sum(sizes) == 1000
+    else:
+        assert sizes == [1000]

@@ -110,6 +110,17 @@ def test_options_that_open_clip_cannot_use_are_refused(changes, message, copied)
         load_clip(str(folder))
 
 
+def test_tower_of_another_vocabulary_than_the_tokenizer_is_refused(copied):
+    """Without its name, open_clip takes CLIP's tokenizer."""
+    folder = copied("open_clip-bert")
+    path = folder / "open_clip_config.json"
+    content = json.loads(path.read_text())
+    del content["model_cfg"]["text_cfg"]["hf_tokenizer_name"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="has the token 49407, its text tower only .* tokens"):
+        load_clip(str(folder))
+
+
 def test_no_code_beside_a_text_tower_runs(copied, no_network):
     folder = copied("open_clip-bert")
     (folder / "evil.py").write_text(f"open({str(folder / 'run')!r}, 'w')\nfrom transformers import BertModel as Evil\n")
