@@ -7,9 +7,11 @@ import predict
 import pytest
 import torch
 from dassl.utils import read_image
-from test_export import agree
+from toy import TASKS
 
 from finished.load import load_run
+from finished.predictors import RunPredictor
+from inference import load_classifier
 
 
 @pytest.mark.parametrize("family", ["open_clip-coca", "open_clip-bert"])
@@ -18,7 +20,11 @@ def test_run_exports_its_predictions_and_serves_a_new_task(family, finished_run,
     name = library.name
     run, path = finished_run("SoftCPT", "MODEL.BACKBONE.NAME", name), tmp_path / "model.safetensors"
     assert export.main([str(run), str(path)]) == 0
-    agree(run, path, pictures, name)
+    predictor, classifier = RunPredictor(load_run(run)), load_classifier(path, name, "cpu")
+    images = torch.stack([predictor.transform(read_image(str(picture))) for picture in pictures])
+    for task in TASKS:
+        found = torch.from_numpy(classifier.predict_proba(pictures, task))
+        torch.testing.assert_close(found, predictor.scores(images, task)[""], atol=1e-5, rtol=0)
 
     (tmp_path / "names.txt").write_text("ink cap\nfly agaric\n")
     table = tmp_path / "table.csv"
