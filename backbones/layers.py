@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +37,10 @@ class LayerNorm(nn.LayerNorm):
         return super().forward(x.float()).type(x.dtype)
 
 
-Update = Callable[["Attention", Tensor, str], Tensor]  # replaces `Attention.project`
+# The matrices of one attention's packed weights, in this order, that a part's name stands for.
+PARTS = {"q": slice(0, 1), "k": slice(1, 2), "v": slice(2, 3), "kv": slice(1, 3), "qkv": slice(0, 3)}
+
+Update = Callable[[Tensor, Tensor, Tensor | None, str], Tensor]  # of x, weight, bias, part: instead of F.linear
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Tuning:
     Attributes:
         prompts: (M, W) each. Before layer i, the i-th replaces the prompt tokens that the last layer returned. The
             first follows the patches of an image; a text already has it, as its context.
-        updates: for each layer, the function that computes its queries, keys and values.
+        updates: for each layer, the function that computes its queries, keys and values from x (..., W), the weights
+            (n W, W) of a part, its bias (n W,) or None, and the part's name, one of PARTS.
     """
 
     prompts: Sequence[Tensor] = ()
@@ -69,8 +72,6 @@ UNTUNED = Tuning()
 class Attention(nn.Module):
     """Multi-head self-attention; `in_proj_weight` (3 W, W) holds queries, keys and values, in this order."""
 
-    PARTS: ClassVar[dict[str, tuple[int, ...]]] = {"q": (0,), "kv": (1, 2), "qkv": (0, 1, 2)}
-
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -80,15 +81,10 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor, part: str = "qkv", update: Update | None = None) -> Tensor:
         """(..., n W) of x (..., W): the queries ("q"), the keys and values ("kv") or all three, side by side."""
-        if update is not None:
-            return update(self, x, part)
-        rows = self.rows(part)
-        return F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
-
-    def rows(self, part: str) -> slice:
-        """The rows of a part in the packed weights."""
-        width, which = self.in_proj_weight.shape[1], self.PARTS[part]
-        return slice(which[0] * width, (which[-1] + 1) * width)
+        width, which = self.in_proj_weight.shape[1], PARTS[part]
+        rows = slice(which.start * width, which.stop * width)
+        weight, bias = self.in_proj_weight[rows], self.in_proj_bias[rows]
+        return F.linear(x, weight, bias) if update is None else update(x, weight, bias, part)
 
     def forward(self, x: Tensor, causal: bool = False, update: Update | None = None) -> Tensor:
         """(B, L, W) of x (B, L, W); each token attends to all tokens, or if `causal` to those up to itself."""

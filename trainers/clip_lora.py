@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ class CLIPLoRA(PromptTrainer):
     trained by cross-entropy, with the class names in their task's template. Several tasks share the updates. gamma is
     alpha / sqrt(r), as in the authors' code.
 
-    The method is not defined for a ResNet or for an image tower that open_clip builds. With `TOWERS` "text" only the
+    The method is not defined for an image tower that is no plain vision transformer. With `TOWERS` "text" only the
     text tower is updated, and image features come from the cache.
 
     Dropout is drawn for each token, layer and matrix, as in the authors' code, except that all classes of a step share
@@ -77,7 +76,7 @@ class CLIPLoRA(PromptTrainer):
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.ModuleDict:
         options = self.options
-        towers = {"image": model.visual, "text": model.text}
+        towers = {"image": (model.visual.width, model.visual.depth), "text": (model.text.width, len(model.text.blocks))}
         if "image" in TOWERS[options.TOWERS]:
             what, instead = "CLIP-LoRA updates the layers of a ViT", "TRAINER.CLIPLORA.TOWERS text"
             check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
@@ -88,8 +87,9 @@ class CLIPLoRA(PromptTrainer):
         scale = options.ALPHA / math.sqrt(options.RANK)  # gamma
         prompts = nn.ModuleDict()
         for name in TOWERS[options.TOWERS]:
-            update = partial(LowRankUpdate, towers[name].width, options.RANK, scale, options.DROPOUT)
-            prompts[name] = nn.ModuleList(update() for _ in towers[name].blocks)
+            width, depth = towers[name]
+            updates = (LowRankUpdate(width, options.RANK, scale, options.DROPOUT) for _ in range(depth))
+            prompts[name] = nn.ModuleList(updates)
         return prompts
 
     def image_tuning(self) -> Tuning:

@@ -28,6 +28,7 @@ SIGLIP_TEXT = {
 TIMM = {"timm_model_pretrained": False, "image_size": 32}
 SIGLIP_TIMM = {"timm_model_name": "vit_tiny_patch16_siglip_mini", "timm_pool": "map", "timm_proj": "none", **TIMM}
 EVA_TIMM = {"timm_model_name": "eva02_tiny_mini", "timm_pool": "token", "timm_proj": None, **TIMM}
+PE_TIMM = {"timm_model_name": "vit_pe_core_mini", "timm_pool": "map", "timm_proj": None, **TIMM}
 CONVNEXT = {"timm_model_name": "convnext_atto", "timm_pool": "", "timm_proj": "linear", "timm_drop": 0.0, **TIMM}
 # Families: what open_clip builds from; each is a miniature of a published kind.
 OPEN_CLIP = {
@@ -46,6 +47,7 @@ OPEN_CLIP = {
     "open_clip-resnet": {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}, "text_cfg": TEXT},
     "open_clip-convnext": {"vision_cfg": CONVNEXT, "text_cfg": TEXT, "custom_text": True},
     "open_clip-eva": {"vision_cfg": EVA_TIMM, "text_cfg": TEXT, "custom_text": True},
+    "open_clip-pe": {"vision_cfg": PE_TIMM, "text_cfg": TEXT, "custom_text": True},
     "open_clip-siglip": {
         "vision_cfg": SIGLIP_TIMM, "text_cfg": SIGLIP_TEXT, "custom_text": True, "init_logit_bias": -10.0,
     },
@@ -111,7 +113,7 @@ def _openai(family: str, folder: Path) -> Miniature:
 
 
 def register_tiny_timm_models() -> None:
-    """Small versions of SigLIP's and EVA's image towers, which timm has only in large sizes."""
+    """Small versions of the image towers of SigLIP, EVA and PE-Core, which timm has only in large sizes."""
     import timm.models.eva as eva
     import timm.models.vision_transformer as vit
     from timm.models import is_model, register_model
@@ -120,18 +122,26 @@ def register_tiny_timm_models() -> None:
     if is_model(SIGLIP_TIMM["timm_model_name"]):
         return
 
-    def siglip(pretrained: bool = False, **options) -> nn.Module:
-        options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None), options.pop("cache_dir", None)
-        return vit.VisionTransformer(**{**sizes, "class_token": False, **options})
+    def siglip(**options) -> nn.Module:
+        return vit.VisionTransformer(**{**sizes, "class_token": False, **of_the_architecture(options)})
 
-    def eva02(pretrained: bool = False, **options) -> nn.Module:
-        options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None), options.pop("cache_dir", None)
+    def eva02(**options) -> nn.Module:
         rope = {"use_rot_pos_emb": True, "ref_feat_shape": (2, 2), "qkv_fused": False, "swiglu_mlp": True}
-        return eva.Eva(**{**sizes, **rope, "scale_mlp": True, **options})
+        return eva.Eva(**{**sizes, **rope, "scale_mlp": True, **of_the_architecture(options)})
+
+    def pe_core(**options) -> nn.Module:
+        rope = {"use_rot_pos_emb": True, "ref_feat_shape": (2, 2), "rope_grid_offset": 1.0, "rope_grid_indexing": "xy"}
+        norms = {"attn_type": "rope", "use_pre_transformer_norm": True, "attn_pool_num_heads": 4}
+        return eva.Eva(**{**sizes, **rope, **norms, **of_the_architecture(options)})
+
+    def of_the_architecture(options: dict) -> dict:
+        others = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+        return {key: value for key, value in options.items() if key not in others}
 
     for name, module, function in (
         (SIGLIP_TIMM["timm_model_name"], vit, siglip),
         (EVA_TIMM["timm_model_name"], eva, eva02),
+        (PE_TIMM["timm_model_name"], eva, pe_core),
     ):
         function.__name__, function.__module__ = name, module.__name__
         register_model(function)

@@ -13,13 +13,16 @@ DOCS = train.PROJECT_ROOT / "docs/backbones.md"
 
 PATCHES = ("openai-vit", "open_clip-vit", "open_clip-quickgelu", "transformers-clip")
 OWN_VIT = (*PATCHES, "open_clip-custom-text", "open_clip-last-token", "transformers-siglip")
+TIMM_VIT = ("open_clip-eva", "open_clip-pe", "open_clip-siglip")
+VIT = (*OWN_VIT, *TIMM_VIT)
 LOCAL = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-eva")
-PROJECTED = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-custom-text", "open_clip-last-token")
+SIGLIP = ("open_clip-siglip", "transformers-siglip")
+PROJECTED = tuple(family for family in miniatures.FAMILIES if family not in SIGLIP)
 # {method: (the families that it runs on, what it says of the others)}; a method that is not named runs on all.
 LIMITS = {
-    "MaPLe": (OWN_VIT, "MaPLe's image prompts are tokens of a ViT"),
-    "PromptSRC": (OWN_VIT, "PromptSRC's image prompts are tokens of a ViT"),
-    "CLIPLoRA": (OWN_VIT, "CLIP-LoRA updates the layers of a ViT"),
+    "MaPLe": (VIT, "MaPLe's image prompts are tokens of a ViT"),
+    "PromptSRC": (VIT, "PromptSRC's image prompts are tokens of a ViT"),
+    "CLIPLoRA": (VIT, "CLIP-LoRA updates the layers of a ViT"),
     "PLOT": (LOCAL, "PLOT matches prompts to"),
     "ProLIP": (PROJECTED, "ProLIP trains the projection of the image tower"),
 }
