@@ -64,6 +64,15 @@ class ViT:
 
 
 @dataclass(frozen=True)
+class CoCaViT(ViT):
+    """CoCa's: a learned query, as wide as the embedding, attends to all tokens in `pool_heads` heads."""
+
+    pool: str = "query"
+    pool_heads: int = 8
+    kind: str = "coca_vit"
+
+
+@dataclass(frozen=True)
 class ResNet:
     """OpenAI's modified ResNet with an attention pool."""
 
@@ -131,7 +140,7 @@ class ClipConfig:
         for tower in (image, text):
             if "transformer" in tower:
                 tower["transformer"] = Transformer(**tower["transformer"])
-        kind = {"vit": ViT, "resnet": ResNet, "open_clip": OpenClipTower}[image["kind"]]
+        kind = {kind.kind: kind for kind in (ViT, CoCaViT, ResNet, OpenClipTower)}[image["kind"]]
         parts = {"text": Text(**text), "preprocessing": Preprocessing(**_tuples(preprocessing))}
         return cls(**{**values, **parts, "image": kind(**_tuples(image))})
 

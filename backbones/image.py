@@ -9,7 +9,7 @@ from clip.model import ModifiedResNet
 from torch import Tensor, nn
 
 from . import config, timm_vit
-from .layers import UNTUNED, AttentionPool, LayerNorm, Tuning, blocks
+from .layers import UNTUNED, AttentionPool, LayerNorm, QueryPool, Tuning, blocks
 
 
 class ImageTower(nn.Module):
@@ -59,10 +59,13 @@ class VisionTransformer(ImageTower):
         self.positional_embedding = nn.Parameter(torch.empty(options.class_token + rows * columns, width))
         self.ln_pre = LayerNorm(width, eps) if options.pre_norm else nn.Identity()
         self.blocks = blocks(options.transformer)
-        self.ln_post = LayerNorm(width, eps)
+        pooled = options.embed_dim if isinstance(options, config.CoCaViT) else width
+        self.ln_post = LayerNorm(pooled, eps)
         if options.pool == "attention":
             self.pool = AttentionPool(options.transformer)
-        self.projection = nn.Parameter(torch.empty(width, options.embed_dim)) if options.projection else None
+        elif isinstance(options, config.CoCaViT):
+            self.pool = QueryPool(options.transformer, options.embed_dim, options.pool_heads)
+        self.projection = nn.Parameter(torch.empty(pooled, options.embed_dim)) if options.projection else None
         self.width, self.depth = width, options.transformer.layers
         if options.pool != "token":
             self.no_local_features = f"its features are pooled by {options.pool}, so its patches have none of their own"
@@ -104,6 +107,8 @@ class VisionTransformer(ImageTower):
         """(B, W)"""
         if self.options.pool == "attention":
             return self.pool(self.ln_post(x))
+        if self.options.pool == "query":
+            return self.ln_post(self.pool(x))
         if self.options.pool == "token":  # only this token need be normalised
             return self.ln_post(x[:, 0])
         x = self.ln_post(x) if self.options.norm_first else x

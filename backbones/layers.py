@@ -152,3 +152,19 @@ class AttentionPool(nn.Module):
         k, v = self.attn.project(x, "kv").unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
         x = self.attn.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # (B, 1, W)
         return (x + self.mlp(self.norm(x))).squeeze(1)
+
+
+class QueryPool(nn.Module):
+    """CoCa's head: a learned query attends to all tokens. Its further queries, which captions read, are left out."""
+
+    def __init__(self, options: Transformer, embed_dim: int, heads: int) -> None:
+        super().__init__()
+        width = options.width
+        self.query = nn.Parameter(torch.empty(1, embed_dim))
+        self.attn = nn.MultiheadAttention(embed_dim, heads, kdim=width, vdim=width, batch_first=True)
+        self.ln_q, self.ln_k = LayerNorm(embed_dim, options.eps), LayerNorm(width, options.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, E) of tokens x (B, L, W)."""
+        query, x = self.ln_q(self.query).expand(len(x), 1, -1), self.ln_k(x)
+        return self.attn(query, x, x, need_weights=False)[0].squeeze(1)

@@ -91,8 +91,9 @@ def store_in_half(model: nn.Module, dtype: torch.dtype) -> None:
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.to(dtype)
         elif isinstance(module, (Attention, nn.MultiheadAttention)):
-            for name in ("in_proj_weight", "in_proj_bias"):
-                getattr(module, name).data = getattr(module, name).data.to(dtype)
+            for name, value in module.named_parameters(recurse=False):
+                if "proj" in name:
+                    value.data = value.data.to(dtype)
         projection = getattr(module, "projection", None)
         if isinstance(projection, Tensor):
             projection.data = projection.data.to(dtype)

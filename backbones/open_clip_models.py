@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import openai
-from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
+from .config import ClipConfig, CoCaViT, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
 from .open_clip_configs import check_vision_cfg, read_model_cfg, refuse_foreign_text
 from .open_clip_files import FOLDER, PREFIX, library, locate
 from .tokenizers import Tokenizer, probe
@@ -140,18 +140,15 @@ def describe_image(model: nn.Module, model_cfg: dict[str, Any], quick_gelu: bool
         heads = cfg["width"] * 32 // cfg.get("head_width", 64)
         return ResNet(tuple(cfg["layers"]), cfg["width"], heads, size, embed_dim)
     if type(tower).__name__ == "VisionTransformer":
-        blocks = tower.transformer.resblocks
+        blocks, pool = tower.transformer.resblocks, {"tok": "token", "avg": "mean"}.get(tower.pool_type)
         plain = {type(block).__name__ for block in blocks} == {"ResidualAttentionBlock"}
-        if plain and tower.attn_pool is None and tower.pool_type in ("tok", "avg"):
-            return ViT(
-                describe_transformer(blocks),
-                size,
-                tuple(tower.patch_size),
-                embed_dim,
-                pre_norm=not isinstance(tower.ln_pre, nn.Identity),
-                pool={"tok": "token", "avg": "mean"}[tower.pool_type],
-                norm_first=tower.pool_type == "avg" and not tower.final_ln_after_pool,
-            )
+        if plain and pool and (tower.attn_pool is None or pool == "token" and tower.attn_pool_contrastive is None):
+            facts = (describe_transformer(blocks), size, tuple(tower.patch_size), embed_dim)
+            pre_norm = not isinstance(tower.ln_pre, nn.Identity)
+            if tower.attn_pool is not None:  # the feature is that of the first query
+                return CoCaViT(*facts, pre_norm=pre_norm, pool_heads=tower.attn_pool.attn.num_heads)
+            norm_first = pool == "mean" and not tower.final_ln_after_pool
+            return ViT(*facts, pre_norm=pre_norm, pool=pool, norm_first=norm_first)
     cfg = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}
     return OpenClipTower(cfg, quick_gelu or bool(model_cfg.get("quick_gelu")), size, embed_dim)
 
@@ -175,6 +172,9 @@ def renamed(state: dict[str, Tensor], image: ViT | ResNet | OpenClipTower) -> di
     for key in ("logit_scale", "logit_bias"):
         if key in state:
             state[key] = state[key].reshape(())
+    if isinstance(image, CoCaViT):
+        state = {key.replace("visual.attn_pool.", "visual.pool."): value for key, value in state.items()}
+        state["visual.pool.query"] = state["visual.pool.query"][:1].clone()
     if isinstance(image, OpenClipTower):
         state = {key.replace("visual.", "visual.tower.", 1): value for key, value in state.items()}
     return openai.renamed(state)

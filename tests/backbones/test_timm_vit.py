@@ -21,7 +21,7 @@ from trainers.modules.method_parts.low_rank import LowRankUpdate
 W, E, LAYERS, M = 32, 24, 3, 2
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": W, "depth": LAYERS, "num_heads": 4, "num_classes": E}
 ROPE = {"use_rot_pos_emb": True, "ref_feat_shape": (4, 4)}
-PE = {**ROPE, "attn_type": "rope", "use_pre_transformer_norm": True, "rope_grid_offset": 1.0, "rope_grid_indexing": "xy"}
+PE = {**ROPE, "attn_type": "rope", "use_pre_transformer_norm": True, "rope_grid_offset": 1.0}
 TRUNKS = {
     "SigLIP": partial(VisionTransformer, class_token=False, global_pool="map"),
     "class token before its norm": partial(VisionTransformer, pre_norm=True),
