@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 TRUNKS = ("VisionTransformer", "Eva")
+STEPS = ("patch_embed", "_pos_embed", "norm_pre", "blocks", "norm", "forward_head")  # of `prompted`
 ATTENTIONS = ("Attention", "AttentionRope", "EvaAttention")
 PACKED, SEPARATE = {"qkv.weight": "qkv"}, {"q_proj.weight": "q", "k_proj.weight": "k", "v_proj.weight": "v"}
 
@@ -21,6 +22,9 @@ def why_not_plain(trunk: nn.Module) -> str:
     name = type(trunk).__name__
     if name not in TRUNKS:
         return f"it is timm's {name}, which is no plain vision transformer"
+    missing = [step for step in STEPS if not hasattr(trunk, step)]
+    if missing:
+        return f"it is the {name} of another version of timm, without {missing[0]}; 1.0.16 has it"
     stem = getattr(trunk.patch_embed, "backbone", None)
     if stem is not None and type(stem).__name__ != "ConvStem":
         return f"it is a hybrid: timm's {name} behind convolutional stages ({type(stem).__name__})"
@@ -56,7 +60,7 @@ def prompted(trunk: nn.Module, image: Tensor, prompts: Sequence[Tensor]) -> Tens
         if rope is None:
             x = block(x)
         else:
-            x = block(x, rope=unrotated(rope[i] if trunk.rope_mixed else rope, x.shape[1] - count))
+            x = block(x, rope=unrotated(rope[i] if getattr(trunk, "rope_mixed", False) else rope, x.shape[1] - count))
     return trunk.forward_head(trunk.norm(x[:, :count]))
 
 

@@ -101,7 +101,7 @@ def with_prompts(trunk, image, prompts):
         if i < len(prompts) and i > 0:
             tokens = prompts[i].expand(len(x), -1, -1)
         x = torch.cat([front, tokens, patches], dim=1)
-        x = block(x) if rope is None else block(x, rope=rope[i] if trunk.rope_mixed else rope)
+        x = block(x) if rope is None else block(x, rope=rope[i] if getattr(trunk, "rope_mixed", False) else rope)
     front, _, patches = x.split([front.shape[1], M, patches.shape[1]], dim=1)
     return trunk.forward_head(trunk.norm(torch.cat([front, patches], dim=1)))
 
@@ -225,6 +225,12 @@ def test_other_trunks_are_refused_with_the_reason(name):
         trunk = own[name](**SIZES) if name in own else timm.create_model(name)
     tower = wrapped(Tower(trunk))
     assert tower.not_tunable.startswith(REFUSED[name]) and tower.depth == 0
+
+
+def test_trunk_of_an_older_timm_is_refused():
+    trunk = TRUNKS["EVA"](**SIZES)
+    del trunk.norm_pre
+    assert wrapped(Tower(trunk)).not_tunable.startswith("it is the Eva of another version of timm, without norm_pre")
 
 
 HEADS = {
