@@ -148,7 +148,7 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, W) of patches x (B, L, W)."""
         heads = self.attn.heads
-        q = self.attn.project(self.probe, "q").unflatten(-1, (heads, -1)).transpose(1, 2).expand(len(x), -1, -1, -1)
+        q = self.attn.project(self.probe, "q").unflatten(-1, (heads, -1)).transpose(1, 2).expand(x.shape[0], -1, -1, -1)
         k, v = self.attn.project(x, "kv").unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
         x = self.attn.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # (B, 1, W)
         return (x + self.mlp(self.norm(x))).squeeze(1)
@@ -166,5 +166,5 @@ class QueryPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, E) of tokens x (B, L, W)."""
-        query, x = self.ln_q(self.query).expand(len(x), 1, -1), self.ln_k(x)
+        query, x = self.ln_q(self.query).expand(x.shape[0], 1, -1), self.ln_k(x)
         return self.attn(query, x, x, need_weights=False)[0].squeeze(1)

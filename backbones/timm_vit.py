@@ -52,7 +52,7 @@ def prompted(trunk: nn.Module, image: Tensor, prompts: Sequence[Tensor]) -> Tens
     embedded = trunk._pos_embed(trunk.patch_embed(image))
     x, rope = embedded if isinstance(embedded, tuple) else (embedded, None)  # (B, L, W); rope of Eva
     count = x.shape[1]
-    prompts = [prompt.to(x.dtype).expand(len(x), -1, -1) for prompt in prompts]
+    prompts = [prompt.to(x.dtype).expand(x.shape[0], -1, -1) for prompt in prompts]
     x = trunk.norm_pre(torch.cat([x, prompts[0]], dim=1))
     for i, block in enumerate(trunk.blocks):
         if 0 < i < len(prompts):
