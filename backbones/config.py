@@ -1,9 +1,12 @@
 """The description of a CLIP without its weights, which the reader of each family fills in."""
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
+RESIZE = re.compile(r"(shortest|squash)|shortest:([1-9]\d{0,3})|squash:([1-9]\d{0,3})x([1-9]\d{0,3})")
+RESIZES = "shortest, squash, shortest:PIXELS, squash:HEIGHTxWIDTH"  # in words
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -95,6 +98,7 @@ class Preprocessing:
         mean, std: of each channel, for pixels in [0, 1].
         interpolation: "bicubic", "bilinear" or "nearest".
         resize: "shortest" brings the shorter edge to the size and crops the centre, "squash" changes the aspect ratio.
+            "shortest:256" and "squash:256x256" resize to so many pixels, and crop the centre as transformers does.
     """
 
     size: tuple[int, int]
@@ -102,6 +106,20 @@ class Preprocessing:
     std: tuple[float, ...] = OPENAI_STD
     interpolation: str = "bicubic"
     resize: str = "shortest"
+
+    def resized(self) -> int | tuple[int, int]:
+        """The shorter edge, or height and width, before the centre is cropped. Raises ValueError for an illegal
+        `resize`, and for one to fewer pixels than are cropped."""
+        found = RESIZE.fullmatch(self.resize)
+        if found is None:
+            raise ValueError(f"{self.resize!r:.60} is not one of {RESIZES}")
+        word, edge, height, width = found.groups()
+        pixels = (int(edge),) * 2 if edge else (int(height), int(width)) if height else self.size
+        if any(there < wanted for there, wanted in zip(pixels, self.size)):
+            raise ValueError(f"{self.resize!r} leaves fewer pixels than {self.size[0]}x{self.size[1]}")
+        if self.resize.startswith("squash"):
+            return pixels
+        return max(pixels)
 
 
 @dataclass(frozen=True)

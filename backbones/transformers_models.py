@@ -1,7 +1,6 @@
 """transformers' CLIPModel and SiglipModel, read from their files. The package itself is only needed for a tokenizer
 that is not CLIP's."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import OPENAI_MEAN, OPENAI_STD, ClipConfig, Preprocessing, Text, Transformer, ViT
+from .config import ClipConfig, Text, Transformer, ViT
 from .tokenizers import Tokenizer, clip_vocabulary, probe
-from .weights import KEY, first_line, read_state_dict, weights_in
+from .transformers_images import preprocessing_of
+from .weights import KEY, first_line, read_json, read_state_dict, weights_in
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -40,7 +40,6 @@ DEFAULTS = {
     },
 }  # fmt: skip
 MOST, MOST_LAYERS = 10**6, 1000  # of any size, and of blocks
-RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def is_model(path: Path) -> bool:
@@ -77,16 +76,6 @@ def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
     tokenizer = tokenizer_of(folder, text_config)
     config = ClipConfig("transformers", image_config, text_config, preprocessing, tokenizer, bias="logit_bias" in state)
     return config, state
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{KEY}: {path} cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{KEY}: {path} does not hold a JSON object")
-    return content
 
 
 def whole(options: dict[str, Any], *names: str) -> list[int]:
@@ -173,24 +162,6 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
             parts = [result.pop(f"{prefix}{part}_proj.{kind}") for part in "qkv"]
             result[f"{prefix}in_proj_{kind}"] = torch.cat(parts)
     return result
-
-
-def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preprocessing:
-    """The preprocessing in preprocessor_config.json, or else the family's default."""
-    path = folder / "preprocessor_config.json"
-    facts = read_json(path) if path.is_file() else {}
-    mean, std = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
-    resample = facts.get("resample", 3)
-    if type(resample) is not int or resample not in RESAMPLING:
-        raise ValueError(f"{KEY}: {path}: resample {resample!r} is not one of {', '.join(map(str, RESAMPLING))}")
-    shown = {"image_mean": facts.get("image_mean", mean), "image_std": facts.get("image_std", std)}
-    for key, value in shown.items():
-        numbers = isinstance(value, list | tuple) and all(type(x) in (int, float) and abs(x) < 1e6 for x in value)
-        if not numbers or len(value) != 3 or key == "image_std" and min(value) < 1e-6:
-            raise ValueError(f"{KEY}: {path}: {key} is {value!r:.60}, not three numbers of the colours")
-    mean, std = map(tuple, shown.values())
-    resize = "shortest" if facts.get("do_center_crop", kind == "clip") else "squash"
-    return Preprocessing(size, mean, std, RESAMPLING[resample], resize)
 
 
 def tokenizer_of(folder: Path, text: Text) -> dict[str, Any]:

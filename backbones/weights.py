@@ -2,12 +2,14 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +50,17 @@ def first_line(error: Exception) -> str:
     """The first two lines of an error's message as one; what follows are a library's hints for its own users."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:300] or type(error).__name__
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a model's folder. Raises ValueError that names the file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{KEY}: {path} cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{KEY}: {path} does not hold a JSON object")
+    return content
 
 
 def sha256_of(path: Path) -> str:

@@ -121,7 +121,8 @@ def test_full_mask_tower_uses_the_plain_encoder(pair, family, caplog):
     full = "siglip" in family
     assert isinstance(encoder, PlainTextEncoder) == full == ("full mask" in caplog.text)
     assert (clip.logit_bias is not None) == full
-    assert clip.preprocessing.resize == ("squash" if full else "shortest")
+    shortest = "shortest:32" if family == "transformers-clip" else "shortest"
+    assert clip.preprocessing.resize == ("squash" if full else shortest)
 
 
 def test_families_do_not_share_cached_features(miniature):

@@ -75,7 +75,7 @@ def test_illegal_sizes_in_a_config_are_named(keys, message, family, copied):
         load_clip(str(folder))
 
 
-@pytest.mark.parametrize("facts", [{"image_mean": 5}, {"image_std": [1, 0, 1]}, {"resample": []}])
+@pytest.mark.parametrize("facts", [{"image_mean": "5"}, {"image_std": [1, 0, 1]}, {"resample": []}])
 def test_illegal_preprocessing_is_named(facts, copied):
     folder = copied("transformers-clip")
     (folder / "preprocessor_config.json").write_text(json.dumps(facts))

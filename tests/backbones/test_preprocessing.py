@@ -49,6 +49,7 @@ def test_repeating_the_models_values_is_allowed(tmp_path):
     [
         ("SIZE", "(224, 224)", r"INPUT.SIZE: \(224, 224\) does not fit .*tiny_vit.npz.*takes \(32, 48\)"),
         ("RESIZE", "stretch", "INPUT.RESIZE.*'stretch'.*shortest.*squash"),
+        ("RESIZE", "squash:32x40", "INPUT.RESIZE: 'squash:32x40' leaves fewer pixels than 32x48"),
     ],
 )
 def test_other_size_or_unknown_resize_mode_is_always_an_error(tmp_path, key, value, message):

@@ -53,6 +53,7 @@ def test_every_method_exports_its_predictions_or_says_why_not(method, finished_r
         ("MaPLe", ("TRAINER.MAPLE.PREC", "amp")),
         ("ProLIP", ("TRAINER.PROLIP.PREC", "amp", "MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz")),
         ("LinearProbe", ("INPUT.RESIZE", "squash", "INPUT.OVERRIDE_MODEL", True)),
+        ("LinearProbe", ("INPUT.RESIZE", "shortest:71", "INPUT.OVERRIDE_MODEL", True)),
     ],
 )
 def test_export_keeps_variant_precision_and_preprocessing(method, opts, finished_run, pictures, tmp_path):

@@ -116,7 +116,7 @@ def test_run_records_the_models_preprocessing_and_predicts_with_it(toy_root, tmp
     assert train.main(arguments) == 0
     cfg = train.setup_cfg(train.parse_args(["--config-file", str(tmp_path / "run" / "config.yaml")]))
     squash = family == "open_clip-siglip"
-    assert cfg.INPUT.SIZE == (32, 32) and cfg.INPUT.RESIZE == ("squash" if squash else "shortest")
+    assert cfg.INPUT.SIZE == (32, 32) and cfg.INPUT.RESIZE == ("squash" if squash else "shortest:32")
     assert (cfg.INPUT.PIXEL_MEAN == [0.5, 0.5, 0.5]) == squash
     capsys.readouterr()
     picture = next((toy_root / "toy" / "flower" / "images").glob("test-0-*.png"))
