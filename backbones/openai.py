@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 CACHE_DIR = Path(os.path.expanduser("~/.cache/clip"))  # where there is no home folder, it stays ~
 SPELLINGS = {"quickgelu": "quick_gelu", "gelu": "gelu"}
 PUBLISHED = {url.split("/")[-2]: name for name, url in clip._MODELS.items()}  # by the SHA-256 of their files
+KEPT = 20  # positions of CLIP that Long-CLIP keeps
 WIDEST = 1024  # up to this width all published towers have heads of 64
 
 
@@ -85,6 +86,7 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
         state = restore_token_rows(read_state_dict(path))
         for key in ("input_resolution", "context_length", "vocab_size"):
             state.pop(key, None)
+        state = one_position_table(state)
         if "text_projection" not in state:
             raise ValueError(f"it has no text_projection; its names begin with {first_words(state)}")
         activation = SPELLINGS[spelling] if spelling else declared_activation(path)
@@ -101,6 +103,19 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
         )
     check_heads(path, config)
     return config, state
+
+
+def one_position_table(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with one table of text positions in place of Long-CLIP's two: it keeps the first 20 rows of CLIP's
+    own and learns the others in `positional_embedding_res` (Zhang et al., Long-CLIP, arXiv 2403.15378)."""
+    state = dict(state)
+    stretched = state.pop("positional_embedding_res", None)
+    if stretched is not None:
+        kept = state["positional_embedding"]
+        if kept.shape != stretched.shape:
+            raise ValueError(f"its tables of positions are {tuple(kept.shape)} and {tuple(stretched.shape)}")
+        state["positional_embedding"] = torch.cat([kept[:KEPT], stretched[KEPT:]])
+    return state
 
 
 def declared_activation(path: Path) -> str:
