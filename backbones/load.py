@@ -13,14 +13,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from . import open_clip_files, open_clip_models, openai, transformers_models
+from . import adapters, open_clip_files, open_clip_models, openai, transformers_models
 from .config import ClipConfig
-from .model import CLIP, digest_of, store_in_half
+from .model import CLIP, check_finite, digest_of, store_in_half
+from .weight_files import files_of
 from .weights import KEY, SUFFIXES, find_path, first_line, licence_of, missing, sha256_of, weights_in, write_safetensors
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1  # of the shared copies
+SCHEMA = 2  # of the shared copies
 SHARED_FROM = 64 << 20  # bytes; smaller files are read in a moment
 
 
@@ -41,6 +42,12 @@ class Source:
     path: Path
     spelling: str = ""
     licence: str = ""
+
+    @property
+    def files(self) -> list[Path]:
+        """Of its weights: one, or shards; of transformers also those of an adapter."""
+        beside = adapters.files_of(self.path.parent) if self.family == "transformers" else []
+        return [*files_of(self.path), *beside]
 
 
 def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = None) -> CLIP:
@@ -63,15 +70,15 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
     """
     with torch.random.fork_rng(devices=[]):
         source = find_source(name)
-        copy = None
-        if shared is not None and source.path.stat().st_size >= SHARED_FROM:
+        copy, files = None, source.files
+        if shared is not None and sum(path.stat().st_size for path in files) >= SHARED_FROM:
             copy = shared / f"clip-{_key(name, source, half)}.safetensors"
         model = _read_copy(copy) if copy is not None and copy.is_file() else None
         if model is None:
             model = _read(name, source)
             if half is not None:
                 store_in_half(model, half)
-            model.source["sha256"] = sha256_of(source.path)
+            model.source["sha256"] = sha256_of(*files)
             if copy is not None:
                 _write_copy(copy, model)
                 model = _read_copy(copy) or model
@@ -151,6 +158,7 @@ def _read(name: str, source: Source) -> CLIP:
         model.float()
     if config.text.pooling == "eos" and not model.tokenizer.eos:
         raise ValueError(f"{KEY}: {name} reads its text features at [EOS], but its tokenizer has none")
+    check_finite(model, f"{KEY}: {source.path}")
     if own is not None:
         check_equal(name, model, own)
     model.source.update(path=str(source.path), licence=source.licence)
@@ -190,8 +198,9 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
 
 
 def _key(name: str, source: Source, half: torch.dtype | None) -> str:
-    stat = source.path.stat()
-    words = [SCHEMA, name, str(source.path.resolve()), stat.st_size, stat.st_mtime_ns, str(half)]
+    beside = [] if source.family == "OpenAI" else sorted(source.path.parent.glob("*.json"))  # configs
+    stats = [(str(path.resolve()), path.stat()) for path in (*source.files, *beside)]
+    words = [SCHEMA, name, str(half), *((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)]
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
 
 

@@ -3,13 +3,14 @@
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import open_clip_models, transformers_models
+from . import open_clip_models, transformers_tokenizers
 from .config import ClipConfig
 from .image import build_image_tower
 from .layers import UNTUNED, Attention, Tuning
@@ -70,10 +71,20 @@ def build_tokenizer(options: dict[str, Any]) -> Tokenizer:
     "open_clip" and "transformers" are the libraries' own.
     """
     kind, rest = options["kind"], {key: value for key, value in options.items() if key != "kind"}
-    libraries = {"open_clip": open_clip_models, "transformers": transformers_models}
+    libraries = {"open_clip": open_clip_models, "transformers": transformers_tokenizers}
     if kind in libraries:
         return libraries[kind].load_tokenizer(**rest)
     return clip_tokenizer(clean_as_transformers=kind == "clip-transformers")
+
+
+def check_finite(model: nn.Module, where: str) -> None:
+    """Raise ValueError for weights that are not finite: the sum of a tensor tells quickly that they are."""
+    for name, value in model.state_dict().items():
+        if math.isfinite(value.sum().item()):
+            continue
+        bad = int((~torch.isfinite(value)).sum())
+        if bad:
+            raise ValueError(f"{where}: {bad:,} of {value.numel():,} numbers of {name} are nan or infinite")
 
 
 def digest_of(module: nn.Module, description: str = "") -> str:

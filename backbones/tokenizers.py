@@ -50,6 +50,11 @@ def clip_vocabulary() -> dict[str, int]:
     return clip._tokenizer.encoder
 
 
+def clip_merges() -> list[tuple[str, ...]]:
+    """The pairs that its byte-pair encoding merges, in their order."""
+    return list(clip._tokenizer.bpe_ranks)
+
+
 def _encode_as_transformers(text: str) -> list[int]:
     """transformers uses neither ftfy nor HTML entities, and lowers letters one by one."""
     bpe = clip._tokenizer

@@ -121,7 +121,7 @@ def test_full_mask_tower_uses_the_plain_encoder(pair, family, caplog):
     full = "siglip" in family
     assert isinstance(encoder, PlainTextEncoder) == full == ("full mask" in caplog.text)
     assert (clip.logit_bias is not None) == full
-    shortest = "shortest:32" if family == "transformers-clip" else "shortest"
+    shortest = "shortest:32" if family in miniatures.TRANSFORMERS else "shortest"
     assert clip.preprocessing.resize == ("squash" if full else shortest)
 
 

@@ -8,7 +8,7 @@ from backbones import load_clip
 
 WEIGHTS = {
     "open_clip-vit": ("open_clip_model.safetensors", "none of open_clip_model.safetensors, open_clip_pytorch_model"),
-    "transformers-clip": ("model.safetensors", "has no weights: none of model.safetensors, pytorch_model.bin"),
+    "transformers-clip": ("model.safetensors", "has no weights: none of model.safetensors, model.safetensors.index"),
 }
 
 

@@ -50,7 +50,8 @@ OPEN_CLIP = {
         "vision_cfg": SIGLIP_TIMM, "text_cfg": SIGLIP_TEXT, "custom_text": True, "init_logit_bias": -10.0,
     },
 }  # fmt: skip
-FAMILIES = ("openai-vit", "openai-resnet", *OPEN_CLIP, "transformers-clip", "transformers-siglip")
+TRANSFORMERS = ("transformers-clip", "transformers-siglip", "transformers-metaclip2")
+FAMILIES = ("openai-vit", "openai-resnet", *OPEN_CLIP, *TRANSFORMERS)
 
 
 @dataclass
@@ -163,6 +164,11 @@ def _transformers(family: str, folder: Path) -> Miniature:
         config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=48)
         model = transformers.CLIPModel(config)
         save_tokenizer(folder)
+    elif family == "transformers-metaclip2":
+        text = {**sizes, "vocab_size": 303, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+        config = transformers.MetaClip2Config(text_config=text, vision_config=vision, projection_dim=48)
+        model = transformers.MetaClip2Model(config)
+        save_metaclip2_tokenizer(folder)
     else:
         config = transformers.SiglipConfig(text_config={**sizes, "vocab_size": 300}, vision_config=vision)
         model = transformers.SiglipModel(config)
@@ -190,6 +196,24 @@ def _pooled(output: object) -> Tensor:
 
 def save_siglip_tokenizer(folder: Path) -> None:
     """A tokenizer of SigLIP's kind, with a vocabulary of 300 pieces trained on a few sentences."""
+    train_pieces(folder)
+    tokenizer = transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=64)
+    tokenizer.save_pretrained(folder)
+
+
+def save_metaclip2_tokenizer(folder: Path) -> None:
+    """A tokenizer of MetaCLIP 2's kind, which is XLM-R's, with the same pieces."""
+    from sentencepiece import SentencePieceProcessor
+
+    train_pieces(folder)
+    pieces = SentencePieceProcessor(str(folder / "spiece.model"))
+    (folder / "spiece.model").unlink(), (folder / "spiece.vocab").unlink()
+    special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    own = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(3, pieces.get_piece_size())]
+    transformers.XLMRobertaTokenizer(vocab=[*special, *own, ("<mask>", 0.0)]).save_pretrained(folder)
+
+
+def train_pieces(folder: Path) -> None:
     import sentencepiece
 
     words = "a photo of the dog cat rose banded criss crossed aircraft model recognition flower texture type ".split()
@@ -199,5 +223,3 @@ def save_siglip_tokenizer(folder: Path) -> None:
         sentence_iterator=iter(sentences), model_prefix=str(folder / "spiece"), vocab_size=300, hard_vocab_limit=False,
         pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
     )  # fmt: skip
-    tokenizer = transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=64)
-    tokenizer.save_pretrained(folder)

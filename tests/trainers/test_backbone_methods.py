@@ -11,7 +11,7 @@ from scripts import predict
 
 DOCS = train.PROJECT_ROOT / "docs/backbones.md"
 
-PATCHES = ("openai-vit", "open_clip-vit", "open_clip-quickgelu", "transformers-clip")
+PATCHES = ("openai-vit", "open_clip-vit", "open_clip-quickgelu", "transformers-clip", "transformers-metaclip2")
 OWN_VIT = (*PATCHES, "open_clip-custom-text", "open_clip-last-token", "transformers-siglip")
 LOCAL = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-eva")
 PROJECTED = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-custom-text", "open_clip-last-token")
