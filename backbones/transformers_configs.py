@@ -100,14 +100,14 @@ def towers(kind: str, options: dict[str, Any]) -> tuple[ViT, Text, int | str | N
 def section(kind: str, options: dict[str, Any], name: str) -> dict[str, Any]:
     """The values of a tower as the library has them: `name`_dict of an older config of CLIP replaces all of `name`, and
     the library's defaults fill in what is left out."""
-    older = options.get(f"{name}_dict") if kind in WITH_DICTS else None
-    found = options.get(name) if older is None else older
+    key = f"{name}_dict" if kind in WITH_DICTS and options.get(f"{name}_dict") is not None else name
+    found = options.get(key)
     if found is not None and not isinstance(found, dict):
-        raise ValueError(f"{name} is {found!r:.60}, not a JSON object")
+        raise ValueError(f"{key} is {found!r:.60}, not a JSON object")
     return {"num_channels": 3, **DEFAULTS[kind][name], **(found or {})}
 
 
-def why_not(kind: Any, options: dict[str, Any]) -> str:
+def why_not(kind: Any) -> str:
     """Why a config of this model type is not read; "" if it is."""
     if isinstance(kind, str) and kind in DEFAULTS:
         return ""

@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
     folder = weights.parent
     options = read_json(folder / CONFIG)
     kind = options.get("model_type")
-    reason = why_not(kind, options)
+    reason = why_not(kind)
     if reason:
         raise ValueError(f"{KEY}: {folder / CONFIG} {reason}")
     try:

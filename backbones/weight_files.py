@@ -10,6 +10,8 @@ KEY = "MODEL.BACKBONE.NAME"
 INDEX = ".index.json"  # the ending of an index, behind the name that the weights would have in one file
 SHARDS = (".safetensors", ".bin")
 POINTER = b"version https://git-lfs.github.com/spec/"
+PAGES = (b"<!doctype", b"<html", b"<?xml")
+LONGEST_HEADER = 100_000_000  # bytes, of a safetensors file
 FETCH = "fetch them with git lfs pull in their folder, or with hf download OWNER/MODEL"
 
 
@@ -65,14 +67,14 @@ def damage(path: Path) -> str:
             head = file.read(512)
             if path.suffix == ".safetensors" and not head.startswith(POINTER):
                 file.seek(8)
-                header = file.read(min(int.from_bytes(head[:8], "little"), size))
+                header = file.read(min(int.from_bytes(head[:8], "little"), LONGEST_HEADER))
     except OSError:
         return ""
     if head.startswith(POINTER):
         return f"it is a pointer of Git LFS, not its contents: {FETCH}"
     if not head:
         return "it is empty"
-    if head.lstrip()[:1] == b"<":
+    if head.lstrip().lower().startswith(PAGES):
         return "it is a web page, as a download that failed leaves"
     if path.suffix == ".safetensors":
         expected = _expected_size(head, header)
@@ -85,7 +87,7 @@ def damage(path: Path) -> str:
 def _expected_size(head: bytes, header: bytes) -> int:
     """Bytes that a safetensors file with this header has; 0 if it is none."""
     length = int.from_bytes(head[:8], "little")
-    if length > 100_000_000 or head[8:9] not in (b"{", b""):
+    if length > LONGEST_HEADER or head[8:9] not in (b"{", b""):
         return 0
     try:
         entries = [entry for name, entry in json.loads(header[:length]).items() if name != "__metadata__"]

@@ -238,7 +238,7 @@ def test_saved_tokenizer_json_is_clips_own(copied):
         ("transformers-siglip", "vision_config", {"vision_use_head": False}, "has no head"),
         ("transformers-clip", None, {"quantization_config": {"bits": 4}}, "quantization_config is .*not supported"),
         ("transformers-clip", None, {"transformers_weights": "x.safetensors"}, "transformers_weights is 'x.safetens"),
-        ("transformers-clip", None, {"text_config_dict": 5}, "text_config is 5, not a JSON object"),
+        ("transformers-clip", None, {"text_config_dict": 5}, "text_config_dict is 5, not a JSON object"),
         ("transformers-clip", None, {"projection_dim": None}, "projection_dim is None, not a whole number"),
         ("transformers-siglip", None, {"model_type": "siglip2"}, "type 'siglip2': .*NaFlex.*google/siglip2-base-patch"),
         ("transformers-clip", None, {"model_type": "clip_text_model"}, "half of a CLIP for text alone. .* for images"),
