@@ -144,7 +144,8 @@ def edges(key: str, value: Any, of_one: int) -> tuple[int, ...]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether this is a number of a size that can be computed with: not nan, nor an integer of any length."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
 
 
 def _shown(pixels: tuple[int, ...]) -> str:

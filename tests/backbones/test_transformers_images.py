@@ -145,6 +145,7 @@ ILLEGAL = {
     "name of nearest": ({**TO_32, "resample": "nearest"}, "resample 'nearest' is not supported"),
     "mean null": ({**TO_32, "image_mean": None}, "image_mean is None, not three numbers"),
     "two colours": ({**TO_32, "image_std": [0.5, 0.5]}, r"image_std is \[0.5, 0.5\], not three numbers"),
+    "mean of many digits": ({**TO_32, "image_mean": [10**400, 0, 0]}, "image_mean is .*, not three numbers"),
     "no deviation": ({**TO_32, "image_std": [0.5, 0.5, 0]}, r"image_std is \[0.5, 0.5, 0\], not three numbers"),
     "a word for true": ({**TO_32, "do_normalize": "yes"}, "do_normalize is 'yes', not true or false"),
     "factor": ({**TO_32, "rescale_factor": 0}, "rescale_factor is 0, not a number from 0.00001 to 10"),
