@@ -1,5 +1,5 @@
-"""transformers' CLIPModel and SiglipModel, read from their files. The package itself is only needed for a tokenizer
-that is not CLIP's."""
+"""transformers' CLIPModel, MetaClip2Model and SiglipModel, read from their files. The package itself is only needed for
+a tokenizer that is not CLIP's."""
 
 import re
 from pathlib import Path
