@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
 from .layers import Attention
 from .state_dicts import first_words
-from .weights import KEY, open_archive, read_state_dict, restore_token_rows, sha256_of
+from .torchscript import Archive, is_archive
+from .weights import KEY, read_state_dict, restore_token_rows, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +114,9 @@ def declared_activation(path: Path) -> str:
         with safe_open(path, "pt") as file:
             found = (file.metadata() or {}).get("activation", "")
         return SPELLINGS[found] if found else ""
-    archive = open_archive(path)
-    if archive is None:
+    if not is_archive(path):
         return ""
-    code = getattr(archive.transformer.resblocks, "0").mlp.gelu.code
+    code = Archive(path).code_of("transformer.resblocks.0.mlp.gelu")
     return "quick_gelu" if "sigmoid" in code else "gelu"
 
 

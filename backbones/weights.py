@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import re
-import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .state_dicts import load_plain, plain_state_dict
+from .torchscript import Archive, is_archive
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
@@ -81,8 +81,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         state_dict = load_file(path)
     else:
         check_sums(path)
-        archive = open_archive(path)
-        state_dict = load_plain(path) if archive is None else archive.state_dict()
+        state_dict = Archive(path).state_dict() if is_archive(path) else load_plain(path)
     state_dict = plain_state_dict(state_dict)
     for key, value in state_dict.items():
         if isinstance(value, Tensor) and value.is_complex():
@@ -112,16 +111,6 @@ def check_sums(path: Path) -> None:
             damaged = archive.testzip()
         if damaged:
             raise ValueError(f"{damaged} in it is damaged: its checksum differs")
-
-
-def open_archive(path: Path) -> torch.jit.ScriptModule | None:
-    """A TorchScript archive, OpenAI's format; None if the file has another format."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecated by PyTorch
-            return torch.jit.load(str(path), map_location="cpu")
-    except RuntimeError:
-        return None
 
 
 def restore_token_rows(state_dict: dict[str, Tensor], vocabulary: int = 49408) -> dict[str, Tensor]:
