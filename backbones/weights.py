@@ -24,10 +24,13 @@ WIDEST = 8192  # the most columns of a token embedding that is given by some of 
 
 
 def find_path(name: str) -> Path | None:
-    """A file or folder in the current folder, else in the project's; None if there is none."""
+    """A file or folder in the current folder, else in the project's; None if there is none. Raises ValueError for a
+    pipe or device, which would be waited for."""
     for folder in (Path.cwd(), PROJECT_ROOT):
         path = folder / os.path.expanduser(name)
         if path.exists():
+            if not (path.is_file() or path.is_dir()):
+                raise ValueError(f"{KEY}: {path} is neither a file nor a folder")
             return path
     return None
 
