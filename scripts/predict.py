@@ -171,9 +171,9 @@ def main(argv: list[str] | None = None) -> int:
         arriving = continued(kept, predictor, paths, task, batch_size, workers)
     made = printed(arriving, len(paths), names, args.top)
     if args.csv:
-        write_atomically(args.csv, csv_of(made, task, names, args.top))
+        write_atomically(args.csv, csv_of(made, task, names, args.top), follow=True)
     if args.json:
-        write_atomically(args.json, json_of(made, task, names, args.top, str(args.run)))
+        write_atomically(args.json, json_of(made, task, names, args.top, str(args.run)), follow=True)
     if kept is not None:
         kept.remove()
     failed = [prediction for prediction in made if prediction.error]

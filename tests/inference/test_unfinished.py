@@ -88,7 +88,7 @@ def test_unreadable_pictures_are_kept_too(run, flowers, tmp_path, call, monkeypa
     (tmp_path / "a.png").write_text("no picture")
     places = (str(tmp_path / "a.png"), str(flowers))
     write = predict.write_atomically
-    monkeypatch.setattr(predict, "write_atomically", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(predict, "write_atomically", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         call(places=places)
     monkeypatch.setattr(predict, "write_atomically", write)

@@ -114,7 +114,10 @@ class Engine(EvaluatingTrainer):
             parameter.data = parameter.data.float()
         distributed.copy_from_first_rank(self.prompts)  # without a seed each process has drawn its own
         if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
+            try:
+                load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"MODEL.INIT_WEIGHTS: {error}") from error
         self.n_params = sum(p.numel() for p in self.prompts.parameters())
         logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
         self.optim = self.sched = None
