@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return locked_run(args, cfg, new_folders)
     except OSError as error:  # another process holds the folder
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(error, keep=chr(10))}", file=sys.stderr)
         return 2
     finally:
         distributed.stop()
