@@ -38,6 +38,10 @@ WORDS = (  # keys whose values may be texts
     "pool_type", "block_type", "attentional_pool", "pos_embed_type", "proj_type", "timm_model_name", "timm_pool",
     "timm_proj", "hf_tokenizer_name", "tokenizer_mode", "clean", "approximate",
 )  # fmt: skip
+SIZES = (  # at least 1, in a list, too; null is open_clip's own value of some of them
+    "embed_dim", "width", "layers", "heads", "head_width", "patch_size", "image_size", "context_length", "vocab_size",
+    "attn_pooler_queries", "attn_pooler_heads",
+)  # fmt: skip
 MOST, MOST_LAYERS = 10**6, 1000  # of any other number, and of blocks
 
 
@@ -98,8 +102,16 @@ def _check(where: str, section: str, cfg: Mapping[str, Any], known: tuple[str, .
             continue
         elif isinstance(value, str) and key in WORDS:
             continue
+        elif key in SIZES and not _size(value):
+            raise ValueError(f"{where}: {name} is {value!r:.80}, not a whole number of at least 1")
         elif not _plain(value, MOST_LAYERS if key == "layers" else MOST) or key in INNER_KEYS:
             raise ValueError(f"{where}: {name} is {value!r:.80}, not a plain value of a legal size")
+
+
+def _size(value: Any) -> bool:
+    return value is None or all(
+        type(item) is int and item > 0 for item in (value if isinstance(value, list) else [value])
+    )
 
 
 def _plain(value: Any, most: int) -> bool:

@@ -92,7 +92,18 @@ def test_nesting_without_end_is_one_error(copied):
 
 @pytest.mark.parametrize(
     "keys",
-    [("vision_cfg", "image_size", "x"), ("vision_cfg", "head_width", 5), ("embed_dim", "64"), ("embed_dim", 10**400)],
+    [
+        ("vision_cfg", "image_size", "x"),
+        ("vision_cfg", "head_width", 5),
+        ("embed_dim", "64"),
+        ("embed_dim", 10**400),
+        ("text_cfg", "layers", 0),
+        ("text_cfg", "layers", -1),
+        ("text_cfg", "layers", True),
+        ("text_cfg", "heads", -2),
+        ("vision_cfg", "layers", [2, 0]),
+        ("vision_cfg", "patch_size", 1.5),
+    ],
 )
 def test_sizes_that_open_clip_cannot_build_are_one_error(keys, copied):
     folder = copied("open_clip-vit")

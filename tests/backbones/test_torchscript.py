@@ -8,6 +8,8 @@ import plain
 import pytest
 import torch
 from clip import clip
+from fuzz.hostile import CASES, SEED, damaged, limited
+from hypothesis import HealthCheck, given, seed, settings
 from torch import nn
 
 from backbones import load_clip
@@ -142,3 +144,29 @@ def test_modules_that_contain_themselves_end(archive):
     rewritten(archive, loop)
     with pytest.raises(ValueError, match="in each other"):
         read_state_dict(archive)
+
+
+@pytest.mark.parametrize("cases", [200, pytest.param(CASES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("ending", ["data.pkl", ".py"])
+def test_hostile_entry_is_read_or_one_error(ending, cases, archive, tmp_path):
+    """With right checksums. What is read are tensors that the file holds."""
+    with zipfile.ZipFile(archive) as file:
+        name = next(name for name in file.namelist() if name.endswith(ending))
+        valid, name = file.read(name), name.split("/", 1)[1]
+    size, read = archive.stat().st_size, []
+
+    @seed(SEED)
+    @settings(max_examples=cases, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(damaged(valid))
+    def case(content):
+        path = rewritten(archive, lambda own, old: content if own == name else old)
+        try:
+            with limited():
+                found = read_state_dict(path)
+        except ValueError:
+            return
+        assert all(isinstance(value, torch.Tensor) and value.nbytes <= size for value in found.values())
+        read.append(len(found))
+
+    case()
+    assert 0 < len(read) < cases
