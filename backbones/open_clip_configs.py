@@ -42,6 +42,8 @@ SIZES = (  # at least 1, in a list, too; null is open_clip's own value of some o
     "embed_dim", "width", "layers", "heads", "head_width", "patch_size", "image_size", "context_length", "vocab_size",
     "attn_pooler_queries", "attn_pooler_heads",
 )  # fmt: skip
+PREPARED = {"interpolation": ("bicubic", "bilinear"), "resize_mode": ("shortest", "squash")}  # legal texts
+LEAST_STD = 1e-6  # pixels divided by less are not finite numbers
 MOST, MOST_LAYERS = 10**6, 1000  # of any other number, and of blocks
 
 
@@ -61,7 +63,26 @@ def read_model_cfg(folder: Path) -> dict[str, Any]:
     _check(where, "model_cfg", cfg, MODEL_KEYS)
     check_vision_cfg(where, cfg["vision_cfg"])
     _check(where, "text_cfg", cfg["text_cfg"], TEXT_KEYS)
+    check_preprocess_cfg(where, content.get("preprocess_cfg"))
     return cfg
+
+
+def check_preprocess_cfg(where: str, cfg: Any) -> None:
+    """Raise ValueError for a mean, deviation or way of resizing that no image can be prepared with."""
+    if not isinstance(cfg, dict | None):
+        raise ValueError(f"{where}: preprocess_cfg is {cfg!r:.80}, not keys with their values")
+    for key, value in (cfg or {}).items():
+        numbers = isinstance(value, list) and len(value) == 3 and all(_number(item) for item in value)
+        if key in ("mean", "std") and (not numbers or key == "std" and min(value) < LEAST_STD):
+            above = f" of at least {LEAST_STD:f}" if key == "std" else ""
+            raise ValueError(f"{where}: preprocess_cfg.{key} is {value!r:.80}, not three numbers{above}")
+        if key in PREPARED and value not in PREPARED[key]:
+            legal = ", ".join(PREPARED[key])
+            raise ValueError(f"{where}: preprocess_cfg.{key} is {value!r:.80}, not one of {legal}")
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= MOST
 
 
 def refuse_foreign_text(where: str, cfg: Mapping[str, Any]) -> None:

@@ -110,3 +110,15 @@ def test_sizes_that_open_clip_cannot_build_are_one_error(keys, copied):
     edit(folder / "open_clip_config.json", "model_cfg", *keys)
     with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: .*{folder}"):
         load_clip(str(folder))
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [("std", True), ("std", [1, 0, 1]), ("mean", "abc"), ("mean", [0.5]), ("std", [1, float("nan"), 1])]
+    + [("interpolation", 3), ("resize_mode", "longest"), ("resize_mode", [])],
+)
+def test_illegal_preprocessing_of_open_clip_is_named(key, value, copied):
+    folder = copied("open_clip-vit")
+    edit(folder / "open_clip_config.json", "preprocess_cfg", key, value)
+    with pytest.raises(ValueError, match=f"{folder}/open_clip_config.json: preprocess_cfg.{key} is"):
+        load_clip(str(folder))

@@ -191,3 +191,10 @@ def test_tower_without_blocks_is_refused(part, other, tmp_path):
         ValueError, match=f"open_clip_config.json: {part}.layers is -1, not a whole number of at least 1"
     ):
         read_model_cfg(tmp_path)
+
+
+def test_deviation_that_is_no_list_is_refused(tmp_path):
+    cfg = {"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}}, "preprocess_cfg": {"std": True}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(cfg))
+    with pytest.raises(ValueError, match="_config.json: preprocess_cfg.std is True, not three numbers"):
+        read_model_cfg(tmp_path)
