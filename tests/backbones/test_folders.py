@@ -122,3 +122,14 @@ def test_illegal_preprocessing_of_open_clip_is_named(key, value, copied):
     edit(folder / "open_clip_config.json", "preprocess_cfg", key, value)
     with pytest.raises(ValueError, match=f"{folder}/open_clip_config.json: preprocess_cfg.{key} is"):
         load_clip(str(folder))
+
+
+def test_image_size_that_a_tower_does_not_take_is_one_error(copied):
+    """open_clip's own size is 224; the model of timm takes 32."""
+    folder = copied("open_clip-siglip")
+    path = folder / "open_clip_config.json"
+    content = json.loads(path.read_text())
+    del content["model_cfg"]["vision_cfg"]["image_size"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: .*{folder} encodes no image of 224x224 pixels"):
+        load_clip(str(folder))
