@@ -123,10 +123,10 @@ def _check(where: str, section: str, cfg: Mapping[str, Any], known: tuple[str, .
             continue
         elif isinstance(value, str) and key in WORDS:
             continue
-        elif key in SIZES and not _size(value):
-            raise ValueError(f"{where}: {name} is {value!r:.80}, not a whole number of at least 1")
         elif not _plain(value, MOST_LAYERS if key == "layers" else MOST) or key in INNER_KEYS:
             raise ValueError(f"{where}: {name} is {value!r:.80}, not a plain value of a legal size")
+        elif key in SIZES and not _size(value):
+            raise ValueError(f"{where}: {name} is {value!r:.80}, not a whole number of at least 1")
 
 
 def _size(value: Any) -> bool:

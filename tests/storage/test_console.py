@@ -15,8 +15,8 @@ from storage.console import set_up
 set_up()
 import atexit
 atexit.register(lambda: eval("1"))  # as PyTorch does: Python then forgets that Ctrl-C ended it
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 finally:
     print("stopping", flush=True)
