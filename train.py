@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return locked_run(args, cfg, new_folders)
     except OSError as error:  # another process holds the folder
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(error, keep=chr(10))}", file=sys.stderr)
         return 2
     finally:
         distributed.stop()
@@ -173,8 +174,9 @@ def evaluate(trainer: TrainerX, args: argparse.Namespace) -> str:
 # -- arguments and config --------------------------------------------------------------------------------------------
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The flags of CoOp's train.py, with KEY VALUE pairs of the config in `opts` and the whole call in `command`."""
+@functools.cache
+def parser() -> argparse.ArgumentParser:
+    """The flags of CoOp's train.py."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--root", default="", help="folder of the data sets")
@@ -196,9 +198,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--data-changed", action="store_true", help="go on although the images have changed since: see the docs")
     add("--no-train", action="store_true", help="build the trainer, but do not train")
     add("opts", nargs="*", help="KEY VALUE pairs of the config")
+    return parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The flags of a call, with KEY VALUE pairs of the config in `opts` and the whole call in `command`."""
     argv = sys.argv[1:] if argv is None else argv
     # argparse takes a negative number for a flag unless it starts with a space.
-    args = parser.parse_intermixed_args([re.sub(r"^(?=-[\d.])", " ", word) for word in argv])
+    args = parser().parse_intermixed_args([re.sub(r"^(?=-[\d.])", " ", word) for word in argv])
     args.opts = [word.strip() for word in args.opts]
     args.command = command_line(argv)
     return args

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from clip import clip
 
-from . import hub, open_clip_files, openai, transformers_models
+from . import adapters, hub, open_clip_files, openai, transformers_models
+from .weight_files import files_of
 from .weights import KEY, SUFFIXES, find_path, licence_of, missing
 
 
@@ -27,6 +28,12 @@ class Source:
     path: Path
     spelling: str = ""
     licence: str = ""
+
+    @property
+    def files(self) -> list[Path]:
+        """Of its weights: one, or shards; of transformers also those of an adapter."""
+        beside = adapters.files_of(self.path.parent) if self.family == "transformers" else []
+        return [*files_of(self.path), *beside]
 
 
 def find_source(name: str) -> Source:

@@ -1,12 +1,15 @@
 """Image towers behind one interface: OpenAI's ResNet, vision transformers, and those that open_clip builds."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from clip.model import ModifiedResNet
 from torch import Tensor, nn
 
-from . import config
-from .layers import UNTUNED, AttentionPool, LayerNorm, Tuning, blocks
+from . import config, timm_vit
+from .layers import UNTUNED, AttentionPool, LayerNorm, QueryPool, Tuning, blocks
 
 
 class ImageTower(nn.Module):
@@ -37,6 +40,10 @@ class ImageTower(nn.Module):
         """The projection (W, E) and its bias (E,), or None for no bias."""
         raise NotImplementedError
 
+    def attention_weights(self, layer: int) -> dict[str, str]:
+        """The names of a layer's weights of queries, keys and values, with the part that each holds (layers.PARTS)."""
+        raise NotImplementedError
+
 
 class VisionTransformer(ImageTower):
     """A vision transformer as `config.ViT` describes it."""
@@ -52,10 +59,13 @@ class VisionTransformer(ImageTower):
         self.positional_embedding = nn.Parameter(torch.empty(options.class_token + rows * columns, width))
         self.ln_pre = LayerNorm(width, eps) if options.pre_norm else nn.Identity()
         self.blocks = blocks(options.transformer)
-        self.ln_post = LayerNorm(width, eps)
+        pooled = options.embed_dim if isinstance(options, config.CoCaViT) else width
+        self.ln_post = LayerNorm(pooled, eps)
         if options.pool == "attention":
             self.pool = AttentionPool(options.transformer)
-        self.projection = nn.Parameter(torch.empty(width, options.embed_dim)) if options.projection else None
+        elif isinstance(options, config.CoCaViT):
+            self.pool = QueryPool(options.transformer, options.embed_dim, options.pool_heads)
+        self.projection = nn.Parameter(torch.empty(pooled, options.embed_dim)) if options.projection else None
         self.width, self.depth = width, options.transformer.layers
         if options.pool != "token":
             self.no_local_features = f"its features are pooled by {options.pool}, so its patches have none of their own"
@@ -70,6 +80,9 @@ class VisionTransformer(ImageTower):
 
     def projection_weights(self) -> tuple[Tensor, Tensor | None]:
         return self.projection, None
+
+    def attention_weights(self, layer: int) -> dict[str, str]:
+        return {f"blocks.{layer}.attn.in_proj_weight": "qkv"}
 
     def local_features(self, image: Tensor) -> Tensor:
         """The patches, projected like the class token."""
@@ -94,6 +107,8 @@ class VisionTransformer(ImageTower):
         """(B, W)"""
         if self.options.pool == "attention":
             return self.pool(self.ln_post(x))
+        if self.options.pool == "query":
+            return self.ln_post(self.pool(x))
         if self.options.pool == "token":  # only this token need be normalised
             return self.ln_post(x[:, 0])
         x = self.ln_post(x) if self.options.norm_first else x
@@ -150,28 +165,69 @@ def attend(pool: nn.Module, grid: Tensor, queries: int | None = None) -> Tensor:
 
 
 class OpenClipTower(ImageTower):
-    """An image tower of open_clip, called as a whole. In timm's transformers that read the class token (EVA and
-    others), local features are the patches put through the same head."""
+    """An image tower of open_clip, called as a whole unless it has prompts. In timm's transformers that read the class
+    token (EVA and others), local features are the patches put through the same head."""
 
     def __init__(self, options: config.OpenClipTower, tower: nn.Module) -> None:
         super().__init__()
         self.tower = tower
         trunk = getattr(tower, "trunk", None)
         name = type(tower if trunk is None else trunk).__name__
-        self.not_tunable = f"it is open_clip's {name}, whose layers are not this project's"
-        self.no_projection = f"it is open_clip's {name}, which is called as a whole"
         reads_token = trunk is not None and getattr(trunk, "global_pool", "") == "token"
         if not reads_token or getattr(trunk, "num_prefix_tokens", 0) != 1:
             self.no_local_features = f"it is open_clip's {name}, whose features are not read at a class token"
+        if trunk is None:
+            self.not_tunable = f"it is open_clip's {name}, whose layers are not this project's"
+            self.no_projection = f"it is open_clip's {name}, which is called as a whole"
+            return
+        self.not_tunable = timm_vit.why_not_plain(trunk)
+        if not self.not_tunable:
+            self.width, self.depth = trunk.embed_dim, len(trunk.blocks)
+        if timm_vit.last_linear(tower) is None:
+            self.no_projection = f"it is timm's {name}, whose features do not come from a linear map"
 
     def forward(self, image: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
-        return self.tower(image.type(next(self.tower.parameters()).dtype))
+        image = image.type(next(self.tower.parameters()).dtype)
+        if not tuning:
+            return self.tower(image)
+        with timm_vit.ReplacedLinears(self._updated(tuning)):
+            if not tuning.prompts:
+                return self.tower(image)
+            return self.tower.head(timm_vit.prompted(self.tower.trunk, image, tuning.prompts))
 
     def local_features(self, image: Tensor) -> Tensor:
         trunk = self.tower.trunk
         tokens = trunk.forward_features(image.type(next(self.tower.parameters()).dtype))[:, 1:]  # (B, L, W)
         pooled = trunk.forward_head(tokens.flatten(0, 1).unsqueeze(1))  # each patch in the class token's place
         return self.tower.head(pooled).unflatten(0, tokens.shape[:2])
+
+    def unprojected(self, image: Tensor) -> Tensor:
+        taken = []
+
+        def take(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            taken.append(x)
+            return F.linear(x, weight, bias)
+
+        with timm_vit.ReplacedLinears({id(timm_vit.last_linear(self.tower).weight): take}):
+            self.forward(image)
+        return taken[0]
+
+    def projection_weights(self) -> tuple[Tensor, Tensor | None]:
+        last = timm_vit.last_linear(self.tower)
+        return last.weight.T, last.bias
+
+    def attention_weights(self, layer: int) -> dict[str, str]:
+        attention = self.tower.trunk.blocks[layer].attn
+        prefix = f"tower.trunk.blocks.{layer}.attn."
+        return {prefix + name: part for name, part in timm_vit.parts_of(attention).items()}
+
+    def _updated(self, tuning: Tuning) -> dict[int, Callable[..., Tensor]]:
+        """For each weight with an update, by its `id`, the function that computes its linear map."""
+        return {
+            id(self.get_parameter(name)): partial(update, part=part)
+            for layer, update in enumerate(tuning.updates)
+            for name, part in self.attention_weights(layer).items()
+        }
 
 
 def build_image_tower(options: config.ViT | config.ResNet | config.OpenClipTower) -> ImageTower:

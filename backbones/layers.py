@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +37,10 @@ class LayerNorm(nn.LayerNorm):
         return super().forward(x.float()).type(x.dtype)
 
 
-Update = Callable[["Attention", Tensor, str], Tensor]  # replaces `Attention.project`
+# The matrices of one attention's packed weights, in this order, that a part's name stands for.
+PARTS = {"q": slice(0, 1), "k": slice(1, 2), "v": slice(2, 3), "kv": slice(1, 3), "qkv": slice(0, 3)}
+
+Update = Callable[[Tensor, Tensor, Tensor | None, str], Tensor]  # of x, weight, bias, part: instead of F.linear
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Tuning:
     Attributes:
         prompts: (M, W) each. Before layer i, the i-th replaces the prompt tokens that the last layer returned. The
             first follows the patches of an image; a text already has it, as its context.
-        updates: for each layer, the function that computes its queries, keys and values.
+        updates: for each layer, the function that computes its queries, keys and values from x (..., W), the weights
+            (n W, W) of a part, its bias (n W,) or None, and the part's name, one of PARTS.
     """
 
     prompts: Sequence[Tensor] = ()
@@ -69,8 +72,6 @@ UNTUNED = Tuning()
 class Attention(nn.Module):
     """Multi-head self-attention; `in_proj_weight` (3 W, W) holds queries, keys and values, in this order."""
 
-    PARTS: ClassVar[dict[str, tuple[int, ...]]] = {"q": (0,), "kv": (1, 2), "qkv": (0, 1, 2)}
-
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -80,21 +81,19 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor, part: str = "qkv", update: Update | None = None) -> Tensor:
         """(..., n W) of x (..., W): the queries ("q"), the keys and values ("kv") or all three, side by side."""
-        if update is not None:
-            return update(self, x, part)
-        rows = self.rows(part)
-        return F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+        width, which = self.in_proj_weight.shape[1], PARTS[part]
+        rows = slice(which.start * width, which.stop * width)
+        weight, bias = self.in_proj_weight[rows], self.in_proj_bias[rows]
+        return F.linear(x, weight, bias) if update is None else update(x, weight, bias, part)
 
-    def rows(self, part: str) -> slice:
-        """The rows of a part in the packed weights."""
-        width, which = self.in_proj_weight.shape[1], self.PARTS[part]
-        return slice(which[0] * width, (which[-1] + 1) * width)
-
-    def forward(self, x: Tensor, causal: bool = False, update: Update | None = None) -> Tensor:
-        """(B, L, W) of x (B, L, W); each token attends to all tokens, or if `causal` to those up to itself."""
+    def forward(
+        self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """(B, L, W) of x (B, L, W); each token attends to all tokens, or if `causal` to those up to itself, or to those
+        that a mask (B, 1, L or 1, L) allows."""
         qkv = self.project(x, "qkv", update)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, W / H)
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        x = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
         return self.out_proj(x.transpose(1, 2).flatten(2))
 
 
@@ -128,9 +127,11 @@ class Block(nn.Module):
         self.mlp = MLP(width, options.mlp_width, options.activation)
         self.ls_1, self.ls_2 = (LayerScale(width) if options.layer_scale else nn.Identity() for _ in range(2))
 
-    def forward(self, x: Tensor, causal: bool = False, update: Update | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """(B, L, W) of x (B, L, W)."""
-        x = x + self.ls_1(self.attn(self.ln_1(x), causal, update))
+        x = x + self.ls_1(self.attn(self.ln_1(x), causal, update, mask))
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
 
@@ -152,7 +153,23 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, W) of patches x (B, L, W)."""
         heads = self.attn.heads
-        q = self.attn.project(self.probe, "q").unflatten(-1, (heads, -1)).transpose(1, 2).expand(len(x), -1, -1, -1)
+        q = self.attn.project(self.probe, "q").unflatten(-1, (heads, -1)).transpose(1, 2).expand(x.shape[0], -1, -1, -1)
         k, v = self.attn.project(x, "kv").unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
         x = self.attn.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # (B, 1, W)
         return (x + self.mlp(self.norm(x))).squeeze(1)
+
+
+class QueryPool(nn.Module):
+    """CoCa's head: a learned query attends to all tokens. Its further queries, which captions read, are left out."""
+
+    def __init__(self, options: Transformer, embed_dim: int, heads: int) -> None:
+        super().__init__()
+        width = options.width
+        self.query = nn.Parameter(torch.empty(1, embed_dim))
+        self.attn = nn.MultiheadAttention(embed_dim, heads, kdim=width, vdim=width, batch_first=True)
+        self.ln_q, self.ln_k = LayerNorm(embed_dim, options.eps), LayerNorm(width, options.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, E) of tokens x (B, L, W)."""
+        query, x = self.ln_q(self.query).expand(x.shape[0], 1, -1), self.ln_k(x)
+        return self.attn(query, x, x, need_weights=False)[0].squeeze(1)

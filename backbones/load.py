@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from . import open_clip_models, openai, transformers_models
 from .config import ClipConfig
 from .find import Source, find_source
-from .model import CLIP, digest_of, store_in_half
+from .model import CLIP, check_finite, digest_of, store_in_half
 from .weights import KEY, first_line, sha256_of, write_safetensors
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1  # of the shared copies
+SCHEMA = 2  # of the shared copies
 SHARED_FROM = 64 << 20  # bytes; smaller files are read in a moment
 
 
@@ -43,15 +43,15 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
     """
     with torch.random.fork_rng(devices=[]):
         source = find_source(name)
-        copy = None
-        if shared is not None and source.path.stat().st_size >= SHARED_FROM:
+        copy, files = None, source.files
+        if shared is not None and sum(path.stat().st_size for path in files) >= SHARED_FROM:
             copy = shared / f"clip-{_key(name, source, half)}.safetensors"
         model = _read_copy(copy) if copy is not None and copy.is_file() else None
         if model is None:
             model = _read(name, source)
             if half is not None:
                 store_in_half(model, half)
-            model.source["sha256"] = sha256_of(source.path)
+            model.source["sha256"] = sha256_of(*files)
             if copy is not None:
                 _write_copy(copy, model)
                 model = _read_copy(copy) or model
@@ -69,26 +69,33 @@ def _read(name: str, source: Source) -> CLIP:
         config, state = transformers_models.read(source.path)
     else:
         config, state = openai.read(source.path, source.spelling)
-    model = assemble(config, state, f"{KEY}: {source.path} holds no CLIP state dict")
+    model = assemble(config, state, f"{KEY}: {source.path}")
     if config.family == "OpenAI" and config.text.transformer.activation == "quick_gelu":
         # As in the clip package: published weights are in fp16, and it rounds others to fp16.
         store_in_half(model, torch.float16)
         model.float()
     if config.text.pooling == "eos" and not model.tokenizer.eos:
         raise ValueError(f"{KEY}: {name} reads its text features at [EOS], but its tokenizer has none")
+    if config.text.pooling == "first" and config.text.mask == "causal":
+        raise ValueError(
+            f"{KEY}: {name} reads its text features at the first token, which sees no other in a causal text tower: "
+            "they are equal for all texts"
+        )
+    check_finite(model, f"{KEY}: {source.path}")
     if own is not None:
         check_equal(name, model, own)
     model.source.update(path=str(source.path), licence=source.licence)
     return model
 
 
-def assemble(config: ClipConfig, state: dict[str, Tensor], refusal: str) -> CLIP:
-    """A CLIP whose weights are the tensors of `state`, not copies. Raises ValueError if they do not fit."""
-    model = CLIP(config)
+def assemble(config: ClipConfig, state: dict[str, Tensor], where: str = KEY) -> CLIP:
+    """A CLIP whose weights are the tensors of `state`, not copies. Raises ValueError, which begins with `where`, if
+    they do not fit."""
+    model = CLIP(config, where)
     try:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        raise ValueError(f"{refusal} ({first_line(error)})") from error
+        raise ValueError(f"{where} holds no CLIP state dict ({first_line(error)})") from error
     return model.eval().requires_grad_(False)
 
 
@@ -98,10 +105,16 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, *model.preprocessing.size, generator=generator)
     ids = model.tokenizer(["a photo of a dog.", "bark"], model.text.context_length)
-    pairs = {
-        "image": (model.encode_image(image), own.encode_image(image)),
-        "text": (model.text(ids, model.tokenizer.eos), own.encode_text(ids)),
-    }
+    try:
+        pairs = {
+            "image": (model.encode_image(image), own.encode_image(image, normalize=False)),  # a CoCa's are by default
+            "text": (model.text(ids, model.tokenizer.eos), own.encode_text(ids, normalize=False)),
+        }
+    except Exception as error:  # of a library's tower for images or texts of another size
+        size = "x".join(map(str, model.preprocessing.size))
+        raise ValueError(
+            f"{KEY}: {name} encodes no image of {size} pixels, or no sentence ({first_line(error)})"
+        ) from error
     for what, (ours, theirs) in pairs.items():
         difference = ((ours - theirs).abs().max() / theirs.abs().max()).item()
         if not difference < 1e-4:
@@ -115,8 +128,9 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
 
 
 def _key(name: str, source: Source, half: torch.dtype | None) -> str:
-    stat = source.path.stat()
-    words = [SCHEMA, name, str(source.path.resolve()), stat.st_size, stat.st_mtime_ns, str(half)]
+    beside = [] if source.family == "OpenAI" else sorted(source.path.parent.glob("*.json"))  # configs
+    stats = [(str(path.resolve()), path.stat()) for path in (*source.files, *beside)]
+    words = [SCHEMA, name, str(half), *((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)]
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
 
 
@@ -125,7 +139,7 @@ def _read_copy(path: Path) -> CLIP | None:
     try:
         with safe_open(path, "pt") as file:
             facts = {key: json.loads(value) for key, value in file.metadata().items()}
-        model = assemble(ClipConfig.from_dict(facts["config"]), load_file(path), "")
+        model = assemble(ClipConfig.from_dict(facts["config"]), load_file(path))
         model.source.update(facts["source"])
         if _digests(model) == facts["digests"]:
             return model

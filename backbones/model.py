@@ -3,18 +3,20 @@
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import open_clip_models, transformers_models
+from . import open_clip_models, transformers_tokenizers
 from .config import ClipConfig
 from .image import build_image_tower
 from .layers import UNTUNED, Attention, Tuning
-from .text import TextTower
+from .text import build_text_tower
 from .tokenizers import Tokenizer, clip_tokenizer
+from .weights import KEY
 
 
 class CLIP(nn.Module):
@@ -31,15 +33,16 @@ class CLIP(nn.Module):
         source: facts about its file, for logs and records.
     """
 
-    def __init__(self, config: ClipConfig) -> None:
+    def __init__(self, config: ClipConfig, where: str = KEY) -> None:
         super().__init__()
         self.config = config
         with torch.device("meta"):  # the weights are loaded later, so none are drawn
             self.visual = build_image_tower(config.image)
-            self.text = TextTower(config.text)
+            self.text = build_text_tower(config.text)
             self.logit_scale = nn.Parameter(torch.empty(()))
             self.logit_bias = nn.Parameter(torch.empty(())) if config.bias else None
-        self.tokenizer: Tokenizer = build_tokenizer(config.tokenizer)
+        rows = len(self.text.token_embedding.weight)
+        self.tokenizer: Tokenizer = build_tokenizer(config.tokenizer).within(rows, where)
         self.preprocessing, self.embed_dim = config.preprocessing, config.text.embed_dim
         self.source: dict[str, str] = {}
 
@@ -70,10 +73,20 @@ def build_tokenizer(options: dict[str, Any]) -> Tokenizer:
     "open_clip" and "transformers" are the libraries' own.
     """
     kind, rest = options["kind"], {key: value for key, value in options.items() if key != "kind"}
-    libraries = {"open_clip": open_clip_models, "transformers": transformers_models}
+    libraries = {"open_clip": open_clip_models, "transformers": transformers_tokenizers}
     if kind in libraries:
         return libraries[kind].load_tokenizer(**rest)
     return clip_tokenizer(clean_as_transformers=kind == "clip-transformers")
+
+
+def check_finite(model: nn.Module, where: str) -> None:
+    """Raise ValueError for weights that are not finite: the sum of a tensor tells quickly that they are."""
+    for name, value in model.state_dict().items():
+        if math.isfinite(value.sum().item()):
+            continue
+        bad = int((~torch.isfinite(value)).sum())
+        if bad:
+            raise ValueError(f"{where}: {bad:,} of {value.numel():,} numbers of {name} are nan or infinite")
 
 
 def digest_of(module: nn.Module, description: str = "") -> str:
@@ -91,8 +104,9 @@ def store_in_half(model: nn.Module, dtype: torch.dtype) -> None:
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.to(dtype)
         elif isinstance(module, (Attention, nn.MultiheadAttention)):
-            for name in ("in_proj_weight", "in_proj_bias"):
-                getattr(module, name).data = getattr(module, name).data.to(dtype)
+            for name, value in module.named_parameters(recurse=False):
+                if "proj" in name:
+                    value.data = value.data.to(dtype)
         projection = getattr(module, "projection", None)
         if isinstance(projection, Tensor):
             projection.data = projection.data.to(dtype)

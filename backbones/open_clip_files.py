@@ -171,3 +171,14 @@ def cached_folder(repo: str) -> Path:
             f"it first: python scripts/data.py weights {repo}, or hf download {repo}"
         )
     return Path(path).parent
+
+
+def cached_tokenizer(repo: str) -> str:
+    """The snapshot of a tokenizer's repository in huggingface_hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("tokenizer_config.json", "tokenizer.json", "spiece.model", "vocab.txt", "vocab.json"):
+        path = try_to_load_from_cache(repo, name)  # a ValueError for what is no name of a repository
+        if isinstance(path, str):
+            return str(Path(path).parent)
+    raise FileNotFoundError(f"get it first: hf download {repo}")

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import openai
-from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
-from .open_clip_configs import check_vision_cfg, read_model_cfg, refuse_foreign_text
-from .open_clip_files import FOLDER, PREFIX, library, locate
-from .tokenizers import Tokenizer, probe
+from . import open_clip_texts, openai
+from .config import ClipConfig, CoCaViT, OpenClipTower, Preprocessing, ResNet, ViT
+from .open_clip_configs import check_vision_cfg, read_model_cfg
+from .open_clip_files import FOLDER, HUB, PREFIX, cached_tokenizer, library, locate
+from .open_clip_texts import describe_transformer
+from .tokenizers import Tokenizer, of_library
+from .transformers_text import building
 from .weights import KEY, first_line, read_state_dict
 
 
@@ -20,23 +22,28 @@ def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
     open_clip = library()
     model_name, path, facts = locate(name)
     model_cfg = model_config(model_name)
-    refuse_foreign_text(f"{KEY}: {PREFIX}{name}", model_cfg)
+    foreign = open_clip_texts.foreign_tower(f"{KEY}: {PREFIX}{name}", model_name, model_cfg)
     known = {key: facts[key] for key in ("mean", "std", "interpolation", "resize_mode") if facts.get(key)}
     try:
-        model = open_clip.create_model(
-            model_name,
-            load_weights=False,
-            pretrained_text=False,
-            force_quick_gelu=bool(facts.get("quick_gelu")),
-            force_preprocess_cfg=known,
-        )
+        with building(foreign) as text_cfg:
+            model = open_clip.create_model(
+                model_name,
+                load_weights=False,
+                pretrained_text=False,
+                force_quick_gelu=bool(facts.get("quick_gelu")),
+                force_preprocess_cfg=known,
+                **({"text_cfg": {**model_cfg["text_cfg"], **text_cfg}} if foreign else {}),
+            )
     except Exception as error:  # of many kinds, assertions among them
         raise ValueError(f"{KEY}: open_clip cannot build {name} ({first_line(error)})") from error
-    refuse_text_tower(name, model)
+    if type(model).__name__ != "CoCa" and hasattr(model.visual, "output_tokens"):
+        model.visual.output_tokens = False  # features alone, as a CoCa returns them
     load_weights(open_clip, model, path, name)
     model.eval().requires_grad_(False)
-    text, image = describe_text(name, model), describe_image(model, model_cfg, bool(facts.get("quick_gelu")))
+    text = foreign or open_clip_texts.describe_text(name, model)
+    image = describe_image(model, model_cfg, bool(facts.get("quick_gelu")))
     tokenizer = {"kind": "open_clip", "model": model_name, "context_length": text.context_length}
+    tokenizer["hub"] = name.startswith(HUB)
     config = ClipConfig(
         "open_clip", image, text, describe_preprocessing(name, model), tokenizer, model.logit_bias is not None
     )
@@ -86,52 +93,6 @@ def converted(open_clip: ModuleType, model: nn.Module, state: dict[str, Tensor])
     return state
 
 
-def refuse_text_tower(name: str, model: nn.Module) -> None:
-    """Raise ValueError for a text tower that cannot encode prompts of token embeddings."""
-    text = getattr(model, "text", model)
-    kind = type(text).__name__
-    reason = ""
-    if type(model).__name__ == "CoCa" or getattr(text, "cls_emb", None) is not None:
-        reason = "CoCa's text tower reads a class token behind the padding, under a mask of its own"
-    elif kind == "HFTextEncoder":
-        reason = f"its text tower is a {type(text.transformer).__name__} of transformers, which is not causal"
-    elif {type(block).__name__ for block in text.transformer.resblocks} != {"ResidualAttentionBlock"}:
-        reason = f"its text tower has blocks of the kind {type(text.transformer.resblocks[0]).__name__}"
-    elif getattr(text, "use_pad_mask", False):
-        reason = "its text tower masks the padding"
-    if reason:
-        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: {reason}")
-
-
-def describe_transformer(blocks: nn.ModuleList) -> Transformer:
-    block = blocks[0]
-    activation = type(block.mlp.gelu).__name__
-    if activation == "GELU":
-        activation = "gelu_tanh" if block.mlp.gelu.approximate == "tanh" else "gelu"
-    elif activation == "QuickGELU":
-        activation = "quick_gelu"
-    width, hidden = block.ln_1.normalized_shape[0], block.mlp.c_fc.out_features
-    scaled = not isinstance(block.ls_1, nn.Identity)
-    return Transformer(width, len(blocks), block.attn.num_heads, hidden, activation, block.ln_1.eps, scaled)
-
-
-def describe_text(name: str, model: nn.Module) -> Text:
-    text = getattr(model, "text", model)
-    projection, tower = text.text_projection, describe_transformer(text.transformer.resblocks)
-    pooling = getattr(text, "pool_type", getattr(model, "text_pool_type", "argmax"))
-    if pooling not in ("argmax", "eos", "last", "first"):
-        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: its text features are pooled by {pooling!r}")
-    if projection is None:
-        kind, embed_dim = "none", tower.width
-    elif isinstance(projection, nn.Linear):
-        kind, embed_dim = "linear" if projection.bias is None else "bias", projection.out_features
-    else:
-        kind, embed_dim = "linear", projection.shape[1]
-    vocabulary, mask = text.token_embedding.num_embeddings, "full" if text.attn_mask is None else "causal"
-    pooling = "eos" if pooling == "argmax" else pooling
-    return Text(tower, text.context_length, vocabulary, embed_dim, mask, pooling, kind)
-
-
 def describe_image(model: nn.Module, model_cfg: dict[str, Any], quick_gelu: bool) -> ViT | ResNet | OpenClipTower:
     tower, embed_dim = model.visual, model_cfg["embed_dim"]
     size = tuple(tower.image_size) if isinstance(tower.image_size, (tuple, list)) else (tower.image_size,) * 2
@@ -140,19 +101,16 @@ def describe_image(model: nn.Module, model_cfg: dict[str, Any], quick_gelu: bool
         heads = cfg["width"] * 32 // cfg.get("head_width", 64)
         return ResNet(tuple(cfg["layers"]), cfg["width"], heads, size, embed_dim)
     if type(tower).__name__ == "VisionTransformer":
-        blocks = tower.transformer.resblocks
+        blocks, pool = tower.transformer.resblocks, {"tok": "token", "avg": "mean"}.get(tower.pool_type)
         plain = {type(block).__name__ for block in blocks} == {"ResidualAttentionBlock"}
-        if plain and tower.attn_pool is None and tower.pool_type in ("tok", "avg"):
-            return ViT(
-                describe_transformer(blocks),
-                size,
-                tuple(tower.patch_size),
-                embed_dim,
-                pre_norm=not isinstance(tower.ln_pre, nn.Identity),
-                pool={"tok": "token", "avg": "mean"}[tower.pool_type],
-                norm_first=tower.pool_type == "avg" and not tower.final_ln_after_pool,
-            )
-    cfg = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}
+        if plain and pool and (tower.attn_pool is None or pool == "token" and tower.attn_pool_contrastive is None):
+            facts = (describe_transformer(blocks), size, tuple(tower.patch_size), embed_dim)
+            pre_norm = not isinstance(tower.ln_pre, nn.Identity)
+            if tower.attn_pool is not None:  # the feature is that of the first query
+                return CoCaViT(*facts, pre_norm=pre_norm, pool_heads=tower.attn_pool.attn.num_heads)
+            norm_first = pool == "mean" and not tower.final_ln_after_pool
+            return ViT(*facts, pre_norm=pre_norm, pool=pool, norm_first=norm_first)
+    cfg = {**model_cfg["vision_cfg"], "timm_model_pretrained": False, "output_tokens": False}
     return OpenClipTower(cfg, quick_gelu or bool(model_cfg.get("quick_gelu")), size, embed_dim)
 
 
@@ -166,15 +124,15 @@ def describe_preprocessing(name: str, model: nn.Module) -> Preprocessing:
 
 
 def renamed(state: dict[str, Tensor], image: ViT | ResNet | OpenClipTower) -> dict[str, Tensor]:
-    """Weights under this project's names."""
-    state = {key.removeprefix("text."): value for key, value in state.items()}
-    if "text_projection.weight" in state:
-        state["text_projection"] = state.pop("text_projection.weight").T.contiguous()
-    if "text_projection.bias" in state:
-        state["text.projection_bias"] = state.pop("text_projection.bias")
+    """Weights under this project's names, without a CoCa's decoder."""
+    state = {key: value for key, value in state.items() if not key.startswith("text_decoder.")}
+    state = open_clip_texts.renamed(state)
     for key in ("logit_scale", "logit_bias"):
         if key in state:
             state[key] = state[key].reshape(())
+    if isinstance(image, CoCaViT):
+        state = {key.replace("visual.attn_pool.", "visual.pool."): value for key, value in state.items()}
+        state["visual.pool.query"] = state["visual.pool.query"][:1].clone()
     if isinstance(image, OpenClipTower):
         state = {key.replace("visual.", "visual.tower.", 1): value for key, value in state.items()}
     return openai.renamed(state)
@@ -188,35 +146,61 @@ def build_tower(options: OpenClipTower) -> nn.Module:
     return model.visual
 
 
-def load_tokenizer(model: str, context_length: int) -> Tokenizer:
-    """The library's tokenizer of a model. Raises FileNotFoundError if its files are not on this machine."""
+def load_tokenizer(model: str, context_length: int, hub: bool = False) -> Tokenizer:
+    """The library's tokenizer of a model.
+
+    As in the library, a FOLDER's is beside its weights, while a model of the hub has that which its config names.
+
+    Raises:
+        FileNotFoundError: its files are not on this machine.
+        ValueError: a tokenizer of another form, or one whose [EOS] is not the model's.
+    """
     open_clip = library()
-    cfg = model_config(model)
+    text_cfg, shown = model_config(model)["text_cfg"], model.removeprefix(FOLDER)
+    named = text_cfg.get("hf_tokenizer_name")
     # These win over what the config says.
-    own = {"local_files_only": True, "trust_remote_code": False} if cfg["text_cfg"].get("hf_tokenizer_name") else {}
+    own = {"local_files_only": True, "trust_remote_code": False} if named else {}
     try:
-        tokenizer = open_clip.get_tokenizer(model, context_length=context_length, **own)
+        if hub and named:
+            options = {
+                **(text_cfg.get("tokenizer_kwargs") or {}),
+                **own,
+                "tokenizer_mode": text_cfg.get("tokenizer_mode"),
+            }
+            source = cached_tokenizer(named)
+            tokenizer = open_clip.tokenizer.HFTokenizer(source, context_length=context_length, **options)
+        else:
+            tokenizer = open_clip.get_tokenizer(model, context_length=context_length, **own)
     except Exception as error:  # transformers raises many kinds
         raise FileNotFoundError(
-            f"{KEY}: the tokenizer of open_clip's {model.removeprefix(FOLDER)} is not on this machine, or needs "
-            f"another package ({first_line(error)}). It needs transformers (pip install -r "
-            "requirements-transformers.txt) and the tokenizer's files in the model's folder or in huggingface_hub's "
-            "cache"
+            f"{KEY}: the tokenizer of open_clip's {shown} is not on this machine, or needs another package "
+            f"({first_line(error)}). It needs transformers (pip install -r requirements-transformers.txt) and the "
+            "tokenizer's files in the model's folder or in huggingface_hub's cache"
         ) from error
     if type(tokenizer).__name__ == "SimpleTokenizer":
         ends = [tokenizer.sot_token_id], [tokenizer.eot_token_id]
-        return Tokenizer(tokenizer.encode, tokenizer.decode, *ends, 0)
+        return Tokenizer(tokenizer.encode, tokenizer.decode, *ends, 0, by_word=True)
     inner = tokenizer.tokenizer
     clean = getattr(tokenizer, "clean_fn", None) or (
         lambda text: open_clip.tokenizer.canonicalize_text(open_clip.tokenizer.basic_clean(text))
     )
-
-    def encode(text: str) -> list[int]:
-        return inner(clean(text), add_special_tokens=False).input_ids
-
     try:
-        return Tokenizer(encode, inner.decode, *probe(lambda text: tokenizer([text])[0].tolist(), encode, model))
+        found = of_library(inner, clean, lambda text: tokenizer([text])[0].tolist(), shown)
+        check_eos(text_cfg, found, max(inner.get_vocab().values()))
     except Exception as error:  # of values in its config that the library does not check
-        raise ValueError(
-            f"{KEY}: the tokenizer of {model.removeprefix(FOLDER)} does not work ({first_line(error)})"
-        ) from error
+        raise ValueError(f"{KEY}: the tokenizer of {shown} does not work ({first_line(error)})") from error
+    return found
+
+
+def check_eos(text_cfg: dict[str, Any], tokenizer: Tokenizer, largest: int) -> None:
+    """Raise ValueError for a text tower that reads its feature at another token than the tokenizer's [EOS].
+
+    Args:
+        largest: the largest id of the tokenizer.
+    """
+    pooling, eos_id = text_cfg.get("pool_type", "argmax"), text_cfg.get("eos_id", 2)
+    if text_cfg.get("hf_model_name") or pooling not in ("eos", "argmax"):
+        return
+    read = eos_id if pooling == "eos" else largest
+    if tokenizer.eos != [read]:
+        raise ValueError(f"it ends a text with {tokenizer.eos}, and the model reads its feature at the token {read}")

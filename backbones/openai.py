@@ -17,13 +17,15 @@ from torch import Tensor, nn
 from .config import ClipConfig, OpenClipTower, Preprocessing, ResNet, Text, Transformer, ViT
 from .layers import Attention
 from .state_dicts import first_words
-from .weights import KEY, open_archive, read_state_dict, restore_token_rows, sha256_of
+from .torchscript import Archive, is_archive
+from .weights import KEY, read_state_dict, restore_token_rows, sha256_of
 
 logger = logging.getLogger(__name__)
 
 CACHE_DIR = Path(os.path.expanduser("~/.cache/clip"))  # where there is no home folder, it stays ~
 SPELLINGS = {"quickgelu": "quick_gelu", "gelu": "gelu"}
 PUBLISHED = {url.split("/")[-2]: name for name, url in clip._MODELS.items()}  # by the SHA-256 of their files
+KEPT = 20  # positions of CLIP that Long-CLIP keeps
 WIDEST = 1024  # up to this width all published towers have heads of 64
 
 
@@ -85,6 +87,7 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
         state = restore_token_rows(read_state_dict(path))
         for key in ("input_resolution", "context_length", "vocab_size"):
             state.pop(key, None)
+        state = one_position_table(state)
         if "text_projection" not in state:
             raise ValueError(f"it has no text_projection; its names begin with {first_words(state)}")
         activation = SPELLINGS[spelling] if spelling else declared_activation(path)
@@ -103,6 +106,19 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
     return config, state
 
 
+def one_position_table(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with one table of text positions in place of Long-CLIP's two: it keeps the first 20 rows of CLIP's
+    own and learns the others in `positional_embedding_res` (Zhang et al., Long-CLIP, arXiv 2403.15378)."""
+    state = dict(state)
+    stretched = state.pop("positional_embedding_res", None)
+    if stretched is not None:
+        kept = state["positional_embedding"]
+        if kept.shape != stretched.shape:
+            raise ValueError(f"its tables of positions are {tuple(kept.shape)} and {tuple(stretched.shape)}")
+        state["positional_embedding"] = torch.cat([kept[:KEPT], stretched[KEPT:]])
+    return state
+
+
 def declared_activation(path: Path) -> str:
     """The activation that a file declares, in a TorchScript archive's code or an entry "activation" of an .npz or of a
     safetensors file's metadata; "" if it declares none."""
@@ -113,10 +129,9 @@ def declared_activation(path: Path) -> str:
         with safe_open(path, "pt") as file:
             found = (file.metadata() or {}).get("activation", "")
         return SPELLINGS[found] if found else ""
-    archive = open_archive(path)
-    if archive is None:
+    if not is_archive(path):
         return ""
-    code = getattr(archive.transformer.resblocks, "0").mlp.gelu.code
+    code = Archive(path).code_of("transformer.resblocks.0.mlp.gelu")
     return "quick_gelu" if "sigmoid" in code else "gelu"
 
 
@@ -188,7 +203,7 @@ def initial_draws(model: nn.Module) -> int:
     The CoOp family's public code draws them before the prompts. Skipping as many gives the same prompts for a seed.
     """
     image, text = model.config.image, model.text
-    if isinstance(image, OpenClipTower):
+    if isinstance(image, OpenClipTower) or not isinstance(model.config.text, Text):
         return 0
     if isinstance(image, ViT):
         plain = replace(image.transformer, eps=1e-5, layer_scale=False)

@@ -1,13 +1,20 @@
 """Tokenizers of all families behind one interface: the ids of a text, and the special tokens around it."""
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from clip import clip
 from torch import Tensor
+
+from .weights import KEY
+
+# What a library's tokenizer is tried on.
+TRIED = ("dog", "a photo of a dog.", "Zo\u00eb's 12 cats")
 
 
 @dataclass
@@ -19,6 +26,7 @@ class Tokenizer:
         decode: ids to text.
         sos, eos: the ids before and after a text, at most one each.
         pad: the id that fills the context.
+        by_word: CLIP's own vocabulary, whose tokens of a word do not depend on the words beside it.
     """
 
     encode: Callable[[str], list[int]]
@@ -26,6 +34,33 @@ class Tokenizer:
     sos: list[int]
     eos: list[int]
     pad: int
+    by_word: bool = False
+
+    def split(self, parts: Sequence[str]) -> list[list[int]]:
+        """The ids of each part of a sentence, which is all parts in a row, as they stand in it.
+
+        Raises ValueError, with the sentence, if a token reaches across the end of a part.
+        """
+        sentence = "".join(parts)
+        ids, ends = self.encode(sentence), [0]
+        for i in range(1, len(parts)):
+            head = "".join(parts[:i])
+            own = self.encode(head)
+            if ids[: len(own)] != own:
+                raise ValueError(f"a token of the prompt {sentence!r} reaches across the end of {head!r}")
+            ends.append(len(own))
+        return [ids[start:end] for start, end in zip(ends, [*ends[1:], len(ids)])]
+
+    def within(self, rows: int, where: str = KEY) -> "Tokenizer":
+        """The same for a token embedding of so many rows. Raises ValueError, which begins with `where`, if the ids
+        around each text are beyond it; `encode` then raises one for a text with such an id."""
+        beyond = [i for i in (*self.sos, *self.eos, self.pad) if i >= rows]
+        if beyond:
+            raise ValueError(
+                f"{where}: the tokenizer puts the token {beyond[0]} around texts, and the CLIP takes those below "
+                f"{rows:,}"
+            )
+        return replace(self, encode=functools.partial(_encode_within, self.encode, rows))
 
     def __call__(self, texts: Sequence[str], context_length: int) -> Tensor:
         """(R, context_length) ids of whole sentences. Raises ValueError naming one that is too long."""
@@ -41,13 +76,18 @@ def clip_tokenizer(clean_as_transformers: bool) -> Tokenizer:
     bpe = clip._tokenizer
     sos, eos = (bpe.encoder[f"<|{word}oftext|>"] for word in ("start", "end"))
     if clean_as_transformers:
-        return Tokenizer(_encode_as_transformers, bpe.decode, [sos], [eos], eos)
-    return Tokenizer(bpe.encode, bpe.decode, [sos], [eos], 0)
+        return Tokenizer(_encode_as_transformers, bpe.decode, [sos], [eos], eos, by_word=True)
+    return Tokenizer(bpe.encode, bpe.decode, [sos], [eos], 0, by_word=True)
 
 
 def clip_vocabulary() -> dict[str, int]:
     """{token: id} of the clip package, which most CLIPs share."""
     return clip._tokenizer.encoder
+
+
+def clip_merges() -> list[tuple[str, ...]]:
+    """The pairs that its byte-pair encoding merges, in their order."""
+    return list(clip._tokenizer.bpe_ranks)
 
 
 def _encode_as_transformers(text: str) -> list[int]:
@@ -62,16 +102,73 @@ def _encode_as_transformers(text: str) -> list[int]:
     return ids
 
 
-def probe(tokenize: Callable[[str], list[int]], encode: Callable[[str], list[int]], name: str) -> tuple:
+def _encode_within(encode: Callable[[str], list[int]], rows: int, text: str) -> list[int]:
+    ids = encode(text)
+    if ids and max(ids) >= rows:
+        raise ValueError(f"{KEY}: {text!r:.80} has the token {max(ids)}, and the CLIP takes those below {rows:,}")
+    return ids
+
+
+def of_library(inner: Any, clean: Callable[[str], str], tokenize: Callable[[str], list[int]], name: str) -> Tokenizer:
+    """A tokenizer of transformers.
+
+    Args:
+        inner: the package's own object.
+        clean: of a text before that.
+        tokenize: text to a whole padded row, as the model reads it.
+        name: for errors.
+
+    Raises:
+        ValueError: rows of another form than [SOS] text [EOS] [PAD]...; later, for a text that holds one of these.
+    """
+
+    def encode(text: str) -> list[int]:
+        return inner(clean(text), add_special_tokens=False).input_ids
+
+    def full(text: str) -> list[int]:
+        return inner(clean(text)).input_ids
+
+    sos, eos, pad = probe(tokenize, encode, full, name)
+    if not eos and pad == inner.eos_token_id:
+        eos = [pad]  # the first [PAD] is read as [EOS]
+    marks = {*sos, *eos, pad}
+
+    def encode_text(text: str) -> list[int]:
+        ids = encode(text)
+        for i in marks.intersection(ids):
+            token = inner.convert_ids_to_tokens(i)
+            raise ValueError(f"{text!r} has the token {token} inside, which marks the ends of a text to this CLIP")
+        return ids
+
+    result = Tokenizer(encode_text, inner.decode, sos, eos, pad)
+    for text in TRIED:
+        row, own = tokenize(text), [*sos, *encode(text), *eos]
+        if len(own) <= len(row) and row != own + [pad] * (len(row) - len(own)):
+            raise ValueError(f"the tokenizer {name} makes {row[: len(own) + 2]}... of {text!r}, not {own} and padding")
+    return result
+
+
+def probe(
+    tokenize: Callable[[str], list[int]],
+    encode: Callable[[str], list[int]],
+    full: Callable[[str], list[int]],
+    name: str,
+) -> tuple[list[int], list[int], int]:
     """(sos, eos, pad) of a library's tokenizer, from what it puts around a word. Raises ValueError for another form.
 
     Args:
         tokenize: text to a whole padded row.
         encode: text to its own ids.
+        full: text to its own ids and those around it, as many as in the row, where the last may be another.
     """
-    row, word = tokenize("dog"), encode("dog")
-    start = next((i for i in range(len(row) - len(word) + 1) if row[i : i + len(word)] == word), None)
-    rest = row[start + len(word) :] if start is not None else []
-    if not word or start is None or start > 1 or len(rest) < 2 or len(set(rest[1:])) != 1:
-        raise ValueError(f"the tokenizer {name} makes {row[:8]}... of 'dog', which is not [SOS] dog [EOS] [PAD]...")
-    return row[:start], rest[:1], rest[-1]
+    row, word, own = (function(TRIED[0]) for function in (tokenize, encode, full))
+    start = next((i for i in range(2) if word and row[i : i + len(word)] == word), None)
+    if start is not None:
+        end = start + len(word)
+        sos, eos, padding = row[:start], row[end : len(own)], row[len(own) :]
+        if own[:end] == row[:end] and len(eos) < 2 and len(set(padding)) == 1 and not {*sos, *eos}.intersection(word):
+            return sos, eos, padding[0]
+    raise ValueError(
+        f"the tokenizer {name} makes {row[:8]}... of {TRIED[0]!r}, which is not [SOS] dog [EOS] [PAD]... with at most "
+        "one id on each side"
+    )

@@ -1,56 +1,34 @@
-"""transformers' CLIPModel and SiglipModel, read from their files. The package itself is only needed for a tokenizer
-that is not CLIP's."""
+"""transformers' CLIPModel, MetaClip2Model and SiglipModel, read from their files. The package itself is only needed for
+a tokenizer that is not CLIP's."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from .config import OPENAI_MEAN, OPENAI_STD, ClipConfig, Preprocessing, Text, Transformer, ViT
-from .tokenizers import Tokenizer, clip_vocabulary, probe
-from .weights import KEY, first_line, read_state_dict, weights_in
+from . import adapters, transformers_clips
+from .config import ClipConfig
+from .transformers_configs import towers, why_not
+from .transformers_images import preprocessing_of
+from .transformers_tokenizers import tokenizer_of
+from .weight_files import INDEX
+from .weights import KEY, read_json, read_state_dict, weights_in
 
 CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
-# transformers' defaults for what a config leaves out.
-DEFAULTS = {
-    "clip": {
-        "text_config": dict(
-            hidden_size=512, num_hidden_layers=12, num_attention_heads=8, intermediate_size=2048, vocab_size=49408,
-            max_position_embeddings=77, hidden_act="quick_gelu", layer_norm_eps=1e-5, eos_token_id=49407,
-        ),
-        "vision_config": dict(
-            hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, image_size=224,
-            patch_size=32, hidden_act="quick_gelu", layer_norm_eps=1e-5,
-        ),
-    },
-    "siglip": {
-        "text_config": dict(
-            hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, vocab_size=32000,
-            max_position_embeddings=64, hidden_act="gelu_pytorch_tanh", layer_norm_eps=1e-6, projection_size=None,
-        ),
-        "vision_config": dict(
-            hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, image_size=224,
-            patch_size=16, hidden_act="gelu_pytorch_tanh", layer_norm_eps=1e-6, vision_use_head=True,
-        ),
-    },
-}  # fmt: skip
-MOST, MOST_LAYERS = 10**6, 1000  # of any size, and of blocks
-RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+WEIGHTS = tuple(f"{name}{part}" for name in ("model.safetensors", "pytorch_model.bin") for part in ("", INDEX))
 
 
 def is_model(path: Path) -> bool:
-    """Whether a folder, or the folder of a safetensors file, has the config of a transformers model."""
+    """Whether a folder, or the folder of a file of weights, has the config of a transformers model, or an adapter."""
     folder = path if path.is_dir() else path.parent
-    return (path.is_dir() or path.name in WEIGHTS) and (folder / CONFIG).is_file()
+    return (path.is_dir() or path.name in WEIGHTS) and (folder / CONFIG).is_file() or adapters.has_one(path)
 
 
 def weights_of(path: Path) -> Path:
     """The file of the weights. Raises FileNotFoundError."""
+    if path.is_dir() and adapters.has_one(path) and not any((path / name).is_file() for name in WEIGHTS):
+        raise FileNotFoundError(f"{KEY}: {adapters.only_an_adapter(path)}")
     return path if path.is_file() else weights_in(path, WEIGHTS)
 
 
@@ -60,73 +38,20 @@ def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
     folder = weights.parent
     options = read_json(folder / CONFIG)
     kind = options.get("model_type")
-    if not isinstance(kind, str) or kind not in DEFAULTS:
-        raise ValueError(f"{KEY}: {folder / CONFIG} is of a model of type {kind!r}; legal are {', '.join(DEFAULTS)}")
+    if isinstance(kind, str) and kind in transformers_clips.KINDS:
+        return transformers_clips.read(weights, options)
+    reason = why_not(kind, transformers_clips.KINDS)
+    if reason:
+        raise ValueError(f"{KEY}: {folder / CONFIG} {reason}")
     try:
-        text, vision = (
-            {**DEFAULTS[kind][part], **(options.get(f"{part}_dict") or {}), **(options.get(part) or {})}
-            for part in ("text_config", "vision_config")
-        )
-        state = read_state_dict(weights)
-        build = _clip if kind == "clip" else _siglip
-        image_config, text_config = build(options, vision, text)
-        state = renamed(state)
+        image_config, text_config, pooled = towers(kind, options)
+        state = renamed(adapters.merged(folder, read_state_dict(weights)))
     except Exception as error:  # of PyTorch's and safetensors' readers, and of values of other types
         raise ValueError(f"{KEY}: {weights} holds no {kind} model of transformers ({error})") from error
     preprocessing = preprocessing_of(folder, image_config.image_size, kind)
-    tokenizer = tokenizer_of(folder, text_config)
+    tokenizer = tokenizer_of(folder, text_config, pooled)
     config = ClipConfig("transformers", image_config, text_config, preprocessing, tokenizer, bias="logit_bias" in state)
     return config, state
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{KEY}: {path} cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{KEY}: {path} does not hold a JSON object")
-    return content
-
-
-def whole(options: dict[str, Any], *names: str) -> list[int]:
-    """The values of keys that are whole numbers above 0. Raises ValueError for any other value."""
-    for name in names:
-        value, most = options[name], MOST_LAYERS if name == "num_hidden_layers" else MOST
-        if type(value) is not int or not 0 < value <= most:
-            raise ValueError(f"{name} is {value!r:.60}, not a whole number from 1 to {most:,}")
-    return [options[name] for name in names]
-
-
-def transformer(options: dict[str, Any]) -> Transformer:
-    activation, eps = options["hidden_act"], options["layer_norm_eps"]
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ValueError(f"hidden_act {activation!r:.60} is not one of {', '.join(ACTIVATIONS)}")
-    if type(eps) is not float or not 0 < eps < 1:
-        raise ValueError(f"layer_norm_eps is {eps!r:.60}, not a number between 0 and 1")
-    sizes = whole(options, "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    if sizes[0] % sizes[2]:
-        raise ValueError(f"hidden_size {sizes[0]} is no multiple of num_attention_heads {sizes[2]}")
-    return Transformer(*sizes, ACTIVATIONS[activation], eps)
-
-
-def _clip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> tuple[ViT, Text]:
-    (embed_dim,) = whole({"projection_dim": 512, **options}, "projection_dim")
-    size, patch = whole(vision, "image_size", "patch_size")
-    length, vocabulary = whole(text, "max_position_embeddings", "vocab_size")
-    image = ViT(transformer(vision), (size, size), (patch, patch), embed_dim)
-    return image, Text(transformer(text), length, vocabulary, embed_dim)
-
-
-def _siglip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> tuple[ViT, Text]:
-    if not vision["vision_use_head"]:
-        raise ValueError("its image tower has no head (vision_use_head is false)")
-    size, patch, width = whole(vision, "image_size", "patch_size", "hidden_size")
-    parts = {"class_token": False, "patch_bias": True, "pre_norm": False, "norm_first": True, "projection": False}
-    image = ViT(transformer(vision), (size, size), (patch, patch), width, pool="attention", **parts)
-    (embed_dim,) = whole(text, "projection_size" if text["projection_size"] else "hidden_size")
-    length, vocabulary = whole(text, "max_position_embeddings", "vocab_size")
-    return image, Text(transformer(text), length, vocabulary, embed_dim, "full", "last", "bias")
 
 
 RENAMED = (
@@ -173,62 +98,3 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
             parts = [result.pop(f"{prefix}{part}_proj.{kind}") for part in "qkv"]
             result[f"{prefix}in_proj_{kind}"] = torch.cat(parts)
     return result
-
-
-def preprocessing_of(folder: Path, size: tuple[int, int], kind: str) -> Preprocessing:
-    """The preprocessing in preprocessor_config.json, or else the family's default."""
-    path = folder / "preprocessor_config.json"
-    facts = read_json(path) if path.is_file() else {}
-    mean, std = (OPENAI_MEAN, OPENAI_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
-    resample = facts.get("resample", 3)
-    if type(resample) is not int or resample not in RESAMPLING:
-        raise ValueError(f"{KEY}: {path}: resample {resample!r} is not one of {', '.join(map(str, RESAMPLING))}")
-    shown = {"image_mean": facts.get("image_mean", mean), "image_std": facts.get("image_std", std)}
-    for key, value in shown.items():
-        numbers = isinstance(value, list | tuple) and all(type(x) in (int, float) and abs(x) < 1e6 for x in value)
-        if not numbers or len(value) != 3 or key == "image_std" and min(value) < 1e-6:
-            raise ValueError(f"{KEY}: {path}: {key} is {value!r:.60}, not three numbers of the colours")
-    mean, std = map(tuple, shown.values())
-    resize = "shortest" if facts.get("do_center_crop", kind == "clip") else "squash"
-    return Preprocessing(size, mean, std, RESAMPLING[resample], resize)
-
-
-def tokenizer_of(folder: Path, text: Text) -> dict[str, Any]:
-    """CLIP's tokenizer if the folder has none or one with the same vocabulary, else the folder's."""
-    vocabulary = None
-    if (folder / "vocab.json").is_file():
-        vocabulary = read_json(folder / "vocab.json")
-    elif (folder / "tokenizer.json").is_file():
-        model = read_json(folder / "tokenizer.json").get("model")
-        vocabulary = model.get("vocab") if isinstance(model, dict) else model
-    own = clip_vocabulary()
-    if text.mask == "causal" and text.vocabulary == len(own) and vocabulary in (None, own):
-        return {"kind": "clip-transformers"}
-    return {"kind": "transformers", "folder": str(folder), "context_length": text.context_length}
-
-
-def load_tokenizer(folder: str, context_length: int) -> Tokenizer:
-    """The tokenizer of a folder. Raises ValueError without transformers, FileNotFoundError without its files."""
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise ValueError(
-            f"{KEY}: the tokenizer of {folder} needs the package transformers ({error}): "
-            "pip install -r requirements-transformers.txt"
-        ) from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # of many kinds
-        reason = first_line(error)
-        raise FileNotFoundError(f"{KEY}: {folder} has no tokenizer that transformers can read ({reason})") from error
-
-    def encode(text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False).input_ids
-
-    def whole(text: str) -> list[int]:
-        return tokenizer(text, padding="max_length", max_length=context_length).input_ids
-
-    try:
-        return Tokenizer(encode, tokenizer.decode, *probe(whole, encode, folder))
-    except Exception as error:  # of values in its config that the library does not check
-        raise ValueError(f"{KEY}: the tokenizer of {folder} does not work ({first_line(error)})") from error

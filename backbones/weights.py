@@ -2,12 +2,13 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
-import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,18 +17,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .state_dicts import load_plain, plain_state_dict
+from .torchscript import Archive, is_archive
+from .weight_files import INDEX, KEY, damage, read_shards
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
-KEY = "MODEL.BACKBONE.NAME"
 WIDEST = 8192  # the most columns of a token embedding that is given by some of its rows
 
 
 def find_path(name: str) -> Path | None:
-    """A file or folder in the current folder, else in the project's; None if there is none."""
+    """A file or folder in the current folder, else in the project's; None if there is none. Raises ValueError for a
+    pipe or device, which would be waited for."""
     for folder in (Path.cwd(), PROJECT_ROOT):
         path = folder / os.path.expanduser(name)
         if path.exists():
+            if not (path.is_file() or path.is_dir()):
+                raise ValueError(f"{KEY}: {path} is neither a file nor a folder")
             return path
     return None
 
@@ -50,12 +55,24 @@ def first_line(error: Exception) -> str:
     return " ".join(lines[:2])[:300] or type(error).__name__
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a model's folder. Raises ValueError that names the file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{KEY}: {path} cannot be read as JSON ({damage(path) or error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{KEY}: {path} does not hold a JSON object")
+    return content
+
+
+def sha256_of(*paths: Path) -> str:
+    """SHA-256 of a file, or of several one after the other, in hexadecimal digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 
@@ -69,27 +86,37 @@ def licence_of(folder: Path) -> str:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a JIT archive or of a .pt, .npz or .safetensors file, by their names without what training scripts
-    put around them (`plain_state_dict`). A safetensors file is mapped, not read.
+    """The tensors of a JIT archive, of a .pt, .npz or .safetensors file, or of the shards of an index, by their names
+    without what training scripts put around them (`plain_state_dict`). A safetensors file is mapped, not read.
 
-    Raises ValueError for pickled objects, complex numbers, and a tensor that is larger than the file.
+    Raises ValueError for pickled objects, complex numbers, a tensor that is larger than the file, and a file that is
+    not whole.
     """
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            state_dict = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "fiuc"}
-    elif path.suffix == ".safetensors":
-        state_dict = load_file(path)
-    else:
-        check_sums(path)
-        archive = open_archive(path)
-        state_dict = load_plain(path) if archive is None else archive.state_dict()
-    state_dict = plain_state_dict(state_dict)
+    saved = read_shards(path, _read_saved) if path.name.endswith(INDEX) else _read_saved(path)
+    state_dict = plain_state_dict(saved)
     for key, value in state_dict.items():
         if isinstance(value, Tensor) and value.is_complex():
             raise ValueError(f"{key} holds complex numbers, of which only the real parts would be used")
         if isinstance(value, Tensor) and value.untyped_storage().nbytes() < value.nbytes:
             raise ValueError(f"{key} claims to have {value.numel():,} values, but the file does not hold them")
     return state_dict
+
+
+def _read_saved(path: Path) -> Any:
+    """What one file of weights holds. Raises ValueError that says why a file is not whole."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "fiuc"}
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        check_sums(path)
+        return Archive(path).state_dict() if is_archive(path) else load_plain(path)
+    except Exception as error:  # of many kinds
+        reason = damage(path)
+        if reason:
+            raise ValueError(f"{path.name}: {reason}") from error
+        raise
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
@@ -112,16 +139,6 @@ def check_sums(path: Path) -> None:
             damaged = archive.testzip()
         if damaged:
             raise ValueError(f"{damaged} in it is damaged: its checksum differs")
-
-
-def open_archive(path: Path) -> torch.jit.ScriptModule | None:
-    """A TorchScript archive, OpenAI's format; None if the file has another format."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecated by PyTorch
-            return torch.jit.load(str(path), map_location="cpu")
-    except RuntimeError:
-        return None
 
 
 def restore_token_rows(state_dict: dict[str, Tensor], vocabulary: int = 49408) -> dict[str, Tensor]:

@@ -126,7 +126,7 @@ def write_table(path: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
     writer = csv.writer(text)
     writer.writerow((*COLUMNS, "split"))
     writer.writerows(rows)
-    write_atomically(path, text.getvalue())
+    write_atomically(path, text.getvalue(), follow=True)
 
 
 def _check_header(path: str, header: list[str]) -> None:

@@ -139,11 +139,11 @@ def _is_packed(part: dict) -> bool:
     )
 
 
-def tasks_then(folder: str | os.PathLike) -> Tasks:
-    """The images of a run, by its data.json and the names in its shots.json. A run of an older version has only the
-    latter, and a run of CoOp nothing."""
+def tasks_then(folder: str | os.PathLike, record: Mapping[str, Any] | None = None) -> Tasks:
+    """The images of a run, by its data.json (`record`, if it is read already) and the names in its shots.json. A run of
+    an older version has only the latter, and a run of CoOp nothing."""
     tasks: Tasks = {}
-    for row in data_in(folder).get("tasks", ()):
+    for row in (data_in(folder) if record is None else record).get("tasks", ()):
         own = {part: row[part] for part in PARTS if part in row}
         tasks[row["name"]] = {p: Part(None, x["images"], x["times"]) for p, x in own.items()}
     known = bool(tasks)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .data import PARTS, WIDTH, Part, Tasks, absolute, data_in, each, rows_of, tasks_then
 from .predictions import PREDICTIONS_FILE, read_predictions
@@ -11,13 +12,16 @@ SHOWN = 3  # names in a message, of each kind
 MOST = 6  # parts of tasks in a message
 
 
-def differences(folder: str | os.PathLike, now: Tasks) -> dict[tuple[str, str], str]:
+def differences(
+    folder: str | os.PathLike, now: Tasks, record: Mapping[str, Any] | None = None
+) -> dict[tuple[str, str], str]:
     """{(task, part): what differs, in words} between the images of a run and those of the data set, in the parts of
-    `now`; ("", "") stands for the tasks. A run that says nothing about a part differs in nothing there."""
-    record = data_in(folder)
+    `now`; ("", "") stands for the tasks. A run that says nothing about a part differs in nothing there. `record` is its
+    data.json, if it is read already."""
+    record = data_in(folder) if record is None else record
     if record and record["tasks"] == rows_of(now):
         return {}
-    then, found = tasks_then(folder), {}
+    then, found = tasks_then(folder, record), {}
     if not then:
         return {}
     only = [name for name in then if name not in now], [name for name in now if name not in then]
@@ -97,7 +101,8 @@ def trained_and_tested(folder: str | os.PathLike, now: Tasks, tested: str, root:
     the run's training images are still there: then the data are a copy. A validation image that the run itself tested
     on, as in CoOp's ImageNet, is none, nor is an image of which another task was learned.
     """
-    then, data = tasks_then(folder), data_in(folder)
+    data = data_in(folder)
+    then = tasks_then(folder, data)
     parts = ("train",) if tested == "val" or not data else ("train", "val")
     learned: dict[tuple[str, str], tuple[str, str]] = {}  # {(task, name): (mark, time)}
     for task, own in then.items():

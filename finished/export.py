@@ -65,10 +65,10 @@ def tuned_weights(trainer: PromptTrainer) -> tuple[dict[str, torch.Tensor], list
     """The weights of the image tower that training changes, merged, and the prompts of its layers."""
     with trainer.autocast():
         tuning = trainer.image_tuning()
-    weights = {
-        f"blocks.{i}.attn.in_proj_weight": update.merged(block.attn)
-        for i, (update, block) in enumerate(zip(tuning.updates, trainer.clip.visual.blocks if tuning.updates else ()))
-    }
+    visual, weights = trainer.clip.visual, {}
+    for i, update in enumerate(tuning.updates):
+        for name, part in visual.attention_weights(i).items():
+            weights[name] = update.merged(visual.get_parameter(name), part)
     return weights, [prompt.detach().float() for prompt in tuning.prompts]
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from backbones import CLIP
-from backbones.config import Preprocessing, ResNet, ViT
+from backbones.config import RESIZE, RESIZES, Preprocessing, ResNet, ViT
 
 TASK_KEYS = {"name": str, "template": str, "metric": str, "classnames": list}
 BACKBONE_KEYS = ("name", "sha256", "image_digest")
@@ -26,7 +26,7 @@ TENSORS = re.compile(
 DIGEST = re.compile("[0-9a-f]{1,128}")
 LEAST_STD = 1e-6  # pixels divided by less are not finite numbers
 LARGEST = 8192  # pixels of an edge
-CHOICES = {"interpolation": ("bicubic", "bilinear", "nearest"), "resize": ("shortest", "squash")}
+INTERPOLATIONS = ("bicubic", "bilinear", "nearest")
 
 
 def check_contents(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -71,9 +71,11 @@ def check_tasks(tasks: Sequence[Any], heads: Sequence[Any]) -> None:
 def check_preprocessing(shown: Mapping[str, Any]) -> None:
     known = [field.name for field in fields(Preprocessing)]
     _refuse(shown.keys() != set(known), f"preprocessing has not the keys {', '.join(known)}")
-    for key, legal in CHOICES.items():
-        _refuse(shown[key] not in legal, f"preprocessing.{key} is {shown[key]!r:.60}, not one of {', '.join(legal)}")
-    size = shown["size"]
+    mode, resize, size = (shown[key] for key in ("interpolation", "resize", "size"))
+    words = f"not one of {', '.join(INTERPOLATIONS)}"
+    _refuse(mode not in INTERPOLATIONS, f"preprocessing.interpolation is {mode!r:.60}, {words}")
+    known_resize = isinstance(resize, str) and RESIZE.fullmatch(resize)
+    _refuse(not known_resize, f"preprocessing.resize is {resize!r:.60}, not one of {RESIZES}")
     whole = (
         isinstance(size, list) and len(size) == 2 and all(type(edge) is int and 0 < edge <= LARGEST for edge in size)
     )
@@ -81,6 +83,7 @@ def check_preprocessing(shown: Mapping[str, Any]) -> None:
         not whole,
         f"preprocessing.size is {size!r:.60}, not two numbers of pixels up to {LARGEST:,}",
     )
+    Preprocessing(tuple(size), resize=resize).resized()
     for key, least in (("mean", -math.inf), ("std", LEAST_STD)):
         value = shown[key]
         right = isinstance(value, list) and len(value) == 3 and all(_finite(x) and x > least for x in value)

@@ -18,6 +18,7 @@ from backbones import Head
 from backbones.config import Preprocessing
 from backbones.precision import PRECISIONS
 from storage import parse_json, write_atomically
+from storage.texts import in_utf8, plain
 
 from .export_checks import check_contents
 
@@ -71,7 +72,8 @@ class Export:
 
 
 def write_export(path: str | os.PathLike, export: Export) -> None:
-    """Write an export, atomically."""
+    """Write an export, atomically. Raises ValueError for a path that is not in UTF-8, which could not be read."""
+    check_path(path)
     heads = enumerate(export.heads)
     tensors = {f"heads.{t}.{name}": value for t, head in heads for name, value in head.named_buffers()}
     tensors |= {f"weights.{name}": value for name, value in export.weights.items()}
@@ -91,7 +93,7 @@ def write_export(path: str | os.PathLike, export: Export) -> None:
         "provenance": dict(export.provenance),
     }
     facts["digest"] = digest_of(facts, tensors)
-    write_atomically(path, save(tensors, {ENTRY: json.dumps(facts, ensure_ascii=False)}))
+    write_atomically(path, save(tensors, {ENTRY: json.dumps(facts, ensure_ascii=False)}), follow=True)
 
 
 def read_export(path: str | os.PathLike) -> Export:
@@ -104,6 +106,7 @@ def read_export(path: str | os.PathLike) -> Export:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no exported classifier {path}")
+    check_path(path)
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(ENTRY, "null")
@@ -132,6 +135,12 @@ def read_export(path: str | os.PathLike) -> Export:
         )
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} is not a complete exported classifier ({type(error).__name__}: {error})") from error
+
+
+def check_path(path: str | os.PathLike) -> None:
+    """Raise ValueError for a path that safetensors cannot open."""
+    if not in_utf8(os.fspath(path)):
+        raise ValueError(f"{plain(os.fspath(path))}: the path of an export must be in UTF-8: rename it")
 
 
 def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import torchvision.transforms as T
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.transforms import InterpolationMode
 
 from backbones.config import Preprocessing
+from backbones.pixels import resizing
 from storage import start_method
 from storage.folders import folders_below
 from storage.images import from_array, hint, is_image, rgb_of
@@ -73,11 +73,7 @@ def listed(images: Images) -> list[Picture]:
 
 def transform_of(preprocessing: Preprocessing) -> Callable[[Image.Image], Tensor]:
     """The function that makes a tensor (3, H, W) from an RGB image."""
-    size, mode = preprocessing.size, InterpolationMode(preprocessing.interpolation)
-    if preprocessing.resize == "squash":
-        steps: list[Callable] = [T.Resize(size, interpolation=mode)]
-    else:
-        steps = [T.Resize(max(size), interpolation=mode), T.CenterCrop(size)]
+    steps = resizing(preprocessing)
     return T.Compose([*steps, T.ToTensor(), T.Normalize(preprocessing.mean, preprocessing.std)])
 
 

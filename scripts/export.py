@@ -26,6 +26,7 @@ from finished.export import export_of
 from finished.load import load_run, load_run_for
 from finished.new_tasks import FEATURES, new_task, new_task_heads, read_names
 from inference import Export, load_classifier, write_export
+from inference.exports import check_path
 from storage.texts import counted
 
 
@@ -51,6 +52,7 @@ def check_args(args: argparse.Namespace) -> None:
             raise ValueError(f"{path}: the name of the file must end in {suffix}")
         if path and (path.is_dir() or not path.parent.is_dir()):
             raise ValueError(f"{path} is a folder, or in a folder that does not exist")
+    check_path(args.file)
     if bool(args.classes) != bool(args.task):
         raise ValueError("--classes and --task go together: the class names of a new task and its name in words")
     if args.classes and not args.features:

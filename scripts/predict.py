@@ -125,9 +125,11 @@ def unfinished(args: argparse.Namespace, paths: list[Path], task: str, names: li
     if target is None:
         return None
     files = [args.run] if args.run.is_file() else [args.run / "config.yaml", *sorted((args.run / PROMPTS).glob("*"))]
+    pairs = zip(args.opts[::2], args.opts[1::2])
+    settings = [pair for pair in pairs if pair[0] != "DATALOADER.NUM_WORKERS"]  # changes no answer
     of = {
         "the run or export": [str(args.run.resolve()), picture_list(files)],
-        "the settings": [*args.opts, args.template, args.top],
+        "the settings": [*settings, args.template, args.top],
         "the task": task,
         "the classes": names,
         "the pictures": picture_list(paths),
@@ -171,9 +173,9 @@ def main(argv: list[str] | None = None) -> int:
         arriving = continued(kept, predictor, paths, task, batch_size, workers)
     made = printed(arriving, len(paths), names, args.top)
     if args.csv:
-        write_atomically(args.csv, csv_of(made, task, names, args.top))
+        write_atomically(args.csv, csv_of(made, task, names, args.top), follow=True)
     if args.json:
-        write_atomically(args.json, json_of(made, task, names, args.top, str(args.run)))
+        write_atomically(args.json, json_of(made, task, names, args.top, str(args.run)), follow=True)
     if kept is not None:
         kept.remove()
     failed = [prediction for prediction in made if prediction.error]

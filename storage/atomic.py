@@ -42,14 +42,17 @@ def check_replaceable(path: Path) -> None:
         raise OSError(f"{path} cannot be written: it is no regular file")
 
 
-def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
+def write_atomically(path: str | os.PathLike, content: str | bytes, follow: bool = False) -> None:
     """Write a file (text in UTF-8) through a temporary file beside it, so that a failure leaves nothing half-written.
-    If `path` is a symbolic link, the file that it leads to is written.
+
+    Args:
+        follow: write the file that a symbolic link leads to, where the user names the file. In a folder that may come
+            from others, a link would lead to any file of the user's, so it is replaced.
 
     Raises OSError, with the file and its size, and ValueError for text that UTF-8 cannot hold; an existing file is then
     unchanged. So is what is no regular file: a pipe or device, such as /dev/null, would be replaced by one.
     """
-    path = Path(os.path.realpath(path) if os.path.islink(path) else path)
+    path = Path(os.path.realpath(path) if follow and os.path.islink(path) else path)
     check_replaceable(path)
     try:
         content = content.encode() if isinstance(content, str) else content

@@ -7,13 +7,16 @@ import atexit
 import contextlib
 import functools
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from .texts import plain
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 LINE_BREAK = "\n"  # of messages in several lines
+interrupted: list[int] = []  # this process, once Ctrl-C ends it
 
 Main = Callable[..., "int | None"]
 
@@ -48,18 +51,31 @@ def discard_output() -> None:
         os.close(nowhere)
 
 
-def flush_at_exit() -> None:
+def interrupt(*_: object) -> None:
+    """A handler of Ctrl-C: the first one raises KeyboardInterrupt, another one, while the command stops, ends the
+    process at once. Python would print a traceback of what stops."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def end() -> None:
+    """Flush the output at exit, and after an uncaught Ctrl-C end by its signal. Python ends by it only if nothing that
+    runs at exit evaluates a text, as PyTorch does."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         discard_output()
     except (OSError, ValueError, AttributeError):
         pass  # Python reports them itself
+    if os.getpid() in interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def report_uncaught(kind: type[BaseException], *error: object) -> None:
     """Print one line for Ctrl-C, nothing for a closed pipe, and Python's traceback for other errors."""
     if issubclass(kind, KeyboardInterrupt):
+        interrupted.append(os.getpid())
         print("interrupted", file=sys.stderr)
     elif issubclass(kind, BrokenPipeError):
         discard_output()
@@ -82,4 +98,7 @@ def set_up() -> None:
     """Prepare this process to be a command: uncaught Ctrl-C is one line, a closed pipe none, and all text prints."""
     sys.excepthook = report_uncaught
     print_any_text()
-    atexit.register(flush_at_exit)
+    atexit.register(end)  # first, so that it runs last
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, interrupt)

@@ -15,12 +15,15 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from .atomic import temporary_of
 from .run_folder import remove_temporaries
+from .texts import plain
 
 FILE_NAME = "running.json"
 TOUCHED_EVERY = 60  # seconds
@@ -35,7 +38,7 @@ class LockedError(OSError):
 def describe(owner: Mapping) -> str:
     """The holder of a run folder, in words."""
     job = f", SLURM job {owner['job']}" if owner.get("job") else ""
-    return f"process {owner['pid']} on {owner['host']}{job}, since {owner['since']}"
+    return plain(f"process {owner['pid']} on {owner['host']}{job}, since {owner['since']}")
 
 
 def this_process() -> dict[str, object]:
@@ -86,13 +89,25 @@ def holder(folder: str | os.PathLike) -> dict | None:
     """The process that holds a run folder and is, or may be, alive; None if there is none."""
     path = Path(folder, FILE_NAME)
     try:
-        age = time.time() - path.stat().st_mtime
-        owner = _read(path)
+        age, owner = _age(path), _read(path)
     except FileNotFoundError:
         return None
     if not owner:
         return {"host": "?", "pid": "?", "since": "just now"} if age < UNWRITTEN_FOR else None
     return owner if _held(owner, age) else None
+
+
+def _age(path: Path) -> float:
+    """Seconds between the last touch of a lock and now, by the clock of its file system: a server's may differ from
+    this host's. A lock from the future is as old as one from the past, since its process would have touched it."""
+    probe, touched = temporary_of(path), path.stat().st_mtime
+    now = time.time()
+    with contextlib.suppress(OSError):  # of a folder that cannot be written
+        probe.touch()
+        now = probe.stat().st_mtime
+    with contextlib.suppress(OSError):
+        probe.unlink()
+    return abs(now - touched)
 
 
 def _held(owner: Mapping, age: float) -> bool:
@@ -115,6 +130,8 @@ def _uptime() -> float:
 
 def _read(path: Path) -> dict:
     """A lock's content; {} if it is not written yet or not that of a lock. Raises FileNotFoundError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        return {}
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -156,7 +173,8 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
         yield
     finally:
         released.set()
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next process sees that this one has ended
+            path.unlink()
 
 
 def _take(path: Path) -> None:
@@ -194,8 +212,7 @@ def _remove_stale(path: Path) -> None:
     aside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)  # of several processes one succeeds
-        content, moved = _read(aside), aside.stat().st_mtime
-        age = time.time() - moved
+        content, age = _read(aside), _age(aside)
         if _held(content, age) if content else age < UNWRITTEN_FOR:
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)

@@ -42,7 +42,7 @@ def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
     """Remove the files of a failed run that has nothing to resume, and those of its new folders that are empty."""
     for name in RUN_FILES:
         path = folder / name
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

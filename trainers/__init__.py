@@ -27,7 +27,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.OPTIM.MAX_STEPS = 0  # n > 0: train for exactly n steps; OPTIM.MAX_EPOCH is then computed from n
     # The model's preprocessing fills what is empty here.
     cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (), "", [], []
-    cfg.INPUT.RESIZE = ""  # in tests: shortest edge, then the centre is cropped; or squash
+    cfg.INPUT.RESIZE = ""  # in tests: shortest edge, then the centre is cropped; or squash; or shortest:256
     # Turn images as their EXIF entries say; None: as the data set's class says, True for your own folders, else False.
     cfg.INPUT.UPRIGHT = None
     cfg.INPUT.OVERRIDE_MODEL = False  # True: allow values of INPUT that contradict the model's preprocessing

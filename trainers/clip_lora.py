@@ -17,7 +17,7 @@ from .base import PromptTrainer
 from .modules.checks import ABOVE_0, AT_LEAST_0, BELOW_1, COUNT_OR_0, between
 from .modules.engine.budget import steps_of
 from .modules.method_parts.low_rank import LowRankUpdate
-from .modules.prompts.deep import check_tunable
+from .modules.prompts.deep import check_text_tunable, check_tunable
 from .modules.prompts.hand_made import class_sentences, encode_sentences
 
 TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
@@ -32,7 +32,7 @@ class CLIPLoRA(PromptTrainer):
     trained by cross-entropy, with the class names in their task's template. Several tasks share the updates. gamma is
     alpha / sqrt(r), as in the authors' code.
 
-    The method is not defined for a ResNet or for an image tower that open_clip builds. With `TOWERS` "text" only the
+    The method is not defined for an image tower that is no plain vision transformer. With `TOWERS` "text" only the
     text tower is updated, and image features come from the cache.
 
     Dropout is drawn for each token, layer and matrix, as in the authors' code, except that all classes of a step share
@@ -81,6 +81,9 @@ class CLIPLoRA(PromptTrainer):
         if "image" in TOWERS[options.TOWERS]:
             what, instead = "CLIP-LoRA updates the layers of a ViT", "TRAINER.CLIPLORA.TOWERS text"
             check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+        if "text" in TOWERS[options.TOWERS]:
+            what, instead = "CLIP-LoRA updates the layers of a transformer", "TRAINER.CLIPLORA.TOWERS image"
+            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         self.sentences = class_sentences(tasks, (options.TEMPLATE,), model)
         self.fixed_text = None
         if "text" not in TOWERS[options.TOWERS]:
@@ -89,7 +92,7 @@ class CLIPLoRA(PromptTrainer):
         prompts = nn.ModuleDict()
         for name in TOWERS[options.TOWERS]:
             update = partial(LowRankUpdate, towers[name].width, options.RANK, scale, options.DROPOUT)
-            prompts[name] = nn.ModuleList(update() for _ in towers[name].blocks)
+            prompts[name] = nn.ModuleList(update() for _ in range(towers[name].depth))
         return prompts
 
     def image_tuning(self) -> Tuning:

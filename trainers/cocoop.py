@@ -57,8 +57,9 @@ class CoCoOp(PromptTrainer):
     counted_by_words = {"N_CTX": "CTX_INIT"}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> ConditionalContext:
-        context = ConditionalContext(self.options.N_CTX, model, self.options.CTX_INIT)
-        self.template = PromptTemplate(self.classnames, context.n_context, model)
+        words = self.options.CTX_INIT
+        context = ConditionalContext(self.options.N_CTX, model, words)
+        self.template = PromptTemplate(self.classnames, context.n_context, model, words=words)
         return context
 
     def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:

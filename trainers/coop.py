@@ -50,8 +50,9 @@ class CoOp(PromptTrainer):
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
         options = self.options
         rows = self.classnames if options.CSC else [task.name for task in tasks] if options.TSC else None
-        context = Context(options.N_CTX, model, rows, options.CTX_INIT, self.pads_init)
-        self.template = PromptTemplate(self.classnames, context.n_context, model, options.CLASS_TOKEN_POSITION)
+        words, position = options.CTX_INIT, options.CLASS_TOKEN_POSITION
+        context = Context(options.N_CTX, model, rows, words, self.pads_init, position)
+        self.template = PromptTemplate(self.classnames, context.n_context, model, position, words=words)
         return context
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:

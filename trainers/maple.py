@@ -10,7 +10,7 @@ from datasets.multitask import Task
 
 from .base import PromptTrainer
 from .modules.checks import COUNT, TEXT, TOKENS
-from .modules.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
+from .modules.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
 from .modules.prompts.learned import Context
 
 
@@ -57,7 +57,10 @@ class MaPLe(PromptTrainer):
         options = self.options
         what, instead = "MaPLe's image prompts are tokens of a ViT", "a method with text prompts alone, such as CoOp"
         check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
-        layers = min(len(model.text.blocks), model.visual.depth)
+        if options.DEPTH > 1:
+            what, instead = "MaPLe's deep prompts are tokens in a tower's layers", "TRAINER.MAPLE.DEPTH 1"
+            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+        layers = min(model.text.depth, model.visual.depth)
         depth = limited_depth("TRAINER.MAPLE.DEPTH", options.DEPTH, layers)
         key, words, count = "TRAINER.MAPLE.N_CTX", options.CTX_INIT, options.N_CTX
         context, self.template = context_of_words(words, count, self.classnames, model, key)

@@ -64,8 +64,9 @@ class PLOT(PromptTrainer):
                 f"{self.cfg.MODEL.BACKBONE.NAME} gives none: {model.visual.no_local_features}; use a ResNet or a ViT "
                 "with a class token, or a method with global features, such as CoOp"
             )
-        context = Context(options.N_CTX, model, options.N, options.CTX_INIT)  # (N, M, D)
-        self.template = PromptTemplate(self.classnames, context.n_context, model, options.CLASS_TOKEN_POSITION)
+        words, position = options.CTX_INIT, options.CLASS_TOKEN_POSITION
+        context = Context(options.N_CTX, model, options.N, words, position=position)  # (N, M, D)
+        self.template = PromptTemplate(self.classnames, context.n_context, model, position, words=words)
         return context
 
     def encode_image(self, image: Tensor) -> Tensor:

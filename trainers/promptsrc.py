@@ -14,7 +14,7 @@ from .base import PromptTrainer
 from .modules.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNT_OR_0, NUMBER, TEXT, TOKENS
 from .modules.losses import agreement_divergence, within_task
 from .modules.method_parts.averaging import RunningAverage, gaussian_weights
-from .modules.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
+from .modules.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
 from .modules.prompts.hand_made import IMAGENET, averaged_features
 from .modules.prompts.learned import Context
 
@@ -73,10 +73,13 @@ class PromptSRC(PromptTrainer):
         if options.PROMPT_DEPTH_VISION:
             what, instead = "PromptSRC's image prompts are tokens of a ViT", f"{key}.PROMPT_DEPTH_VISION 0"
             check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+        if options.PROMPT_DEPTH_TEXT > 1:
+            what, instead = "PromptSRC's deep prompts are tokens in a tower's layers", f"{key}.PROMPT_DEPTH_TEXT 1"
+            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         self.teacher = averaged_features(tasks, IMAGENET, model, self.text_encoder)  # (C, E)
         words, count = options.CTX_INIT, options.N_CTX_TEXT
         context, self.template = context_of_words(words, count, self.classnames, model, f"{key}.N_CTX_TEXT")
-        text_depth = limited_depth(f"{key}.PROMPT_DEPTH_TEXT", options.PROMPT_DEPTH_TEXT, len(model.text.blocks))
+        text_depth = limited_depth(f"{key}.PROMPT_DEPTH_TEXT", options.PROMPT_DEPTH_TEXT, model.text.depth)
         image_depth = limited_depth(f"{key}.PROMPT_DEPTH_VISION", options.PROMPT_DEPTH_VISION, model.visual.depth)
         return IndependentPrompts(
             context,

@@ -86,12 +86,13 @@ class SoftContextSharing(nn.Module):
         elif self.task_branch:
             rows = names if options.VARIANT.endswith("TS") else None  # *TS: a context u per task; *TA: one for all
             self.task_context = Context(options.TASK_N_CTX, model, rows, options.TASK_CTX_INIT)
-            self.task_template = PromptTemplate(names, self.task_context.n_context, model)
+            self.task_template = PromptTemplate(names, self.task_context.n_context, model, words=options.TASK_CTX_INIT)
         self.class_branch = not options.VARIANT.startswith("NA")  # NA*: no class context
         if self.class_branch:
             rows = classnames if options.VARIANT.startswith("CS") else None  # CS*: a v per class; CA*: one for all
-            self.class_context = Context(options.CLASS_N_CTX, model, rows, options.CLASS_CTX_INIT)
-            self.class_template = PromptTemplate(classnames, self.class_context.n_context, model)
+            words = options.CLASS_CTX_INIT
+            self.class_context = Context(options.CLASS_N_CTX, model, rows, words)
+            self.class_template = PromptTemplate(classnames, self.class_context.n_context, model, words=words)
         self.meta_net = MetaNet(
             options.META_NET, n_features, options.N_CTX, width, self.class_branch, options.META_RANK
         )

@@ -6,9 +6,11 @@ import logging
 import os
 import re
 import urllib.error
+import urllib.parse
 import urllib.request
 from email.message import Message
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from typing import IO
 
 from tqdm import tqdm
 
@@ -21,6 +23,22 @@ TIMEOUT = 60  # seconds without a byte
 
 class DownloadError(OSError):
     """A file could not be downloaded, or differs from the published one."""
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to other addresses on the web, but not from an encrypted to an open one, nor to ftp:, whose
+    answers tell neither the version nor the length of a file. (Python itself refuses file:, and a loop.)"""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        legal = ("https",) if req.type == "https" else ("http", "https")
+        if urllib.parse.urlsplit(newurl).scheme not in legal:
+            raise DownloadError(f"{req.full_url}: the server leads to {newurl:.200}, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+OPENER = urllib.request.build_opener(Redirects)
 
 
 def fetch(url: str, path: str, md5: str = "") -> None:
@@ -68,7 +86,7 @@ def _receive(url: str, part: str, checked: bool) -> None:
     headers = {"User-Agent": "Mozilla/5.0 (softcpt data.py)", "Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-"} | ({"If-Range": version} if version else {})
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+    with OPENER.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
         if answer.headers.get_content_type() == "text/html" and not url.endswith((".html", ".htm")):
             raise DownloadError(f"{url}: the server sent a web page (a quota?); open the address in a browser")
         packed = answer.headers.get("Content-Encoding", "identity")

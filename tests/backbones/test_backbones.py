@@ -114,14 +114,16 @@ def test_too_long_name_is_an_error(pair):
         PromptTemplate(["x 1 " * 60], 4, clip)
 
 
-def test_full_mask_tower_uses_the_plain_encoder(pair, family, caplog):
+def test_tower_without_shared_prefixes_uses_the_plain_encoder(pair, family, caplog):
     _, clip = pair
     with caplog.at_level("INFO"):
         encoder = text_encoder(clip.text, 2048)
-    full = "siglip" in family
-    assert isinstance(encoder, PlainTextEncoder) == full == ("full mask" in caplog.text)
-    assert (clip.logit_bias is not None) == full
-    assert clip.preprocessing.resize == ("squash" if full else "shortest")
+    kind, siglip = miniatures.text_tower(family), "siglip" in family
+    assert isinstance(encoder, PlainTextEncoder) == (kind != "causal") == ("share no prefix" in caplog.text)
+    assert ("full mask" in caplog.text) == (kind == "full mask")
+    assert (clip.logit_bias is not None) == siglip
+    shortest = "shortest:32" if family.startswith("transformers") else "shortest"
+    assert clip.preprocessing.resize == ("squash" if siglip else shortest)
 
 
 def test_families_do_not_share_cached_features(miniature):

@@ -8,7 +8,7 @@ from backbones import load_clip
 
 WEIGHTS = {
     "open_clip-vit": ("open_clip_model.safetensors", "none of open_clip_model.safetensors, open_clip_pytorch_model"),
-    "transformers-clip": ("model.safetensors", "has no weights: none of model.safetensors, pytorch_model.bin"),
+    "transformers-clip": ("model.safetensors", "has no weights: none of model.safetensors, model.safetensors.index"),
 }
 
 
@@ -75,7 +75,7 @@ def test_illegal_sizes_in_a_config_are_named(keys, message, family, copied):
         load_clip(str(folder))
 
 
-@pytest.mark.parametrize("facts", [{"image_mean": 5}, {"image_std": [1, 0, 1]}, {"resample": []}])
+@pytest.mark.parametrize("facts", [{"image_mean": "5"}, {"image_std": [1, 0, 1]}, {"resample": []}])
 def test_illegal_preprocessing_is_named(facts, copied):
     folder = copied("transformers-clip")
     (folder / "preprocessor_config.json").write_text(json.dumps(facts))
@@ -92,10 +92,44 @@ def test_nesting_without_end_is_one_error(copied):
 
 @pytest.mark.parametrize(
     "keys",
-    [("vision_cfg", "image_size", "x"), ("vision_cfg", "head_width", 5), ("embed_dim", "64"), ("embed_dim", 10**400)],
+    [
+        ("vision_cfg", "image_size", "x"),
+        ("vision_cfg", "head_width", 5),
+        ("embed_dim", "64"),
+        ("embed_dim", 10**400),
+        ("text_cfg", "layers", 0),
+        ("text_cfg", "layers", -1),
+        ("text_cfg", "layers", True),
+        ("text_cfg", "heads", -2),
+        ("vision_cfg", "layers", [2, 0]),
+        ("vision_cfg", "patch_size", 1.5),
+    ],
 )
 def test_sizes_that_open_clip_cannot_build_are_one_error(keys, copied):
     folder = copied("open_clip-vit")
     edit(folder / "open_clip_config.json", "model_cfg", *keys)
     with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: .*{folder}"):
+        load_clip(str(folder))
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [("std", True), ("std", [1, 0, 1]), ("mean", "abc"), ("mean", [0.5]), ("std", [1, float("nan"), 1])]
+    + [("interpolation", 3), ("resize_mode", "longest"), ("resize_mode", [])],
+)
+def test_illegal_preprocessing_of_open_clip_is_named(key, value, copied):
+    folder = copied("open_clip-vit")
+    edit(folder / "open_clip_config.json", "preprocess_cfg", key, value)
+    with pytest.raises(ValueError, match=f"{folder}/open_clip_config.json: preprocess_cfg.{key} is"):
+        load_clip(str(folder))
+
+
+def test_image_size_that_a_tower_does_not_take_is_one_error(copied):
+    """open_clip's own size is 224; the model of timm takes 32."""
+    folder = copied("open_clip-siglip")
+    path = folder / "open_clip_config.json"
+    content = json.loads(path.read_text())
+    del content["model_cfg"]["vision_cfg"]["image_size"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: .*{folder} encodes no image of 224x224 pixels"):
         load_clip(str(folder))

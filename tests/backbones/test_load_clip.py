@@ -257,3 +257,10 @@ def test_loading_draws_no_random_numbers():
     before = torch.get_rng_state()
     load_clip(NAME)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "clip.pt")
+    for name in (f"{tmp_path}/clip.pt", f"{tmp_path}/clip.pt@gelu", f"open_clip:ViT-L-16 {tmp_path}/clip.pt"):
+        with pytest.raises(ValueError, match="MODEL.BACKBONE.NAME: .*clip.pt is neither a file nor a folder"):
+            load_clip(name)

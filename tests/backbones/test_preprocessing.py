@@ -1,7 +1,10 @@
 """Preprocessing: the model's own, unless a config overrides it."""
 
+import logging
+
 import pytest
 import toy
+from dassl.engine import build_trainer
 from PIL import Image
 
 from backbones.config import Preprocessing
@@ -49,6 +52,7 @@ def test_repeating_the_models_values_is_allowed(tmp_path):
     [
         ("SIZE", "(224, 224)", r"INPUT.SIZE: \(224, 224\) does not fit .*tiny_vit.npz.*takes \(32, 48\)"),
         ("RESIZE", "stretch", "INPUT.RESIZE.*'stretch'.*shortest.*squash"),
+        ("RESIZE", "squash:32x40", "INPUT.RESIZE: 'squash:32x40' leaves fewer pixels than 32x48"),
     ],
 )
 def test_other_size_or_unknown_resize_mode_is_always_an_error(tmp_path, key, value, message):
@@ -70,3 +74,34 @@ def test_squash_keeps_the_borders_that_cropping_loses(tmp_path):
         assert shown[resize].shape == (3, 32, 32)
     assert shown["squash"][0, 16, 1] > 0.9 and shown["squash"][2, 16, 30] > 0.9
     assert shown["shortest"].max() < 0.1
+
+
+@pytest.mark.parametrize(
+    "family, opts, steps",
+    [
+        ("openai-vit", (), "Resize(size=32, interpolation=bicubic, max_size=None, antialias=True) CenterCrop"),
+        ("transformers-siglip", (), "Resize(size=(32, 32), interpolation=bicubic, max_size=None, antialias=True) ToT"),
+        (
+            "transformers-siglip",
+            ("INPUT.RESIZE", "shortest", "INPUT.INTERPOLATION", "bilinear", "INPUT.OVERRIDE_MODEL", True),
+            "Resize(size=32, interpolation=bilinear, max_size=None, antialias=True) CenterCrop(size=(32, 32)) ToT",
+        ),
+        (
+            "openai-vit",
+            ("INPUT.RESIZE", "squash", "INPUT.OVERRIDE_MODEL", True, "INPUT.UPRIGHT", True),
+            "Resize(size=(32, 32), interpolation=bicubic, max_size=None, antialias=True) ToTensor() Normalize",
+        ),
+    ],
+)
+def test_log_shows_the_transforms_of_the_run(family, opts, steps, miniature, toy_root, tmp_path, caplog):
+    pairs = ("MODEL.BACKBONE.NAME", miniature(family).name, "FEATURES.TEST_CACHE", False, *opts)
+    with caplog.at_level(logging.INFO):
+        trainer = build_trainer(toy.config(toy_root, tmp_path / "run", "ZeroshotCLIP", *pairs))
+    shown = [" ".join(record.getMessage().split()) for record in caplog.records]
+    shown = [text for text in shown if "transform:" in text]
+    used = [loader.dataset.transform for loader in (trainer.train_loader_x, trainer.test_loader)]
+    assert used[1] is trainer.test_transform
+    turned = ", of pictures turned as their EXIF entries say" if "INPUT.UPRIGHT" in opts else ""
+    names = ("Training", "Test")
+    expected = [f"{name} transform: {' '.join(str(own).split())}{turned}" for name, own in zip(names, used)]
+    assert shown == expected and steps in shown[1]

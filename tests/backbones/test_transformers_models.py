@@ -57,6 +57,7 @@ def test_activation_comes_from_the_config(clip_folder):
 
 def test_preprocessing_comes_from_the_folder(folder):
     facts = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "resample": 2, "do_center_crop": False}
+    facts["size"] = {"height": 32, "width": 32}
     change(folder / "preprocessor_config.json", **facts)
     found = load_clip(str(folder)).preprocessing
     assert (found.mean, found.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))

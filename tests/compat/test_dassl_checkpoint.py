@@ -140,3 +140,10 @@ def test_partial_loading_skips_mismatched_weights(tmp_path, caplog):
     assert torch.equal(model["a"].weight, saved["a"].weight)
     load_pretrained_weights(nn.Conv2d(1, 1, 1), str(tmp_path / "weights.pth"))
     assert "No weight of" in caplog.text
+
+
+def test_torchscript_program_is_refused(tmp_path):
+    """PyTorch before 2.6 hands it to its loader of programs, also with weights_only."""
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "model.pth.tar-1")
+    with pytest.raises(ValueError, match="model.pth.tar-1.*it holds a TorchScript program"):
+        load_checkpoint(str(tmp_path / "model.pth.tar-1"))

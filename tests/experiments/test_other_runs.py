@@ -3,12 +3,15 @@
 import io
 import shutil
 import types
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import toy
 import yaml
 from dassl.data.datasets import build_dataset
 
+import evaluation.data
 import train
 from datasets.base import reading_once
 from datasets.multitask import images_by_task
@@ -17,7 +20,7 @@ from experiments.sweeps.calls import state_of, status_report
 from experiments.sweeps.jobs import benchmark_folder, benchmark_of
 from experiments.sweeps.methods import pair_label
 from experiments.sweeps.sweep import Sweep
-from experiments.sweeps.train_run import Call, TrainRun
+from experiments.sweeps.train_run import Call, TrainRun, other_runs
 from scripts.lib import done
 
 METHODS = [
@@ -206,3 +209,31 @@ def test_results_on_own_pictures_are_named_by_their_root(call, tmp_path, name):
         (call.folder / "calls").unlink()
     places = {benchmark_folder("folder", str(call.folder / parent / name)) for parent in ("a", "b")}
     assert len(places) == 2 and benchmark_folder("demo", str(tmp_path)) == "demo"
+
+
+def test_files_are_read_once_however_many_runs_are_compared(sweep, tmp_path, monkeypatch):
+    run_all(sweep())
+    read = Counter()
+
+    def counting(module, name):
+        inner = getattr(module, name)
+
+        def counted(*args, **kwargs):
+            read[Path(str(args[0] if name == "read_json" else args[-1])).name] += 1
+            return inner(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, counted)
+
+    counting(evaluation.data, "read_json")
+    counting(train, "merge_file")
+    (step,) = [step for step in sweep().steps if step.job.method.label == "means"]
+    train.parser.cache_clear()
+    for count in (1, 3):
+        folders = [step.folder.with_name(f"seed{i}") for i in range(1, count + 1)]
+        for folder in folders[1:]:
+            shutil.copytree(step.folder, folder)
+        read.clear()
+        words = [[str(folder) if word == str(step.folder) else word for word in step.arguments] for folder in folders]
+        assert not other_runs([Call(own) for own in words])
+        assert read == {"data.json": count, "folder.yaml": 1, "tiny.yaml": 1}
+    assert train.parser.cache_info().misses == 1

@@ -1,6 +1,7 @@
 """Faults that hostile files revealed, one test each."""
 
 import gzip
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from dassl.utils.checkpoint import load_checkpoint, save_checkpoint
 from safetensors.torch import save_file
 
 import train
+from backbones.open_clip_configs import read_model_cfg
 from backbones.weights import read_state_dict
 from datasets.settings import read_settings
 from datasets.splits import read_split
@@ -178,3 +180,21 @@ def test_pointer_file_must_name_a_checkpoint_beside_it(name, tmp_path):
     (tmp_path / "checkpoint").write_text(name)
     with pytest.raises(ValueError, match="checkpoint names no checkpoint beside it"):
         find_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("part, other", [("text_cfg", "vision_cfg"), ("vision_cfg", "text_cfg")])
+def test_tower_without_blocks_is_refused(part, other, tmp_path):
+    """open_clip builds one of -1 blocks, whose first one is then looked at."""
+    cfg = {"embed_dim": 8, part: {"layers": -1}, other: {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg}))
+    with pytest.raises(
+        ValueError, match=f"open_clip_config.json: {part}.layers is -1, not a whole number of at least 1"
+    ):
+        read_model_cfg(tmp_path)
+
+
+def test_deviation_that_is_no_list_is_refused(tmp_path):
+    cfg = {"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}}, "preprocess_cfg": {"std": True}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(cfg))
+    with pytest.raises(ValueError, match="_config.json: preprocess_cfg.std is True, not three numbers"):
+        read_model_cfg(tmp_path)

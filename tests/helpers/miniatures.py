@@ -6,11 +6,13 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import open_clip
 import torch
 import transformers
+import transformers_texts
 from clip import clip
 from clip.model import CLIP
 from safetensors.torch import save_file
@@ -28,7 +30,10 @@ SIGLIP_TEXT = {
 TIMM = {"timm_model_pretrained": False, "image_size": 32}
 SIGLIP_TIMM = {"timm_model_name": "vit_tiny_patch16_siglip_mini", "timm_pool": "map", "timm_proj": "none", **TIMM}
 EVA_TIMM = {"timm_model_name": "eva02_tiny_mini", "timm_pool": "token", "timm_proj": None, **TIMM}
+PE_TIMM = {"timm_model_name": "vit_pe_core_mini", "timm_pool": "map", "timm_proj": None, **TIMM}
 CONVNEXT = {"timm_model_name": "convnext_atto", "timm_pool": "", "timm_proj": "linear", "timm_drop": 0.0, **TIMM}
+COCA = {"width": 64, "heads": 2, "layers": 1, "context_length": 76, "vocab_size": 49408, "attn_pooler_heads": 2}
+COCA_VISION = {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True}
 # Families: what open_clip builds from; each is a miniature of a published kind.
 OPEN_CLIP = {
     "open_clip-vit": {"vision_cfg": VISION, "text_cfg": TEXT},
@@ -46,11 +51,25 @@ OPEN_CLIP = {
     "open_clip-resnet": {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}, "text_cfg": TEXT},
     "open_clip-convnext": {"vision_cfg": CONVNEXT, "text_cfg": TEXT, "custom_text": True},
     "open_clip-eva": {"vision_cfg": EVA_TIMM, "text_cfg": TEXT, "custom_text": True},
+    "open_clip-pe": {"vision_cfg": PE_TIMM, "text_cfg": TEXT, "custom_text": True},
     "open_clip-siglip": {
         "vision_cfg": SIGLIP_TIMM, "text_cfg": SIGLIP_TEXT, "custom_text": True, "init_logit_bias": -10.0,
     },
+    "open_clip-coca": {
+        "vision_cfg": COCA_VISION, "multimodal_cfg": COCA, "custom_text": True,
+        "text_cfg": {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
+    },
+    **{f"open_clip-{kind}": {"vision_cfg": VISION, "text_cfg": cfg} for kind, cfg in transformers_texts.TEXTS.items()},
 }  # fmt: skip
-FAMILIES = ("openai-vit", "openai-resnet", *OPEN_CLIP, "transformers-clip", "transformers-siglip")
+TRANSFORMERS = ("transformers-clip", "transformers-siglip", "transformers-metaclip2")
+FAMILIES = ("openai-vit", "openai-resnet", *OPEN_CLIP, *TRANSFORMERS, *transformers_texts.CLIPS)
+FOREIGN = (*transformers_texts.CLIPS, *(f"open_clip-{kind}" for kind in transformers_texts.TEXTS))
+FULL_MASK = ("open_clip-siglip", "transformers-siglip", *FOREIGN)
+
+
+def text_tower(family: str) -> str:
+    """The kind of a family's text tower, in the words of the documentation."""
+    return "full mask" if family in FULL_MASK else "class token" if family == "open_clip-coca" else "causal"
 
 
 @dataclass
@@ -111,7 +130,7 @@ def _openai(family: str, folder: Path) -> Miniature:
 
 
 def register_tiny_timm_models() -> None:
-    """Small versions of SigLIP's and EVA's image towers, which timm has only in large sizes."""
+    """Small versions of the image towers of SigLIP, EVA and PE-Core, which timm has only in large sizes."""
     import timm.models.eva as eva
     import timm.models.vision_transformer as vit
     from timm.models import is_model, register_model
@@ -120,26 +139,40 @@ def register_tiny_timm_models() -> None:
     if is_model(SIGLIP_TIMM["timm_model_name"]):
         return
 
-    def siglip(pretrained: bool = False, **options) -> nn.Module:
-        options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None), options.pop("cache_dir", None)
-        return vit.VisionTransformer(**{**sizes, "class_token": False, **options})
+    def siglip(**options) -> nn.Module:
+        return vit.VisionTransformer(**{**sizes, "class_token": False, **of_the_architecture(options)})
 
-    def eva02(pretrained: bool = False, **options) -> nn.Module:
-        options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None), options.pop("cache_dir", None)
+    def eva02(**options) -> nn.Module:
         rope = {"use_rot_pos_emb": True, "ref_feat_shape": (2, 2), "qkv_fused": False, "swiglu_mlp": True}
-        return eva.Eva(**{**sizes, **rope, "scale_mlp": True, **options})
+        return eva.Eva(**{**sizes, **rope, "scale_mlp": True, **of_the_architecture(options)})
+
+    def pe_core(**options) -> nn.Module:
+        rope = {"use_rot_pos_emb": True, "ref_feat_shape": (2, 2), "rope_grid_offset": 1.0, "rope_grid_indexing": "xy"}
+        norms = {"attn_type": "rope", "use_pre_transformer_norm": True, "attn_pool_num_heads": 4}
+        return eva.Eva(**{**sizes, **rope, **norms, **of_the_architecture(options)})
+
+    def of_the_architecture(options: dict) -> dict:
+        others = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+        return {key: value for key, value in options.items() if key not in others}
 
     for name, module, function in (
         (SIGLIP_TIMM["timm_model_name"], vit, siglip),
         (EVA_TIMM["timm_model_name"], eva, eva02),
+        (PE_TIMM["timm_model_name"], eva, pe_core),
     ):
         function.__name__, function.__module__ = name, module.__name__
         register_model(function)
 
 
 def _open_clip(family: str, folder: Path) -> Miniature:
+    return of_open_clip({"embed_dim": 64, **OPEN_CLIP[family]}, folder, family)
+
+
+def of_open_clip(cfg: dict, folder: Path, family: str = "") -> Miniature:
+    """What open_clip builds from a `model_cfg`, saved in a folder."""
     register_tiny_timm_models()
-    cfg = {"embed_dim": 64, **OPEN_CLIP[family]}
+    if "hf_model_name" in cfg["text_cfg"]:
+        return _open_clip_with_transformers(cfg, folder)
     if "siglip" in family:
         save_siglip_tokenizer(folder)
     elif "timm_model_name" in cfg["vision_cfg"] and cfg["vision_cfg"]["timm_proj"] is None:
@@ -147,12 +180,29 @@ def _open_clip(family: str, folder: Path) -> Miniature:
     squash = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
     content = {"model_cfg": cfg, "preprocess_cfg": squash if "siglip" in family else {}}
     (folder / "open_clip_config.json").write_text(json.dumps(content))
-    model = enlarge(open_clip.create_model(f"local-dir:{folder}", load_weights=False))
+    return _saved(folder, lambda model: getattr(model, "text", model).token_embedding)
+
+
+def _open_clip_with_transformers(cfg: dict, folder: Path) -> Miniature:
+    """With the text tower's config and tokenizer beside the weights. The library gets it from there, too."""
+    kind = cfg["text_cfg"]["hf_model_name"].removeprefix("mini/")
+    transformers_texts.save(kind, folder)
+    path, content = folder / "open_clip_config.json", {"model_cfg": cfg, "preprocess_cfg": {}}
+    here = {**cfg, "text_cfg": {**cfg["text_cfg"], "hf_model_name": str(folder)}}
+    path.write_text(json.dumps({**content, "model_cfg": here}))
+    result = _saved(folder, lambda model: transformers_texts.embedding(model.text.transformer))
+    path.write_text(json.dumps(content))
+    return result
+
+
+def _saved(folder: Path, embedding: Callable[[nn.Module], nn.Module]) -> Miniature:
+    """The library's model of a folder, with weights that it writes there."""
+    model = enlarge(open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False))
     state = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    embedding = getattr(model, "text", model).token_embedding
-    return Miniature(f"open_clip:{folder}", model, model.encode_image, model.encode_text, tokenizer, embedding)
+    encode_image, encode_text = (partial(f, normalize=False) for f in (model.encode_image, model.encode_text))
+    return Miniature(f"open_clip:{folder}", model, encode_image, encode_text, tokenizer, embedding(model))
 
 
 def _transformers(family: str, folder: Path) -> Miniature:
@@ -163,24 +213,35 @@ def _transformers(family: str, folder: Path) -> Miniature:
         config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=48)
         model = transformers.CLIPModel(config)
         save_tokenizer(folder)
+    elif family == "transformers-metaclip2":
+        text = {**sizes, "vocab_size": 303, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+        config = transformers.MetaClip2Config(text_config=text, vision_config=vision, projection_dim=48)
+        model = transformers.MetaClip2Model(config)
+        save_metaclip2_tokenizer(folder)
+    elif family in ("transformers-chinese-clip", "transformers-altclip"):
+        config, model = transformers_texts.clip(family, vision, folder)
     else:
         config = transformers.SiglipConfig(text_config={**sizes, "vocab_size": 300}, vision_config=vision)
         model = transformers.SiglipModel(config)
         save_siglip_tokenizer(folder)
     enlarge(model).save_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    length = config.text_config.max_position_embeddings
+    length = min(config.text_config.max_position_embeddings, 77)
 
     def tokenize(texts: list[str]) -> Tensor:
         return tokenizer(texts, padding="max_length", max_length=length, return_tensors="pt").input_ids
+
+    def encode_text(ids: Tensor) -> Tensor:
+        mask = (ids != tokenizer.pad_token_id).long() if family in transformers_texts.CLIPS else None
+        return _pooled(model.get_text_features(input_ids=ids, attention_mask=mask))
 
     return Miniature(
         str(folder),
         model,
         lambda image: _pooled(model.get_image_features(pixel_values=image)),
-        lambda ids: _pooled(model.get_text_features(input_ids=ids)),
+        encode_text,
         tokenize,
-        model.text_model.embeddings.token_embedding if hasattr(model.text_model, "embeddings") else None,
+        model.text_model.get_input_embeddings(),
     )
 
 
@@ -190,6 +251,24 @@ def _pooled(output: object) -> Tensor:
 
 def save_siglip_tokenizer(folder: Path) -> None:
     """A tokenizer of SigLIP's kind, with a vocabulary of 300 pieces trained on a few sentences."""
+    train_pieces(folder)
+    tokenizer = transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=64)
+    tokenizer.save_pretrained(folder)
+
+
+def save_metaclip2_tokenizer(folder: Path) -> None:
+    """A tokenizer of MetaCLIP 2's kind, which is XLM-R's, with the same pieces."""
+    from sentencepiece import SentencePieceProcessor
+
+    train_pieces(folder)
+    pieces = SentencePieceProcessor(str(folder / "spiece.model"))
+    (folder / "spiece.model").unlink(), (folder / "spiece.vocab").unlink()
+    special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    own = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(3, pieces.get_piece_size())]
+    transformers.XLMRobertaTokenizer(vocab=[*special, *own, ("<mask>", 0.0)]).save_pretrained(folder)
+
+
+def train_pieces(folder: Path) -> None:
     import sentencepiece
 
     words = "a photo of the dog cat rose banded criss crossed aircraft model recognition flower texture type ".split()
@@ -199,5 +278,3 @@ def save_siglip_tokenizer(folder: Path) -> None:
         sentence_iterator=iter(sentences), model_prefix=str(folder / "spiece"), vocab_size=300, hard_vocab_limit=False,
         pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
     )  # fmt: skip
-    tokenizer = transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=64)
-    tokenizer.save_pretrained(folder)

@@ -113,7 +113,9 @@ def test_word_is_nearest_to_itself_and_word_pieces_have_a_dash(toy_root):
     assert everything.shape == (3, len(texts))
 
 
-@pytest.mark.parametrize("family", ["openai-vit", "transformers-clip", "transformers-siglip", "open_clip-siglip"])
+@pytest.mark.parametrize(
+    "family", ["openai-vit", "transformers-clip", "transformers-siglip", "open_clip-siglip", "open_clip-bert"]
+)
 def test_vocabulary_matches_the_tokenizer(family, tmp_path_factory):
     clip = load_clip(miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures").name)
     vocabulary = Vocabulary(clip)

@@ -1,6 +1,7 @@
 """scripts/export.py: what exported classifiers predict, and what is refused."""
 
 import export
+import miniatures
 import numpy as np
 import pytest
 import torch
@@ -53,12 +54,24 @@ def test_every_method_exports_its_predictions_or_says_why_not(method, finished_r
         ("MaPLe", ("TRAINER.MAPLE.PREC", "amp")),
         ("ProLIP", ("TRAINER.PROLIP.PREC", "amp", "MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz")),
         ("LinearProbe", ("INPUT.RESIZE", "squash", "INPUT.OVERRIDE_MODEL", True)),
+        ("LinearProbe", ("INPUT.RESIZE", "shortest:71", "INPUT.OVERRIDE_MODEL", True)),
     ],
 )
 def test_export_keeps_variant_precision_and_preprocessing(method, opts, finished_run, pictures, tmp_path):
     run, path = finished_run(method, *opts), tmp_path / "model.safetensors"
     assert export.main([str(run), str(path)]) == 0
     agree(run, path, pictures, None if "MODEL.BACKBONE.NAME" in opts else toy.CLIP)  # the demo's CLIP is found
+
+
+@pytest.mark.parametrize("method, family", [("MaPLe", "pe"), ("CLIPLoRA", "eva"), ("CLIPLoRA", "pe"), ("ProLIP", "pe")])
+def test_changes_to_timms_transformers_are_exported(
+    method, family, finished_run, pictures, tmp_path, tmp_path_factory, capsys
+):
+    backbone = miniatures.make(f"open_clip-{family}", tmp_path_factory.getbasetemp() / "miniatures").name
+    run, path = finished_run(method, "MODEL.BACKBONE.NAME", backbone), tmp_path / "model.safetensors"
+    assert export.main([str(run), str(path)]) == 0, capsys.readouterr().err
+    export_of = agree(run, path, pictures, backbone).export
+    assert bool(export_of.prompts) == (method == "MaPLe") and bool(export_of.weights) == (method == "CLIPLoRA")
 
 
 def test_unknown_logits_are_refused(finished_run, monkeypatch):

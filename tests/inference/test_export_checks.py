@@ -35,6 +35,7 @@ FACTS = {
     "tiny std": (lambda f: f["preprocessing"].update(std=[1e-44] * 3), "std is .*, not three .* above 0.000001"),
     "mean": (lambda f: f["preprocessing"].update(mean=[1, 2]), "preprocessing.mean is .*, not three finite numbers"),
     "resize": (lambda f: f["preprocessing"].update(resize="crop"), "preprocessing.resize is 'crop', not one of short"),
+    "resize to less": (lambda f: f["preprocessing"].update(resize="shortest:9"), "'shortest:9' leaves fewer pixels"),
     "interpolation": (lambda f: f["preprocessing"].update(interpolation=3), "interpolation is 3, not one of bicubic"),
     "another key": (lambda f: f["preprocessing"].update(x=1), "preprocessing has not the keys size, mean"),
     "precision": (lambda f: f.update(precision="int8"), "precision is 'int8'"),

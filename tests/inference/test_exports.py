@@ -1,6 +1,8 @@
 """The file of an exported classifier: reading, damage, and other files."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,3 +120,14 @@ def test_published_clips_are_found_by_name_or_contents(tmp_path, monkeypatch):
     (tmp_path / "x").mkdir()
     for name in ("x", "open_clip:x", "hf-hub:../x", "hf-hub:a/b/../../x", "tests/golden/tiny_vit.npz", ""):
         assert published(name, "0" * 64) == ""
+
+
+def test_path_that_is_not_utf8_is_refused_before_it_is_written(model, tmp_path):
+    """safetensors could not open it again."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.safetensors"))
+    with pytest.raises(ValueError, match=r"caf\\udce9.safetensors: the path of an export must be in UTF-8"):
+        write_export(path, read_export(model))
+    assert not path.exists()
+    path.write_bytes(model.read_bytes())
+    with pytest.raises(ValueError, match="must be in UTF-8"):
+        read_export(path)

@@ -3,6 +3,7 @@
 import json
 
 import export
+import miniatures
 import numpy as np
 import pytest
 import torch
@@ -45,6 +46,20 @@ def test_onnx_matches_pytorch_for_any_batch(method, opts, finished_run, pictures
         found = session.run([task["output"] for task in facts["tasks"]], {"image": images[:count].numpy()})
         for name, logits in zip(TASKS, found):
             np.testing.assert_allclose(logits, classifier.decision_function(images[:count], name), atol=1e-3)
+
+
+@pytest.mark.slow
+@needs_export
+@pytest.mark.parametrize(
+    "method, family", [("CoOp", "transformers-siglip"), ("MaPLe", "open_clip-pe"), ("ProLIP", "open_clip-pe")]
+)
+def test_other_libraries_towers_become_onnx(method, family, finished_run, tmp_path, tmp_path_factory, capsys):
+    """Batches of several sizes are compared with PyTorch before the file is written."""
+    pytest.importorskip("onnxruntime"), pytest.importorskip("onnxscript")
+    backbone = miniatures.make(family, tmp_path_factory.getbasetemp() / "miniatures").name
+    run, file = finished_run(method, "MODEL.BACKBONE.NAME", backbone), tmp_path / "model.onnx"
+    assert export.main([str(run), str(tmp_path / "model.safetensors"), "--onnx", str(file)]) == 0
+    assert "differ from PyTorch's by" in capsys.readouterr().out and file.is_file()
 
 
 @needs_export

@@ -84,11 +84,17 @@ def test_changed_call_begins_anew(run, flowers, tmp_path, call):
     assert call() == (0, "", 9)
 
 
+def test_number_of_workers_does_not_matter(run, flowers, tmp_path, call):
+    stopped(run, flowers, tmp_path, "SIGKILL")
+    status, error, read = call("DATALOADER.NUM_WORKERS", "1")
+    assert (status, read) == (0, 5) and "4 of 9 pictures are done" in error
+
+
 def test_unreadable_pictures_are_kept_too(run, flowers, tmp_path, call, monkeypatch):
     (tmp_path / "a.png").write_text("no picture")
     places = (str(tmp_path / "a.png"), str(flowers))
     write = predict.write_atomically
-    monkeypatch.setattr(predict, "write_atomically", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(predict, "write_atomically", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         call(places=places)
     monkeypatch.setattr(predict, "write_atomically", write)

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -19,6 +20,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server, asked = self.server, self.headers.get("Range")
         server.asked.append((asked, self.headers.get("If-Range")))
+        if self.path in server.moved:
+            self.send_response(302)
+            self.send_header("Location", server.moved[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         content = server.content
         same = self.headers.get("If-Range") in (None, server.version) or server.knows_no_if_range
         start = int(asked[6:-1]) if asked and same else 0
@@ -52,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.content, server.how, server.cuts, server.asked = OLD, "length", 0, []
-    server.more, server.partial = [], False
+    server.more, server.partial, server.moved = [], False, {}
     server.version, server.then, server.knows_no_if_range = "", None, False
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}/file"
@@ -124,3 +131,33 @@ def test_answers_that_are_not_the_file_are_refused(how, partial, header, message
     with pytest.raises(download.DownloadError, match=message):
         fetched(server, tmp_path)
     assert not (tmp_path / "file").exists()
+
+
+def test_other_host_is_followed(server, tmp_path):
+    server.moved = {"/file": f"http://localhost:{server.server_port}/elsewhere"}
+    assert fetched(server, tmp_path) == OLD and len(server.asked) == 2
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/file", "data:,x", "FILE:/etc/passwd", "//"])
+def test_other_places_are_not_followed(place, server, tmp_path, monkeypatch):
+    server.moved = {"/file": place}
+    with pytest.raises(download.DownloadError, match="/file: "):
+        download.fetch(server.url, str(tmp_path / "file"), hashlib.md5(OLD).hexdigest())
+    assert not list(tmp_path.iterdir())
+
+
+def test_encrypted_address_leads_to_no_open_one():
+    request = urllib.request.Request("https://host/file")
+    for place, legal in (("https://other/file", True), ("http://host/file", False)):
+        try:
+            download.Redirects().redirect_request(request, None, 302, "", {}, place)
+        except download.DownloadError:
+            assert not legal
+        else:
+            assert legal
+
+
+def test_loop_ends(server, tmp_path):
+    server.moved = {"/file": "/other", "/other": "/file"}
+    with pytest.raises(download.DownloadError, match="/file: .*infinite loop"):
+        download.fetch(server.url, str(tmp_path / "file"))

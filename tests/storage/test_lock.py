@@ -212,3 +212,59 @@ def test_train_refuses_a_locked_folder(toy_root, tmp_path, capsys):
     assert train.main(arguments) == 0
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert "results.json" in names and lock.FILE_NAME not in names
+
+
+OTHER = {"host": "elsewhere", "namespace": "pid:[1]"}
+
+
+@pytest.mark.parametrize("ahead", [-7200, 7200])
+def test_lock_is_as_old_as_its_file_system_says(ahead, tmp_path, monkeypatch):
+    """The clock of this host is wrong, but not that of the server that keeps the files."""
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + ahead)
+    write(tmp_path, **OTHER)
+    os.utime(tmp_path / lock.FILE_NAME)
+    assert lock.holder(tmp_path), "touched just now"
+    os.utime(tmp_path / lock.FILE_NAME, (now() - 1200, now() - 1200))
+    assert lock.holder(tmp_path) is None, "20 minutes without a sign of life"
+    assert [path.name for path in tmp_path.iterdir()] == [lock.FILE_NAME]
+
+
+def test_lock_from_the_future_is_no_sign_of_life(tmp_path):
+    write(tmp_path, **OTHER)
+    age(tmp_path, -3 * 3600)
+    assert lock.holder(tmp_path) is None
+    with lock.locked(tmp_path):
+        pass
+
+
+def test_age_is_known_where_nothing_can_be_written(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    write(tmp_path, **OTHER)
+    assert lock.holder(tmp_path)
+    age(tmp_path, 1200)
+    assert lock.holder(tmp_path) is None
+
+
+def test_pipe_in_the_place_of_a_lock_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / lock.FILE_NAME)
+    age(tmp_path, 60)
+    with lock.locked(tmp_path):
+        assert lock.holder(tmp_path)["pid"] == os.getpid()
+    assert not list(tmp_path.iterdir())
+
+
+def test_lock_that_cannot_be_removed_ends_no_run_in_an_error(tmp_path, monkeypatch):
+    with lock.locked(tmp_path):
+        monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: (_ for _ in ()).throw(OSError("read-only")))
+
+
+def test_holder_is_named_without_control_characters(tmp_path, capsys):
+    write(tmp_path, **OTHER, since="\x1b[31mnow")
+    arguments = toy.arguments(tmp_path, tmp_path, "CoOp")
+    assert train.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "is in use by" in error and r"since \x1b[31mnow" in error and "\x1b" not in error

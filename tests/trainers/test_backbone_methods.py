@@ -11,15 +11,20 @@ from scripts import predict
 
 DOCS = train.PROJECT_ROOT / "docs/backbones.md"
 
-PATCHES = ("openai-vit", "open_clip-vit", "open_clip-quickgelu", "transformers-clip")
-OWN_VIT = (*PATCHES, "open_clip-custom-text", "open_clip-last-token", "transformers-siglip")
+CLIPS = ("openai-vit", "open_clip-vit", "open_clip-quickgelu", "transformers-clip", "transformers-metaclip2")
+OWN_VIT = (*CLIPS, "open_clip-custom-text", "open_clip-last-token", "transformers-siglip", "open_clip-coca")
+TIMM_VIT = ("open_clip-eva", "open_clip-pe", "open_clip-siglip")
+VIT = (*OWN_VIT, *TIMM_VIT)
+PATCHES = (*CLIPS, *miniatures.FOREIGN)
 LOCAL = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-eva")
-PROJECTED = (*PATCHES, "openai-resnet", "open_clip-resnet", "open_clip-custom-text", "open_clip-last-token")
+SIGLIP = ("open_clip-siglip", "transformers-siglip")
+PROJECTED = tuple(family for family in miniatures.FAMILIES if family not in SIGLIP)
+DEEP = "deep prompts are tokens in a tower's layers"
 # {method: (the families that it runs on, what it says of the others)}; a method that is not named runs on all.
 LIMITS = {
-    "MaPLe": (OWN_VIT, "MaPLe's image prompts are tokens of a ViT"),
-    "PromptSRC": (OWN_VIT, "PromptSRC's image prompts are tokens of a ViT"),
-    "CLIPLoRA": (OWN_VIT, "CLIP-LoRA updates the layers of a ViT"),
+    "MaPLe": (VIT, f"MaPLe's (image prompts are tokens of a ViT|{DEEP})"),
+    "PromptSRC": (VIT, f"PromptSRC's (image prompts are tokens of a ViT|{DEEP})"),
+    "CLIPLoRA": (VIT, "CLIP-LoRA updates the layers of a (ViT|transformer)"),
     "PLOT": (LOCAL, "PLOT matches prompts to"),
     "ProLIP": (PROJECTED, "ProLIP trains the projection of the image tower"),
 }
@@ -75,6 +80,20 @@ def test_method_works_on_a_family_or_says_why_not(toy_root, tmp_path, family, me
     assert 0 <= fresh.test() <= 100
 
 
+@pytest.mark.parametrize(
+    "method, key, value",
+    [("MaPLe", "DEPTH", 1), ("PromptSRC", "PROMPT_DEPTH_TEXT", 1), ("CLIPLoRA", "TOWERS", "image")],
+)
+def test_method_that_leaves_the_text_tower_alone_runs_on_a_foreign_one(
+    toy_root, tmp_path, method, key, value, backbone
+):
+    opts = ("MODEL.BACKBONE.NAME", backbone("open_clip-bert"), "OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2)
+    trainer = build(toy_root, tmp_path / "run", method, key, value, opts=opts)
+    assert torch.tensor(trainer.forward_backward(batch_of(trainer))["loss"]).isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.prompts.parameters())
+    assert not trainer.clip.training
+
+
 def test_documented_limits_match_the_tests():
     rows = [line.strip("|").split("|") for line in DOCS.read_text().splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in row] for row in rows]
@@ -83,7 +102,7 @@ def test_documented_limits_match_the_tests():
     columns = {method.replace("-", ""): title for title in header[3:] for method in title.split(", ")}
     assert set(columns) == set(LIMITS) and set(documented) == set(miniatures.FAMILIES)
     for family, row in documented.items():
-        assert row["text tower"] == ("full mask" if "siglip" in family else "causal")
+        assert row["text tower"] == miniatures.text_tower(family)
         for method, (families, _) in LIMITS.items():
             assert row[columns[method]] == ("yes" if family in families else "no"), (method, family)
 
@@ -116,7 +135,7 @@ def test_run_records_the_models_preprocessing_and_predicts_with_it(toy_root, tmp
     assert train.main(arguments) == 0
     cfg = train.setup_cfg(train.parse_args(["--config-file", str(tmp_path / "run" / "config.yaml")]))
     squash = family == "open_clip-siglip"
-    assert cfg.INPUT.SIZE == (32, 32) and cfg.INPUT.RESIZE == ("squash" if squash else "shortest")
+    assert cfg.INPUT.SIZE == (32, 32) and cfg.INPUT.RESIZE == ("squash" if squash else "shortest:32")
     assert (cfg.INPUT.PIXEL_MEAN == [0.5, 0.5, 0.5]) == squash
     capsys.readouterr()
     picture = next((toy_root / "toy" / "flower" / "images").glob("test-0-*.png"))

@@ -104,7 +104,7 @@ def test_dropout_is_drawn_only_in_training():
     torch.nn.init.normal_(update.b)
     update.a.data[1:], update.b.data[1:] = update.a.data[0].clone(), update.b.data[0].clone()
     x = torch.ones(1, 64, 8)
-    added = (update(attention, x, "qkv") - attention.project(x, "qkv")).unflatten(-1, (3, 8))
+    added = (attention.project(x, "qkv", update) - attention.project(x, "qkv")).unflatten(-1, (3, 8))
     assert not torch.allclose(added[:, :, 0], added[:, :, 1])  # another mask for each matrix
     assert not torch.allclose(added[0, 0], added[0, 1])  # and for each token
     expected = F.linear(F.linear(x, update.a[0]), update.b[0])
@@ -113,7 +113,7 @@ def test_dropout_is_drawn_only_in_training():
     ).abs().mean() < 0.5 * expected.abs().mean()  # the mean is as without dropout
     for inference in (torch.no_grad(), torch.inference_mode()):
         with inference:
-            assert torch.equal(update(attention, x, "qkv"), update(attention, x, "qkv"))
+            assert torch.equal(attention.project(x, "qkv", update), attention.project(x, "qkv", update))
 
 
 def test_merged_weight_is_rounded_once():
@@ -122,7 +122,7 @@ def test_merged_weight_is_rounded_once():
         torch.nn.init.normal_(parameter)
     attention.in_proj_weight.data = attention.in_proj_weight.data.to(torch.bfloat16)
     exact = attention.in_proj_weight.double() + (update.b.double() @ update.a.double()).flatten(0, 1)
-    assert torch.equal(update.merged(attention), exact.float().to(torch.bfloat16))
+    assert torch.equal(update.merged(attention.in_proj_weight), exact.float().to(torch.bfloat16))
 
 
 # -- what is tuned, and how long -------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from clip import clip
 from methods import CLASSNAMES, batch_of, build, check_loss, task_cross_entropy
 
-from backbones.tokenizers import clip_tokenizer
-from trainers.modules.prompts.deep import split_words
+from backbones import load_clip
+from trainers.modules.prompts.deep import context_of_words
 
 
 def naive(trainer, image, words="a photo of a"):
@@ -48,9 +48,15 @@ def test_excessive_depth_is_logged_and_reduced(toy_root, tmp_path, caplog):
     assert len(trainer.prompts.couplings) == 2 and "DEPTH is 9, but this CLIP has towers of 2 layers" in caplog.text
 
 
-def test_first_words_are_learned():
-    tokenizer = clip_tokenizer(clean_as_transformers=False)
-    key = "TRAINER.MAPLE.N_CTX"
-    assert split_words("a photo of a", 2, tokenizer, key) == ("a photo", "of a")
-    assert split_words("a photo of a", 4, tokenizer, key) == ("a photo of a", "")
-    assert split_words("", 3, tokenizer, key) == ("", "")
+def test_first_words_are_learned_and_the_others_fixed():
+    model, key = load_clip(f"{plain.GOLDEN}/tiny_vit.npz@quickgelu"), "TRAINER.MAPLE.N_CTX"
+
+    def embedded(words):
+        return model.text.token_embedding(torch.tensor(clip._tokenizer.encode(words)))
+
+    for count, learned, fixed in ((2, "a photo", "of a rose."), (4, "a photo of a", "rose.")):
+        context, template = context_of_words("a photo of a", count, ["rose"], model, key)
+        assert torch.equal(context.ctx, embedded(learned))
+        assert torch.equal(template.tokens[0, :-1], embedded(fixed)) and template.lengths[0] == len(embedded(fixed)) + 1
+    context, template = context_of_words("", 3, ["rose"], model, key)
+    assert context.ctx.shape == (3, 64) and torch.equal(template.tokens[0, :-1], embedded("rose."))

@@ -92,12 +92,12 @@ class DataManager:
         self.num_classes, self.lab2cname = dataset.num_classes, dataset.lab2cname
         self.num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
         train, test = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TEST
-        transform = custom_tfm_train or build_transform(cfg, is_train=True)
+        transform = custom_tfm_train or self._built(cfg, "Training", is_train=True)
         self.train_loader_x = build_data_loader(
             cfg, train.SAMPLER, dataset.train_x, train.BATCH_SIZE, train.N_DOMAIN, transform, is_train=True
         )
         self.train_loader_u = None  # of unlabelled images, which no method of the family learns from
-        transform = custom_tfm_test or build_transform(cfg, is_train=False)
+        transform = custom_tfm_test or self._built(cfg, "Test", is_train=False)
 
         def test_loader(items: list[Datum] | None) -> DataLoader:
             return build_data_loader(cfg, test.SAMPLER, items, test.BATCH_SIZE, tfm=transform, is_train=False)
@@ -108,3 +108,9 @@ class DataManager:
             sizes = ((name, getattr(dataset, name)) for name in ("train_x", "val", "test"))
             counts = ", ".join(f"{len(items):,} {name}" for name, items in sizes if items)
             logger.info("%s: %s classes, images: %s", cfg.DATASET.NAME, f"{self.num_classes:,}", counts)
+
+    @staticmethod
+    def _built(cfg: CfgNode, name: str, is_train: bool) -> Callable | None:
+        transform = build_transform(cfg, is_train)
+        logger.info("%s transform: %s", name, transform)
+        return transform

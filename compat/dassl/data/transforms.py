@@ -1,6 +1,5 @@
 """The transforms that `INPUT.TRANSFORMS` can name."""
 
-import logging
 from collections.abc import Callable
 
 import torch
@@ -13,8 +12,6 @@ from yacs.config import CfgNode
 # "center_crop" has no effect: test images are always cropped in the centre, training images never.
 AVAI_CHOICES = ["random_resized_crop", "random_flip", "normalize", "center_crop"]
 INTERPOLATION_MODES = {mode.value: mode for mode in map(InterpolationMode, ("bilinear", "bicubic", "nearest"))}
-
-logger = logging.getLogger(__name__)
 
 
 def build_transform(cfg: CfgNode, is_train: bool = True) -> Callable[[Image.Image], torch.Tensor] | None:
@@ -43,6 +40,4 @@ def build_transform(cfg: CfgNode, is_train: bool = True) -> Callable[[Image.Imag
     steps.append(T.ToTensor())
     if "normalize" in names:
         steps.append(T.Normalize(mean=options.PIXEL_MEAN, std=options.PIXEL_STD))
-    transform = T.Compose(steps)
-    logger.info("%s transform: %s", "Training" if is_train else "Test", transform)
-    return transform
+    return T.Compose(steps)

@@ -98,19 +98,22 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
 
 
 def _check_sums(fpath: str) -> None:
-    """Raise CheckpointError for a zip archive with a wrong checksum, which PyTorch ignores."""
+    """Raise CheckpointError for a zip archive with a wrong checksum, which PyTorch ignores, and for a TorchScript
+    program, which it would load by running it (before 2.6)."""
     with open(fpath, "rb") as file:
         if file.read(4) != b"PK\3\4":
             return  # PyTorch's older format, or no checkpoint
     try:
         with zipfile.ZipFile(fpath) as archive:
-            damaged = archive.testzip()
+            damaged, names = archive.testzip(), archive.namelist()
     except Exception as error:  # for damaged archives, zipfile raises half a dozen types
         raise CheckpointError(f'Cannot read the checkpoint "{fpath}": {first_line(error)}') from error
     if damaged:
         raise CheckpointError(
             f'Cannot read the checkpoint "{fpath}": {damaged} in it is damaged (its checksum differs)'
         )
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise CheckpointError(f'Cannot read the checkpoint "{fpath}": it holds a TorchScript program')
 
 
 class _Inert:

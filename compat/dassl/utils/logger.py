@@ -80,7 +80,7 @@ def setup_logger(output: str | None = None) -> None:
     if output is None:
         return
     fpath = output if output.endswith((".txt", ".log")) else os.path.join(output, "log.txt")
-    if os.path.exists(fpath):
+    if os.path.lexists(fpath):
         fpath += time.strftime("-%Y-%m-%d-%H-%M-%S")
     if isinstance(sys.stdout, Logger):  # a second run in one process must not write into the first one's log
         previous, sys.stdout = sys.stdout, sys.stdout.console

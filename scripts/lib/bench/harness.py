@@ -63,7 +63,7 @@ def package_clip(backbone: str) -> PackageCLIP:
 def clip_of(package: PackageCLIP, half: torch.dtype | None = None) -> CLIP:
     """This project's model with the weights of the package's, shared unless they are stored in half precision."""
     state = package.state_dict()
-    model = assemble(openai.config_of(state, "quick_gelu"), openai.renamed(state), "")
+    model = assemble(openai.config_of(state, "quick_gelu"), openai.renamed(state))
     if half is not None:
         store_in_half(model, half)
     return model

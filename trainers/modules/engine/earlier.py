@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,7 +96,8 @@ def plan(args: argparse.Namespace, cfg: CfgNode, defaults: CfgNode, read: Callab
         raise ValueError("--eval-only: DATASET.TRAIN_ON_ALL leaves no images to test on; it must be False")
     finished = (folder / RESULTS).is_file()
     started = finished or (folder / CHECKPOINT).is_file()
-    if started and data_in(folder).get("settings") != digest(cfg, defaults):
+    record = data_in(folder) if started else {}
+    if started and record.get("settings") != digest(cfg, defaults):
         check_same_config(cfg, folder, defaults)
     if not (started or evaluated or cfg.RESUME):
         return GO_ON
@@ -107,15 +108,16 @@ def plan(args: argparse.Namespace, cfg: CfgNode, defaults: CfgNode, read: Callab
         check_resumed(Path(cfg.RESUME), cfg, now, defaults)
     if not started:
         return GO_ON
-    other = evaluates_other(folder, evaluated, args.load_epoch) if finished else ""
+    other = evaluates_other(folder, record, evaluated, args.load_epoch) if finished else ""
     if other and not (args.test_again or (args.data_changed and evaluated)):
         raise ValueError(other)
     again = args.test_again or other
-    return compared_with(folder, cfg, now, args) or (DONE if finished and not again else GO_ON)
+    return compared_with(folder, record, cfg, now, args) or (DONE if finished and not again else GO_ON)
 
 
-def compared_with(folder: Path, cfg: CfgNode, now: Now, args: argparse.Namespace) -> str:
-    """ "" if the run in a folder has the classes and images of now. Otherwise, with --data-changed, what a call does.
+def compared_with(folder: Path, record: Mapping, cfg: CfgNode, now: Now, args: argparse.Namespace) -> str:
+    """ "" if the run in a folder, whose data.json is `record`, has the classes and images of now. Otherwise, with
+    --data-changed, what a call does.
 
     Raises ValueError without that flag. The flag never leads to a test on images that the checkpoint was trained on: it
     is kept only if its training and validation images are those of now.
@@ -126,7 +128,7 @@ def compared_with(folder: Path, cfg: CfgNode, now: Now, args: argparse.Namespace
         if not args.data_changed:
             raise
         return GO_ON if args.eval_only else ANEW
-    found = differences(folder, used_by(cfg, now, args.eval_only))
+    found = differences(folder, used_by(cfg, now, args.eval_only), record)
     if not found:
         return ""
     keeps = args.eval_only or {part for _, part in found} == {"test"}
@@ -170,12 +172,12 @@ def check_resumed(run: Path, cfg: CfgNode, now: Now, defaults: CfgNode) -> None:
         )
 
 
-def evaluates_other(folder: Path, evaluated: str, epoch: int | None) -> str:
+def evaluates_other(folder: Path, record: Mapping, evaluated: str, epoch: int | None) -> str:
     """How a finished run has tested another run, or epoch, than `evaluated`, and the ways on; "" if it has not. An
     empty `evaluated` stands for the run itself."""
     if evaluated and Path(evaluated).resolve() == folder.resolve():
         return ""
-    there = data_in(folder).get("evaluates")
+    there = record.get("evaluates")
     loaded = record_in(folder)["loaded_from"] if there is None else ""
     if there is None and bool(loaded) == bool(evaluated) or there == identity(evaluated, epoch):
         return ""
@@ -211,9 +213,12 @@ def how_to_resume(folder: Path, command: str) -> str:
 
 
 def remove_earlier(folder: Path) -> None:
-    """Remove a run whose data have changed, its results first: a folder with results is a finished run."""
+    """Remove a run whose data have changed, its results first: a folder with results is a finished run. Raises OSError
+    if its checkpoint stays, with which the new one would go on."""
     (folder / RESULTS).unlink(missing_ok=True)
     remove_run(folder, ())
+    if (folder / CHECKPOINT).exists():
+        raise OSError(f"{folder / CHECKPOINT} cannot be removed")
 
 
 def write_inputs(folder: Path, trainer: object, cfg: CfgNode, defaults: CfgNode, evaluates: str, only: bool) -> None:

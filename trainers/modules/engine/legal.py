@@ -14,6 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.evaluation import EVALUATOR_REGISTRY
 from yacs.config import CfgNode
 
+from backbones.config import RESIZE, RESIZES
 from backbones.precision import PRECISIONS
 
 from ..checks import (
@@ -56,7 +57,7 @@ RULES: Mapping[str, Rule] = {
     "INPUT.PIXEL_MEAN": MEANS,
     "INPUT.PIXEL_STD": DEVIATIONS,
     "INPUT.RRCROP_SCALE": SHARES,
-    "INPUT.RESIZE": ("", "shortest", "squash"),
+    "INPUT.RESIZE": Range(lambda x: not x or bool(RESIZE.fullmatch(x)), f"one of {RESIZES}, or empty: the model's"),
     "INPUT.UPRIGHT": UPRIGHT,
     "DATASET.ROOT": TEXT,
     "DATASET.CSV": TEXT,

@@ -71,6 +71,9 @@ class Engine(EvaluatingTrainer):
         self.cfg = with_preprocessing(cfg, self.clip.preprocessing, self.dm.dataset)
         self.test_transform = test_transform(self.cfg)
         transforms = build_transform(self.cfg, is_train=True), self.test_transform, self.test_transform
+        turned = ", of pictures turned as their EXIF entries say" if self.cfg.INPUT.UPRIGHT else ""
+        for name, transform in zip(("Training", "Test"), transforms):
+            logger.info("%s transform: %s%s", name, transform, turned)
         for name, transform in zip(LOADERS, transforms):
             loader = getattr(self.dm, name)
             if loader is not None:
@@ -114,7 +117,10 @@ class Engine(EvaluatingTrainer):
             parameter.data = parameter.data.float()
         distributed.copy_from_first_rank(self.prompts)  # without a seed each process has drawn its own
         if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
+            try:
+                load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"MODEL.INIT_WEIGHTS: {error}") from error
         self.n_params = sum(p.numel() for p in self.prompts.parameters())
         logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
         self.optim = self.sched = None

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torchvision.transforms as T
-from dassl.data.transforms import INTERPOLATION_MODES, build_transform
+from dassl.data.transforms import build_transform
 from PIL import Image
 from torch import Tensor
 from yacs.config import CfgNode
 
 from backbones.config import Preprocessing
-
-from ..checks import check_choice
+from backbones.pixels import resizing
 
 OPENAI = Preprocessing((224, 224))
 UPRIGHT = "INPUT.UPRIGHT"
@@ -38,7 +37,10 @@ def with_preprocessing(cfg: CfgNode, model: Preprocessing, dataset: object = Non
                 "INPUT.OVERRIDE_MODEL True if you mean it"
             )
     cfg = filled(cfg, model, upright_of(cfg.INPUT.UPRIGHT, dataset))
-    check_choice("INPUT.RESIZE", cfg.INPUT.RESIZE, ("shortest", "squash"))
+    try:
+        Preprocessing(tuple(cfg.INPUT.SIZE), resize=cfg.INPUT.RESIZE).resized()
+    except ValueError as error:
+        raise ValueError(f"INPUT.RESIZE: {error}") from error
     return cfg
 
 
@@ -75,10 +77,12 @@ def _same(given: Any, own: Any) -> bool:
 
 
 def test_transform(cfg: CfgNode) -> Callable[[Image.Image], Tensor]:
-    """Dassl's test transform, or the same with images squashed to the size instead of cropped."""
+    """Dassl's test transform, with images resized and cropped as INPUT.RESIZE says."""
     transform = build_transform(cfg, is_train=False)
-    if cfg.INPUT.RESIZE != "squash" or cfg.INPUT.NO_TRANSFORM:
+    if cfg.INPUT.RESIZE == "shortest" or cfg.INPUT.NO_TRANSFORM:
         return transform
-    squash = T.Resize(cfg.INPUT.SIZE, interpolation=INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION])
+    steps = resizing(
+        Preprocessing(tuple(cfg.INPUT.SIZE), interpolation=cfg.INPUT.INTERPOLATION, resize=cfg.INPUT.RESIZE)
+    )
     kept = [step for step in transform.transforms if not isinstance(step, (T.Resize, T.CenterCrop))]
-    return T.Compose([squash, *kept])
+    return T.Compose([*steps, *kept])

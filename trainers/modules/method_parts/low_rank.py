@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.layers import Attention
+from backbones.layers import PARTS
 
 
 class LowRankUpdate(nn.Module):
@@ -26,20 +26,19 @@ class LowRankUpdate(nn.Module):
         self.a = nn.Parameter(torch.empty(3, rank, width).uniform_(-1 / math.sqrt(width), 1 / math.sqrt(width)))
         self.b = nn.Parameter(torch.zeros(3, width, rank))
 
-    def forward(self, attention: Attention, x: Tensor, part: str) -> Tensor:
-        """(..., n W) of x (..., W), instead of `Attention.project`."""
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None, part: str) -> Tensor:
+        """(..., n W) of x (..., W), instead of F.linear with the weights and the bias of a part; see `Tuning`."""
         if not torch.is_grad_enabled():
-            rows = attention.rows(part)
-            return F.linear(x, self.merged(attention)[rows], attention.in_proj_bias[rows])
-        update = [self.branch(i, x) for i in attention.PARTS[part]]
-        return attention.project(x, part) + self.scale * torch.cat(update, dim=-1)
+            return F.linear(x, self.merged(weight, part), bias)
+        update = [self.branch(i, x) for i in range(3)[PARTS[part]]]
+        return F.linear(x, weight, bias) + self.scale * torch.cat(update, dim=-1)
 
     def branch(self, i: int, x: Tensor) -> Tensor:
         """(..., W) = B A drop(x) for queries (0), keys (1) or values (2)."""
         return F.linear(F.linear(F.dropout(x, self.dropout, self.training), self.a[i]), self.b[i])
 
-    def merged(self, attention: Attention) -> Tensor:
-        """(3 W, W): W + gamma B A, summed in fp32 and stored as W is."""
-        weight = attention.in_proj_weight
+    def merged(self, weight: Tensor, part: str = "qkv") -> Tensor:
+        """(n W, W): the weights of a part + gamma B A, summed in fp32 and stored as they are."""
         with torch.autocast(weight.device.type, enabled=False):
-            return (weight.float() + self.scale * (self.b @ self.a).flatten(0, 1)).to(weight.dtype)
+            added = (self.b @ self.a)[PARTS[part]].flatten(0, 1)
+            return (weight.float() + self.scale * added).to(weight.dtype)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from backbones import CLIP
-from backbones.tokenizers import Tokenizer
 
-from .learned import Context, PromptTemplate, clean
+from .learned import Context, PromptTemplate
+from .sentences import word_ids
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,15 @@ def check_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
         )
 
 
+def check_text_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
+    """The same for the text tower."""
+    if model.text.not_tunable:
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME: {what}, and the text tower of {name} takes none: {model.text.not_tunable}; use "
+            f"{instead}, or a CLIP whose text tower is this project's"
+        )
+
+
 def limited_depth(key: str, depth: int, layers: int) -> int:
     """The smaller of `depth`, the value of a config's `key`, and the number of layers (logged)."""
     if depth > layers:
@@ -44,18 +53,14 @@ def random_prompts(layers: int, count: int, width: int) -> nn.ParameterList:
 def context_of_words(
     words: str, count: int, names: Sequence[str], model: CLIP, key: str
 ) -> tuple[Context, PromptTemplate]:
-    """A context that starts as the first `count` tokens of `words`, and the prompts of `names` after the others."""
-    learned, frozen = split_words(words, count, model.tokenizer, key)
-    context = Context(count, model, words=learned)
-    return context, PromptTemplate([f"{frozen} {name}".strip() for name in names], count, model)
+    """A context that starts as the first `count` tokens of `words`, and the prompts of `names` after the others.
 
-
-def split_words(words: str, count: int, tokenizer: Tokenizer, key: str) -> tuple[str, str]:
-    """The first `count` tokens of `words`, and the rest. Raises ValueError, naming `key`, if there are fewer."""
-    tokens = tokenizer.encode(clean(words))
-    if words and len(tokens) < count:
+    Raises ValueError, naming `key`, for words of fewer tokens.
+    """
+    length = len(word_ids(words, "end", model.tokenizer))
+    if words and length < count:
         raise ValueError(
-            f"{key}: {count} is more than the {len(tokens)} tokens of CTX_INIT {words!r}; write more words, or none "
-            "for a random start"
+            f"{key}: {count} is more than the {length} tokens of CTX_INIT {words!r}; write more words, or none for a "
+            "random start"
         )
-    return tokenizer.decode(tokens[:count]).strip(), tokenizer.decode(tokens[count:]).strip()
+    return Context(count, model, words=words, cut=True), PromptTemplate(names, count, model, words=words)

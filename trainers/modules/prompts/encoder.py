@@ -11,10 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 from backbones.layers import UNTUNED, Tuning
 from backbones.text import TextTower
+from backbones.transformers_text import TransformersTextTower
 
 logger = logging.getLogger(__name__)
 
-PLAIN_CHUNK = 128  # rows of the whole context, which are as large as 2048 suffixes of a few tokens
+SUFFIX = 4  # tokens of a usual suffix: TRAINER.TEXT_CHUNK is a number of suffixes, whole prompts are longer
 CPU_SLICE = 128  # rows whose activations stay in a CPU's cache: at 1191 classes a third faster than all at once
 Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the prefixes in every layer
 
@@ -27,7 +28,7 @@ class TextEncoder:
     keys and values of their group. For the matrix products the tokens of all suffixes are packed, whatever their
     lengths; only the attention, about 1 % of the arithmetic, sees them padded.
 
-    In a tower with a full mask nothing can be shared, and prompts are padded to the whole context: `PlainTextEncoder`.
+    In other towers nothing can be shared: `PlainTextEncoder`.
 
     Args:
         tower: the text tower.
@@ -55,10 +56,16 @@ class TextEncoder:
             tuning: of the tower; its prompts are the last tokens of the prefixes.
         """
         memory = self.encode_prefix(prefix, tuning)
-        if len(suffix) <= self.chunk:
+        return self.encode_chunks(self.chunk, memory, suffix, lengths, group, tuning)
+
+    def encode_chunks(
+        self, size: int, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning
+    ) -> Tensor:
+        """Features (R, E), `size` rows at a time."""
+        if len(suffix) <= size:
             return self.encode_suffix(memory, suffix, lengths, group, tuning)
         features = []
-        for args in zip(suffix.split(self.chunk), lengths.split(self.chunk), group.split(self.chunk)):
+        for args in zip(suffix.split(size), lengths.split(size), group.split(size)):
             if torch.is_grad_enabled():
                 features.append(checkpoint(self.encode_suffix, memory, *args, tuning, use_reentrant=False))
             else:
@@ -125,10 +132,21 @@ class TextEncoder:
 
 
 class PlainTextEncoder(TextEncoder):
-    """Encodes whole prompts, for towers where a token's hidden states depend on what follows it."""
+    """Encodes whole prompts, for towers where a token's hidden states depend on what follows it. Fewer prompts than
+    suffixes are encoded at a time, as they have more tokens; the padding is cut off where features do not depend on it.
+    """
 
-    def encode_prefix(self, prefix: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
-        return prefix
+    def __init__(self, tower: TextTower | TransformersTextTower, chunk: int = 2048) -> None:
+        self.tower, self.tokens = tower, chunk * SUFFIX
+        self.chunk = max(1, self.tokens // tower.context_length)
+
+    def __call__(
+        self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
+    ) -> Tensor:
+        if self.tower.tail is not None:
+            suffix = suffix[:, : int(lengths.max()) + self.tower.tail]
+        size = max(1, self.tokens // (prefix.shape[1] + suffix.shape[1]))
+        return self.encode_chunks(size, prefix, suffix, lengths, group, tuning)
 
     def encode_suffix(
         self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
@@ -142,12 +160,14 @@ class PlainTextEncoder(TextEncoder):
         return self.tower.encode(x, count + lengths, enter if tuning.prompts else None, tuning)
 
 
-def text_encoder(tower: TextTower, chunk: int) -> TextEncoder:
-    """The encoder that suits the mask of a tower."""
-    if tower.mask == "causal":
+def text_encoder(tower: TextTower | TransformersTextTower, chunk: int) -> TextEncoder:
+    """The encoder that suits a tower, for `chunk` suffixes of a few tokens at a time."""
+    if tower.shared:
         return TextEncoder(tower, chunk)
-    logger.info("The text tower has a full mask: prompts share no prefix and are padded to %d", tower.context_length)
-    return PlainTextEncoder(tower, min(chunk, PLAIN_CHUNK))
+    reason = "a token behind the padding" if tower.causal else "a full mask"
+    length = "" if tower.tail is not None else f" and are padded to {tower.context_length}"
+    logger.info("The text tower has %s: prompts share no prefix%s", reason, length)
+    return PlainTextEncoder(tower, chunk)
 
 
 def enter_layer(layer: int, x: Tensor, tuning: Tuning) -> Tensor:

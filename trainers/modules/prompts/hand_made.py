@@ -10,7 +10,8 @@ from backbones import CLIP, UNTUNED, Tuning
 from datasets.multitask import Task
 
 from .encoder import TextEncoder
-from .learned import PromptTemplate, clean
+from .learned import PromptTemplate
+from .sentences import clean
 
 # The ImageNet templates that CLIP's authors found to work best (Radford et al., a notebook of the code).
 ENSEMBLE = (

@@ -10,8 +10,7 @@ from backbones import CLIP
 
 from ..checkpoints import register_owners
 from ..checks import check_choice
-
-POSITIONS = ("end", "middle", "front")
+from .sentences import POSITIONS, name_ids, tokens_before, word_ids
 
 
 class PromptTemplate(nn.Module):
@@ -22,7 +21,8 @@ class PromptTemplate(nn.Module):
     context is in the prefix, in the "middle" the first half (rounded down), at the "front" none of it. The suffix
     includes the padding if features depend on it.
 
-    Names are tokenised as in CoOp: underscores become spaces, and the full stop follows directly.
+    A name has the tokens that it has in the sentence of the context's words, the name and the full stop, which follows
+    directly; underscores are spaces. Behind a context without words it has those that it has behind "a".
 
     Args:
         names: R class or task names.
@@ -30,22 +30,32 @@ class PromptTemplate(nn.Module):
         model: the CLIP, for its token embedding and context length.
         position: of the name: "end", "middle" or "front" of the context.
         stop: what follows the name.
+        words: with which the context starts, as for `Context`; of more words than M tokens, at the "end", the others
+            are fixed.
 
     Raises:
-        ValueError: an unknown position, or a prompt longer than the tower's context, naming the name.
+        ValueError: an unknown position, or a prompt longer than the tower's context, naming the name; a token that
+            joins the name with a word beside it.
     """
 
     def __init__(
-        self, names: Sequence[str], n_context: int, model: CLIP, position: str = "end", stop: str = "."
+        self,
+        names: Sequence[str],
+        n_context: int,
+        model: CLIP,
+        position: str = "end",
+        stop: str = ".",
+        words: str = "",
     ) -> None:
         super().__init__()
         check_choice("CLASS_TOKEN_POSITION", position, POSITIONS)
         self.n_context = n_context
-        self.n_before = {"end": n_context, "middle": n_context // 2, "front": 0}[position]
+        self.n_before = tokens_before(position, n_context)
         n_after = n_context - self.n_before
 
         tokenizer, tower = model.tokenizer, model.text
-        tokens = [tokenizer.encode(clean(name) + stop) + tokenizer.eos for name in names]
+        halves = name_ids(names, words, n_context, position, stop, tokenizer)
+        tokens = [name + rest + tokenizer.eos for name, rest in halves]
         room = tower.context_length - len(tokenizer.sos) - n_context
         for name, row in zip(names, tokens):
             if len(row) > room:
@@ -61,8 +71,8 @@ class PromptTemplate(nn.Module):
         longest = max(map(len, tokens))
         # Position s of a suffix takes entry index[s] of [suffix tokens (longest) | context tokens after the name].
         index = torch.zeros(len(names), longest + n_after, dtype=torch.long)
-        for r, (name, row) in enumerate(zip(names, tokens)):
-            n_name = len(tokenizer.encode(clean(name)))
+        for r, ((name, _), row) in enumerate(zip(halves, tokens)):
+            n_name = len(name)
             order = [*range(n_name), *range(longest, longest + n_after), *range(n_name, len(row))]
             index[r, : len(order)] = torch.tensor(order)
 
@@ -108,19 +118,29 @@ class Context(nn.Module):
             checkpoint then loads for the same names only.
         words: initial words ("a photo of a"); empty for N(0, 0.02^2) as in CoOp.
         pad: keep all n_context tokens, zeros and then the words.
+        position: of the names in the prompts, since words may have other tokens behind a name.
+        cut: keep the first n_context tokens of the words only.
 
     Raises:
         ValueError: with `pad`, more words than tokens.
     """
 
     def __init__(
-        self, n_context: int, model: CLIP, rows: int | Sequence[str] | None = None, words: str = "", pad: bool = False
+        self,
+        n_context: int,
+        model: CLIP,
+        rows: int | Sequence[str] | None = None,
+        words: str = "",
+        pad: bool = False,
+        position: str = "end",
+        cut: bool = False,
     ) -> None:
         super().__init__()
         if words:
             embedding = model.text.token_embedding
-            ids = torch.tensor(model.tokenizer.encode(clean(words)), device=embedding.weight.device)
-            start = embedding(ids).detach().clone()  # (M, D)
+            ids = word_ids(words, position, model.tokenizer, n_context if pad else 0)
+            ids = ids[:n_context] if cut else ids
+            start = embedding(torch.tensor(ids, device=embedding.weight.device)).detach().clone()  # (M, D)
             if pad and len(start) > n_context:
                 raise ValueError(f"CTX_INIT: {words!r} has {len(start)} tokens, more than N_CTX {n_context}")
             if pad:
@@ -155,14 +175,10 @@ def check_words(method: type[Any], options: Mapping[str, Any], model: CLIP) -> N
     node = f"TRAINER.{method.__name__.upper()}"
     for key, source in method.counted_by_words.items():
         count, text = options[key], options[source]
-        length = len(model.tokenizer.encode(clean(text)))
+        position = options.get("CLASS_TOKEN_POSITION", "end") if source == "CTX_INIT" else "end"
+        length = len(word_ids(text, position, model.tokenizer))
         if text and count not in (length, method.defaults[key]):
             raise ValueError(
                 f"{node}.{key}: {count}, but the context is the {length} tokens of {node}.{source}, {text!r}: leave "
                 f"out {key}, or set {source} ''"
             )
-
-
-def clean(name: str) -> str:
-    """A name as it stands in a prompt: underscores are spaces."""
-    return name.replace("_", " ").strip()
