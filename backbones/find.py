@@ -1,6 +1,7 @@
 """From the name of a CLIP to the library that reads it and its file."""
 
 import difflib
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from clip import clip
 
 from . import adapters, hub, open_clip_files, openai, transformers_models
 from .weight_files import files_of
-from .weights import KEY, SUFFIXES, find_path, licence_of, missing
+from .weights import KEY, SUFFIXES, find_path, licence_of, missing, sha256_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Source:
     path: Path
     spelling: str = ""
     licence: str = ""
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of its files, in hexadecimal digits."""
+        return sha256_of(*self.files)
 
     @property
     def files(self) -> list[Path]:

@@ -14,7 +14,7 @@ from . import open_clip_models, openai, transformers_models
 from .config import ClipConfig
 from .find import Source, find_source
 from .model import CLIP, check_finite, digest_of, store_in_half
-from .weights import KEY, first_line, sha256_of, write_safetensors
+from .weights import KEY, first_line, write_safetensors
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +43,15 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
     """
     with torch.random.fork_rng(devices=[]):
         source = find_source(name)
-        copy, files = None, source.files
-        if shared is not None and sum(path.stat().st_size for path in files) >= SHARED_FROM:
+        copy = None
+        if shared is not None and sum(path.stat().st_size for path in source.files) >= SHARED_FROM:
             copy = shared / f"clip-{_key(name, source, half)}.safetensors"
         model = _read_copy(copy) if copy is not None and copy.is_file() else None
         if model is None:
             model = _read(name, source)
             if half is not None:
                 store_in_half(model, half)
-            model.source["sha256"] = sha256_of(*files)
+            model.source["sha256"] = source.sha256
             if copy is not None:
                 _write_copy(copy, model)
                 model = _read_copy(copy) or model
@@ -68,7 +68,7 @@ def _read(name: str, source: Source) -> CLIP:
     elif source.family == "transformers":
         config, state = transformers_models.read(source.path)
     else:
-        config, state = openai.read(source.path, source.spelling)
+        config, state = openai.read(source.path, source.spelling, source.sha256 in openai.PUBLISHED)
     model = assemble(config, state, f"{KEY}: {source.path}")
     if config.family == "OpenAI" and config.text.transformer.activation == "quick_gelu":
         # As in the clip package: published weights are in fp16, and it rounds others to fp16.

@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 import urllib.error
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,22 +75,25 @@ def published_name(path: Path) -> str:
     return PUBLISHED.get(sha256_of(path), "") if path.is_file() else ""
 
 
-def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]:
+def read(path: Path, spelling: str = "", published: bool = False) -> tuple[ClipConfig, dict[str, Tensor]]:
     """Config and weights of a file in OpenAI's layout.
 
     Args:
         spelling: "quickgelu" or "gelu", the activation of a state dict, which does not declare it.
+        published: the file is one of OpenAI's, by its SHA-256. PyTorch loads it as the clip package does; others are
+            read as data, since loading runs code of the file.
 
     Raises:
         ValueError: a file without such a CLIP, or a state dict without a spelling.
     """
     try:
-        state = restore_token_rows(read_state_dict(path))
+        state = loaded_program(path) if published else restore_token_rows(read_state_dict(path))
         for key in ("input_resolution", "context_length", "vocab_size"):
             state.pop(key, None)
         state = one_position_table(state)
         if "text_projection" not in state:
             raise ValueError(f"it has no text_projection; its names begin with {first_words(state)}")
+        spelling = spelling or ("quickgelu" if published else "")
         activation = SPELLINGS[spelling] if spelling else declared_activation(path)
         # With any activation: a file that is no CLIP is refused before a missing spelling is.
         config = config_of(state, activation or "gelu")
@@ -104,6 +108,13 @@ def read(path: Path, spelling: str = "") -> tuple[ClipConfig, dict[str, Tensor]]
         )
     check_heads(path, config)
     return config, state
+
+
+def loaded_program(path: Path) -> dict[str, Tensor]:
+    """The tensors of a TorchScript archive as PyTorch loads it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated by PyTorch
+        return torch.jit.load(str(path), map_location="cpu").state_dict()
 
 
 def one_position_table(state: dict[str, Tensor]) -> dict[str, Tensor]:

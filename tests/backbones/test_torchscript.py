@@ -12,9 +12,9 @@ from fuzz.hostile import CASES, SEED, damaged, limited
 from hypothesis import HealthCheck, given, seed, settings
 from torch import nn
 
-from backbones import load_clip
+from backbones import load_clip, openai
 from backbones.torchscript import Archive, is_archive
-from backbones.weights import read_state_dict
+from backbones.weights import read_state_dict, sha256_of
 
 
 class Inner(nn.Module):
@@ -70,6 +70,20 @@ def test_traced_clip_is_read_as_pytorch_reads_it(tmp_path):
     found, expected = read_state_dict(tmp_path / "clip.pt"), torch.jit.load(tmp_path / "clip.pt").state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_published_file_is_loaded_by_pytorch_and_any_other_as_data(tmp_path, monkeypatch):
+    example = torch.zeros(1, 3, 32, 32), clip.tokenize("a")
+    path = tmp_path / "clip.pt"
+    torch.jit.save(torch.jit.trace(plain.reference(), example, check_trace=False), path)
+    own, loaded = torch.jit.load, []
+    monkeypatch.setattr(torch.jit, "load", lambda *args, **options: loaded.append(args) or own(*args, **options))
+    read = load_clip(str(path))
+    assert not loaded
+    monkeypatch.setitem(openai.PUBLISHED, sha256_of(path), "ViT-B/32")
+    published = load_clip(str(path))
+    assert loaded == [(str(path),)] and published.config == read.config
+    assert all(torch.equal(value, published.state_dict()[name]) for name, value in read.state_dict().items())
 
 
 class Running(nn.Module):
