@@ -128,6 +128,8 @@ def of_library(inner: Any, clean: Callable[[str], str], tokenize: Callable[[str]
     def full(text: str) -> list[int]:
         return inner(clean(text)).input_ids
 
+    if inner.unk_token_id in encode(TRIED[0]):  # transformers makes such a one without a file of the vocabulary
+        raise ValueError(f"the tokenizer {name} knows no {TRIED[0]!r}: its files have no vocabulary, or that of others")
     sos, eos, pad = probe(tokenize, encode, full, name)
     if not eos and pad == inner.eos_token_id:
         eos = [pad]  # the first [PAD] is read as [EOS]
