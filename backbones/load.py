@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import open_clip_models, openai, transformers_models
-from .config import ClipConfig
+from .config import ClipConfig, TransformersText
 from .find import Source, find_source
 from .model import CLIP, check_finite, digest_of, store_in_half
 from .weights import KEY, first_line, write_safetensors
@@ -76,6 +76,8 @@ def _read(name: str, source: Source) -> CLIP:
         model.float()
     if config.text.pooling == "eos" and not model.tokenizer.eos:
         raise ValueError(f"{KEY}: {name} reads its text features at [EOS], but its tokenizer has none")
+    if isinstance(config.text, TransformersText) and not model.tokenizer.eos:
+        raise ValueError(f"{KEY}: the texts of {name} end with [EOS] and padding, but its tokenizer has no [EOS]")
     if config.text.pooling == "first" and config.text.mask == "causal":
         raise ValueError(
             f"{KEY}: {name} reads its text features at the first token, which sees no other in a causal text tower: "
@@ -128,7 +130,9 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
 
 
 def _key(name: str, source: Source, half: torch.dtype | None) -> str:
-    beside = [] if source.family == "OpenAI" else sorted(source.path.parent.glob("*.json"))  # configs
+    beside = (
+        [] if source.family == "OpenAI" else sorted(filter(Path.is_file, source.path.parent.glob("*.json")))
+    )  # configs
     stats = [(str(path.resolve()), path.stat()) for path in (*source.files, *beside)]
     words = [SCHEMA, name, str(half), *((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)]
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from . import adapters, transformers_configs
 from .config import ClipConfig, TransformersText, ViT
 from .transformers_configs import transformer, whole
 from .transformers_images import preprocessing_of
@@ -17,10 +18,8 @@ KINDS = {
     "chinese_clip": ("ChineseCLIPText", BERT, "embeddings"),
     "altclip": ("AltCLIPText", {**BERT, "project_dim": int}, "roberta.embeddings"),
 }
-VISION = dict(
-    hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, image_size=224,
-    patch_size=32, hidden_act="quick_gelu", layer_norm_eps=1e-5,
-)  # fmt: skip
+# Those of the text tower are the library's own.
+DEFAULTS = {"vision_config": transformers_configs.DEFAULTS["clip"]["vision_config"], "text_config": {}}
 PROJECTION = {"chinese_clip": 512, "altclip": 768}
 LENGTH = 77  # the most tokens of a text, as in CLIP
 
@@ -32,16 +31,12 @@ def read(weights: Path, options: dict[str, Any]) -> tuple[ClipConfig, dict[str, 
     kind, folder = options["model_type"], weights.parent
     where = f"{KEY}: {weights} holds no {kind} model of transformers"
     try:
-        text, vision = (
-            {**(options.get(f"{part}_dict") or {}), **(options.get(part) or {})}
-            for part in ("text_config", "vision_config")
-        )
-        vision = {**VISION, **vision}
+        vision, text = transformers_configs.sections(options, DEFAULTS, with_dicts=True)
         (embed_dim,) = whole({"projection_dim": PROJECTION[kind], **options}, "projection_dim")
         size, patch = whole(vision, "image_size", "patch_size")
         image = ViT(transformer(vision), (size, size), (patch, patch), embed_dim)
         own = {"model_type": kind, **checked(where, f"{folder / 'config.json'}", text, KINDS[kind][1])}
-        state = renamed(with_text(read_state_dict(weights), kind))
+        state = renamed(with_text(adapters.merged(folder, read_model(weights, kind)), kind))
     except Exception as error:  # of PyTorch's and safetensors' readers, and of values of other types
         raise ValueError(f"{where} ({error})") from error
     length = min(LENGTH, positions(own) or LENGTH)
@@ -49,6 +44,14 @@ def read(weights: Path, options: dict[str, Any]) -> tuple[ClipConfig, dict[str, 
     tokenizer = {"kind": "transformers", "folder": str(folder), "context_length": length}
     # Without a file their images are prepared as CLIP's.
     return ClipConfig("transformers", image, tower, preprocessing_of(folder, (size, size), "clip"), tokenizer), state
+
+
+def read_model(weights: Path, kind: str) -> dict[str, Tensor]:
+    """Weights under the names in the library's model: AltCLIP's files have two spellings, its code one."""
+    state = read_state_dict(weights)
+    if kind != "altclip":
+        return state
+    return {key.replace(".encoder.layer.", ".encoder.layers."): value for key, value in state.items()}
 
 
 def with_text(state: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
@@ -61,8 +64,6 @@ def with_text(state: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
             key = "text.head.weight"
         elif key.startswith("text_model.pooler.") or key.endswith(("position_ids", "token_type_ids")):
             continue  # not used, and not there in newer files
-        if kind == "altclip":  # files have both spellings, its code this one
-            key = key.replace(".encoder.layer.", ".encoder.layers.")
         result[key.replace("text_model.", "text.transformer.", 1)] = value
     return result
 

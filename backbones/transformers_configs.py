@@ -83,12 +83,7 @@ def siglip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]
 def towers(kind: str, options: dict[str, Any]) -> tuple[ViT, Text, int | str | None]:
     """Image tower and text tower of a config of this kind, and the token at which the text feature is read: its id,
     "largest" for the largest id of a text, or None if `Text.pooling` says it."""
-    for key in UNSUPPORTED:
-        if options.get(key):
-            raise ValueError(f"{key} is {options[key]!r:.60}, which is not supported")
-    vision, text = (section(kind, options, name) for name in ("vision_config", "text_config"))
-    if vision["num_channels"] != 3:
-        raise ValueError(f"vision_config.num_channels is {vision['num_channels']!r:.60}, not 3")
+    vision, text = sections(options, DEFAULTS[kind], kind in WITH_DICTS)
     if kind == "siglip":
         return *siglip(options, vision, text), None
     eos = text["eos_token_id"]
@@ -98,14 +93,33 @@ def towers(kind: str, options: dict[str, Any]) -> tuple[ViT, Text, int | str | N
     return *clip(options, vision, text), "largest" if kind == "clip" and eos == 2 else eos
 
 
-def section(kind: str, options: dict[str, Any], name: str) -> dict[str, Any]:
-    """The values of a tower as the library has them: `name`_dict of an older config of CLIP replaces all of `name`, and
-    the library's defaults fill in what is left out."""
-    key = f"{name}_dict" if kind in WITH_DICTS and options.get(f"{name}_dict") is not None else name
+def sections(
+    options: dict[str, Any], defaults: dict[str, dict[str, Any]], with_dicts: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of the image tower and of the text tower as the library has them: `defaults` fill in what is left out.
+
+    Args:
+        with_dicts: `vision_config_dict` and `text_config_dict` of an older config replace all of the newer key.
+
+    Raises ValueError for a config of other weights than those in the folder's own files, and for images without colours.
+    """
+    for key in UNSUPPORTED:
+        if options.get(key):
+            raise ValueError(f"{key} is {options[key]!r:.60}, which is not supported")
+    vision, text = (_section(options, name, defaults, with_dicts) for name in ("vision_config", "text_config"))
+    if vision.get("num_channels", 3) != 3:
+        raise ValueError(f"vision_config.num_channels is {vision['num_channels']!r:.60}, not 3")
+    return vision, text
+
+
+def _section(
+    options: dict[str, Any], name: str, defaults: dict[str, dict[str, Any]], with_dicts: bool
+) -> dict[str, Any]:
+    key = f"{name}_dict" if with_dicts and options.get(f"{name}_dict") is not None else name
     found = options.get(key)
     if found is not None and not isinstance(found, dict):
         raise ValueError(f"{key} is {found!r:.60}, not a JSON object")
-    return {"num_channels": 3, **DEFAULTS[kind][name], **(found or {})}
+    return {**defaults[name], **(found or {})}
 
 
 def why_not(kind: Any, others: Iterable[str] = ()) -> str:
