@@ -55,7 +55,9 @@ def find_source(name: str) -> Source:
     path = None if name.startswith(hub.HUB) else find_path(name)
     if path is not None:
         return _in_folder(name, path) or Source("OpenAI", name, path)
-    near = difflib.get_close_matches(name, clip.available_models(), n=1, cutoff=0.6)
+    if spelling in openai.SPELLINGS and hub.is_cached(plain):
+        raise _spelt_twice(plain, spelling)
+    near = [] if hub.is_cached(name) else difflib.get_close_matches(name, clip.available_models(), n=1, cutoff=0.6)
     if hub.is_repo(name) and not near and Path(plain or name).suffix not in SUFFIXES:
         return _of_hub(name)
     if Path(plain or name).suffix in SUFFIXES or "/" in name and not near:
@@ -75,10 +77,14 @@ def _spelt(plain: str, path: Path, spelling: str) -> Source:
         legal = " or ".join(f"@{word}" for word in openai.SPELLINGS)
         raise ValueError(f"{KEY}: {plain}@{spelling} ends in @{spelling}; legal is {legal}")
     if path.is_dir() or _in_folder(plain, path):
-        raise ValueError(
-            f"{KEY}: {plain} has a config, which states its activation and preprocessing: leave out @{spelling}"
-        )
+        raise _spelt_twice(plain, spelling)
     return Source("OpenAI", plain, path, spelling)
+
+
+def _spelt_twice(plain: str, spelling: str) -> ValueError:
+    return ValueError(
+        f"{KEY}: {plain} has a config, which states its activation and preprocessing: leave out @{spelling}"
+    )
 
 
 def _in_folder(name: str, path: Path) -> Source | None:
@@ -114,7 +120,7 @@ def why_not_here(name: str) -> str:
     """Why `load_clip` would find no weights; "" if they are on this machine, or published and would be downloaded."""
     try:
         if name not in clip.available_models():
-            find_source(name)
+            _ = find_source(name).files  # of an index, each that it names
     except (ValueError, OSError) as error:
         return str(error)
     return ""

@@ -8,13 +8,14 @@ from typing import Any
 
 from clip import clip
 
-from . import open_clip_files, openai, transformers_models
+from . import adapters, open_clip_files, openai, transformers_models
 from .open_clip_configs import read_model_cfg
 from .weights import KEY, first_line, missing
 
 HUB = open_clip_files.HUB
 REPO = r"\w[\w.-]*/\w[\w.-]*"
-SMALL = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")  # configs, tokenizers, a model card
+# Configs, tokenizers, a model card; and an adapter, which the library applies.
+SMALL = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*", *adapters.WEIGHTS)
 LIBRARIES = {
     "open_clip": (open_clip_files.CONFIG, open_clip_files.HUB_WEIGHTS),
     "transformers": (transformers_models.CONFIG, transformers_models.WEIGHTS),

@@ -191,6 +191,28 @@ def test_path_goes_before_a_model_of_the_hub(hub, copied, tmp_path, monkeypatch)
     assert find_source("hf-hub:models/mine").family == "transformers"
 
 
+def test_activation_behind_a_model_of_the_hub_is_refused(hub, copied):
+    hub("someone/mini", copied("transformers-clip"))
+    for name in ("someone/mini", "hf-hub:someone/mini"):
+        with pytest.raises(ValueError, match=f"{name} has a config, which states its activation.*leave out @quickgelu"):
+            load_clip(f"{name}@quickgelu")
+
+
+def test_model_of_the_hub_may_be_called_almost_as_one_of_openais(hub, copied):
+    with pytest.raises(ValueError, match="unknown CLIP 'timm/ViT-B-16'; did you mean ViT-B/16?"):
+        find_source("timm/ViT-B-16")
+    hub("timm/ViT-B-16", copied("transformers-clip"))
+    assert find_source("timm/ViT-B-16").family == "transformers"
+
+
+def test_shard_that_is_not_there_is_told_before_a_run(copied):
+    folder = copied("transformers-clip")
+    (folder / "model.safetensors").rename(folder / "model-1-of-2.safetensors")
+    index = {"weight_map": {"logit_scale": "model-1-of-2.safetensors", "x": "model-2-of-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "names the file model-2-of-2.safetensors, which is not there" in why_not_here(str(folder))
+
+
 def test_tag_without_prefix_is_a_hint(hub):
     with pytest.raises(ValueError, match="is a model of open_clip: write open_clip:ViT-B-32/laion2b_s34b_b79k"):
         load_clip("ViT-B-32/laion2b_s34b_b79k")

@@ -9,6 +9,9 @@ from backbones import openai
 from backbones.hub import fetch
 
 
+SMALL = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*", "adapter_model.safetensors", "adapter_model.bin")
+
+
 @pytest.fixture
 def online(monkeypatch, tmp_path):
     """A hub of {repository: files}; records what is downloaded from it."""
@@ -48,7 +51,7 @@ def test_fetch_takes_the_weights_of_one_library_and_all_small_files(hub, online,
     for name in ("someone/model", "hf-hub:someone/model"):
         assert fetch(name, None) == tmp_path / "someone/model"
     assert ("someone/words" in got) == ("open_clip_config.json" in files)
-    assert set(got["someone/model"]) == {"*.json", "*.txt", "*.model", "README.md", "LICENSE*", expected}
+    assert set(got["someone/model"]) == {*SMALL, expected}
 
 
 def test_fetch_of_a_tag_takes_its_tokenizer_too(hub, online, tmp_path):
