@@ -101,7 +101,7 @@ def sections(
     Args:
         with_dicts: `vision_config_dict` and `text_config_dict` of an older config replace all of the newer key.
 
-    Raises ValueError for a config of other weights than those in the folder's own files, and for images without colours.
+    Raises ValueError for weights that are quantised or in a file of another name, and for images without colours.
     """
     for key in UNSUPPORTED:
         if options.get(key):

@@ -8,7 +8,6 @@ import pytest
 from backbones import openai
 from backbones.hub import fetch
 
-
 SMALL = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*", "adapter_model.safetensors", "adapter_model.bin")
 
 
