@@ -105,8 +105,7 @@ def _in_folder(name: str, path: Path) -> Source | None:
 
 def _of_hub(name: str) -> Source:
     """A model in huggingface_hub's cache. Raises a hint for open_clip's ARCHITECTURE/TAG."""
-    if not name.startswith(hub.HUB) and open_clip_files.is_installed() and open_clip_files.is_tag(name):
-        raise ValueError(f"{KEY}: {name} is a model of open_clip: write {open_clip_files.PREFIX}{name}")
+    hub.check_no_tag(name)
     if not name.startswith(hub.HUB) and not hub.is_installed():
         raise missing(name)
     library, folder = hub.cached(name)

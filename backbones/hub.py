@@ -47,6 +47,12 @@ def cached(name: str) -> tuple[str, Path]:
     )
 
 
+def check_no_tag(name: str) -> None:
+    """Raise ValueError, with the name that is meant, for open_clip's ARCHITECTURE/TAG without its prefix."""
+    if not name.startswith(HUB) and open_clip_files.is_installed() and open_clip_files.is_tag(name):
+        raise ValueError(f"{KEY}: {name} is a model of open_clip: write {open_clip_files.PREFIX}{name}")
+
+
 def is_installed() -> bool:
     try:
         return bool(package())
@@ -95,6 +101,7 @@ def fetch(name: str, download: Callable[[str, str], None]) -> Path:
             f"{name!r} is no published CLIP; legal are {', '.join(clip.available_models())}, "
             f"{open_clip_files.PREFIX}ARCHITECTURE/TAG and OWNER/MODEL of Hugging Face's hub"
         )
+    check_no_tag(name)
     return _fetch_repo(repo.removeprefix(HUB))
 
 
@@ -107,8 +114,7 @@ def _fetch_tag(name: str, download: Callable[[str, str], None]) -> Path:
     except FileNotFoundError:
         if facts.get("hf_hub"):
             repo, _, file = facts["hf_hub"].rpartition("/")
-            wanted = open_clip_files.alternatives(file)
-            path = _snapshot(repo, [next(iter(_present(repo, wanted)))]) if file else _fetch_repo(repo)
+            path = _snapshot(repo, [_first(repo, open_clip_files.alternatives(file))]) if file else _fetch_repo(repo)
         else:
             path = openai.CACHE_DIR / facts["url"].rsplit("/", 1)[-1]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +143,14 @@ def _fetch_repo(repo: str) -> Path:
         f"{repo} holds no CLIP that this project reads: neither {open_clip_files.CONFIG} nor "
         f"{transformers_models.CONFIG} with its weights"
     )
+
+
+def _first(repo: str, files: tuple[str, ...]) -> str:
+    """The first of `files` in a repository. Raises ValueError if it holds none."""
+    found = _present(repo, files)
+    if not found:
+        raise ValueError(f"{repo} holds none of {', '.join(files)}")
+    return found[0]
 
 
 def _present(repo: str, files: tuple[str, ...]) -> list[str]:
