@@ -46,7 +46,8 @@ def weights_in(folder: Path, names: Sequence[str]) -> Path:
 
 
 def missing(name: str) -> FileNotFoundError:
-    return FileNotFoundError(f"{KEY}: no file {name} in {Path.cwd()} or {PROJECT_ROOT}")
+    folders = " or ".join(dict.fromkeys((str(Path.cwd()), str(PROJECT_ROOT))))
+    return FileNotFoundError(f"{KEY}: no file {name} in {folders}")
 
 
 def first_line(error: Exception) -> str:

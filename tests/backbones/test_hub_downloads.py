@@ -78,7 +78,7 @@ def test_fetch_of_a_tag_with_an_address_downloads_it(tags, hub, tmp_path, monkey
         ("ViT-B-99", "'ViT-B-99' is no published CLIP; legal are RN50"),
         ("open_clip:ViT-B-32", "is no published CLIP"),
         ("ViT-B-32/laion2b_s34b_b79k", "is a model of open_clip: write open_clip:ViT-B-32/laion2b_s34b_b79k"),
-        ("open_clip:ViTamin-S/datacomp1b", "jienengchen/ViTamin-S holds none of pytorch_model.safetensors, pytorch_model"),
+        ("open_clip:ViTamin-S/datacomp1b", "jienengchen/ViTamin-S holds none of pytorch_model.safetensors"),
     ],
 )
 def test_fetch_says_in_one_line_why_not(hub, online, name, message):
