@@ -28,7 +28,7 @@ PROCESSORS: dict[str, dict[str, Any]] = {
         "image_std": list(OPENAI_STD),
     },
     "SiglipImageProcessor": {**STEPS, "resample": 3, **HALVES},
-    "ViTImageProcessor": {**STEPS, "resample": 2, **HALVES},
+    "ViTImageProcessor": {**STEPS, "resample": 2, "default_to_square": True, **HALVES},
 }
 OF_KIND = {"siglip": "SiglipImageProcessor"}  # of a model without a file; else CLIP's
 # Pillow's numbers, and the words that the library takes in their place. Its "nearest" is another than Pillow's.

@@ -73,6 +73,12 @@ LEGAL = {
     "older class": {**TO_32, "feature_extractor_type": "CLIPFeatureExtractor"},
     "fast class": {**TO_32, "image_processor_type": "CLIPImageProcessorFast"},
     "SigLIP's class": {"size": {"height": 32, "width": 32}, "image_processor_type": "SiglipImageProcessor"},
+    "ViT's class, to which one number is a square": {
+        "size": 41,
+        "crop_size": 32,
+        "do_center_crop": True,
+        "image_processor_type": "ViTImageProcessor",
+    },
     "ViT's class": {"size": {"height": 32, "width": 32}, "image_processor_type": "ViTImageProcessor"},
 }
 
