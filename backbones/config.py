@@ -7,6 +7,7 @@ from typing import Any
 
 RESIZE = re.compile(r"(shortest|squash)|shortest:([1-9]\d{0,3})|squash:([1-9]\d{0,3})x([1-9]\d{0,3})")
 RESIZES = "shortest, squash, shortest:PIXELS, squash:HEIGHTxWIDTH"  # in words
+MOST, MOST_LAYERS = 10**6, 1000  # of any size in a model's config, and of blocks
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 

@@ -5,12 +5,12 @@ it (`trust_remote_code`), names another file or folder, or has anything download
 """
 
 import difflib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .weights import KEY
+from .config import MOST, MOST_LAYERS
+from .weights import KEY, read_json
 
 CONFIG = "open_clip_config.json"
 MODEL_KEYS = (
@@ -47,17 +47,13 @@ SIZES = (  # at least 1, in a list, too; null is open_clip's own value of some o
 )  # fmt: skip
 PREPARED = {"interpolation": ("bicubic", "bilinear"), "resize_mode": ("shortest", "squash")}  # legal texts
 LEAST_STD = 1e-6  # pixels divided by less are not finite numbers
-MOST, MOST_LAYERS = 10**6, 1000  # of any other number, and of blocks
 
 
 def read_model_cfg(folder: Path) -> dict[str, Any]:
     """The checked "model_cfg" of a folder's config. Raises ValueError that names the file and the key."""
     path = folder / CONFIG
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{KEY}: {path} cannot be read as JSON ({error})") from error
-    cfg = content.get("model_cfg") if isinstance(content, dict) else None
+    content = read_json(path)
+    cfg = content.get("model_cfg")
     parts = [cfg.get(part) for part in ("vision_cfg", "text_cfg")] if isinstance(cfg, dict) else [None]
     if not isinstance(cfg, dict) or not all(isinstance(part, dict) for part in parts) or "embed_dim" not in cfg:
         raise ValueError(f"{KEY}: {path} has no model_cfg with embed_dim, vision_cfg and text_cfg")

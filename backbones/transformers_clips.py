@@ -11,6 +11,7 @@ from .transformers_configs import transformer, whole
 from .transformers_images import preprocessing_of
 from .transformers_text import package
 from .transformers_text_configs import BERT, checked, positions
+from .transformers_weights import renamed
 from .weights import KEY, read_state_dict
 
 # {kind: (class of the text tower, what is passed on of its config, where the layer of its tokens is)}
@@ -26,8 +27,6 @@ LENGTH = 77  # the most tokens of a text, as in CLIP
 
 def read(weights: Path, options: dict[str, Any]) -> tuple[ClipConfig, dict[str, Tensor]]:
     """Config and weights of a folder with `options` in its config.json. Raises ValueError for another model."""
-    from .transformers_models import renamed
-
     kind, folder = options["model_type"], weights.parent
     where = f"{KEY}: {weights} holds no {kind} model of transformers"
     try:

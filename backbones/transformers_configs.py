@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from .config import Text, Transformer, ViT
+from .config import MOST, MOST_LAYERS, Text, Transformer, ViT
 
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
 # transformers' defaults for what a config leaves out.
@@ -32,7 +32,6 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
 DEFAULTS["metaclip_2"] = DEFAULTS["clip"]
 WITH_DICTS = ("clip", "metaclip_2")  # may have text_config_dict and vision_config_dict
 UNSUPPORTED = ("quantization_config", "transformers_weights")  # the latter names another file of weights
-MOST, MOST_LAYERS = 10**6, 1000  # of any size, and of blocks
 
 
 def whole(options: dict[str, Any], *names: str) -> list[int]:

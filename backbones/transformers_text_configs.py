@@ -1,12 +1,12 @@
 """Finds and checks the configs of text towers that transformers runs. Nothing is looked up on the network, and only
 known keys and values get to the library."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .config import TransformersText
+from .config import MOST, MOST_LAYERS, TransformersText
+from .weights import read_json
 
 CONFIG = "config.json"
 BERT = {
@@ -38,7 +38,6 @@ ABSENT = {
 }  # fmt: skip
 WORDS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "gated-gelu", "gated-relu", "gated-silu")
 LAYERS = ("num_hidden_layers", "encoder_layers", "num_layers")
-MOST, MOST_LAYERS = 10**6, 1000  # of any size, and of blocks
 POOLINGS = ("mean_pooler", "cls_pooler", "cls_last_hidden_state_pooler", None)
 PROJECTIONS = ("mlp", "linear", None)
 
@@ -99,11 +98,8 @@ def find_options(where: str, name: str, folder: Path | None) -> dict[str, Any]:
 
 def read_options(where: str, path: Path) -> dict[str, Any]:
     """What the project passes on of a config of transformers, with its "model_type". Raises ValueError."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: {path} cannot be read as JSON ({error})") from error
-    kind = content.get("model_type") if isinstance(content, dict) else None
+    content = read_json(path)
+    kind = content.get("model_type")
     if not isinstance(kind, str) or kind not in KEYS:
         raise ValueError(f"{where} is not supported: {path} is of a {kind!r:.60}, not one of {', '.join(KEYS)}")
     return {"model_type": kind, **checked(where, str(path), content, KEYS[kind])}
