@@ -1,5 +1,8 @@
 """open_clip's models. The library builds a model and loads its file; here it is described and its weights renamed."""
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +28,7 @@ def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
     foreign = open_clip_texts.foreign_tower(f"{KEY}: {PREFIX}{name}", model_name, model_cfg)
     known = {key: facts[key] for key in ("mean", "std", "interpolation", "resize_mode") if facts.get(key)}
     try:
-        with building(foreign) as text_cfg:
+        with _without_weights(), building(foreign) as text_cfg:
             model = open_clip.create_model(
                 model_name,
                 load_weights=False,
@@ -48,6 +51,21 @@ def read(name: str) -> tuple[ClipConfig, dict[str, Tensor], nn.Module]:
         "open_clip", image, text, describe_preprocessing(name, model), tokenizer, model.logit_bias is not None
     )
     return config, renamed(model.state_dict(), image), model
+
+
+@contextlib.contextmanager
+def _without_weights() -> Iterator[None]:
+    """Builds a model without open_clip's warnings about its weights, as that they are random: they are loaded next."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.module != "factory" or record.levelno > logging.WARNING
+
+    root = logging.getLogger()  # the library's
+    root.addFilter(keep)
+    try:
+        yield
+    finally:
+        root.removeFilter(keep)
 
 
 def model_config(model: str) -> dict[str, Any]:

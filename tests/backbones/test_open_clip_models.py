@@ -74,3 +74,11 @@ def test_unknown_model_parts_are_refused(folder, monkeypatch):
 def test_other_models_do_not_need_open_clip(without_package):
     without_package("open_clip")
     assert load_clip("tests/golden/tiny_vit.npz@quickgelu")
+
+
+def test_log_does_not_say_that_the_weights_are_random(copied, caplog):
+    folder = copied("open_clip-vit")
+    (folder / "open_clip_model.safetensors").rename(folder / "mine.safetensors")
+    caplog.clear()
+    load_clip(str(folder))
+    assert not [record for record in caplog.records if record.name == "root"]
