@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from . import open_clip_models, openai, transformers_models
+from . import open_clip_models, openai, transformers_models, transformers_tokenizers
 from .config import ClipConfig, TransformersText
 from .find import Source, find_source
 from .model import CLIP, check_finite, digest_of, store_in_half
@@ -130,9 +130,10 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
 
 
 def _key(name: str, source: Source, half: torch.dtype | None) -> str:
-    beside = (
-        [] if source.family == "OpenAI" else sorted(filter(Path.is_file, source.path.parent.glob("*.json")))
-    )  # configs
+    beside, folder = [], source.path.parent
+    if source.family != "OpenAI":  # configs, and what tells CLIP's tokenizer from others
+        there = [*sorted(folder.glob("*.json")), *(folder / file for file in transformers_tokenizers.FILES)]
+        beside = [path for path in there if path.is_file()]
     stats = [(str(path.resolve()), path.stat()) for path in (*source.files, *beside)]
     words = [SCHEMA, name, str(half), *((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)]
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]

@@ -11,6 +11,7 @@ from .weights import KEY, first_line, read_json
 CLASSES = (None, "CLIPTokenizer", "CLIPTokenizerFast")
 SPECIAL = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
 OTHER_FILES = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "added_tokens.json")
+FILES = ("merges.txt", *OTHER_FILES)  # besides tokenizer.json, tokenizer_config.json and vocab.json
 
 
 def tokenizer_of(folder: Path, text: Text, pooled: int | str | None) -> dict[str, Any]:

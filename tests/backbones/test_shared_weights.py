@@ -98,6 +98,14 @@ def test_changed_weights_get_a_new_copy(tmp_path):
     assert len(list((tmp_path / "shared").iterdir())) == 3
 
 
+def test_another_tokenizer_beside_the_weights_gets_a_new_copy(tmp_path, copied):
+    folder = copied("transformers-clip")
+    assert load_clip(str(folder), shared=tmp_path / "shared").tokenizer.by_word
+    merges = (folder / "merges.txt").read_text().splitlines()
+    (folder / "merges.txt").write_text("\n".join([merges[0], *merges[2:]]))
+    assert not load_clip(str(folder), shared=tmp_path / "shared").tokenizer.by_word
+
+
 def test_unwritable_folder_keeps_weights_private(tmp_path, caplog):
     (tmp_path / "file").write_text("not a folder")
     model = load_clip(NAME, shared=tmp_path / "file")
