@@ -27,6 +27,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         content = server.content
+        cut, server.cuts = server.cuts > 0, server.cuts - 1  # before an answer, after which the client may ask again
         same = self.headers.get("If-Range") in (None, server.version) or server.knows_no_if_range
         start = int(asked[6:-1]) if asked and same else 0
         self.send_response(206 if start or server.partial else 200)
@@ -42,7 +43,6 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(*header)
         self.send_header("Connection", "close")
         self.end_headers()
-        cut, server.cuts = server.cuts > 0, server.cuts - 1
         sent = content[start : len(content) // 2] if cut else content[start:]
         if server.how == "chunked":
             sent = b"%x\r\n%s\r\n" % (len(sent), sent) + (b"" if cut else b"0\r\n\r\n")
