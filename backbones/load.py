@@ -106,13 +106,13 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
     """Raise ValueError unless the features of an image and of two sentences equal those of the library's own model."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, *model.preprocessing.size, generator=generator)
-    ids = model.tokenizer(["a photo of a dog.", "bark"], model.text.context_length)
     try:
+        ids = model.tokenizer(["a photo of a dog.", "bark"], model.text.context_length)
         pairs = {
             "image": (model.encode_image(image), own.encode_image(image, normalize=False)),  # a CoCa's are by default
             "text": (model.text(ids, model.tokenizer.eos), own.encode_text(ids, normalize=False)),
         }
-    except Exception as error:  # of a library's tower for images or texts of another size
+    except Exception as error:  # of the tokenizer, or of a library's tower for images or texts of another size
         size = "x".join(map(str, model.preprocessing.size))
         raise ValueError(
             f"{KEY}: {name} encodes no image of {size} pixels, or no sentence ({first_line(error)})"

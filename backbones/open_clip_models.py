@@ -138,6 +138,8 @@ def describe_preprocessing(name: str, model: nn.Module) -> Preprocessing:
     if resize not in ("shortest", "squash"):
         raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: its images are resized by {resize!r}")
     size = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if not all(isinstance(edge, int) for edge in size):
+        raise ValueError(f"{KEY}: {PREFIX}{name} is not supported: vision_cfg.image_size is {size[0]!r}, not a number")
     return Preprocessing(size, tuple(facts["mean"]), tuple(facts["std"]), facts["interpolation"], resize)
 
 

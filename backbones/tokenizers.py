@@ -139,7 +139,7 @@ def of_library(inner: Any, clean: Callable[[str], str], tokenize: Callable[[str]
         ids = encode(text)
         for i in marks.intersection(ids):
             token = inner.convert_ids_to_tokens(i)
-            raise ValueError(f"{text!r} has the token {token} inside, which marks the ends of a text to this CLIP")
+            raise ValueError(f"{text!r} has the token {token} inside, which marks the ends of a text to {name}")
         return ids
 
     result = Tokenizer(encode_text, inner.decode, sos, eos, pad)

@@ -103,6 +103,7 @@ def test_nesting_without_end_is_one_error(copied):
         ("text_cfg", "heads", -2),
         ("vision_cfg", "layers", [2, 0]),
         ("vision_cfg", "patch_size", 1.5),
+        ("vision_cfg", "image_size", None),
     ],
 )
 def test_sizes_that_open_clip_cannot_build_are_one_error(keys, copied):
@@ -121,6 +122,25 @@ def test_illegal_preprocessing_of_open_clip_is_named(key, value, copied):
     folder = copied("open_clip-vit")
     edit(folder / "open_clip_config.json", "preprocess_cfg", key, value)
     with pytest.raises(ValueError, match=f"{folder}/open_clip_config.json: preprocess_cfg.{key} is"):
+        load_clip(str(folder))
+
+
+def test_timm_tower_without_an_image_size_is_named(copied):
+    folder = copied("open_clip-siglip")
+    edit(folder / "open_clip_config.json", "model_cfg", "vision_cfg", "image_size", None)
+    with pytest.raises(ValueError, match=f"MODEL.BACKBONE.NAME: .*{folder}.*image_size is None, not a number"):
+        load_clip(str(folder))
+
+
+def test_tokenizer_that_marks_a_letter_as_the_end_is_named(copied):
+    """Its [EOS] is also a token of the sentences with which a model is tried."""
+    folder = copied("open_clip-siglip")
+    path = folder / "tokenizer_config.json"
+    facts = json.loads(path.read_text())
+    special = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+    facts["added_tokens_decoder"] = {"11": {"content": "</s>", **special}, "2": {"content": "<unk>", **special}}
+    path.write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=f"{folder}"):
         load_clip(str(folder))
 
 
