@@ -25,7 +25,7 @@ def check_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
     if model.visual.not_tunable:
         raise ValueError(
             f"MODEL.BACKBONE.NAME: {what}, and the image tower of {name} takes none: {model.visual.not_tunable}; use a "
-            f"ViT of OpenAI's or of transformers', or {instead}"
+            f"plain vision transformer, or {instead}"
         )
 
 
