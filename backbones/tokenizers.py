@@ -164,7 +164,8 @@ def probe(
         full: text to its own ids and those around it, as many as in the row, where the last may be another.
     """
     row, word, own = (function(TRIED[0]) for function in (tokenize, encode, full))
-    start = next((i for i in range(2) if word and row[i : i + len(word)] == word), None)
+    numbers = all(type(i) is int for i in (*row, *word, *own))  # a mark without a token has none
+    start = next((i for i in range(2) if numbers and word and row[i : i + len(word)] == word), None)
     if start is not None:
         end = start + len(word)
         sos, eos, padding = row[:start], row[end : len(own)], row[len(own) :]

@@ -41,7 +41,7 @@ def load_classifier(
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"precision: {precision!r} is not legal; one of {', '.join(PRECISIONS)}")
     numbers = Precision(precision or export.precision, device)
-    return Classifier(export, load_tower(export, path, backbone, numbers), numbers)
+    return Classifier(export, load_tower(export, path, backbone, numbers), numbers, str(path))
 
 
 class Classifier:
@@ -58,8 +58,11 @@ class Classifier:
         transform: makes a tensor (3, H, W) from an RGB image.
     """
 
-    def __init__(self, export: Export, tower: TunedTower, precision: Precision) -> None:
+    def __init__(
+        self, export: Export, tower: TunedTower, precision: Precision, source: str = "the run or export"
+    ) -> None:
         self.export, self.precision, self.device = export, precision, precision.device
+        self.source = source  # for messages
         self.tower = tower.to(self.device).eval().requires_grad_(False)
         self.tasks = [task["name"] for task in export.tasks]
         self.classes_ = {task["name"]: np.array(task["classnames"], dtype=object) for task in export.tasks}
@@ -88,7 +91,7 @@ class Classifier:
         parts = [np.empty((0, len(self.classes_[name])), np.float32)]
         for batch in self.batches(images, batch_size, workers):
             logits = self.logits(self.features(batch), name).cpu()
-            check_finite(logits, [f"image {sum(map(len, parts)) + i}" for i in range(len(logits))])
+            check_finite(logits, [f"image {sum(map(len, parts)) + i}" for i in range(len(logits))], self.source)
             parts.append(logits.numpy())
         return np.concatenate(parts)
 

@@ -45,13 +45,17 @@ def predictions(
         yield from (found[position] for position in sorted(found))
 
 
-def check_finite(values: Tensor, names: Sequence[str]) -> None:
-    """Raise ValueError, with the first image, unless all `values` (B, R) of the images `names` are finite numbers."""
+def check_finite(values: Tensor, names: Sequence[str], source: str = "the run or export") -> None:
+    """Raise ValueError, with the first image, unless all `values` (B, R) of the images `names` are finite numbers.
+
+    Args:
+        source: what computed them, for the message.
+    """
     wrong = (~values.isfinite().all(1)).nonzero().flatten().tolist()
     if wrong:
         raise ValueError(
             f"the answer for {plain(names[wrong[0]])} is not a number, as for {len(wrong)} of {len(names)} images of "
-            "this batch: the run or export has weights that are too large, or its precision is too low"
+            f"this batch: {plain(source)} has weights that are too large, or its precision is too low"
         )
 
 

@@ -132,6 +132,14 @@ def test_timm_tower_without_an_image_size_is_named(copied):
         load_clip(str(folder))
 
 
+@pytest.mark.parametrize("family", ["open_clip-siglip", "transformers-siglip"])
+def test_tokenizer_whose_mark_has_no_token_is_refused(family, copied):
+    folder = copied(family)
+    edit(folder / "tokenizer_config.json", "eos_token", None)
+    with pytest.raises(ValueError, match=f"the tokenizer of {folder} does not work"):
+        load_clip(str(folder))
+
+
 def test_tokenizer_that_marks_a_letter_as_the_end_is_named(copied):
     """Its [EOS] is also a token of the sentences with which a model is tried."""
     folder = copied("open_clip-siglip")
