@@ -70,9 +70,10 @@ def _read(name: str, source: Source) -> CLIP:
     else:
         config, state = openai.read(source.path, source.spelling, source.sha256 in openai.PUBLISHED)
     model = assemble(config, state, f"{KEY}: {source.path}")
-    if config.family == "OpenAI" and config.text.transformer.activation == "quick_gelu":
-        # As in the clip package: published weights are in fp16, and it rounds others to fp16.
-        store_in_half(model, torch.float16)
+    if config.family == "OpenAI":
+        if config.text.transformer.activation == "quick_gelu":
+            # As in the clip package: published weights are in fp16, and it rounds others to fp16.
+            store_in_half(model, torch.float16)
         model.float()
     if config.text.pooling == "eos" and not model.tokenizer.eos:
         raise ValueError(f"{KEY}: {name} reads its text features at [EOS], but its tokenizer has none")

@@ -76,7 +76,7 @@ def published_name(path: Path) -> str:
 
 
 def read(path: Path, spelling: str = "", published: bool = False) -> tuple[ClipConfig, dict[str, Tensor]]:
-    """Config and weights of a file in OpenAI's layout.
+    """Config and weights of a file in OpenAI's layout, those of its weights that are in fp16 as they are.
 
     Args:
         spelling: "quickgelu" or "gelu", the activation of a state dict, which does not declare it.
@@ -97,7 +97,7 @@ def read(path: Path, spelling: str = "", published: bool = False) -> tuple[ClipC
         activation = SPELLINGS[spelling] if spelling else declared_activation(path)
         # With any activation: a file that is no CLIP is refused before a missing spelling is.
         config = config_of(state, activation or "gelu")
-        state = renamed(state)
+        state = renamed(state, keep_half=True)
     except Exception as error:  # the readers of four formats raise a dozen types between them
         raise ValueError(f"{KEY}: {path} holds no CLIP state dict ({error})") from error
     if not activation:
@@ -198,13 +198,14 @@ RENAMED = (
 )
 
 
-def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under this project's names, in fp32."""
+def renamed(state: dict[str, Tensor], keep_half: bool = False) -> dict[str, Tensor]:
+    """Weights under this project's names, in fp32; with `keep_half` those in fp16 as they are."""
     result = {}
     for key, value in state.items():
         for pattern, name in RENAMED:
             key = re.sub(pattern, name, key)
-        result[key] = value.float() if value.is_floating_point() else value
+        kept = not value.is_floating_point() or keep_half and value.dtype == torch.float16
+        result[key] = value if kept else value.float()
     return result
 
 
