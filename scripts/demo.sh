@@ -6,6 +6,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/methods.sh"
 
+find_python
 "$PYTHON" "$ROOT/scripts/demo/render.py" --out "$DATA/demo"
 "$PYTHON" "$ROOT/scripts/sweep.py" "$ROOT/configs/sweeps/demo.yaml" --benchmark demo --seeds $SEEDS ${JOBS:+--jobs "$JOBS"} \
     --data "$DATA" --out "$OUT" --to "$OUT/demo"

@@ -147,7 +147,9 @@ def test_tuning_only_images_encodes_no_text(toy_root, tmp_path, monkeypatch):
 
 def test_resnet_is_refused_but_its_text_tower_can_be_tuned(toy_root, tmp_path):
     opts = ("MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz", "OPTIM.MAX_EPOCH", 1)
-    with pytest.raises(ValueError, match="takes none: it is a ResNet; use a plain vision transformer, or TRAINER.CLIPLORA.TOWERS text"):
+    with pytest.raises(
+        ValueError, match="takes none: it is a ResNet; use a plain vision transformer, or TRAINER.CLIPLORA.TOWERS text"
+    ):
         build(toy_root, tmp_path / "run", "CLIPLoRA", opts=opts)
     views = ("FEATURES.TRAIN_VIEWS", 1)  # allowed, as only the text tower is tuned
     trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", "TOWERS", "text", opts=(*opts, *views))

@@ -129,7 +129,9 @@ def test_parameters_are_prompts_of_both_towers(toy_root, tmp_path, caplog):
 
 def test_resnet_is_refused_but_takes_text_prompts(toy_root, tmp_path):
     opts = ("MODEL.BACKBONE.NAME", "scripts/demo/tiny_clip.npz", "OPTIM.MAX_EPOCH", 1, "FEATURES.TRAIN_VIEWS", 1)
-    with pytest.raises(ValueError, match="takes none: it is a ResNet; use a plain vision transformer, or .*PROMPT_DEPTH_VISION 0"):
+    with pytest.raises(
+        ValueError, match="takes none: it is a ResNet; use a plain vision transformer, or .*PROMPT_DEPTH_VISION 0"
+    ):
         build(toy_root, tmp_path / "run", "PromptSRC", opts=opts)
     trainer = build(toy_root, tmp_path / "run", "PromptSRC", "PROMPT_DEPTH_VISION", 0, opts=opts)
     assert not trainer.tunes_images
