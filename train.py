@@ -21,7 +21,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves the script's folder out
-    from storage.console import set_up
+    from softcpt.files.console import set_up
 
     set_up()  # first: Ctrl-C during the slow imports below prints one line
 
@@ -38,23 +38,22 @@ from dassl.engine import TrainerX, build_trainer  # noqa: E402
 from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
 import datasets  # noqa: E402
-import evaluation  # noqa: E402
 import trainers  # noqa: E402
-from evaluation.provenance import command_line  # noqa: E402
-from evaluation.records import record_in  # noqa: E402
-from evaluation.run_files import write_results  # noqa: E402
-from storage import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, remove_run  # noqa: E402
-from storage.console import print_any_text  # noqa: E402
-from storage.texts import PlainFormatter, plain  # noqa: E402
-from trainers.modules import distributed  # noqa: E402
-from trainers.modules.engine import earlier  # noqa: E402
-from trainers.modules.engine.calls import check_complete, check_run_folder  # noqa: E402
-from trainers.modules.engine.errors import message_of  # noqa: E402
-from trainers.modules.engine.evaluated import with_config_of  # noqa: E402
-from trainers.modules.engine.legal import check_values  # noqa: E402
-from trainers.modules.engine.memory import device_name  # noqa: E402
-from trainers.modules.engine.same_config import check_same_config, saved_values  # noqa: E402
-from trainers.modules.engine.settings import merge_file, merge_list, unread_keys  # noqa: E402
+from softcpt import distributed  # noqa: E402
+from softcpt.evaluation.provenance import command_line  # noqa: E402
+from softcpt.evaluation.records import record_in  # noqa: E402
+from softcpt.files import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, remove_run  # noqa: E402
+from softcpt.files.console import print_any_text  # noqa: E402
+from softcpt.files.texts import PlainFormatter, plain  # noqa: E402
+from trainers.engine import earlier  # noqa: E402
+from trainers.engine.calls import check_complete, check_run_folder  # noqa: E402
+from trainers.engine.errors import message_of  # noqa: E402
+from trainers.engine.evaluated import with_config_of  # noqa: E402
+from trainers.engine.legal import check_values  # noqa: E402
+from trainers.engine.memory import device_name  # noqa: E402
+from trainers.engine.run_files import write_results  # noqa: E402
+from trainers.engine.same_config import check_same_config, saved_values  # noqa: E402
+from trainers.engine.settings import merge_file, merge_list, unread_keys  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +213,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def default_cfg() -> CfgNode:
     """The defaults of Dassl and of this project."""
     cfg = get_cfg_default()
-    for package in (datasets, evaluation, trainers):
+    for package in (datasets, trainers):
         package.extend_cfg(cfg)
     return cfg
 

@@ -24,7 +24,7 @@ from PIL import Image
 
 if __name__ == "__main__":  # in place of this file's folder, whose modules are not top-level ones
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-from storage.images import suffix_of, turned
+from softcpt.images.read import suffix_of, turned
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 IMAGE_COLUMNS = ("image", "img", "picture")

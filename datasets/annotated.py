@@ -5,7 +5,7 @@ import re
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from storage import read_json
+from softcpt.files import read_json
 
 from .base import SplitDataset
 from .raw import label_of, number_of, read_mat, read_rows

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
-from .paths import check_inside, nfc
+from softcpt.files.texts import nfc
+
+from .paths import check_inside
 from .raw import class_folders, class_items, found
 from .splits import (
     Items,

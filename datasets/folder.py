@@ -12,10 +12,12 @@ from typing import NamedTuple
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
+from softcpt.files.messages import report, summary
+from softcpt.tasks import Task
+
 from .base import data_root, select_items
 from .layout import LAYOUT, find_tasks, read_folder
-from .messages import report, summary
-from .multitask import Task, TaskSpec, join_tasks, select_specs
+from .multitask import TaskSpec, join_tasks, select_specs
 from .paths import relative
 from .settings import SETTINGS_FILE, TaskSettings, read_settings
 from .splits import PARTS, Items, check_classes, check_subsample, datum

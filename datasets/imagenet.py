@@ -5,9 +5,10 @@ import os
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from softcpt.files.messages import summary
+from softcpt.files.texts import nfc
+
 from .base import SplitDataset
-from .messages import summary
-from .paths import nfc
 from .raw import class_items, list_folder, read_rows
 from .splits import Items
 

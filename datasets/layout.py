@@ -9,8 +9,9 @@
 import os
 from collections.abc import Sequence
 
-from .messages import report
-from .paths import nfc
+from softcpt.files.messages import report
+from softcpt.files.texts import nfc
+
 from .raw import is_image, list_folder, no_image
 from .tables import Pictures, part_of
 

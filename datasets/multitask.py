@@ -9,50 +9,22 @@ import contextlib
 import json
 import os
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
-from storage import write_atomically
+from softcpt.files import write_atomically
+from softcpt.files.messages import nearest, summary
+from softcpt.files.texts import nfc
+from softcpt.tasks import DEFAULT_TEMPLATE, Task, words
 
 from .base import data_root
-from .messages import nearest, summary
-from .paths import nfc, relative
+from .paths import relative
 from .selection import select_specs
 from .splits import PARTS, Items, check_subsample, datum, missing_labels
 from .tables import write_table
-
-METRICS = ("accuracy", "mean_per_class")
-DEFAULT_TEMPLATE = "a photo of a {}."
-TEMPLATE_RULE = "must have one {} for the class name, and no other braces"
-
-
-def is_template(text: str) -> bool:
-    """Whether a text has one placeholder {} for a class name, and nothing else that `str.format` would replace."""
-    return text.count("{}") == text.count("{") == text.count("}") == 1
-
-
-@dataclass(frozen=True)
-class Task:
-    """A classification task: its name in words, its classes in label order, its metric and its hand-made prompt."""
-
-    name: str
-    classnames: tuple[str, ...]
-    metric: str = "accuracy"
-    template: str = DEFAULT_TEMPLATE
-
-    def __post_init__(self):
-        for key in ("name", "template"):
-            object.__setattr__(self, key, nfc(getattr(self, key)))
-        object.__setattr__(self, "classnames", tuple(map(nfc, self.classnames)))
-        if self.metric not in METRICS:
-            use = f"use one of {', '.join(METRICS)}{nearest(self.metric, METRICS)}"
-            raise ValueError(f"task {self.name!r}: metric is {self.metric!r}, {use}")
-        if not is_template(self.template):
-            raise ValueError(f"task {self.name!r}: template {self.template!r} {TEMPLATE_RULE}")
 
 
 @dataclass(frozen=True)
@@ -166,11 +138,6 @@ def task_of(dataset: DatasetBase, spec: TaskSpec | None = None) -> Task:
 def tasks_of(dataset: DatasetBase) -> tuple[Task, ...]:
     """The tasks of a data set in label order: its `tasks`, or the single task of an ordinary Dassl data set."""
     return tuple(dataset.tasks) if hasattr(dataset, "tasks") else (task_of(dataset),)
-
-
-def words(name: str) -> str:
-    """A class name as lower-case words: "OxfordPets" becomes "oxford pets", "FGVCAircraft" becomes "fgvc aircraft"."""
-    return " ".join(re.findall(r"[A-Z]+\d*(?![a-z])|[A-Z]?[a-z]+\d*|\d+", name)).lower()
 
 
 def _registered(name: str) -> type[DatasetBase]:

@@ -4,17 +4,10 @@ Symbolic links may lead anywhere.
 """
 
 import os
-import unicodedata
 from collections.abc import Iterable
 
-from storage.texts import in_utf8
-
-from .messages import summary
-
-
-def nfc(text: str) -> str:
-    """A name in composed Unicode (NFC). File systems and editors write "é" as one character or as two."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+from softcpt.files.messages import summary
+from softcpt.files.texts import in_utf8, nfc
 
 
 def by_name(names: Iterable[str], folder: str) -> dict[str, str]:

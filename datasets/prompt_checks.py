@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from storage.texts import counted
+from softcpt.files.texts import counted
 
 if TYPE_CHECKING:
     from torch import Tensor

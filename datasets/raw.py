@@ -6,11 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from storage import line_not_in_utf8
-from storage.images import bytes_of, hint, is_image
+from softcpt.files import line_not_in_utf8
+from softcpt.files.messages import nearest, summary
+from softcpt.files.texts import nfc
+from softcpt.images.read import bytes_of, hint, is_image
 
-from .messages import nearest, summary
-from .paths import by_name, nfc
+from .paths import by_name
 from .splits import Items, datum
 
 JUNK = frozenset(("thumbs.db", "desktop.ini", "__macosx"))  # what systems leave in folders, in lower case

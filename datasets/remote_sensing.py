@@ -2,8 +2,9 @@
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from softcpt.tasks import words
+
 from .base import ClassFolderDataset
-from .multitask import words
 
 
 @DATASET_REGISTRY.register()

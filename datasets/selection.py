@@ -4,10 +4,8 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from storage.texts import HALF_WORDS, counted, joined_names, names_of
-
-from .messages import nearest, summary
-from .paths import nfc
+from softcpt.files.messages import nearest, summary
+from softcpt.files.texts import HALF_WORDS, counted, joined_names, names_of, nfc
 
 if TYPE_CHECKING:
     from .multitask import TaskSpec

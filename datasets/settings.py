@@ -17,11 +17,10 @@ from dataclasses import dataclass
 
 import yaml
 
-from storage import read_yaml
-
-from .messages import nearest, summary
-from .multitask import DEFAULT_TEMPLATE, METRICS, TEMPLATE_RULE, is_template
-from .paths import nfc
+from softcpt.files import read_yaml
+from softcpt.files.messages import nearest, summary
+from softcpt.files.texts import nfc
+from softcpt.tasks import DEFAULT_TEMPLATE, METRICS, TEMPLATE_RULE, is_template
 
 SETTINGS_FILE = "tasks.yaml"
 KEYS = ("name", "template", "metric", "classes")

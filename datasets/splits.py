@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from dassl.data.datasets import Datum
 
-from storage import read_json, write_atomically
-from storage.texts import counted
+from softcpt.files import read_json, write_atomically
+from softcpt.files.messages import nearest, report, summary
+from softcpt.files.texts import counted, nfc
 
-from .messages import nearest, report, summary
-from .paths import Listings, leaves, nfc, not_in_utf8, relative
+from .paths import Listings, leaves, not_in_utf8, relative
 
 logger = logging.getLogger(__name__)
 

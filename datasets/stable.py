@@ -10,9 +10,9 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
-from storage.texts import counted
+from softcpt.files.texts import counted, nfc
 
-from .paths import Listings, nfc, relative
+from .paths import Listings, relative
 from .splits import PARTS, Items, group_by_label
 
 ENDS = {"train": 0.5, "val": 0.7, "test": 1.0}  # of the parts' intervals

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from storage import line_not_in_utf8, write_atomically
+from softcpt.files import line_not_in_utf8, write_atomically
+from softcpt.files.messages import nearest, report
+from softcpt.files.texts import nfc
 
-from .messages import nearest, report
-from .paths import Listings, nfc, relative
+from .paths import Listings, relative
 from .raw import is_image, no_image
 from .splits import PARTS
 

@@ -1,14 +1,12 @@
-"""Draws the pictures of the documentation: docs/method.svg, the method, and docs/house.svg, the project's rooms.
+"""Draws docs/method.svg, the picture of the method.
 
     python docs/figures.py [FOLDER]
 
-Lengths are inches, and both pictures are as wide as a README shows them, so a point of text is a point on the page. The
-house is drawn from the imports in the sources.
+Lengths are inches, and the picture is as wide as a README shows it, so a point of text is a point on the page.
 """
 
 from __future__ import annotations
 
-import ast
 import sys
 from pathlib import Path
 
@@ -23,20 +21,6 @@ TASKS, LEARNED = ("#0072B2", "#D55E00"), "#009E73"
 PALE = ("#CCE3F0", "#F7DFCC")
 FROZEN, INK, LINE = "#E8E8E8", "#222222", "#666666"
 NAMES = (("pet breed\nrecognition", ("beagle", "pug", "sphynx")), ("texture\nrecognition", ("dotted", "striped")))
-
-ROOMS = {
-    "scripts": "what a person runs",
-    "finished": "a run, loaded again",
-    "experiments": "sweeps and reports",
-    "train": "train.py, a run",
-    "trainers": "the methods",
-    "inference": "exported classifiers",
-    "datasets": "tasks and splits",
-    "evaluation": "metrics and records",
-    "backbones": "CLIPs",
-    "storage": "files of a run",
-    "compat": "Dassl's API",
-}
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
@@ -177,73 +161,11 @@ def draw_method() -> Figure:
     return figure
 
 
-def imports() -> dict[str, set[str]]:
-    """The rooms that each room imports, as the sources have it: a room is a folder with code, or train.py."""
-    files = {path.parent.name: list(path.parent.rglob("*.py")) for path in ROOT.glob("*/__init__.py")}
-    files |= {"scripts": list((ROOT / "scripts").rglob("*.py")), "train": [ROOT / "train.py"]}
-    files.pop("tests", None)
-    found: dict[str, set[str]] = {}
-    for room, paths in files.items():
-        names = set()
-        for node in (node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-                names.add(node.module.partition(".")[0])
-        found[room] = names & set(files) - {room}
-    return found
-
-
-def floors(uses: dict[str, set[str]]) -> dict[str, int]:
-    """The floor of each room, one above the highest that it imports; RecursionError where rooms import in a circle."""
-
-    def floor(room: str) -> int:
-        return max((floor(other) + 1 for other in uses[room]), default=0)
-
-    return {room: floor(room) for room in uses}
-
-
-def direct(uses: dict[str, set[str]]) -> dict[str, set[str]]:
-    """`uses` without what a room also reaches through another room that it imports."""
-
-    def below(room: str) -> set[str]:
-        return uses[room].union(*(below(other) for other in uses[room]))
-
-    return {room: used - {far for other in used for far in below(other)} for room, used in uses.items()}
-
-
-def draw_house() -> Figure:
-    """Each room on its floor, with arrows to the rooms that it imports."""
-    uses = imports()
-    floor = floors(uses)
-    columns = {"compat": 0, "datasets": 1, "evaluation": 2, "storage": 2, "inference": 3, "backbones": 3.55}
-    figure, axes = canvas(9.2, 0.92 * max(floor.values()) + 0.8)
-    half, rise = 0.85, 0.27  # of a room's width and height
-    place = {room: (1.0 + 2.0 * columns.get(room, 1.5), 0.4 + 0.92 * floor[room]) for room in uses}
-    for room, (x, y) in place.items():
-        look = {"facecolor": PALE[0], "edgecolor": TASKS[0]} if floor[room] else {"facecolor": FROZEN}
-        box(axes, x - half, y - rise, 2 * half, 2 * rise, gid=f"room-{room}", **look)
-        axes.text(x, y + 0.11, room, ha="center", va="center", size=11, weight="bold", color=INK)
-        axes.text(x, y - 0.13, ROOMS[room], ha="center", va="center", size=9.5, color=INK)
-    for room, used in direct(uses).items():
-        for other in sorted(used):
-            (x, y), (u, v), gid = place[room], place[other], f"import-{room}-{other}"
-            if floor[room] > floor[other] + 1 and x != u:  # around the corner
-                side = half if u > x else -half
-                look = {"connectionstyle": "angle,angleA=0,angleB=90,rad=5"}
-                arrow(axes, (x + side, y), (u, v + rise + 0.02), gid=gid, **look)
-            else:
-                shift = max(-0.55, min(0.55, u - x))
-                arrow(axes, (x + shift, y - rise), (u - shift, v + rise + 0.02), gid=gid)
-    return figure
-
-
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # Without a date and with fixed ids, the same picture is the same file.
     with matplotlib.rc_context({"svg.hashsalt": "softcpt", "font.family": "DejaVu Sans"}):
-        for name, draw in (("method", draw_method), ("house", draw_house)):
-            draw().savefig(folder / f"{name}.svg", metadata={"Date": None})
+        draw_method().savefig(folder / "method.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

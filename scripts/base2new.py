@@ -13,8 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from evaluation.records import read_records
-from experiments.reports.base_to_new import HALVES, base_to_new_report
+from softcpt.evaluation.records import read_records
+from softcpt.reports.base_to_new import HALVES, base_to_new_report
 
 
 @one_line_errors(1)

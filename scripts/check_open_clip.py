@@ -40,11 +40,11 @@ from tabulate import tabulate
 from torch import Tensor, nn
 
 import train
-from backbones import CLIP, load_clip, open_clip_files
 from scripts.lib.reduced_models import Cache, random_model, reduced, shallow_timm
-from trainers.modules.images.preprocessing import filled, test_transform
-from trainers.modules.prompts.encoder import text_encoder
-from trainers.modules.prompts.learned import Context, PromptTemplate
+from softcpt.backbones import CLIP, load_clip, open_clip_files
+from softcpt.prompts.encoder import text_encoder
+from softcpt.prompts.learned import Context, PromptTemplate
+from trainers.engine.preprocessing import filled, test_transform
 
 COLUMNS = ("text", "prompts", "image", "pixels")
 MOST = {"text": 1e-4, "prompts": 1e-4, "image": 1e-4, "pixels": 1e-6}

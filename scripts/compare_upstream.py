@@ -184,7 +184,7 @@ def write_weights(path: Path) -> Path:
     import torch
 
     sys.path.insert(0, str(PROJECT_ROOT))
-    from backbones.weights import read_state_dict, restore_token_rows
+    from softcpt.backbones.weights import read_state_dict, restore_token_rows
 
     torch.save(restore_token_rows(read_state_dict(CLIP)), path)
     return path

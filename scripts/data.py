@@ -41,9 +41,9 @@ from datasets.tools.check import Report, check_contents, describe, per_class
 from datasets.tools.download import fetch as download
 from datasets.tools.obtain import obtain
 from datasets.tools.own_tables import extend_table, table_report
-from evaluation.published import TABLE, TOLERANCE, published_of, read_published
 from scripts.lib.sentences import text_encoder
-from storage.texts import counted, plain
+from softcpt.evaluation.published import TABLE, TOLERANCE, published_of, read_published
+from softcpt.files.texts import counted, plain
 
 
 def config(args: argparse.Namespace) -> CfgNode:
@@ -155,11 +155,11 @@ def run_stats(args: argparse.Namespace) -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """0: all published values are met; 1: one is not, or a data set cannot be read; 3: nothing is published."""
-    from finished.load import zero_shot_trainer  # first: it silences the clip package
+    from trainers.finished.load import zero_shot_trainer  # first: it silences the clip package
 
     # isort: split
-    from backbones.openai import published_name
-    from finished.verification import verify
+    from softcpt.backbones.openai import published_name
+    from trainers.finished.verification import verify
 
     table, done, failed = read_published(args.table), [], 0
     known = args.published_as or published_name(Path(args.backbone)) or args.backbone
@@ -183,7 +183,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
 def run_weights(args: argparse.Namespace) -> None:
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # in the clip package
-    from backbones.hub import fetch
+    from softcpt.backbones.hub import fetch
 
     print(f"{args.name}: {fetch(args.name, download)}")
 

@@ -21,13 +21,13 @@ from scripts.lib.command import one_line_errors  # first: the imports below take
 import train  # noqa: F401  first: it provides Dassl
 
 # isort: split
-from evaluation.records import NOT_TESTED, record_in
-from finished.export import export_of
-from finished.load import load_run, load_run_for
-from finished.new_tasks import FEATURES, new_task, new_task_heads, read_names
-from inference import Export, load_classifier, write_export
-from inference.exports import check_path
-from storage.texts import counted
+from softcpt.evaluation.records import NOT_TESTED, record_in
+from softcpt.files.texts import counted
+from softcpt.inference import Export, load_classifier, write_export
+from softcpt.inference.exports import check_path
+from trainers.finished.export import export_of
+from trainers.finished.load import load_run, load_run_for
+from trainers.finished.new_tasks import FEATURES, new_task, new_task_heads, read_names
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{args.run} was trained on all images, so it is not tested")
     print(f"{args.file}: {counted(len(made.tasks), 'task')}, {counted(classes, 'class')}, {size}; {needs}")
     if args.onnx:
-        from inference.onnx_model import write_onnx
+        from softcpt.inference.onnx_model import write_onnx
 
         classifier = load_classifier(args.file, made.backbone["name"], "cpu", "fp32")
         difference = write_onnx(args.onnx, classifier)

@@ -18,10 +18,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from evaluation.classes import selection_in
-from evaluation.records import read_records
-from experiments.interpretation.gains import gains_of
-from experiments.interpretation.write import FOLDER, similarity_entry, token_rows, write_interpretation
+from softcpt.evaluation.classes import selection_in
+from softcpt.evaluation.records import read_records
+from softcpt.interpretation.gains import gains_of
+from softcpt.interpretation.write import FOLDER, similarity_entry, token_rows, write_interpretation
 
 FIRST = "Only the first layer is shown: the prompts of deeper layers replace hidden states, which are near no word."
 NOTES = {
@@ -43,8 +43,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def look_inside(run: Path, root: str, n_words: int) -> dict:
     """The content of interpret.json for a run. Raises ValueError for a method without contexts."""
-    from finished.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
-    from finished.load import load_run
+    from trainers.finished.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
+    from trainers.finished.load import load_run
 
     trainer = load_run(run, root)
     contexts, vocabulary = contexts_of(trainer), Vocabulary(trainer.clip)

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.lib.command import one_line_errors  # noqa: E402
 
-from storage import write_atomically  # noqa: E402
+from softcpt.files import write_atomically  # noqa: E402
 
 EXAMPLE, MODEL = "TunedScale", "TaskRes"  # the trainer of one and the configs of the other serve as templates
 BLOCK = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", re.M | re.S)

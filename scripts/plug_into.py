@@ -16,10 +16,10 @@ sys.path.insert(0, str(PROJECT_ROOT))
 
 from scripts.lib.command import one_line_errors  # noqa: E402
 
-from storage import BASE_KEY, read_config, write_atomically  # noqa: E402
-from storage.texts import counted  # noqa: E402
+from softcpt.files import BASE_KEY, read_config, write_atomically  # noqa: E402
+from softcpt.files.texts import counted  # noqa: E402
 
-FOLDERS = "storage backbones trainers datasets evaluation compat configs/datasets configs/trainers".split()
+FOLDERS = "softcpt trainers datasets compat configs/datasets configs/trainers".split()
 FILES = "train.py LICENSE pyproject.toml requirements-open_clip.txt requirements-transformers.txt".split()
 DEMO = ("configs/datasets/demo.yaml", "configs/trainers/*/tiny*.yaml")
 MANIFEST = Path("softcpt", "MANIFEST.json")

@@ -26,16 +26,16 @@ import train  # first: it provides Dassl
 # isort: split
 from tqdm import tqdm
 
-from datasets.messages import nearest
-from finished.load import check_run, load_run, load_run_for
-from finished.new_tasks import new_task, read_names
-from finished.predictors import ExportPredictor, NewTaskPredictor, RunPredictor
-from inference import load_classifier
-from inference.images import find_images
-from inference.predictions import Prediction, csv_of, json_of, predictions, text_of
-from inference.unfinished import Unfinished, picture_list
-from storage import PROMPTS, check_replaceable, write_atomically
-from storage.texts import counted, plain
+from softcpt.files import PROMPTS, check_replaceable, write_atomically
+from softcpt.files.messages import nearest
+from softcpt.files.texts import counted, plain
+from softcpt.inference import load_classifier
+from softcpt.inference.images import find_images
+from softcpt.inference.predictions import Prediction, csv_of, json_of, predictions, text_of
+from softcpt.inference.unfinished import Unfinished, picture_list
+from trainers.finished.load import check_run, load_run, load_run_for
+from trainers.finished.new_tasks import new_task, read_names
+from trainers.finished.predictors import ExportPredictor, NewTaskPredictor, RunPredictor
 
 # The config keys that apply to an export.
 EXPORT_KEYS = ("DATALOADER.TEST.BATCH_SIZE", "DATALOADER.NUM_WORKERS", "USE_CUDA", "MODEL.BACKBONE.NAME")

@@ -16,8 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from experiments.reports import REPORT_FILES, write_report
-from experiments.sweeps import read_sweep
+from softcpt.reports import REPORT_FILES, write_report
+from softcpt.sweeps import read_sweep
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -26,14 +26,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from experiments.executors import LocalExecutor, SlurmExecutor, arrays_of, prepare
-from experiments.sweeps.arguments import parse_args
-from experiments.sweeps.calls import status_report
-from experiments.sweeps.needs import refusal
-from experiments.sweeps.sweep import Sweep
-from experiments.sweeps.totals import totals
-from experiments.sweeps.train_run import device_names
-from storage.texts import counted
+from scripts.lib.missing import refusal
+from scripts.lib.sweep_runs import Sweep
+from scripts.lib.train_run import device_names
+from softcpt.executors import LocalExecutor, SlurmExecutor, arrays_of, prepare
+from softcpt.files.texts import counted
+from softcpt.sweeps.arguments import parse_args
+from softcpt.sweeps.calls import status_report
+from softcpt.sweeps.totals import totals
 
 MOST_JOBS = 8  # runs at a time on a CPU, unless --jobs says otherwise
 

@@ -2,7 +2,7 @@
 # All checks: bash scripts/test.sh [PYTEST OPTIONS]. Installs what it needs first. Without options the tests run in
 # parallel, one process more than there are cores, since some tests wait, and 8 at most. Files run in the order of their
 # names, after those that are marked as waiting, so that no long one comes last.
-# COVERAGE=1 also prints which lines of trainers, datasets, evaluation and compat the tests run, and fails below 92 %.
+# COVERAGE=1 also prints which lines of softcpt, trainers, datasets and compat the tests run, and fails below 92 %.
 # SYSTEM_PACKAGES=1 also installs, as root on Debian, the programs of a few tests that are skipped without them: a
 # browser, which opens the reports, and SLURM.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
@@ -30,7 +30,7 @@ fi
 if [ "${COVERAGE:-0}" = 1 ]; then
     # Python 3.12 has a way to count lines that costs next to nothing.
     "$PYTHON" -c "import sys; sys.exit(sys.version_info < (3, 12))" && export COVERAGE_CORE=sysmon
-    set -- --cov=trainers --cov=datasets --cov=evaluation --cov=compat --cov-report=term:skip-covered \
+    set -- --cov=trainers --cov=datasets --cov=softcpt --cov=compat --cov-report=term:skip-covered \
         --cov-fail-under=92 "$@"
 fi
 "$PYTHON" -m pytest "$@"

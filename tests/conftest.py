@@ -46,9 +46,9 @@ def what_building_a_trainer_repeats():
     import torch
     import toy
 
-    from backbones import openai
+    from softcpt.backbones import openai
     from trainers import promptsrc
-    from trainers.modules.engine import trainer
+    from trainers.engine import trainer
 
     read_file, draw, files, states = openai.read_state_dict, trainer.skip_draws, {}, {}
 

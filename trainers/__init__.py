@@ -13,6 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from .base import PromptTrainer
+from .engine import evaluator  # noqa: F401  registers it
 
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
     importlib.import_module(f"{__name__}.{_module}")
@@ -35,6 +36,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.FEATURES.DIR = ""  # folder of cached image features; empty: features/ beside the run folder
     cfg.FEATURES.TEST_CACHE = True  # cache the features of test and validation images for all methods, shots and seeds
     cfg.FEATURES.TRAIN_VIEWS = 0  # k > 0: train on cached features of k fixed augmented views of each image
+    cfg.TEST.EVALUATOR = "MultiTaskClassification"  # of engine/evaluator.py
+    cfg.TEST.PREDICTIONS = True  # write the prediction of every tested image to predictions.csv.gz
     for name in TRAINER_REGISTRY.registered_names():
         method = TRAINER_REGISTRY.get(name)
         if issubclass(method, PromptTrainer):

@@ -10,22 +10,22 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from backbones import CLIP, UNTUNED, Head, Tuning
-from datasets.multitask import Task
+from softcpt import distributed
+from softcpt.backbones import CLIP, UNTUNED, Head, Tuning
+from softcpt.images.feature_cache import FeatureLoader
+from softcpt.images.loading import picture_loader
+from softcpt.images.views import view_loader
+from softcpt.prompts.hand_made import hand_made_features
+from softcpt.tasks import Task
+from trainers.engine.all_images import check_all_images
+from trainers.engine.checks import Rule
+from trainers.engine.choosing import Choice
+from trainers.engine.legal import check_method
+from trainers.engine.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
+from trainers.engine.saving import check_tracking
+from trainers.engine.trainer import Engine
 
-from .modules import distributed
-from .modules.checks import Rule
-from .modules.engine import budget
-from .modules.engine.all_images import check_all_images
-from .modules.engine.choosing import Choice
-from .modules.engine.legal import check_method
-from .modules.engine.saving import check_tracking
-from .modules.engine.trainer import Engine
-from .modules.images.feature_cache import FeatureLoader
-from .modules.images.reading import picture_loader
-from .modules.images.views import view_loader
-from .modules.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
-from .modules.prompts.hand_made import hand_made_features
+from .engine import budget
 
 
 class PromptTrainer(Engine):

@@ -10,15 +10,15 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from backbones import CLIP, Tuning
-from datasets.multitask import Task
+from softcpt.backbones import CLIP, Tuning
+from softcpt.prompts.deep import check_text_tunable, check_tunable
+from softcpt.prompts.hand_made import class_sentences, encode_sentences
+from softcpt.tasks import Task
+from trainers.engine.budget import steps_of
+from trainers.engine.checks import ABOVE_0, AT_LEAST_0, BELOW_1, COUNT_OR_0, between
+from trainers.parts.low_rank import LowRankUpdate
 
 from .base import PromptTrainer
-from .modules.checks import ABOVE_0, AT_LEAST_0, BELOW_1, COUNT_OR_0, between
-from .modules.engine.budget import steps_of
-from .modules.method_parts.low_rank import LowRankUpdate
-from .modules.prompts.deep import check_text_tunable, check_tunable
-from .modules.prompts.hand_made import class_sentences, encode_sentences
 
 TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
 

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt.backbones import CLIP
+from softcpt.prompts.learned import Context, PromptTemplate
+from softcpt.tasks import Task
+from trainers.engine.checks import ONE_FOR_ALL, TEXT, TOKENS
 
 from .base import PromptTrainer
-from .modules.checks import ONE_FOR_ALL, TEXT, TOKENS
-from .modules.prompts.learned import Context, PromptTemplate
 
 
 class ConditionalContext(Context):

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt.backbones import CLIP
+from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
+from softcpt.tasks import Task
+from trainers.engine.checks import TEXT, TOKENS
 
 from .base import PromptTrainer
-from .modules.checks import TEXT, TOKENS
-from .modules.prompts.learned import POSITIONS, Context, PromptTemplate
 
 
 @TRAINER_REGISTRY.register()

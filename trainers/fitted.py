@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones import CLIP, Head
-from datasets.multitask import Task
+from softcpt.backbones import CLIP, Head
+from softcpt.prompts.owners import register_owners
+from softcpt.tasks import Task
+from trainers.engine.choosing import check_choices
 
 from .base import PromptTrainer
-from .modules.checkpoints import register_owners
-from .modules.engine.choosing import check_choices
 
 
 class Classifier(nn.Module):

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt.backbones import CLIP
+from softcpt.prompts.learned import Context
+from softcpt.tasks import Task
+from trainers.engine.checks import AT_LEAST_0
+from trainers.engine.losses import knowledge_distance
 
 from .coop import CoOp
-from .modules.checks import AT_LEAST_0
-from .modules.losses import knowledge_distance
-from .modules.prompts.learned import Context
 
 
 @TRAINER_REGISTRY.register()

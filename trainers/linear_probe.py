@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from dassl.engine import TRAINER_REGISTRY
 
-from datasets.multitask import Task
+from softcpt.tasks import Task
+from trainers.engine.checks import ABOVE_0, AT_LEAST_1, Range, between
+from trainers.engine.choosing import Choice
+from trainers.parts.validation import metric_of, split_by_task
 
 from .fitted import LinearClassifierTrainer
-from .modules.checks import ABOVE_0, AT_LEAST_1, Range, between
-from .modules.engine.choosing import Choice
-from .modules.method_parts.validation import metric_of, split_by_task
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt.backbones import CLIP
+from softcpt.tasks import Task
+from trainers.engine.checks import COUNT
+from trainers.parts.validation import split_by_task
 
 from .fitted import Classifier, LinearClassifierTrainer
-from .modules.checks import COUNT
-from .modules.method_parts.validation import split_by_task
 
 
 @TRAINER_REGISTRY.register()

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP, Tuning
-from datasets.multitask import Task
+from softcpt.backbones import CLIP, Tuning
+from softcpt.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
+from softcpt.prompts.learned import Context
+from softcpt.tasks import Task
+from trainers.engine.checks import COUNT, TEXT, TOKENS
 
 from .base import PromptTrainer
-from .modules.checks import COUNT, TEXT, TOKENS
-from .modules.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
-from .modules.prompts.learned import Context
 
 
 class MultiModalPrompts(nn.Module):

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt.backbones import CLIP
+from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
+from softcpt.tasks import Task
+from trainers.engine.checks import AT_LEAST_0, AT_LEAST_1, LARGE, ONE_FOR_ALL, TEXT, TOKENS, Range, between
+from trainers.engine.losses import sinkhorn
 
 from .base import PromptTrainer
-from .modules.checks import AT_LEAST_0, AT_LEAST_1, LARGE, ONE_FOR_ALL, TEXT, TOKENS, Range, between
-from .modules.losses import sinkhorn
-from .modules.prompts.learned import POSITIONS, Context, PromptTemplate
 
 
 @TRAINER_REGISTRY.register()

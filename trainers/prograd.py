@@ -6,14 +6,14 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt.backbones import CLIP
+from softcpt.distributed import sum_over_ranks
+from softcpt.prompts.learned import Context
+from softcpt.tasks import Task
+from trainers.engine.checks import ABOVE_0, AT_LEAST_0
+from trainers.engine.losses import distillation_loss, project_conflicting, within_task
 
 from .coop import CoOp
-from .modules.checks import ABOVE_0, AT_LEAST_0
-from .modules.distributed import sum_over_ranks
-from .modules.losses import distillation_loss, project_conflicting, within_task
-from .modules.prompts.learned import Context
 
 
 @TRAINER_REGISTRY.register()

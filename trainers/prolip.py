@@ -6,11 +6,11 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt.backbones import CLIP
+from softcpt.tasks import Task
+from trainers.engine.checks import ABOVE_0, AT_LEAST_0, between
 
 from .base import PromptTrainer
-from .modules.checks import ABOVE_0, AT_LEAST_0, between
 
 
 class Projection(nn.Module):

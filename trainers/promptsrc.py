@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP, Tuning
-from datasets.multitask import Task
+from softcpt.backbones import CLIP, Tuning
+from softcpt.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
+from softcpt.prompts.hand_made import IMAGENET, averaged_features
+from softcpt.prompts.learned import Context
+from softcpt.tasks import Task
+from trainers.engine.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNT_OR_0, NUMBER, TEXT, TOKENS
+from trainers.engine.losses import agreement_divergence, within_task
+from trainers.parts.averaging import RunningAverage, gaussian_weights
 
 from .base import PromptTrainer
-from .modules.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNT_OR_0, NUMBER, TEXT, TOKENS
-from .modules.losses import agreement_divergence, within_task
-from .modules.method_parts.averaging import RunningAverage, gaussian_weights
-from .modules.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
-from .modules.prompts.hand_made import IMAGENET, averaged_features
-from .modules.prompts.learned import Context
 
 
 class IndependentPrompts(nn.Module):

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP, Head
-from datasets.multitask import Task
+from softcpt.backbones import CLIP, Head
+from softcpt.tasks import Task
+from trainers.engine.losses import multitask_cross_entropy
 
 from .fitted import Classifier, FittedTrainer
-from .modules.losses import multitask_cross_entropy
 
 
 @TRAINER_REGISTRY.register()

@@ -21,18 +21,18 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt import distributed
+from softcpt.backbones import CLIP
+from softcpt.prompts.encoder import TextEncoder
+from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
+from softcpt.prompts.owners import register_owners
+from softcpt.tasks import Task
+from trainers.engine.checks import AT_LEAST_0, SHARE, TEXT, TOKENS, between
+from trainers.engine.choosing import Choice
+from trainers.engine.losses import knowledge_distance, sample_classes
+from trainers.parts.blend import TRUSTS, Trust, blend, task_losses
 
 from .base import PromptTrainer
-from .modules import distributed
-from .modules.checkpoints import register_owners
-from .modules.checks import AT_LEAST_0, SHARE, TEXT, TOKENS, between
-from .modules.engine.choosing import Choice
-from .modules.losses import knowledge_distance, sample_classes
-from .modules.method_parts.blend import TRUSTS, Trust, blend, task_losses
-from .modules.prompts.encoder import TextEncoder
-from .modules.prompts.learned import POSITIONS, Context, PromptTemplate
 
 
 class MetaNet(nn.Module):

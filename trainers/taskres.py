@@ -6,12 +6,12 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt.backbones import CLIP
+from softcpt.prompts.owners import register_owners
+from softcpt.tasks import Task
+from trainers.engine.checks import ABOVE_0
 
 from .base import PromptTrainer
-from .modules.checkpoints import register_owners
-from .modules.checks import ABOVE_0
 
 
 class TaskResiduals(nn.Module):

@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP, Head
-from datasets.multitask import Task
+from softcpt.backbones import CLIP, Head
+from softcpt.tasks import Task
+from trainers.engine.checks import ABOVE_0, LARGE, Range, between, each
+from trainers.engine.choosing import Choice
+from trainers.parts.shot_cache import Cache, cache_logits, search_grid
+from trainers.parts.validation import shares_of_metric, split_by_task
 
 from .base import PromptTrainer
 from .fitted import FittedTrainer
-from .modules.checks import ABOVE_0, LARGE, Range, between, each
-from .modules.engine.choosing import Choice
-from .modules.method_parts.shot_cache import Cache, cache_logits, search_grid
-from .modules.method_parts.validation import shares_of_metric, split_by_task
 
 logger = logging.getLogger(__name__)
 

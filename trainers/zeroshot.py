@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
-from backbones import CLIP
-from datasets.multitask import Task
+from softcpt.backbones import CLIP
+from softcpt.prompts.hand_made import ENSEMBLE, class_sentences, encode_sentences
+from softcpt.tasks import Task
 
 from .base import PromptTrainer
-from .modules.prompts.hand_made import ENSEMBLE, class_sentences, encode_sentences
 
 
 @TRAINER_REGISTRY.register()

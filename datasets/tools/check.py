@@ -13,10 +13,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from storage.images import bytes_of, damage_of
-from storage.texts import counted
+from softcpt.files.messages import summary
+from softcpt.files.texts import counted
+from softcpt.images.read import bytes_of, damage_of
 
-from ..messages import summary
 from ..prompt_checks import alike, odd_prompts
 from ..splits import PARTS
 from .on_disk import Contents

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
-from storage.texts import counted
+from softcpt.files.messages import nearest
+from softcpt.files.texts import counted
+from softcpt.tasks import Task
 
 from ..base import SplitDataset
 from ..folder import FolderTasks, UserTask, task_readers
-from ..messages import nearest
-from ..multitask import MultiTask, Task, TaskSpec, build_task, task_of
+from ..multitask import MultiTask, TaskSpec, build_task, task_of
 from ..raw import is_image
 from ..selection import select_specs
 from ..splits import Items

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from yacs.config import CfgNode
 
-from storage.texts import counted
+from softcpt.files.messages import report, summary
+from softcpt.files.texts import counted, nfc
 
 from ..base import data_root
 from ..folder import find_table, read_tasks
 from ..layout import find_tasks, read_folder
-from ..messages import report, summary
-from ..paths import Listings, nfc, not_in_utf8, relative
+from ..paths import Listings, not_in_utf8, relative
 from ..raw import is_image, list_folder
 from ..splits import PARTS
 from ..stable import LEAST, folder_of, name_of, parts_of

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from storage.images import small_image
-from storage.texts import counted, plain
+from softcpt.files.texts import counted, plain
+from softcpt.images.read import small_image
 
 from ..splits import PARTS
 from .check import per_class

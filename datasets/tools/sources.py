@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storage import read_yaml
+from softcpt.files import read_yaml
 
 DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"  # without a warning page
 

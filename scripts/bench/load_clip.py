@@ -18,7 +18,7 @@ from scripts.lib.bench.harness import DTYPES
 import torch
 from safetensors.torch import save_file
 
-from backbones import load_clip
+from softcpt.backbones import load_clip
 
 
 def write_weights(backbone: str, path: Path) -> None:

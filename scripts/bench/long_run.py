@@ -30,7 +30,7 @@ import torch  # noqa: E402
 import toy  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
 
-from trainers.modules.engine.memory import PROCESS  # noqa: E402
+from trainers.engine.memory import PROCESS  # noqa: E402
 
 FIRST, EVERY = 20, 40  # epochs
 

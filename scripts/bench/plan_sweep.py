@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.bench import harness
 from scripts.lib.bench.harness import seconds_of
 
-from experiments.sweeps.arguments import parse_args
-from experiments.sweeps.calls import status_report
-from experiments.sweeps.sweep import Sweep
+from scripts.lib.sweep_runs import Sweep
+from softcpt.sweeps.arguments import parse_args
+from softcpt.sweeps.calls import status_report
 
 
 def main() -> None:

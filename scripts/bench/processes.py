@@ -16,7 +16,7 @@ from scripts.lib.bench import harness, trainers  # first: they provide Dassl
 
 import torch
 
-from trainers.modules import distributed
+from softcpt import distributed
 
 
 def measure(case: str, backbone: str, prec: str, batch: int, repeats: int) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from evaluation.records import FILE_NAME, run_record, write_record
-from experiments.reports import write_report
+from softcpt.evaluation.records import FILE_NAME, run_record, write_record
+from softcpt.reports import write_report
 
 METHODS = (
     "SoftCPT NATA|SoftCPT NATS|SoftCPT CATA|SoftCPT CATS|SoftCPT CSTA|CoOp shared|CoOp per-task|CoOp per-class|"

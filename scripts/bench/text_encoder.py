@@ -15,8 +15,8 @@ from scripts.lib.bench.harness import BENCHMARKS, DEVICE, DTYPES, in_own_process
 
 import torch
 
-from trainers.modules.prompts.encoder import text_encoder
-from trainers.modules.prompts.learned import PromptTemplate
+from softcpt.prompts.encoder import text_encoder
+from softcpt.prompts.learned import PromptTemplate
 
 M = 16  # context tokens
 

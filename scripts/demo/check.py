@@ -27,9 +27,9 @@ from dassl.data.datasets import DATASET_REGISTRY
 from sklearn.linear_model import LogisticRegression
 
 import datasets.demo as demo
-from backbones.config import OPENAI_MEAN, OPENAI_STD
-from backbones.weights import read_state_dict, restore_token_rows
-from storage.images import read_image
+from softcpt.backbones.config import OPENAI_MEAN, OPENAI_STD
+from softcpt.backbones.weights import read_state_dict, restore_token_rows
+from softcpt.images.read import read_image
 
 SHOTS, SEEDS = (1, 4, 16), (1, 2, 3)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from evaluation.classes import selection_in
+from softcpt.evaluation.classes import selection_in
 
 # Gradio reads these when it is imported: no usage statistics, no check for newer versions, no model hub.
 OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_MCP_SERVER": "False"}
@@ -130,8 +130,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def of_export(path: Path, backbone: str):
     """The classifiers of the page, and its title."""
-    from finished.side_by_side import ExportAlone
-    from inference import load_classifier
+    from softcpt.inference import load_classifier
+    from trainers.finished.side_by_side import ExportAlone
 
     classifier = load_classifier(path, backbone or None)
     facts = classifier.export.provenance
@@ -141,8 +141,8 @@ def of_export(path: Path, backbone: str):
 
 def of_run(run: Path, root: str):
     """The classifiers of the page, and its title."""
-    from finished.load import load_run
-    from finished.side_by_side import SideBySide
+    from trainers.finished.load import load_run
+    from trainers.finished.side_by_side import SideBySide
 
     trainer = load_run(run, root)
     name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))

@@ -30,11 +30,11 @@ import torch.nn.functional as F
 from clip.model import CLIP
 from torch import nn
 
-from backbones.config import OPENAI_MEAN, OPENAI_STD
 from scripts.lib.drawn import captions, sampling, surfaces, world
 from scripts.lib.drawn.scenes import Scene
 from scripts.lib.drawn.towers import encode_text
 from scripts.lib.drawn.words import Words
+from softcpt.backbones.config import OPENAI_MEAN, OPENAI_STD
 
 ARCHITECTURE = dict(
     embed_dim=128,

@@ -28,7 +28,7 @@ from PIL import Image
 from scripts.lib.drawn import scenes, surfaces, world
 from scripts.lib.drawn.scenes import Scene
 from scripts.lib.drawn.world import Style
-from storage import write_atomically
+from softcpt.files import write_atomically
 
 VERSION = 2  # of the pictures: raise it whenever they change
 SPLITS = {"train": 24, "val": 4, "test": 40}  # images per class

@@ -5,6 +5,6 @@ by the signal, which shells report as exit status 130. A reader that has read en
 without a word and with the status of other tools, 141.
 """
 
-from storage.console import one_line_errors, set_up  # noqa: F401
+from softcpt.files.console import one_line_errors, set_up  # noqa: F401
 
 set_up()

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from experiments.sweeps.train_run import Call, other_runs
+from scripts.lib.train_run import Call, other_runs
 
 
 def read_calls(text: str, separate: bool) -> list[Call]:

@@ -7,7 +7,7 @@
 # "$@" is DATASET SHOTS [CFG] [KEY VALUE ...]. Environment: DATA (folder of the data sets), OUT (folder of the results),
 # SEEDS, VARIANT, PYTHON, and SEPARATE=1 to train once per task, as the paper's baselines are trained, and merge the results
 # of the tasks into one record. --data-changed and --test-again, anywhere in "$@", are those of train.py. Run folders and
-# calls of train.py are those of experiments/sweeps/jobs.py; a test compares them.
+# calls of train.py are those of softcpt/sweeps/jobs.py; a test compares them.
 
 set -euo pipefail
 unset CDPATH

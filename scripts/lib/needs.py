@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from experiments.sweeps.needs import BACKBONE, backbone_in, missing, refusal
+from scripts.lib.missing import BACKBONE, backbone_in, missing, refusal
 
 
 @one_line_errors(1)

@@ -16,6 +16,6 @@ def text_encoder(backbone: str, name: str) -> Callable[[Sequence[str]], Any] | N
     import torch
 
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # in the clip package
-    from backbones import load_clip
+    from softcpt.backbones import load_clip
 
     return torch.no_grad()(load_clip(backbone).encode_text)

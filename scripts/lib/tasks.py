@@ -13,12 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from evaluation.records import in_the_mean
-from experiments.sweeps import task_folders
-from experiments.sweeps.calls import merge_folder
-from experiments.sweeps.jobs import selected_tasks
-from experiments.sweeps.train_run import benchmark_tasks
-from storage.texts import CONTROLS, counted, joined_names, plain
+from scripts.lib.train_run import benchmark_tasks
+from softcpt.evaluation.records import in_the_mean
+from softcpt.files.texts import CONTROLS, counted, joined_names, plain
+from softcpt.sweeps import task_folders
+from softcpt.sweeps.calls import merge_folder
+from softcpt.sweeps.jobs import selected_tasks
 
 
 def result_lines(record: dict) -> str:

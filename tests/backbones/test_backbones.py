@@ -6,9 +6,9 @@ import torch
 from methods import relative
 from odd_names import NAMES
 
-from backbones import load_clip
-from trainers.modules.prompts.encoder import PlainTextEncoder, text_encoder
-from trainers.modules.prompts.learned import PromptTemplate
+from softcpt.backbones import load_clip
+from softcpt.prompts.encoder import PlainTextEncoder, text_encoder
+from softcpt.prompts.learned import PromptTemplate
 
 WORDS = "a photo of a"
 CLASSES = ["rose", "ox-eye daisy", "707-320", "hard_leaved_pocket_orchid", "a dog"]

@@ -7,8 +7,8 @@ import open_clip
 import pytest
 import torch
 
-from backbones import load_clip, open_clip_files, openai, published, why_not_here
-from backbones.find import find_source
+from softcpt.backbones import load_clip, open_clip_files, openai, published, why_not_here
+from softcpt.backbones.find import find_source
 
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 

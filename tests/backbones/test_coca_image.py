@@ -9,9 +9,9 @@ import torch
 from methods import relative
 from safetensors.torch import save_file
 
-from backbones import load_clip
-from backbones.config import ClipConfig
-from backbones.model import store_in_half
+from softcpt.backbones import load_clip
+from softcpt.backbones.config import ClipConfig
+from softcpt.backbones.model import store_in_half
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from backbones import load_clip
+from softcpt.backbones import load_clip
 
 WEIGHTS = {
     "open_clip-vit": ("open_clip_model.safetensors", "none of open_clip_model.safetensors, open_clip_pytorch_model"),

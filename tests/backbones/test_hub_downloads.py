@@ -5,8 +5,8 @@ import json
 import huggingface_hub
 import pytest
 
-from backbones import openai
-from backbones.hub import fetch
+from softcpt.backbones import openai
+from softcpt.backbones.hub import fetch
 
 SMALL = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*", "adapter_model.safetensors", "adapter_model.bin")
 

@@ -17,10 +17,10 @@ from clip.model import CLIP as ClipPackage
 from safetensors.torch import save_file
 from warm_python import python
 
-from backbones import load_clip, openai
-from backbones.model import store_in_half
-from backbones.openai import initial_draws, skip_draws
-from backbones.weights import find_path, licence_of, read_state_dict, restore_token_rows
+from softcpt.backbones import load_clip, openai
+from softcpt.backbones.model import store_in_half
+from softcpt.backbones.openai import initial_draws, skip_draws
+from softcpt.backbones.weights import find_path, licence_of, read_state_dict, restore_token_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = toy.GOLDEN / "tiny_vit.npz"
@@ -190,7 +190,7 @@ def test_user_without_a_home_folder_has_the_other_clips(monkeypatch):
         "import os, pwd\n"
         "def unknown(number): raise KeyError(number)\n"
         "pwd.getpwuid = pwd.getpwnam = unknown\n"
-        "from backbones import load_clip, openai\n"
+        "from softcpt.backbones import load_clip, openai\n"
         f"load_clip('{TINY}@quickgelu'), print(openai.CACHE_DIR)\n"
         "load_clip('~nobody/ViT-B-16.pt')"
     )

@@ -12,7 +12,7 @@ import transformers
 from methods import relative
 from safetensors.torch import load_file, save_file
 
-from backbones import load_clip
+from softcpt.backbones import load_clip
 
 FAMILIES = ("transformers-clip", "transformers-siglip")
 LAYERS = {  # of the text and of the image tower
@@ -117,7 +117,7 @@ def test_modules_to_save_take_the_place_of_the_models(folder):
 
 def test_adapter_is_part_of_a_shared_copy(folder, tmp_path, monkeypatch):
     """A copy that was made without it, or with another, is not used."""
-    monkeypatch.setattr("backbones.load.SHARED_FROM", 0)
+    monkeypatch.setattr("softcpt.backbones.load.SHARED_FROM", 0)
     found = [load_clip(str(folder), shared=tmp_path / "copies")]
     for alpha in (8, 9):
         adapt(folder, lora_alpha=alpha)

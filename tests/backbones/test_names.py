@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from odd_names import NAMES
 from torch import nn
 
-from backbones import transformers_tokenizers
-from backbones.tokenizers import clip_tokenizer, of_library
+from softcpt.backbones import transformers_tokenizers
+from softcpt.backbones.tokenizers import clip_tokenizer, of_library
+from softcpt.prompts.deep import context_of_words
+from softcpt.prompts.learned import Context, PromptTemplate, check_words
 from trainers.coop import CoOp
-from trainers.modules.prompts.deep import context_of_words
-from trainers.modules.prompts.learned import Context, PromptTemplate, check_words
 
 WORDS = "a photo of a"
 LENGTH = 512

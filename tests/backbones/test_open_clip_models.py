@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import torch
 
-from backbones import load_clip
+from softcpt.backbones import load_clip
 
 
 @pytest.fixture

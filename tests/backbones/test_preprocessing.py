@@ -7,9 +7,9 @@ import toy
 from dassl.engine import build_trainer
 from PIL import Image
 
-from backbones.config import Preprocessing
-from trainers.modules.images.preprocessing import test_transform as transform_of
-from trainers.modules.images.preprocessing import with_preprocessing
+from softcpt.backbones.config import Preprocessing
+from trainers.engine.preprocessing import test_transform as transform_of
+from trainers.engine.preprocessing import with_preprocessing
 
 OWN = Preprocessing((32, 48), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2), "bilinear")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import toy
 
-from backbones import load, load_clip
+from softcpt.backbones import load, load_clip
 
 NAME = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"
 IMAGE = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

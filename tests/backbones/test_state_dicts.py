@@ -10,8 +10,8 @@ import torch
 import toy
 from methods import relative
 
-from backbones import load_clip
-from backbones.state_dicts import plain_state_dict
+from softcpt.backbones import load_clip
+from softcpt.backbones.state_dicts import plain_state_dict
 
 
 class Evil:
@@ -214,6 +214,6 @@ def test_tag_is_the_published_one_in_every_folder(copied, tmp_path, monkeypatch)
     (tmp_path / "openai").rename(tmp_path / "ViT-B-16" / "openai")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **_: None)
-    monkeypatch.setattr("backbones.openai.CACHE_DIR", tmp_path / "cache")
+    monkeypatch.setattr("softcpt.backbones.openai.CACHE_DIR", tmp_path / "cache")
     with pytest.raises(FileNotFoundError, match="are in no cache of this machine"):
         load_clip("open_clip:ViT-B-16/openai")

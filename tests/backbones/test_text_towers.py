@@ -9,10 +9,10 @@ import pytest
 import torch
 from methods import relative
 
-from backbones import load_clip
-from backbones.config import ClipConfig
-from trainers.modules.prompts.encoder import PlainTextEncoder, text_encoder
-from trainers.modules.prompts.learned import PromptTemplate
+from softcpt.backbones import load_clip
+from softcpt.backbones.config import ClipConfig
+from softcpt.prompts.encoder import PlainTextEncoder, text_encoder
+from softcpt.prompts.learned import PromptTemplate
 
 WORDS = "a photo of a"
 CLASSES = ["rose", "a banded dog", "x!y", "cat, " * 3]

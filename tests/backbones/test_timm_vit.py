@@ -13,10 +13,10 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import ParallelThingsBlock, VisionTransformer
 from torch import nn
 
-from backbones import Tuning, config
-from backbones.image import OpenClipTower
-from backbones.model import store_in_half
-from trainers.modules.method_parts.low_rank import LowRankUpdate
+from softcpt.backbones import Tuning, config
+from softcpt.backbones.image import OpenClipTower
+from softcpt.backbones.model import store_in_half
+from trainers.parts.low_rank import LowRankUpdate
 
 W, E, LAYERS, M = 32, 24, 3, 2
 SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": W, "depth": LAYERS, "num_heads": 4, "num_classes": E}

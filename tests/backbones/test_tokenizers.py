@@ -12,8 +12,8 @@ import torch
 import transformers
 from odd_names import NAMES
 
-from backbones import load_clip, open_clip_models, transformers_tokenizers
-from backbones.tokenizers import clip_tokenizer, of_library
+from softcpt.backbones import load_clip, open_clip_models, transformers_tokenizers
+from softcpt.backbones.tokenizers import clip_tokenizer, of_library
 
 LENGTH = 64
 # (sos, eos, pad) of each kind.

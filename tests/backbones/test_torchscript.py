@@ -12,9 +12,9 @@ from fuzz.hostile import CASES, SEED, damaged, limited
 from hypothesis import HealthCheck, given, seed, settings
 from torch import nn
 
-from backbones import load_clip, openai
-from backbones.torchscript import Archive, is_archive
-from backbones.weights import read_state_dict, sha256_of
+from softcpt.backbones import load_clip, openai
+from softcpt.backbones.torchscript import Archive, is_archive
+from softcpt.backbones.weights import read_state_dict, sha256_of
 
 
 class Inner(nn.Module):

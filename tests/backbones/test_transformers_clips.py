@@ -8,7 +8,7 @@ import transformers
 from methods import relative
 from safetensors.torch import load_file, save_file
 
-from backbones import load, load_clip
+from softcpt.backbones import load, load_clip
 
 FAMILIES = ("transformers-chinese-clip", "transformers-altclip")
 

@@ -10,7 +10,7 @@ import transformers
 from methods import relative
 from safetensors.torch import load_file, save_file
 
-from backbones import load_clip
+from softcpt.backbones import load_clip
 
 SENTENCES = ["a photo of a dog.", "rose", "707-320"]
 CLASSES = {

@@ -15,9 +15,9 @@ from transformers import (
     SiglipImageProcessor,
 )
 
-from backbones import load_clip
-from backbones.transformers_images import preprocessing_of
-from inference.images import transform_of
+from softcpt.backbones import load_clip
+from softcpt.backbones.transformers_images import preprocessing_of
+from softcpt.inference.images import transform_of
 
 SIZES = ((451, 299), (299, 451), (227, 224), (33, 35), (640, 481), (32, 32))  # width and height
 TO_32 = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from backbones import load_clip
+from softcpt.backbones import load_clip
 
 
 @pytest.fixture(params=["transformers-clip", "transformers-siglip"])

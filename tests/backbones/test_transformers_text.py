@@ -10,8 +10,8 @@ import torch
 import transformers_texts
 from methods import relative
 
-from backbones import load, load_clip
-from backbones.transformers_text_configs import KEYS
+from softcpt.backbones import load, load_clip
+from softcpt.backbones.transformers_text_configs import KEYS
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import torch
 from miniatures import TRANSFORMERS
 from safetensors.torch import load_file, save_file
 
-from backbones import load_clip
-from backbones.weights import read_state_dict
+from softcpt.backbones import load_clip
+from softcpt.backbones.weights import read_state_dict
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 605247071\n"
 
@@ -67,7 +67,7 @@ def test_one_file_wins_over_shards_and_safetensors_over_bin(copied):
 
 
 def test_hash_is_of_all_shards(copied, tmp_path, monkeypatch):
-    monkeypatch.setattr("backbones.load.SHARED_FROM", 0)
+    monkeypatch.setattr("softcpt.backbones.load.SHARED_FROM", 0)
     folder = copied("transformers-clip")
     index = shard(folder)
     before = load_clip(str(folder), shared=tmp_path / "copies")
@@ -204,7 +204,7 @@ def test_weights_that_are_not_finite_are_refused(family, value, miniature, tmp_p
 
 
 def test_large_numbers_whose_sum_is_not_finite_are_legal():
-    from backbones.model import check_finite
+    from softcpt.backbones.model import check_finite
 
     model = torch.nn.Linear(4, 4)
     model.weight.data.fill_(3e38)

@@ -11,7 +11,7 @@ from PIL import Image
 from warm_python import python
 
 from datasets.adapters import export_task
-from datasets.multitask import Task
+from softcpt.tasks import Task
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -5,8 +5,9 @@ import pytest
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from data_sets import build
 
-from datasets.multitask import Task, TaskSpec, is_template, task_of
+from datasets.multitask import TaskSpec, task_of
 from datasets.splits import datum, missing_labels, read_split
+from softcpt.tasks import Task, is_template
 
 pytestmark = pytest.mark.usefixtures("costs")
 

@@ -14,8 +14,9 @@ from data_sets import build, coop_draw
 from layout import write_image
 
 from datasets.base import SplitDataset
-from datasets.multitask import METRICS, MultiTask, Task, tasks_of
+from datasets.multitask import MultiTask, tasks_of
 from datasets.splits import write_split
+from softcpt.tasks import METRICS, Task
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENT = (PROJECT / "docs/datasets.md").read_text()

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from data_sets import build, fill, own_part
 
-from datasets.multitask import Task, drawn_shots, tasks_of
+from datasets.multitask import drawn_shots, tasks_of
+from softcpt.tasks import Task
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import torch
 from dassl.utils import read_image as read_by_dassl
 from PIL import Image
 
-from backbones.config import Preprocessing
-from datasets.multitask import Task
 from datasets.splits import datum
 from datasets.tools.check import examine
 from datasets.tools.on_disk import Contents
 from datasets.tools.pictures import samples_figure
-from inference.images import find_images, image_batches, transform_of
-from storage.images import read_image, rgb_of
+from softcpt.backbones.config import Preprocessing
+from softcpt.images.read import read_image, rgb_of
+from softcpt.inference.images import find_images, image_batches, transform_of
+from softcpt.tasks import Task
 
 RAMP = np.add.outer(np.arange(0, 128, 4), np.arange(0, 128, 4)).astype(np.uint8)  # (32, 32), 0 to 248
 COLOURS = np.stack([RAMP, 255 - RAMP, np.full_like(RAMP, 90)], axis=2)

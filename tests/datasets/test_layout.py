@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from data_sets import build, fill
 
-from datasets.multitask import Task
+from softcpt.tasks import Task
 
 
 def parts_of(dataset, root):

@@ -9,9 +9,10 @@ from dassl.data import DataManager
 from data_sets import COLORS, FRUIT, ModelBenchmark, build, config_of, coop_draw
 
 import datasets
-from datasets.multitask import MultiTask, Task, TaskSpec, drawn_shots, tasks_of, words, write_shots
+from datasets.multitask import MultiTask, TaskSpec, drawn_shots, tasks_of, write_shots
 from datasets.splits import write_split
 from datasets.tables import write_table
+from softcpt.tasks import Task, words
 
 SPLIT = "fruit/split_zhou_ModelFruit.json"
 

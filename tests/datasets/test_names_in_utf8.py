@@ -15,11 +15,11 @@ import torch
 from data_sets import build, fill
 
 from datasets.raw import read_rows
-from finished.new_tasks import new_task, read_names
-from inference.predictions import Prediction, csv_of, json_of
 from scripts import data
-from storage import write_atomically
-from trainers.modules.engine.calls import check_run_folder
+from softcpt.files import write_atomically
+from softcpt.inference.predictions import Prediction, csv_of, json_of
+from trainers.engine.calls import check_run_folder
+from trainers.finished.new_tasks import new_task, read_names
 
 BAD = os.fsdecode(b"caf\xe9")  # é in Latin-1
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")

@@ -8,10 +8,12 @@ import layouts
 import pytest
 from data_sets import build, config_of, fill
 
-from datasets.multitask import Task, tasks_of
-from datasets.paths import Listings, nfc
-from evaluation.classes import check_same_classes, classes_of
-from evaluation.run_files import split_of
+from datasets.multitask import tasks_of
+from datasets.paths import Listings
+from softcpt.evaluation.classes import check_same_classes, classes_of
+from softcpt.files.texts import nfc
+from softcpt.tasks import Task
+from trainers.engine.run_files import split_of
 
 TASK, CLASS = "pâtisserie", "crème_brûlée"  # composed
 

@@ -1,4 +1,4 @@
-"""docs/architecture.md: which room may import which, and the path from the command line to the loss."""
+"""docs/architecture.md: which package may import which, and the path from the command line to the loss."""
 
 import ast
 import inspect
@@ -8,93 +8,61 @@ import traceback
 import pytest
 import toy
 from dassl.engine import TRAINER_REGISTRY
-from rooms import CALLS_TRAINING, MAY_IMPORT, ROOMS
+from packages import direct, drawing, imported, imports
 
 import train
 from trainers.base import PromptTrainer
-from trainers.modules import losses
+from trainers.engine import losses
 from trainers.softcpt import SoftCPT
 
 ROOT = train.PROJECT_ROOT
-# What may import what within trainers/modules; its single files, which serve all rooms, are "".
-PARTS = {
-    "": set(),
-    "images": {""},
-    "prompts": {""},
-    "method_parts": {""},
-    "engine": {"", "images", "prompts"},
-}
 SECTION = re.compile(r"^## From the command line to the loss\n(.*?)^## ", re.M | re.S)
 HOP = re.compile(r"^\d\. `([\w/.]+)`, `(\w+)`", re.M)
 
 
-def imported(path):
-    """The rooms that a file imports, except its own."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names.add(node.module.partition(".")[0])
-    return (names & ROOMS) - {path.relative_to(ROOT).parts[0]}
+PACKAGES = imports()
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_imports_go_one_way(room):
-    files = sorted((ROOT / room).rglob("*.py"))
-    assert files
-    found = {path.relative_to(ROOT).as_posix(): imported(path) - MAY_IMPORT[room] for path in files}
-    assert {path: names for path, names in found.items() if names - CALLS_TRAINING.get(path, set())} == {}
+def test_no_package_imports_one_above_it():
+    """RecursionError where packages import in a circle."""
+    direct(PACKAGES)
+    library = {name: below for name, below in PACKAGES.items() if name.startswith("softcpt")}
+    assert {name: {o for o in below if not o.startswith("softcpt")} for name, below in library.items()} == {
+        name: set() for name in library
+    }
+    assert PACKAGES["datasets"] <= set(library)
+    for name, below in PACKAGES.items():
+        assert name == "scripts" or "scripts" not in below, name
 
 
-WITHIN_EXPERIMENTS = {
-    "executors": set(),
-    "interpretation": {"pictures"},
-    "sweeps": {"executors"},
-    "reports": {"interpretation", "pictures", "sweeps"},
-}
+def test_circle_is_found():
+    with pytest.raises(RecursionError):
+        direct({"a": {"b"}, "b": {"a"}})
+    assert direct({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
 
 
-@pytest.mark.parametrize("room", WITHIN_EXPERIMENTS)
-def test_imports_within_experiments_go_one_way(room):
-    """Only at the top of modules: a sweep imports its report at its end."""
-    for path in (ROOT / "experiments" / room).glob("*.py"):
-        nodes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
-        assert {node.module.partition(".")[0] for node in nodes if node.level == 2} <= WITHIN_EXPERIMENTS[room], path
+def test_library_needs_no_dassl():
+    for path in (ROOT / "softcpt").rglob("*.py"):
+        assert not {name.partition(".")[0] for name in imported(path)} & {"dassl", "yacs", "compat"}, path
 
 
-@pytest.mark.parametrize("room", [*MAY_IMPORT, *(f"experiments/{room}" for room in WITHIN_EXPERIMENTS)])
-def test_each_room_has_a_docstring(room):
-    assert ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")))
+def test_picture_of_the_packages_is_true():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{drawing()}\n```" in text, drawing()
+
+
+@pytest.mark.parametrize("package", [name for name in PACKAGES if not name.endswith(".py") and name != "scripts"])
+def test_each_package_has_a_docstring(package):
+    assert ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8")))
 
 
 def test_reports_need_neither_pytorch_nor_dassl():
-    for path in (ROOT / "experiments").rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        names = {getattr(node, "module", None) or node.names[0].name for node in top}
-        assert not {name for name in names if name.partition(".")[0] in ("torch", "dassl", "submitit")}, path
-
-
-def parts_imported(path):
-    """The rooms of trainers/modules that a file of one imports, and "methods" for what lies above them."""
-    base, names = ROOT / "trainers/modules", set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            folder = path.parents[node.level - 1]
-            for name in [node.module] if node.module else [alias.name for alias in node.names]:
-                target = folder.joinpath(*name.split("."))
-                parts = target.relative_to(base).parts if target.is_relative_to(base) else ("methods",)
-                names.add(parts[0] if (base / parts[0]).is_dir() or parts[0] == "methods" else "")
-    return names - {path.relative_to(base).parts[0]}
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_trainer_modules_import_one_way_and_have_docstrings(part):
-    folder = ROOT / "trainers/modules" / part
-    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
-    found = {path.name: parts_imported(path) - PARTS[part] for path in folder.glob("*.py")}
-    assert {name: parts for name, parts in found.items() if parts} == {}
+    for package in ("sweeps", "executors", "reports", "interpretation"):
+        for path in (ROOT / "softcpt" / package).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+            names = {getattr(node, "module", None) or node.names[0].name for node in top}
+            assert not {name for name in names if name.partition(".")[0] in ("torch", "dassl", "submitit")}, path
 
 
 def test_methods_override_only_what_the_base_documents():

@@ -23,7 +23,7 @@ ROOT = train.PROJECT_ROOT
 
 
 TEXT = (ROOT / "docs/extending.md").read_text()
-FOLDERS = ("backbones", "compat", "configs", "datasets", "evaluation", "experiments", "storage", "trainers")
+FOLDERS = ("compat", "configs", "datasets", "softcpt", "trainers")
 FILES = ("train.py", "pyproject.toml", "scripts/data.py", "scripts/demo/tiny_clip.npz")
 FILES += ("scripts/lib/command.py", "scripts/lib/sentences.py")
 TESTS = ("conftest.py", "trainers/test_trainers.py", "golden/tiny_vit.npz")
@@ -32,7 +32,7 @@ PRECISIONS = ("fp32", "amp", "fp16", "bf16")
 
 TRAIN = """
 import json, sys, train
-from experiments.sweeps import plan, read_sweep
+from softcpt.sweeps import plan, read_sweep
 command, method, precisions = json.loads(sys.argv[1])
 for precision in precisions:
     own = ["--output-dir", f"output/{precision}", f"TRAINER.{method}.PREC", precision]

@@ -45,7 +45,7 @@ def test_every_form_of_command_is_found():
 
 
 def test_named_files_exist():
-    folders = "scripts|configs|datasets|trainers|docs|tests|evaluation|compat|experiments|inference|finished|backbones"
+    folders = "scripts|configs|datasets|trainers|docs|tests|compat|softcpt"
     named = set(re.findall(rf"\b((?:{folders})/[\w./-]+\.(?:sh|py|yaml|md|png|npz))", "\n".join(DOCUMENTS.values())))
     assert len(named) > 8
     assert not [path for path in sorted(named) if not (ROOT / path).exists()]
@@ -53,7 +53,7 @@ def test_named_files_exist():
 
 def test_scripts_know_their_variables_and_flags():
     shared = {".sh": "scripts/lib/methods.sh", ".py": "scripts/lib/bench/harness.py"}
-    elsewhere = {"sweep.py": "experiments/sweeps/arguments.py", "distil.py": "scripts/demo/pretrain.py"}
+    elsewhere = {"sweep.py": "softcpt/sweeps/arguments.py", "distil.py": "scripts/demo/pretrain.py"}
     elsewhere["test.sh"] = "tests/fuzz/hostile.py"  # reads variables of its own
     for words in commands():
         variables, words = without_variables(words)

@@ -3,7 +3,7 @@
 import re
 
 import train
-from evaluation.provenance import software_versions
+from softcpt.evaluation.provenance import software_versions
 
 CHANGELOG = (train.PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 

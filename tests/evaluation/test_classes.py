@@ -9,7 +9,7 @@ import toy
 import yaml
 
 import train
-from evaluation.classes import check_same_classes, classes_in, read_classes, write_classes
+from softcpt.evaluation.classes import check_same_classes, classes_in, read_classes, write_classes
 
 OPTS = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2)
 SPLIT = "toy/flower/split_zhou_ToyFlower.json"

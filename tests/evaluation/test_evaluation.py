@@ -9,7 +9,7 @@ import torch
 from dassl.config import get_cfg_default
 from dassl.evaluation import build_evaluator
 
-import evaluation
+import trainers
 
 FakeTask = namedtuple("FakeTask", "name classnames metric")
 TASKS = (
@@ -22,7 +22,7 @@ OFFSETS = (0, 3, 7, 9)
 
 def evaluator(tasks=TASKS, lab2cname=None, **keys):
     cfg = get_cfg_default()
-    evaluation.extend_cfg(cfg)
+    trainers.extend_cfg(cfg)
     cfg.VERBOSE = False
     cfg.merge_from_list([part for key, value in keys.items() for part in (key.replace("__", "."), value)])
     return build_evaluator(cfg, lab2cname=lab2cname, tasks=tasks)

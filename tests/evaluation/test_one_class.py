@@ -10,10 +10,10 @@ from dassl.config import get_cfg_default
 from records import record
 
 import train
-from evaluation.evaluator import MultiTaskClassification
-from evaluation.records import merge_tasks
-from experiments.reports import tables
 from scripts.lib.tasks import result_lines
+from softcpt.evaluation.records import merge_tasks
+from softcpt.reports import tables
+from trainers.engine.evaluator import MultiTaskClassification
 
 
 def task(name, *classnames, metric="accuracy"):

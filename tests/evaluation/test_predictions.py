@@ -8,7 +8,7 @@ import yaml
 from toy import arguments
 
 import train
-from evaluation.predictions import (
+from softcpt.evaluation.predictions import (
     PREDICTIONS_FILE,
     Prediction,
     merge_predictions,
@@ -16,7 +16,7 @@ from evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from evaluation.records import read_records
+from softcpt.evaluation.records import read_records
 
 ROWS = [Prediction("birds, all", "a/ü 1.png", 'the "owl"', "jay", 0.25), Prediction("cars", "b.png", "x", "x", 1.0)]
 

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from records import RUNS, record, write_runs
 
-from evaluation.provenance import git_commit, software_versions
-from evaluation.records import merge_tasks, read_records, write_record
+from softcpt.evaluation.provenance import git_commit, software_versions
+from softcpt.evaluation.records import merge_tasks, read_records, write_record
 
 
 def test_record_has_the_keys_of_schema_1():

@@ -9,10 +9,10 @@ from records import record as record_of
 from sweep_calls import folder_of, settings_of, sweeps_calls
 
 import train
-from evaluation.records import read_records
-from experiments.reports.base_to_new import base_to_new, base_to_new_report
-from experiments.reports.tables import AVERAGE
-from experiments.sweeps import read_sweep
+from softcpt.evaluation.records import read_records
+from softcpt.reports.base_to_new import base_to_new, base_to_new_report
+from softcpt.reports.tables import AVERAGE
+from softcpt.sweeps import read_sweep
 
 ROOT = train.PROJECT_ROOT
 

@@ -11,10 +11,11 @@ import pytest
 from local_calls import CONTEXT, kill_itself, process_id, sleep, work
 from waiting import wait_for
 
-from experiments.executors import LocalExecutor, ProcessEndedError
-from experiments.sweeps import read_sweep, task_folders
-from experiments.sweeps.train_run import BUSY, FAILURE, ROOT, TrainRun, failure_of, log_of, note_failure
-from storage import locked
+from scripts.lib.train_run import BUSY, ROOT, TrainRun
+from softcpt.executors import LocalExecutor, ProcessEndedError
+from softcpt.files import locked
+from softcpt.sweeps import read_sweep, task_folders
+from softcpt.sweeps.failures import FAILURE, failure_of, log_of, note_failure
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_terminate_ends_running_calls_and_starts_no_more(tmp_path):
 def test_processes_end_with_their_parent(tmp_path, number):
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from experiments.executors import LocalExecutor\nfrom local_calls import CONTEXT, sleep\n"
+        "from softcpt.executors import LocalExecutor\nfrom local_calls import CONTEXT, sleep\n"
         "if __name__ == '__main__':\n"
         "    LocalExecutor(1, [], CONTEXT).submit(sleep, Path(sys.argv[1])).result()\n"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from records import LEFT_OUT
 
-from experiments.interpretation.gains import as_json, gains_of, markdown
+from softcpt.interpretation.gains import as_json, gains_of, markdown
 
 
 def test_changes_pair_runs_of_one_seed():

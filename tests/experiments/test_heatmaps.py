@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.interpretation.heatmaps import change_figure, ordered, similarity_figure
-from experiments.pictures import png
-from finished.contexts import cosines
+from softcpt.interpretation.heatmaps import change_figure, ordered, similarity_figure
+from softcpt.reports.pictures import png
+from trainers.finished.contexts import cosines
 
 
 def test_similar_rows_are_ordered_together():

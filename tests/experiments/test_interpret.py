@@ -9,7 +9,7 @@ from PIL import Image
 from records import LEFT_OUT
 from toy import TASKS
 
-from evaluation.records import write_record
+from softcpt.evaluation.records import write_record
 
 
 @pytest.fixture

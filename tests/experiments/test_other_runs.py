@@ -11,17 +11,17 @@ import toy
 import yaml
 from dassl.data.datasets import build_dataset
 
-import evaluation.data
+import softcpt.evaluation.data
 import train
 from datasets.base import reading_once
 from datasets.multitask import images_by_task
-from experiments.sweeps.arguments import parse_args
-from experiments.sweeps.calls import state_of, status_report
-from experiments.sweeps.jobs import benchmark_folder, benchmark_of
-from experiments.sweeps.methods import pair_label
-from experiments.sweeps.sweep import Sweep
-from experiments.sweeps.train_run import Call, TrainRun, other_runs
 from scripts.lib import done
+from scripts.lib.sweep_runs import Sweep
+from scripts.lib.train_run import Call, TrainRun, other_runs
+from softcpt.sweeps.arguments import parse_args
+from softcpt.sweeps.calls import state_of, status_report
+from softcpt.sweeps.jobs import benchmark_folder, benchmark_of
+from softcpt.sweeps.methods import pair_label
 
 METHODS = [
     {"label": "zero", "trainer": "ZeroshotCLIP", "shots": False},
@@ -224,7 +224,7 @@ def test_files_are_read_once_however_many_runs_are_compared(sweep, tmp_path, mon
 
         monkeypatch.setattr(module, name, counted)
 
-    counting(evaluation.data, "read_json")
+    counting(softcpt.evaluation.data, "read_json")
     counting(train, "merge_file")
     (step,) = [step for step in sweep().steps if step.job.method.label == "means"]
     train.parser.cache_clear()

@@ -3,10 +3,10 @@
 from matplotlib.colors import to_hex
 from records import RUNS, record, section_of
 
-from experiments.reports.base_to_new import base_to_new, base_to_new_summary
-from experiments.reports.plots import MOST_SECTIONS, accuracy_figure, halves_figure, tasks_figure
-from experiments.reports.styles import GREY, color_of, colors, highlights
-from experiments.reports.tables import AVERAGE, results_frame, summarise
+from softcpt.reports.base_to_new import base_to_new, base_to_new_summary
+from softcpt.reports.plots import MOST_SECTIONS, accuracy_figure, halves_figure, tasks_figure
+from softcpt.reports.styles import GREY, color_of, colors, highlights
+from softcpt.reports.tables import AVERAGE, results_frame, summarise
 
 MANY = [
     *RUNS,

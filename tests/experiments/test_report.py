@@ -9,9 +9,9 @@ from PIL import Image
 from records import RUNS, record, write_runs
 from warm_python import python
 
-from experiments.reports import REPORT_FILES
-from experiments.reports.runs import readable_records, told_apart
-from experiments.reports.tables import results_frame, summarise
+from softcpt.reports import REPORT_FILES
+from softcpt.reports.runs import readable_records, told_apart
+from softcpt.reports.tables import results_frame, summarise
 
 
 def placed(run, path, **changes):

@@ -9,18 +9,18 @@ import pytest
 import yaml
 from records import record, write_runs
 
-from evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
-from evaluation.records import write_record
-from experiments.interpretation.read import insides
-from experiments.pictures import png
-from experiments.reports import REPORT_FILES, write_report
-from experiments.reports.confusion import LARGEST, matrix_picture, of_method, of_rows
-from experiments.reports.html import html
-from experiments.reports.plots import accuracy_figure, tasks_figure
-from experiments.reports.runs import missing_methods, runs_below, told_apart
-from experiments.reports.tables import AVERAGE, results_frame, sections, summarise
-from experiments.reports.texts import wrapped
-from experiments.sweeps import Method
+from softcpt.evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
+from softcpt.evaluation.records import write_record
+from softcpt.interpretation.read import insides
+from softcpt.reports import REPORT_FILES, write_report
+from softcpt.reports.confusion import LARGEST, matrix_picture, of_method, of_rows
+from softcpt.reports.html import html
+from softcpt.reports.pictures import png
+from softcpt.reports.plots import accuracy_figure, tasks_figure
+from softcpt.reports.runs import missing_methods, runs_below, told_apart
+from softcpt.reports.tables import AVERAGE, results_frame, sections, summarise
+from softcpt.reports.texts import wrapped
+from softcpt.sweeps import Method
 
 ODD = ("a|b", "two\nlines", AVERAGE, "memory", "task", "method", "$x_1$ and $", "=1+1", "\x1b[31mred", "<img src=x>")
 

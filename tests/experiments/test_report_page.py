@@ -10,14 +10,14 @@ from browser import chromium
 from PIL import Image
 from records import record
 
-from evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
-from evaluation.records import write_record
-from experiments.interpretation.read import insides
-from experiments.reports import write_report
-from experiments.reports.confusion import BUDGET, of_method, of_rows, thumbnail
-from experiments.reports.html import command_of, html, shade
-from experiments.reports.latex import escape
-from experiments.reports.sections import BEST, SECOND, best_two
+from softcpt.evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
+from softcpt.evaluation.records import write_record
+from softcpt.interpretation.read import insides
+from softcpt.reports import write_report
+from softcpt.reports.confusion import BUDGET, of_method, of_rows, thumbnail
+from softcpt.reports.html import command_of, html, shade
+from softcpt.reports.latex import escape
+from softcpt.reports.sections import BEST, SECOND, best_two
 
 HOSTILE = "<b>owl</b> & \"jay\"<script>document.title='broken'</script>"
 CLASSES = ("square", HOSTILE, "disc")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from records import record
 
-from experiments.reports.joint_training import joint_table, pairs
-from experiments.reports.statistics import (
+from softcpt.reports.joint_training import joint_table, pairs
+from softcpt.reports.statistics import (
     against_all,
     at_each_shots,
     compare,
@@ -18,7 +18,7 @@ from experiments.reports.statistics import (
     holm,
     values_of,
 )
-from experiments.reports.tables import AVERAGE, results_frame
+from softcpt.reports.tables import AVERAGE, results_frame
 
 
 def values(first, second, n_tasks=None):

@@ -15,13 +15,13 @@ from records import prompts, run_of, table_rows, without_costs
 from warm_python import python
 
 import train
-from evaluation.records import read_records, write_record
-from experiments.reports import HALVES_FILES, REPORT_FILES, write_report
-from experiments.reports.paper import paper_names, paper_table
-from experiments.reports.runs import named_records
-from experiments.reports.tables import results_frame, sections, summarise
-from experiments.sweeps import Method, plan, read_sweep
-from experiments.sweeps.jobs import benchmark_folder
+from softcpt.evaluation.records import read_records, write_record
+from softcpt.reports import HALVES_FILES, REPORT_FILES, write_report
+from softcpt.reports.paper import paper_names, paper_table
+from softcpt.reports.runs import named_records
+from softcpt.reports.tables import results_frame, sections, summarise
+from softcpt.sweeps import Method, plan, read_sweep
+from softcpt.sweeps.jobs import benchmark_folder
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"

@@ -9,14 +9,14 @@ import yaml
 from records import run_of
 
 import train
-from evaluation.records import write_record
-from experiments.executors import arrays_of
-from experiments.executors.slurm import MOST_IN_ARRAY
-from experiments.sweeps import Method, jobs, plan
-from experiments.sweeps.calls import steps_of
-from experiments.sweeps.needs import backbones_of, missing
-from experiments.sweeps.totals import totals
 from scripts.lib import needs
+from scripts.lib.missing import backbones_of, missing
+from softcpt.evaluation.records import write_record
+from softcpt.executors import arrays_of
+from softcpt.executors.slurm import MOST_IN_ARRAY
+from softcpt.sweeps import Method, jobs, plan
+from softcpt.sweeps.calls import steps_of
+from softcpt.sweeps.totals import totals
 
 ROOT = train.PROJECT_ROOT
 

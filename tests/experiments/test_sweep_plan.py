@@ -5,10 +5,10 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 import train
-from experiments.sweeps import Method, on_benchmark, plan, read_sweep
-from experiments.sweeps.arguments import parse_args
-from experiments.sweeps.jobs import without_config
-from experiments.sweeps.methods import leaving_out, on_backbone, read_defaults
+from softcpt.sweeps import Method, on_benchmark, plan, read_sweep
+from softcpt.sweeps.arguments import parse_args
+from softcpt.sweeps.jobs import without_config
+from softcpt.sweeps.methods import leaving_out, on_backbone, read_defaults
 
 ROOT = train.PROJECT_ROOT
 TABLE1 = ROOT / "configs/sweeps/table1.yaml"

@@ -6,14 +6,14 @@ import pytest
 from records import run_of, table_rows
 
 import train
-from evaluation.records import merge_tasks, read_records, write_record
-from evaluation.run_files import split_of
-from experiments.sweeps import Method, jobs, plan, task_folders
-from experiments.sweeps.calls import merge_folder, read_only, select, state_of, status_report, steps_of
-from experiments.sweeps.methods import leaving_out
-from experiments.sweeps.train_run import benchmark_tasks
 from scripts.lib import tasks
-from storage import locked
+from scripts.lib.train_run import benchmark_tasks
+from softcpt.evaluation.records import merge_tasks, read_records, write_record
+from softcpt.files import locked
+from softcpt.sweeps import Method, jobs, plan, task_folders
+from softcpt.sweeps.calls import merge_folder, read_only, select, state_of, status_report, steps_of
+from softcpt.sweeps.methods import leaving_out
+from trainers.engine.run_files import split_of
 
 # -- once per task ---------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from records import RUNS, record, section_of
 
-from experiments.reports.plots import accuracy_figure
-from experiments.reports.tables import (
+from softcpt.reports.plots import accuracy_figure
+from softcpt.reports.tables import (
     AVERAGE,
     results_frame,
     sections,
@@ -14,7 +14,7 @@ from experiments.reports.tables import (
     task_table,
     zero_shot_methods,
 )
-from experiments.reports.texts import backbone_title, cost_note, duration, section_title
+from softcpt.reports.texts import backbone_title, cost_note, duration, section_title
 
 
 def test_means_and_deviations_by_hand():

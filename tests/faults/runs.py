@@ -19,7 +19,7 @@ import torch
 from records import without_costs
 from warm_python import python
 
-from evaluation.predictions import PREDICTIONS_FILE
+from softcpt.evaluation.predictions import PREDICTIONS_FILE
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
 PATIENCE = 60  # seconds

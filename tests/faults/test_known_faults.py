@@ -15,8 +15,8 @@ from torchvision.transforms import Normalize
 
 import train
 from datasets.splits import datum
-from storage import read_config
-from trainers.modules.images.feature_cache import FeatureCache, FeatureLoader, image_list
+from softcpt.files import read_config
+from softcpt.images.feature_cache import FeatureCache, FeatureLoader, image_list
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from records import prompts, without_costs
 from waiting import wait_for
 from warm_python import python
 
-from evaluation.predictions import PREDICTIONS_FILE
-from storage import RUN_FILES, holder
+from softcpt.evaluation.predictions import PREDICTIONS_FILE
+from softcpt.files import RUN_FILES, holder
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,15 +17,15 @@ from fuzz.tensor_readers import listed, plain_safetensors
 from fuzz.text_readers import TASK
 from safetensors.torch import save
 
-from backbones import Head
-from backbones.config import Preprocessing
 from datasets.tools.unpack import unpack
-from inference.exports import ENTRY, digest_of, read_export, write_export
-from trainers.modules.images.feature_cache import FeatureCache
+from softcpt.backbones import Head
+from softcpt.backbones.config import Preprocessing
+from softcpt.images.feature_cache import FeatureCache
+from softcpt.inference.exports import ENTRY, digest_of, read_export, write_export
 
 
 def export_file(folder: Path) -> bytes:
-    from inference.exports import Export
+    from softcpt.inference.exports import Export
 
     own = {"name": "RN50", "sha256": "0" * 64, "image_digest": "0" * 32}
     export = Export([TASK], [Head(torch.ones(2, 3))], Preprocessing((32, 32)), own, provenance={"run": "x"})

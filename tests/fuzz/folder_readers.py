@@ -22,14 +22,14 @@ from records import record
 from safetensors.torch import save
 
 import train
-from backbones import CLIP, Head, load_clip
-from backbones.config import Preprocessing
 from datasets.folder import read_tasks
-from evaluation.predictions import COLUMNS
-from evaluation.records import write_record
-from experiments.reports import write_report
-from inference import Export, load_classifier, write_export
-from inference.exports import ENTRY, digest_of
+from softcpt.backbones import CLIP, Head, load_clip
+from softcpt.backbones.config import Preprocessing
+from softcpt.evaluation.predictions import COLUMNS
+from softcpt.evaluation.records import write_record
+from softcpt.inference import Export, load_classifier, write_export
+from softcpt.inference.exports import ENTRY, digest_of
+from softcpt.reports import write_report
 
 # -- CLIPs of libraries ------------------------------------------------------------------------------------------------
 

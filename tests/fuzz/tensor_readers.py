@@ -15,8 +15,8 @@ from dassl.utils.resume import restore_checkpoint
 from fuzz.hostile import ODD, Reader, damaged
 from safetensors.torch import save
 
-from backbones import load_clip
-from trainers.modules.checkpoints import read_prompts
+from softcpt.backbones import load_clip
+from trainers.engine.checkpoints import read_prompts
 
 TENSOR = torch.arange(6.0).view(2, 3)
 

@@ -14,7 +14,7 @@ from fuzz.hostile import TooLong, limited
 from methods import METHODS
 
 import train
-from trainers.modules.engine.settings import flatten
+from trainers.engine.settings import flatten
 
 SEED = int(os.environ.get("FUZZ_SEED", 21))  # of the order, and of the methods
 NUMBERS = (0, -1, 1, 3, -5, 10**9, 10**12, 10**40, 0.5, -0.5, 1e-300, 1e300, 1e-12, 10**6, 512)

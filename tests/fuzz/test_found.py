@@ -10,16 +10,16 @@ from dassl.utils.checkpoint import load_checkpoint, save_checkpoint
 from safetensors.torch import save_file
 
 import train
-from backbones.open_clip_configs import read_model_cfg
-from backbones.weights import read_state_dict
 from datasets.settings import read_settings
 from datasets.splits import read_split
 from datasets.tables import read_table
-from evaluation.predictions import COLUMNS, read_predictions
-from evaluation.records import read_record
-from storage import read_json, read_yaml
-from trainers.modules.checkpoints import find_checkpoint
-from trainers.modules.engine.settings import merge_file, merge_list
+from softcpt.backbones.open_clip_configs import read_model_cfg
+from softcpt.backbones.weights import read_state_dict
+from softcpt.evaluation.predictions import COLUMNS, read_predictions
+from softcpt.evaluation.records import read_record
+from softcpt.files import read_json, read_yaml
+from trainers.engine.checkpoints import find_checkpoint
+from trainers.engine.settings import merge_file, merge_list
 
 
 def test_duplicate_keys_are_refused(tmp_path):

@@ -13,7 +13,7 @@ from fuzz.hostile import CASES, SEED, damaged, fuzz, limited
 from fuzz.hostile import Reader as HostileReader
 from PIL import Image
 
-from storage.images import read_image as read_strictly
+from softcpt.images.read import read_image as read_strictly
 
 
 def read_upright(path):

@@ -18,11 +18,11 @@ import train
 from datasets.settings import read_settings
 from datasets.splits import read_split
 from datasets.tables import read_table
-from evaluation.classes import read_classes
-from evaluation.data import tasks_then
-from evaluation.predictions import read_predictions
-from evaluation.records import LATER_KEYS, read_record
-from trainers.modules.engine.settings import flatten, merge_file
+from softcpt.evaluation.classes import read_classes
+from softcpt.evaluation.data import tasks_then
+from softcpt.evaluation.predictions import read_predictions
+from softcpt.evaluation.records import LATER_KEYS, read_record
+from trainers.engine.settings import flatten, merge_file
 
 IMAGES = [f"{name}{i}.png" for name in "ab" for i in range(3)]
 

@@ -10,7 +10,7 @@ from clip import clip
 from clip.model import CLIP, build_model
 from torch import Tensor
 
-from backbones.weights import read_state_dict, restore_token_rows
+from softcpt.backbones.weights import read_state_dict, restore_token_rows
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 

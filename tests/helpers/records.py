@@ -6,8 +6,8 @@ import json
 
 import torch
 
-from evaluation.records import run_record, write_record
-from experiments.reports.tables import results_frame, sections, summarise
+from softcpt.evaluation.records import run_record, write_record
+from softcpt.reports.tables import results_frame, sections, summarise
 
 COSTS = ("peak_memory_bytes", "commit", "command")  # the commit may change while a test runs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.sweeps import Method, plan
+from softcpt.sweeps import Method, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {

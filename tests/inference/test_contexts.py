@@ -10,9 +10,9 @@ import toy
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from toy import TASKS
 
-from backbones import load_clip
-from finished.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
+from softcpt.backbones import load_clip
 from trainers.base import PromptTrainer
+from trainers.finished.contexts import Vocabulary, contexts_of, cosines, task_contexts, task_features_of
 
 WITH = {"SoftCPT", "CoOp", "KgCoOp", "ProGrad", "CoCoOp", "PLOT", "MaPLe", "PromptSRC"}
 

@@ -10,11 +10,11 @@ from dassl.utils import read_image
 from methods import METHODS
 from toy import TASKS
 
-from finished.export import export_of
-from finished.load import load_run
-from finished.predictors import RunPredictor
-from inference import load_classifier
+from softcpt.inference import load_classifier
 from trainers import PromptTrainer
+from trainers.finished.export import export_of
+from trainers.finished.load import load_run
+from trainers.finished.predictors import RunPredictor
 
 REFUSED = {"CoCoOp": "its class features depend on the image", "PLOT": "to the regions of each image"}
 

@@ -8,10 +8,10 @@ import toy
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from backbones import Head
-from backbones.config import Preprocessing
-from inference import Export, load_classifier, write_export
-from inference.exports import digest_of
+from softcpt.backbones import Head
+from softcpt.backbones.config import Preprocessing
+from softcpt.inference import Export, load_classifier, write_export
+from softcpt.inference.exports import digest_of
 
 NAN, INF = float("nan"), float("inf")
 FACTS = {

@@ -9,9 +9,9 @@ import torch
 from dassl.utils import read_image
 from toy import TASKS
 
-from finished.load import load_run
-from finished.predictors import RunPredictor
-from inference import load_classifier
+from softcpt.inference import load_classifier
+from trainers.finished.load import load_run
+from trainers.finished.predictors import RunPredictor
 
 
 @pytest.mark.parametrize("family", ["open_clip-coca", "open_clip-bert"])

@@ -9,10 +9,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from backbones import openai, published
-from backbones.weights import PROJECT_ROOT, sha256_of
-from inference import load_classifier, read_export, write_export
-from inference.exports import digest_of
+from softcpt.backbones import openai, published
+from softcpt.backbones.weights import PROJECT_ROOT, sha256_of
+from softcpt.inference import load_classifier, read_export, write_export
+from softcpt.inference.exports import digest_of
 
 
 def rewrite(path, to, change):
@@ -98,7 +98,7 @@ def test_path_inside_an_export_is_not_followed(name, model, tmp_path, monkeypatc
     (tmp_path / "clip").mkdir()
     (tmp_path / "clip.pt").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("inference.tower.load_clip", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr("softcpt.inference.tower.load_clip", lambda *_: pytest.fail("a file was read"))
     with pytest.raises(FileNotFoundError, match="x.safetensors needs the CLIP '.*clip.*not a published one: name its"):
         load_classifier(signed(facts, tensors, tmp_path / "x.safetensors"))
 

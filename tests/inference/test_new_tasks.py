@@ -8,9 +8,9 @@ from dassl.utils import read_image
 from methods import METHODS
 
 import train
-from experiments.sweeps import read_sweep
-from finished.load import load_run
-from trainers.modules.prompts.learned import PromptTemplate
+from softcpt.prompts.learned import PromptTemplate
+from softcpt.sweeps import read_sweep
+from trainers.finished.load import load_run
 
 NEW = ("--task", "mushroom species recognition")
 

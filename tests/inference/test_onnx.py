@@ -11,8 +11,8 @@ import toy
 from PIL import Image
 from toy import TASKS
 
-from inference import load_classifier
-from inference.onnx_model import EXPORTS
+from softcpt.inference import load_classifier
+from softcpt.inference.onnx_model import EXPORTS
 
 needs_export = pytest.mark.skipif(not EXPORTS, reason="this PyTorch exports no dynamic shapes")
 
@@ -65,7 +65,7 @@ def test_other_libraries_towers_become_onnx(method, family, finished_run, tmp_pa
 @needs_export
 def test_wrong_onnx_model_is_not_written(model, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
-    from inference import onnx_model
+    from softcpt.inference import onnx_model
 
     monkeypatch.setattr(onnx_model, "quick_gelu", torch.relu)
     with pytest.raises(ValueError, match="no ONNX model is written: its logits, .*, differ from PyTorch's by"):
@@ -74,7 +74,7 @@ def test_wrong_onnx_model_is_not_written(model, tmp_path, monkeypatch):
 
 
 def test_missing_onnx_package_is_named(model, tmp_path, without_package):
-    from inference import onnx_model
+    from softcpt.inference import onnx_model
 
     without_package("onnxscript")
     with pytest.raises(ValueError, match="need the package onnxscript: pip install -r requirements-onnx.txt"):

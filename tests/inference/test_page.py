@@ -16,9 +16,9 @@ from torch.nn.functional import cosine_similarity
 from toy import TASKS
 from waiting import wait_for
 
-from finished import load
-from finished.side_by_side import SideBySide
 from scripts.demo import page
+from trainers.finished import load
+from trainers.finished.side_by_side import SideBySide
 
 
 @pytest.fixture(scope="module")

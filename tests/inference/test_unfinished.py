@@ -8,15 +8,15 @@ import pytest
 from warm_python import python
 
 import train
-from inference import predictions
-from inference.unfinished import Unfinished
+from softcpt.inference import predictions
+from softcpt.inference.unfinished import Unfinished
 
 TASK = ("--task", "flower recognition", "DATALOADER.TEST.BATCH_SIZE", "2")
 KILLED = """
 import os, signal, sys
 sys.path[:0] = sys.argv.pop(1).split(":")
 import predict, toy
-from inference.unfinished import Unfinished
+from softcpt.inference.unfinished import Unfinished
 own, count = Unfinished.add, [0]
 def add(self, prediction):
     own(self, prediction)

@@ -13,10 +13,10 @@ from dassl.engine import build_trainer
 
 import parse_test_res
 import train
-from evaluation.data import data_in
-from evaluation.records import read_records
-from experiments.reports.runs import readable_records
-from inference import load_classifier
+from softcpt.evaluation.data import data_in
+from softcpt.evaluation.records import read_records
+from softcpt.inference import load_classifier
+from softcpt.reports.runs import readable_records
 
 ALL = ("DATASET.TRAIN_ON_ALL", True, "OPTIM.MAX_EPOCH", 1)
 

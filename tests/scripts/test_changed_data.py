@@ -10,8 +10,8 @@ from dassl.engine import TrainerX
 from records import prompts
 
 import train
-from evaluation.data import data_in
-from evaluation.predictions import read_predictions
+from softcpt.evaluation.data import data_in
+from softcpt.evaluation.predictions import read_predictions
 
 OPTS = ("DATASET.NUM_SHOTS", 2, "OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_FREQ", 1)
 CLASS = "warm things/one"

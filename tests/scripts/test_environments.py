@@ -8,8 +8,8 @@ import pytest
 import toy
 
 import train
-from storage.console import print_any_text
-from trainers.modules import distributed
+from softcpt import distributed
+from softcpt.files.console import print_any_text
 
 ROOT = train.PROJECT_ROOT
 SCRIPTS = sorted(
@@ -82,7 +82,7 @@ def test_safe_path_of_python_is_no_obstacle(script, tmp_path):
 
 
 def test_any_text_can_be_printed_on_an_ascii_terminal():
-    code = "from storage.console import print_any_text; print_any_text(); print('48.5 ± 3.0 – é')"
+    code = "from softcpt.files.console import print_any_text; print_any_text(); print('48.5 ± 3.0 – é')"
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=env)
     assert (done.stdout, done.stderr) == ("48.5 \\xb1 3.0 \\u2013 \\xe9\n", "")

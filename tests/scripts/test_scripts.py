@@ -12,7 +12,7 @@ import pytest
 from sweep_calls import folder_of, settings_of, sweeps_calls
 
 import train
-from experiments.sweeps import read_sweep
+from softcpt.sweeps import read_sweep
 
 ROOT = train.PROJECT_ROOT
 

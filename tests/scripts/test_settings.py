@@ -5,7 +5,7 @@ import toy
 import yaml
 
 import train
-from trainers.modules.engine.settings import unread_keys
+from trainers.engine.settings import unread_keys
 
 
 def cfg_of(*arguments):

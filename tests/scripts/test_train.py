@@ -13,7 +13,7 @@ from records import prompts
 from warm_python import python
 
 import train
-from storage import RUN_FILES, remove_run
+from softcpt.files import RUN_FILES, remove_run
 
 EPOCHS = ("OPTIM.MAX_EPOCH", 4, "TRAIN.CHECKPOINT_FREQ", 1)
 

@@ -12,12 +12,12 @@ from clip import clip
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import read_image
 
-from backbones import openai
-from backbones.openai import published_name
 from datasets.benchmarks import General10
-from evaluation.published import TABLE, Published, published_of, read_published
-from finished import load
-from finished.verification import percentages
+from softcpt.backbones import openai
+from softcpt.backbones.openai import published_name
+from softcpt.evaluation.published import TABLE, Published, published_of, read_published
+from trainers.finished import load
+from trainers.finished.verification import percentages
 
 CLIP = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"
 HEADER = ("dataset", "backbone", "accuracy", "metric", "template", "source")

@@ -20,10 +20,10 @@ from waiting import wait_for
 from warm_python import python
 
 import train
-from experiments.executors import ProcessEndedError, SlurmExecutor
-from experiments.sweeps import plan, read_sweep
-from experiments.sweeps.jobs import benchmark_folder
-from experiments.sweeps.train_run import ROOT
+from scripts.lib.train_run import ROOT
+from softcpt.executors import ProcessEndedError, SlurmExecutor
+from softcpt.sweeps import plan, read_sweep
+from softcpt.sweeps.jobs import benchmark_folder
 
 HERE = Path(__file__).resolve().parent
 pytest.importorskip("submitit")
@@ -110,7 +110,7 @@ def test_batch_is_a_job_array(cluster, tmp_path):
 
 
 def test_lost_or_refused_job_is_an_error(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.executors.slurm.SLOWEST_POLL", 1)
+    monkeypatch.setattr("softcpt.executors.slurm.SLOWEST_POLL", 1)
     with SlurmExecutor(tmp_path / "jobs", {"time": 5}) as executor:
         future = executor.submit(time.sleep, 60)
         wait_for(lambda: "RUNNING" in cluster.call("squeue", "--noheader", "--format=%T", "--jobs", future.job_id))

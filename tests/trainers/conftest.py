@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from backbones import config
-from backbones.image import ResNet
+from softcpt.backbones import config
+from softcpt.backbones.image import ResNet
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import toy
 from methods import CLASSES, LEARNING, METHODS, build
 
 import train
-from evaluation.records import LATER_KEYS, merge_tasks, read_record
-from trainers.modules.engine.choosing import BEST, chosen_on
+from softcpt.evaluation.records import LATER_KEYS, merge_tasks, read_record
+from trainers.engine.choosing import BEST, chosen_on
 
 SINGLE = "toy/single/split_zhou_ToySingle.json"
 CHOOSING = {

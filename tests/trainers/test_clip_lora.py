@@ -19,9 +19,9 @@ from methods import (
 )
 from public_code import BATCHES, EPOCHS, case_of, check_gradients, check_training
 
-from backbones.layers import Attention
-from trainers.modules.method_parts.low_rank import LowRankUpdate
-from trainers.modules.prompts import encoder as text_encoder
+from softcpt.backbones.layers import Attention
+from softcpt.prompts import encoder as text_encoder
+from trainers.parts.low_rank import LowRankUpdate
 
 PAPER = ("OPTIM.NAME", "adamw", "OPTIM.LR", 2e-4, "OPTIM.WEIGHT_DECAY", 1e-2, "OPTIM.MAX_EPOCH", EPOCHS)
 

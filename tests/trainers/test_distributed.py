@@ -13,7 +13,7 @@ from faults.runs import start_pair
 from records import prompts
 from warm_python import python
 
-from evaluation.predictions import PREDICTIONS_FILE, read_predictions
+from softcpt.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 
 SCRIPT = Path(__file__).resolve().parents[1] / "helpers/toy_process.py"
 

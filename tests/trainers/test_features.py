@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from backbones.model import digest_of
-from trainers.modules.images.feature_cache import FeatureCache
+from softcpt.backbones.model import digest_of
+from softcpt.images.feature_cache import FeatureCache
 
 
 class Source:

@@ -9,7 +9,7 @@ from dassl.engine import build_trainer
 from methods import relative
 from public_code import case_of, check_gradients, check_training, golden, group
 
-from trainers.modules.losses import knowledge_distance
+from trainers.engine.losses import knowledge_distance
 
 CASES = {
     "NATA": ("SoftCPT", {"VARIANT": "NATA", "SCHEDULE": "released"}),

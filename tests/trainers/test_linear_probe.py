@@ -6,9 +6,9 @@ import torch
 from methods import TASK, build
 from sklearn.linear_model import LogisticRegression
 
-from datasets.multitask import Task
+from softcpt.tasks import Task
 from trainers.linear_probe import GRID, search_c
-from trainers.modules.method_parts.validation import metric_of
+from trainers.parts.validation import metric_of
 
 
 @pytest.mark.parametrize("peak", [-6.0, -3.3, 0.0, 1.7, 2.6])

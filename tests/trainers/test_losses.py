@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from methods import cosine
 
-from trainers.modules.losses import (
+from trainers.engine.losses import (
     classes_of_present_tasks,
     distillation_loss,
     knowledge_distance,

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from clip import clip
 from methods import CLASSNAMES, batch_of, build, check_loss, task_cross_entropy
 
-from backbones import load_clip
-from trainers.modules.prompts.deep import context_of_words
+from softcpt.backbones import load_clip
+from softcpt.prompts.deep import context_of_words
 
 
 def naive(trainer, image, words="a photo of a"):

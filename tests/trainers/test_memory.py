@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainers.modules.engine.memory import PROCESS, PeakMemory
+from trainers.engine.memory import PROCESS, PeakMemory
 
 
 @pytest.mark.skipif(not (PROCESS / "clear_refs").exists(), reason="only Linux forgets a peak")

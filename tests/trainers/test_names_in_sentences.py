@@ -11,10 +11,10 @@ import torch
 import transformers
 from methods import CLASSNAMES, build, relative
 
-from backbones import load_clip
-from trainers.modules.prompts.encoder import text_encoder
-from trainers.modules.prompts.hand_made import encode_sentences
-from trainers.modules.prompts.learned import Context, PromptTemplate
+from softcpt.backbones import load_clip
+from softcpt.prompts.encoder import text_encoder
+from softcpt.prompts.hand_made import encode_sentences
+from softcpt.prompts.learned import Context, PromptTemplate
 
 WORDS = "a photo of a"
 CLASSES = ["rose", "ox-eye daisy", "707-320", "Hard_leaved_pocket orchid", "St. Bernard"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from methods import CLASSNAMES, build, cosine
 
-from trainers.modules.losses import sinkhorn
+from trainers.engine.losses import sinkhorn
 
 
 def naive_sinkhorn(similarity, epsilon, n_iterations):

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from warm_python import python
 
 import train
-from trainers.modules.engine.progress import TrainingBar
+from trainers.engine.progress import TrainingBar
 
 LINE = "epoch [1/2] batch [1/5] time 0.1 (0.1) loss 1.0 (1.0) lr 1e-3 eta 0:00:01"
 

@@ -19,9 +19,9 @@ from methods import (
 )
 from public_code import EPOCHS, case_of, check_gradients, check_training
 
+from softcpt.prompts.hand_made import IMAGENET
 from trainers import promptsrc
-from trainers.modules.method_parts.averaging import gaussian_weights
-from trainers.modules.prompts.hand_made import IMAGENET
+from trainers.parts.averaging import gaussian_weights
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, cosine
 
-from trainers.modules.method_parts.blend import TRUSTS, Trust
+from trainers.parts.blend import TRUSTS, Trust
 
 FIXED = {"KNOWLEDGE_WEIGHT": 0.0, "BLEND": False}
 

@@ -7,11 +7,11 @@ import toy
 from clip import clip
 from methods import relative
 
-from backbones import load_clip
-from backbones.layers import Attention, QuickGELU
-from trainers.modules.prompts import encoder as text_encoder
-from trainers.modules.prompts.encoder import TextEncoder
-from trainers.modules.prompts.learned import Context, PromptTemplate
+from softcpt.backbones import load_clip
+from softcpt.backbones.layers import Attention, QuickGELU
+from softcpt.prompts import encoder as text_encoder
+from softcpt.prompts.encoder import TextEncoder
+from softcpt.prompts.learned import Context, PromptTemplate
 
 NAMES = ["rose", "hard_leaved_pocket_orchid", "ox-eye daisy", "707-320", "a", " ".join(["aircraft"] * 40)]
 

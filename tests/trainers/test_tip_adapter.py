@@ -20,9 +20,9 @@ from methods import (
 )
 from public_code import golden, single_batches
 
-from datasets.multitask import Task
-from trainers.modules.method_parts.shot_cache import cache_logits, search_grid
-from trainers.modules.method_parts.validation import metric_of, shares_of_metric, split_by_task
+from softcpt.tasks import Task
+from trainers.parts.shot_cache import cache_logits, search_grid
+from trainers.parts.validation import metric_of, shares_of_metric, split_by_task
 
 SEARCH = ("SEARCH_SCALE", (13.0, 10.0), "SEARCH_STEPS", (40, 20))
 

@@ -11,14 +11,14 @@ from dassl.utils import read_image
 from PIL import Image
 
 import train
-from evaluation.predictions import PREDICTIONS_FILE, read_predictions
-from finished.export import export_of
-from finished.load import load_run
-from finished.predictors import RunPredictor
-from finished.side_by_side import SideBySide
-from inference import load_classifier, write_export
-from inference.images import image_batches
-from storage import CHECKPOINT
+from softcpt.evaluation.predictions import PREDICTIONS_FILE, read_predictions
+from softcpt.files import CHECKPOINT
+from softcpt.inference import load_classifier, write_export
+from softcpt.inference.images import image_batches
+from trainers.finished.export import export_of
+from trainers.finished.load import load_run
+from trainers.finished.predictors import RunPredictor
+from trainers.finished.side_by_side import SideBySide
 
 BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

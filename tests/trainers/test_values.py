@@ -10,9 +10,9 @@ from methods import CLASSES, METHODS
 
 import train
 from trainers.base import PromptTrainer
-from trainers.modules.checks import SWITCH, TEMPLATE, Range, check_value, rule_of
-from trainers.modules.engine.legal import REGISTRIES, RULES
-from trainers.modules.engine.settings import flatten
+from trainers.engine.checks import SWITCH, TEMPLATE, Range, check_value, rule_of
+from trainers.engine.legal import REGISTRIES, RULES
+from trainers.engine.settings import flatten
 
 CONFIGS = train.PROJECT_ROOT / "configs"
 

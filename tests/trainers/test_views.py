@@ -15,10 +15,10 @@ from dassl.engine import build_trainer
 from warm_python import python
 
 import train
+from softcpt.distributed import part_of
+from softcpt.images.views import ViewFeatures, ViewImages, seeded_loader, view_generators
 from trainers.base import PromptTrainer
-from trainers.modules.distributed import part_of
-from trainers.modules.images.preprocessing import OPENAI, filled
-from trainers.modules.images.views import ViewFeatures, ViewImages, seeded_loader, view_generators
+from trainers.engine.preprocessing import OPENAI, filled
 
 
 class Item:
@@ -92,7 +92,7 @@ def test_workers_are_forks_whatever_the_default(toy_root, tmp_path, monkeypatch)
         "import multiprocessing, sys\n"
         "multiprocessing.set_start_method(sys.argv[1])\n"
         "from PIL import Image\nfrom torchvision.transforms import ToTensor\n"
-        "from inference.images import image_batches\n"
+        "from softcpt.inference.images import image_batches\n"
         "unknown = type('Unpicklable', (ToTensor,), {})()\n"
         "print(sum(len(b.positions) for b in image_batches([Image.new('RGB', (2, 2))] * 3, unknown, 2, 1)))\n"
     )

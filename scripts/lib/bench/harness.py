@@ -22,10 +22,10 @@ from clip import clip
 from clip.model import CLIP as PackageCLIP
 from torch import Tensor
 
-from backbones import CLIP, openai
-from backbones.load import assemble
-from backbones.model import store_in_half
-from trainers.modules.engine.memory import peak_memory_bytes
+from softcpt.backbones import CLIP, openai
+from softcpt.backbones.load import assemble
+from softcpt.backbones.model import store_in_half
+from trainers.engine.memory import peak_memory_bytes
 
 ROOT = Path(__file__).resolve().parents[3]
 # Classes of each task, as in the paper's benchmarks. RS-8: the data sets chosen in docs/datasets.md; Fashion-20: the

@@ -16,9 +16,9 @@ from dassl.engine import TRAINER_REGISTRY
 from PIL import Image
 
 import train
-from datasets.multitask import Task
+from softcpt.tasks import Task
 from trainers.base import PromptTrainer
-from trainers.modules.engine import trainer as engine
+from trainers.engine import trainer as engine
 
 CONFIGS = {"RN50": "rn50", "ViT-B/32": "vit_b32", "ViT-B/16": "vit_b16", "ViT-L/14": "vit_b16"}  # methods' settings
 

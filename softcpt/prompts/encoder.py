@@ -1,0 +1,238 @@
+"""Encodes prompts with a text tower; in a causal tower, what prompts share is computed once."""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from softcpt.backbones.layers import UNTUNED, Tuning
+from softcpt.backbones.text import TextTower
+from softcpt.backbones.transformers_text import TransformersTextTower
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = 4  # tokens of a usual suffix: TRAINER.TEXT_CHUNK is a number of suffixes, whole prompts are longer
+CPU_SLICE = 128  # rows whose activations stay in a CPU's cache: at 1191 classes a third faster than all at once
+Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the prefixes in every layer
+
+
+class TextEncoder:
+    """Encodes prompts, each a prefix of its group and a suffix of its own, with a frozen text tower; it is exact.
+
+    In a causal tower a token depends only on those before it, and the feature is read at a prompt's last token. So what
+    follows that token is never computed, and each prefix is encoded once: in every layer the suffixes attend to the
+    keys and values of their group. For the matrix products the tokens of all suffixes are packed, whatever their
+    lengths; only the attention, about 1 % of the arithmetic, sees them padded.
+
+    In other towers nothing can be shared: `PlainTextEncoder`.
+
+    Args:
+        tower: the text tower.
+        chunk: rows encoded at a time. With more rows, each chunk's activations are recomputed in the backward pass, so
+            that memory does not grow with the number of rows.
+    """
+
+    def __init__(self, tower: TextTower, chunk: int = 2048) -> None:
+        self.tower = tower
+        self.blocks = tower.blocks
+        self.heads = self.blocks[0].attn.heads
+        self.position = tower.positional_embedding  # (77, D)
+        self.chunk = chunk
+
+    def __call__(
+        self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
+    ) -> Tensor:
+        """Features (R, E), not normalised.
+
+        Args:
+            prefix: (G, P, D) token embeddings.
+            suffix: (R, S, D) token embeddings.
+            lengths: (R,) number of tokens of each suffix, [EOS] included.
+            group: (R,) index of each row's prefix.
+            tuning: of the tower; its prompts are the last tokens of the prefixes.
+        """
+        memory = self.encode_prefix(prefix, tuning)
+        return self.encode_chunks(self.chunk, memory, suffix, lengths, group, tuning)
+
+    def encode_chunks(
+        self, size: int, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning
+    ) -> Tensor:
+        """Features (R, E), `size` rows at a time."""
+        if len(suffix) <= size:
+            return self.encode_suffix(memory, suffix, lengths, group, tuning)
+        features = []
+        for args in zip(suffix.split(size), lengths.split(size), group.split(size)):
+            if torch.is_grad_enabled():
+                features.append(checkpoint(self.encode_suffix, memory, *args, tuning, use_reentrant=False))
+            else:
+                features.append(self.encode_suffix(memory, *args, tuning))
+        return torch.cat(features)
+
+    def encode_prefix(self, prefix: Tensor, tuning: Tuning = UNTUNED) -> Memory:
+        """Keys and values of every layer, for prefixes (G, P, D)."""
+        x = prefix + self.position[: prefix.shape[1]]
+        memory = []
+        for i, block in enumerate(self.blocks):
+            x = enter_layer(i, x, tuning)
+            last = block is self.blocks[-1]
+            *q, k, v = self._heads(block.attn.project(block.ln_1(x), "kv" if last else "qkv", tuning.update(i)))
+            memory.append((k, v))
+            if not last:
+                out = _attention(*q, k, v, is_causal=True)
+                x = x + block.ls_1(block.attn.out_proj(out.transpose(1, 2).flatten(2)))
+                x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        return memory
+
+    def encode_suffix(
+        self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
+    ) -> Tensor:
+        """Features (R, E) of suffixes (R, S, D) that follow their group's prefix."""
+        size = len(suffix)
+        if suffix.device.type == "cpu":  # autocast converts the weights anew for every slice: fewer of them
+            size = 4 * CPU_SLICE if torch.is_autocast_enabled("cpu") else CPU_SLICE
+        parts = zip(suffix.split(size), lengths.split(size), group.split(size))
+        return torch.cat([self._encode_slice(memory, *part, tuning) for part in parts])
+
+    def _encode_slice(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning) -> Tensor:
+        n_prefix = memory[0][0].shape[2]
+        at = Packing.of(lengths)
+        x = suffix[at.row, at.column] + self.position[n_prefix + at.column]  # (N, D), N tokens in all
+        n = at.padded.shape[1]
+        # Suffix position s sees the whole prefix and the suffix up to s.
+        visible = torch.ones(n, n_prefix + n, dtype=torch.bool, device=x.device).tril(n_prefix)
+        for i, (block, (prefix_k, prefix_v)) in enumerate(zip(self.blocks, memory)):
+            last, update = block is self.blocks[-1], tuning.update(i)
+            h = block.ln_1(x)
+            projected = block.attn.project(h, "kv" if last else "qkv", update)  # (N, n D)
+            projected = Rows.apply(projected, at.padded.flatten(), at.unpad)
+            *q, k, v = self._heads(projected.unflatten(0, at.padded.shape))  # (R, H, S, D/H)
+            k = torch.cat([Rows.apply(prefix_k, group, _sum), k], dim=2)
+            v = torch.cat([Rows.apply(prefix_v, group, _sum), v], dim=2)
+            if not last:
+                out = _attention(*q, k, v, attn_mask=visible)
+                out = Rows.apply(out.transpose(1, 2).flatten(2).flatten(0, 1), at.flat, _put)  # (N, D)
+            else:  # only the feature at [EOS] is read from here on
+                q = block.attn.project(h.index_select(0, at.end), "q", update)
+                (q,) = self._heads(q.unsqueeze(1))  # (R, H, 1, D/H)
+                mask = visible[lengths - 1].view(-1, 1, 1, n_prefix + n)
+                out = _attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
+                x = x.index_select(0, at.end)
+            x = x + block.ls_1(block.attn.out_proj(out))
+            x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        return self.tower.project(x)  # (R, E)
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """n tensors (N, H, L, D/H) of (N, L, n D): queries, keys, values."""
+        width = self.tower.width
+        return x.unflatten(-1, (x.shape[-1] // width, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class PlainTextEncoder(TextEncoder):
+    """Encodes whole prompts, for towers where a token's hidden states depend on what follows it. Fewer prompts than
+    suffixes are encoded at a time, as they have more tokens; the padding is cut off where features do not depend on it.
+    """
+
+    def __init__(self, tower: TextTower | TransformersTextTower, chunk: int = 2048) -> None:
+        self.tower, self.tokens = tower, chunk * SUFFIX
+        self.chunk = max(1, self.tokens // tower.context_length)
+
+    def __call__(
+        self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
+    ) -> Tensor:
+        if self.tower.tail is not None:
+            suffix = suffix[:, : int(lengths.max()) + self.tower.tail]
+        size = max(1, self.tokens // (prefix.shape[1] + suffix.shape[1]))
+        return self.encode_chunks(size, prefix, suffix, lengths, group, tuning)
+
+    def encode_suffix(
+        self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
+    ) -> Tensor:
+        count = prefix.shape[1]
+
+        def enter(layer: int, x: Tensor) -> Tensor:
+            return torch.cat([enter_layer(layer, x[:, :count], tuning), x[:, count:]], dim=1)
+
+        x = torch.cat([prefix[group], suffix], dim=1)  # (R, L, D)
+        return self.tower.encode(x, count + lengths, enter if tuning.prompts else None, tuning)
+
+
+def text_encoder(tower: TextTower | TransformersTextTower, chunk: int) -> TextEncoder:
+    """The encoder that suits a tower, for `chunk` suffixes of a few tokens at a time."""
+    if tower.shared:
+        return TextEncoder(tower, chunk)
+    reason = "a token behind the padding" if tower.causal else "a full mask"
+    length = "" if tower.tail is not None else f" and are padded to {tower.context_length}"
+    logger.info("The text tower has %s: prompts share no prefix%s", reason, length)
+    return PlainTextEncoder(tower, chunk)
+
+
+def enter_layer(layer: int, x: Tensor, tuning: Tuning) -> Tensor:
+    """The prefixes' hidden states (G, P, D) before a layer, where its prompt replaces the one before."""
+    if not 0 < layer < len(tuning.prompts):
+        return x
+    prompt = tuning.prompts[layer]  # (M, D)
+    return torch.cat([x[:, : -len(prompt)], prompt.expand(len(x), -1, -1)], dim=1)
+
+
+class Packing(NamedTuple):
+    """The places of the N tokens of R rows of different lengths."""
+
+    row: Tensor  # (N,)
+    column: Tensor  # (N,)
+    end: Tensor  # (R,) the packed index of each row's last token
+    padded: Tensor  # (R, S) packed indices; beyond a row's end those of its last token
+    flat: Tensor  # (N,) the index of each token among the R S padded places
+
+    @classmethod
+    def of(cls, lengths: Tensor) -> "Packing":
+        end = lengths.cumsum(0) - 1
+        row = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+        start = end - lengths + 1
+        column = torch.arange(len(row), device=lengths.device) - start[row]
+        steps = torch.arange(int(lengths.max()), device=lengths.device)
+        padded = (start.unsqueeze(1) + steps).minimum(end.unsqueeze(1))
+        return cls(row, column, end, padded, row * len(steps) + column)
+
+    def unpad(self, grad: Tensor, index: Tensor, count: int) -> Tensor:
+        """The gradient (N, ...) of packed tokens that were padded: the copies behind a row's end have none."""
+        return grad.index_select(0, self.flat)
+
+
+class Rows(torch.autograd.Function):
+    """x[index] of x (n, ...), with the backward pass `back(gradient, index, n)`. PyTorch's own adds row by row, which
+    on a CPU takes a tenth of the time of the matrix products."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, index: Tensor, back: Callable[[Tensor, Tensor, int], Tensor]) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.back, ctx.count = back, len(x)
+        return x.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.back(grad, *ctx.saved_tensors, ctx.count), None, None
+
+
+def _put(grad: Tensor, index: Tensor, count: int) -> Tensor:
+    """For an index without repetitions."""
+    return grad.new_zeros(count, *grad.shape[1:]).index_copy_(0, index, grad)
+
+
+def _sum(grad: Tensor, index: Tensor, count: int) -> Tensor:
+    """For few rows, each taken many times, a product with the indicator matrix (count, R) is fastest."""
+    if 8 * count > len(index):
+        return grad.new_zeros(count, *grad.shape[1:]).index_add_(0, index, grad)
+    indicator = (torch.arange(count, device=index.device).unsqueeze(1) == index).to(grad.dtype)
+    return (indicator @ grad.flatten(1)).view(count, *grad.shape[1:])
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, **mask) -> Tensor:
+    """Attention of (N, H, L, D/H); on a CPU in fp32, since its backward pass in bf16 is ten times slower there."""
+    if q.device.type == "cpu" and q.dtype != torch.float32:
+        with torch.autocast("cpu", enabled=False):
+            return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), **mask).to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, **mask)

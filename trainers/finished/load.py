@@ -1,0 +1,121 @@
+"""Trainers that do not train: that of a finished run, and zero-shot CLIP on a data set. Nothing is written.
+
+The classes come from the run's classes.json, so its data set is not needed. A run of an older version, which has no
+such file, takes them from its data set.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
+from dassl.engine import build_trainer
+from yacs.config import CfgNode
+
+import train
+from datasets.splits import datum
+from softcpt.evaluation.classes import read_classes, write_classes
+from softcpt.files import PROMPTS
+from softcpt.prompts.owners import OWNERS
+from softcpt.sweeps import TASKS_FOLDER
+from softcpt.tasks import Task
+from trainers import PromptTrainer
+
+
+@DATASET_REGISTRY.register()
+class ClassesAlone(DatasetBase):
+    """The tasks of a classes.json (DATASET.ROOT) without images: one datum per class, whose file is never read."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self.root = cfg.DATASET.ROOT
+        self.tasks = tuple(Task(**task) for task in read_classes(self.root))
+        names = [(t, name) for t, task in enumerate(self.tasks) for name in task.classnames]
+        items = [datum(self.root, label, name, t) for label, (t, name) in enumerate(names)]
+        super().__init__(train_x=items, test=items)
+
+
+def check_run(run: Path) -> None:
+    """Raise FileNotFoundError for a folder that does not hold a run."""
+    if not run.exists():
+        raise FileNotFoundError(f"no run folder or exported file {run}")
+    if not (run / "config.yaml").is_file():
+        parts = ", ".join(sorted(str(path.parent) for path in (run / TASKS_FOLDER).glob("*/config.yaml")))
+        hint = f"; it was trained once per task, so name the folder of one: {parts}" if parts else ""
+        raise FileNotFoundError(f"{run} is not the folder of a run: it has no config.yaml{hint}")
+
+
+def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path | None = None) -> CfgNode:
+    """A run's config without references to other files: output folder, initial weights, cached features.
+
+    Args:
+        root: folder of the data sets, for a run without classes.json.
+        opts: KEY VALUE pairs.
+        classes: a classes.json to use in place of the data set.
+    """
+    check_run(run)
+    args = train.parse_args(["--config-file", str(run / "config.yaml"), "--root", root, *opts])
+    cfg = train.setup_cfg(args, loaded=run)
+    cfg.defrost()
+    cfg.OUTPUT_DIR = cfg.RESUME = cfg.MODEL.INIT_WEIGHTS = ""
+    cfg.DATASET.TRAIN_ON_ALL = False
+    cfg.FEATURES.TEST_CACHE, cfg.FEATURES.TRAIN_VIEWS = False, 0
+    if cfg.INPUT.UPRIGHT is None:
+        cfg.INPUT.UPRIGHT = False  # an older run, which turned no picture
+    if classes is not None:
+        cfg.DATASET.NAME, cfg.DATASET.ROOT = ClassesAlone.__name__, str(classes)
+        cfg.DATASET.TASKS = cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+        # The loaders and the schedule are built but not used; these values suit so few data.
+        cfg.DATALOADER.TRAIN_X.SAMPLER, cfg.DATALOADER.TRAIN_X.BATCH_SIZE = "RandomSampler", 1
+        cfg.OPTIM.MAX_STEPS = 0
+    cfg.freeze()
+    return cfg
+
+
+def load_run(run: Path, root: str = "", opts: Sequence[str] = ()) -> PromptTrainer:
+    """The trainer of a run, with its classes and learned prompts, ready to predict.
+
+    Raises FileNotFoundError without run, checkpoint or CLIP, ValueError if they do not fit together.
+    """
+    own = [path for path in (run / "classes.json", run / PROMPTS / "classes.json") if path.is_file()]
+    with contextlib.redirect_stdout(None):  # what Dassl prints
+        return _loaded(build_trainer(config_of(run, root, opts, own[0] if own else None)), run)
+
+
+def load_run_for(run: Path, task: Task, opts: Sequence[str] = ()) -> PromptTrainer:
+    """The trainer of a run with one task that it was not trained on.
+
+    Raises ValueError for a method with parameters for each class or task, which do not apply to new ones.
+    """
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+        classes = Path(folder, "classes.json")
+        write_classes(classes, [task])
+        trainer = build_trainer(config_of(run, opts=opts, classes=classes))
+    owned = [key for key in trainer.prompts.state_dict() if OWNERS.search(key)]
+    if owned:
+        name = " ".join(filter(None, (type(trainer).__name__, trainer.variant)))
+        raise ValueError(
+            f"{run} is a run of {name}, which has its own parameters for each class or task and so none for "
+            f"{task.name!r}. SoftCPT NATA and CATA, or methods with one context for all tasks, can predict on it"
+        )
+    return _loaded(trainer, run)
+
+
+def _loaded(trainer: PromptTrainer, run: Path) -> PromptTrainer:
+    if trainer.prompts.state_dict():  # else the method learns nothing
+        trainer.load_model(str(run))
+    trainer.set_model_mode("eval")
+    return trainer
+
+
+def zero_shot_trainer(
+    dataset: str, backbone: str, root: str, opts: Mapping[str, object] | None = None
+) -> PromptTrainer:
+    """Zero-shot CLIP on all images of a data set, in full precision."""
+    flags = ["--root", root, "--trainer", "ZeroshotCLIP", "--backbone", backbone]
+    pairs = {"DATASET.NAME": dataset, "DATASET.NUM_SHOTS": -1, "INPUT.TRANSFORMS": ("normalize",)} | dict(opts or {})
+    pairs |= {"DATALOADER.NUM_WORKERS": -1, "DATALOADER.TEST.BATCH_SIZE": 100}
+    pairs |= {"TRAINER.ZEROSHOTCLIP.PREC": "fp32", "FEATURES.TEST_CACHE": False}
+    words = [str(word) for pair in pairs.items() for word in pair]
+    with contextlib.redirect_stdout(None):
+        return build_trainer(train.setup_cfg(train.parse_args([*flags, *words])))

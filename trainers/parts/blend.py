@@ -1,0 +1,56 @@
+"""SoftCPT's BLEND: a mix of generated and hand-made class features, by each task's trust in the generated ones."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from softcpt.prompts.owners import digest_of_names
+
+from ..engine.losses import within_task
+
+TRUSTS = torch.linspace(1, 0, 9)  # the choices; on a tie the first is taken
+MOST_TASKS = 256
+
+
+class Trust(nn.Module):
+    """The trust in a task's generated features, in [0, 1], by the task's name; 0 for an unknown name.
+
+    The shapes do not depend on the number of tasks, so that a checkpoint also loads for new ones.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("digest", torch.zeros(MOST_TASKS, 16, dtype=torch.uint8))
+        self.register_buffer("value", torch.zeros(MOST_TASKS))
+
+    def set(self, names: Sequence[str], value: Tensor) -> None:
+        """Set the trusts of the tasks `names` to `value` (T,), and all others to 0."""
+        if len(names) > MOST_TASKS:
+            raise ValueError(f"TRAINER.SOFTCPT.BLEND: True serves {MOST_TASKS} tasks at most, not {len(names)}")
+        self.digest.zero_()
+        self.value.zero_()
+        self.digest[: len(names)] = digests(names).to(self.digest.device)
+        self.value[: len(names)] = value
+
+    def forward(self, names: Sequence[str]) -> Tensor:
+        """The trusts (T,) of the tasks `names`."""
+        same = digests(names).to(self.digest.device).unsqueeze(1) == self.digest  # (T, MOST_TASKS, 16)
+        return same.all(2).float() @ self.value
+
+
+def digests(names: Sequence[str]) -> Tensor:
+    """(T, 16) bytes, a digest of each name."""
+    return torch.stack([digest_of_names([name]) for name in names])
+
+
+def blend(generated: Tensor, handmade: Tensor, trust: Tensor | float) -> Tensor:
+    """trust x generated + (1 - trust) x hand-made features, both (R, E) and normalised first; trust (R, 1) or one."""
+    return trust * F.normalize(generated.float(), dim=-1) + (1 - trust) * F.normalize(handmade.float(), dim=-1)
+
+
+def task_losses(logits: Tensor, label: Tensor, class_task: Tensor) -> Tensor:
+    """(T,) the sum over each task's samples of their cross-entropies within the task; logits (B, C), label (B,)."""
+    losses = F.cross_entropy(within_task(logits, label, class_task), label, reduction="none")
+    return losses.new_zeros(int(class_task[-1]) + 1).index_add(0, class_task[label], losses)
