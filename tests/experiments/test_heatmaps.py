@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from softcpt.interpretation.heatmaps import change_figure, ordered, similarity_figure
-from softcpt.reports.pictures import png
+from softcpt.interpretation.pictures import png
 from trainers.finished.contexts import cosines
 
 

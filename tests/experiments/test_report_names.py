@@ -11,11 +11,11 @@ from records import record, write_runs
 
 from softcpt.evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
 from softcpt.evaluation.records import write_record
+from softcpt.interpretation.pictures import png
 from softcpt.interpretation.read import insides
 from softcpt.reports import REPORT_FILES, write_report
 from softcpt.reports.confusion import LARGEST, matrix_picture, of_method, of_rows
 from softcpt.reports.html import html
-from softcpt.reports.pictures import png
 from softcpt.reports.plots import accuracy_figure, tasks_figure
 from softcpt.reports.runs import missing_methods, runs_below, told_apart
 from softcpt.reports.tables import AVERAGE, results_frame, sections, summarise
