@@ -107,7 +107,7 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
             if first:
                 print(f"{earlier.done_before(cfg.OUTPUT_DIR)}; --test-again tests it again")
             return 0
-        distributed.wait()  # the other processes have read what the first one may remove
+        distributed.barrier()  # the other processes have read what the first one may remove
         if first:
             if todo == earlier.ANEW:
                 earlier.remove_earlier(Path(cfg.OUTPUT_DIR))

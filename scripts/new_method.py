@@ -38,7 +38,7 @@ from methods import build
 
 def test_before_it_has_learned_anything_it_is_zero_shot_clip(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "{name}")
-    torch.testing.assert_close(trainer.text_features(), trainer.hand_made_features())
+    torch.testing.assert_close(trainer.text_features(), trainer.zero_shot_features())
 '''
 
 

@@ -15,7 +15,7 @@ from softcpt.backbones import CLIP, UNTUNED, Head, Tuning
 from softcpt.images.feature_cache import FeatureLoader
 from softcpt.images.loading import picture_loader
 from softcpt.images.views import view_loader
-from softcpt.prompts.hand_made import hand_made_features
+from softcpt.prompts.zero_shot import zero_shot_features
 from softcpt.tasks import Task
 from trainers.engine.all_images import check_all_images
 from trainers.engine.checks import Rule
@@ -166,10 +166,10 @@ class PromptTrainer(Engine):
         """(C,) the labels of all classes: what `rows` None means."""
         return torch.arange(len(self.class_task), device=self.device)
 
-    def hand_made_features(self, template: str = "") -> Tensor:
+    def zero_shot_features(self, template: str = "") -> Tensor:
         """Features (C, E) of all class names in `template`, "" for each task's own: fp32, not normalised, detached."""
         with self.autocast():
-            return hand_made_features(self.tasks, template, self.clip, self.text_encoder)
+            return zero_shot_features(self.tasks, template, self.clip, self.text_encoder)
 
     def encode_classes(self, contexts: Tensor, rows: Tensor | None, group: Tensor | None = None) -> Tensor:
         """Features (R, E) of the classes `rows` (R,), None for all, by the prompts of `self.template`.
@@ -189,7 +189,7 @@ class PromptTrainer(Engine):
         if distributed.world() == 1:
             return self.text_features(rows)
         rows = self.all_classes() if rows is None else rows
-        mine = rows[distributed.share(len(rows))]
+        mine = rows[distributed.shard(len(rows))]
         # A process with an empty share encodes one class, and drops it.
         local = self.text_features(mine if len(mine) else rows[:1])[: len(mine)]
         return distributed.GatherRows.apply(local, len(rows))

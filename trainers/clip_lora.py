@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from softcpt.backbones import CLIP, Tuning
 from softcpt.prompts.deep import check_text_tunable, check_tunable
-from softcpt.prompts.hand_made import class_sentences, encode_sentences
+from softcpt.prompts.zero_shot import class_sentences, encode_sentences
 from softcpt.tasks import Task
 from trainers.engine.budget import steps_of
 from trainers.engine.checks import ABOVE_0, AT_LEAST_0, BELOW_1, COUNT_OR_0, between
@@ -87,7 +87,7 @@ class CLIPLoRA(PromptTrainer):
         self.sentences = class_sentences(tasks, (options.TEMPLATE,), model)
         self.fixed_text = None
         if "text" not in TOWERS[options.TOWERS]:
-            self.fixed_text = self.hand_made_features(options.TEMPLATE)  # (C, E)
+            self.fixed_text = self.zero_shot_features(options.TEMPLATE)  # (C, E)
         scale = options.ALPHA / math.sqrt(options.RANK)  # gamma
         prompts = nn.ModuleDict()
         for name in TOWERS[options.TOWERS]:

@@ -33,7 +33,7 @@ class KgCoOp(CoOp):
     legal = {**CoOp.legal, "W": AT_LEAST_0}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
-        self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E), w_clip
+        self.teacher = self.zero_shot_features(self.options.TEACHER_TEMPLATE)  # (C, E), w_clip
         return super().build_prompts(model, tasks)
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:

@@ -38,7 +38,7 @@ class LPPlusPlus(LinearClassifierTrainer):
     legal = {"STEPS": COUNT, "ALPHA_EVERY": COUNT, "SCHEDULE": ("standard", "released")}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
-        self.base = F.normalize(self.hand_made_features(self.options.TEMPLATE), dim=-1)  # t (C, E)
+        self.base = F.normalize(self.zero_shot_features(self.options.TEMPLATE), dim=-1)  # t (C, E)
         prompts = super().build_prompts(model, tasks)  # w, and the bias b last
         prompts.alpha = nn.Parameter(torch.zeros(len(self.classnames)), requires_grad=False)
         return prompts

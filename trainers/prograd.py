@@ -40,7 +40,7 @@ class ProGrad(CoOp):
     counted_by_words = {}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
-        self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E)
+        self.teacher = self.zero_shot_features(self.options.TEACHER_TEMPLATE)  # (C, E)
         return super().build_prompts(model, tasks)
 
     def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:

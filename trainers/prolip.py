@@ -49,7 +49,7 @@ class ProLIP(PromptTrainer):
                 f"{self.cfg.MODEL.BACKBONE.NAME} has none: {model.visual.no_projection}; use a ResNet or a ViT of "
                 "OpenAI's or of transformers' CLIP, or another method"
             )
-        self.base = self.hand_made_features(self.options.TEMPLATE)  # (C, E)
+        self.base = self.zero_shot_features(self.options.TEMPLATE)  # (C, E)
         weight, self.bias = model.visual.projection_weights()
         self.initial = weight.detach().float().clone()  # W_0
         shots = self.cfg.DATASET.NUM_SHOTS

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from softcpt.backbones import CLIP, Tuning
 from softcpt.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
-from softcpt.prompts.hand_made import IMAGENET, averaged_features
 from softcpt.prompts.learned import Context
+from softcpt.prompts.zero_shot import IMAGENET, averaged_features
 from softcpt.tasks import Task
 from trainers.engine.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNT_OR_0, NUMBER, TEXT, TOKENS
 from trainers.engine.losses import agreement_divergence, within_task

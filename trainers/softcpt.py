@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from softcpt import distributed
 from softcpt.backbones import CLIP
-from softcpt.prompts.encoder import TextEncoder
+from softcpt.prompts.encoder import Encoder
 from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
 from softcpt.prompts.owners import register_owners
 from softcpt.tasks import Task
@@ -73,7 +73,7 @@ class SoftContextSharing(nn.Module):
     Its parameters are the task context u, or a free feature per task; the class context v; and the meta network.
     """
 
-    def __init__(self, options: Any, model: CLIP, encoder: TextEncoder, tasks: Sequence[Task]) -> None:
+    def __init__(self, options: Any, model: CLIP, encoder: Encoder, tasks: Sequence[Task]) -> None:
         super().__init__()
         classnames = [name for task in tasks for name in task.classnames]
         names = [task.name for task in tasks]
@@ -199,7 +199,7 @@ class SoftCPT(PromptTrainer):
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
         prompts = SoftContextSharing(options, model, self.text_encoder, tasks)
         if options.KNOWLEDGE_WEIGHT or options.BLEND:
-            self.handmade = self.hand_made_features()  # (C, E)
+            self.zero_shot = self.zero_shot_features()  # (C, E)
         if options.BLEND:
             self.task_names = [task.name for task in tasks]
             prompts.trust = Trust()
@@ -212,7 +212,7 @@ class SoftCPT(PromptTrainer):
         if not self.options.BLEND or self.prompts.training:
             return features
         trust = self.prompts.trust(self.task_names)[self.class_task[rows]]  # (R,)
-        return blend(features, self.handmade[rows], trust.unsqueeze(1))
+        return blend(features, self.zero_shot[rows], trust.unsqueeze(1))
 
     def new_class_features(self) -> Tensor:
         """Without BLEND, which trusts only the hand-made features of a new task."""
@@ -230,7 +230,7 @@ class SoftCPT(PromptTrainer):
         rows = self.all_classes() if rows is None else rows
         features = self.class_features(rows)  # (R, E)
         loss, logs = self.cross_entropy(self.logits(image_features, features), label, rows)
-        distance = knowledge_distance(features, self.handmade[rows])
+        distance = knowledge_distance(features, self.zero_shot[rows])
         images_per_class = len(self.dm.dataset.train_x) / len(self.class_task)
         return loss + self.options.KNOWLEDGE_WEIGHT / images_per_class * distance, {**logs, "distance": distance.item()}
 
@@ -248,7 +248,7 @@ class SoftCPT(PromptTrainer):
             for batch in self.val_loader or ():
                 x, label = self.image_features(batch["img"].to(self.device)), batch["label"].to(self.device)
                 for i, trust in enumerate(TRUSTS.tolist()):
-                    logits = self.logits(x, blend(features, self.handmade, trust))
+                    logits = self.logits(x, blend(features, self.zero_shot, trust))
                     losses[i] += task_losses(logits, label, self.class_task)
         best = distributed.sum_over_ranks(losses).argmin(0)  # (T,)
         self.prompts.trust.set(self.task_names, TRUSTS.to(self.device)[best])

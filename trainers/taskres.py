@@ -40,7 +40,7 @@ class TaskRes(PromptTrainer):
     legal = {"ALPHA": ABOVE_0}
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> TaskResiduals:
-        self.base = self.hand_made_features(self.options.TEMPLATE)  # t (C, E), not normalised
+        self.base = self.zero_shot_features(self.options.TEMPLATE)  # t (C, E), not normalised
         return TaskResiduals(self.classnames, self.base.shape[1])
 
     def text_features(self, rows: Tensor | None = None) -> Tensor:

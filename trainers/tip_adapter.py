@@ -45,7 +45,7 @@ class CacheTrainer(PromptTrainer):
         return Choice(f"{name} searches alpha and beta", instead) if self.options.SEARCH else None
 
     def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Cache:
-        self.base = self.hand_made_features(self.options.TEMPLATE)  # t (C, E), not normalised
+        self.base = self.zero_shot_features(self.options.TEMPLATE)  # t (C, E), not normalised
         labels = torch.tensor([item.label for item in self.dm.dataset.train_x])
         keys = torch.zeros(len(labels), model.embed_dim)
         keys = nn.Parameter(keys) if self.learns_by_gradient else keys

@@ -8,7 +8,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from softcpt.backbones import CLIP
-from softcpt.prompts.hand_made import ENSEMBLE, class_sentences, encode_sentences
+from softcpt.prompts.zero_shot import ENSEMBLE, class_sentences, encode_sentences
 from softcpt.tasks import Task
 
 from .base import PromptTrainer

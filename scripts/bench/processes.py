@@ -27,7 +27,7 @@ def measure(case: str, backbone: str, prec: str, batch: int, repeats: int) -> No
         torch.manual_seed(0)
         size, n = trainer.clip.preprocessing.size, len(trainer.class_task)
         image, label = torch.randn(batch, 3, *size), torch.arange(batch) * n // batch  # every task occurs
-        part = distributed.share(batch)
+        part = distributed.shard(batch)
         data = {"img": image[part], "label": label[part], "domain": trainer.class_task.cpu()[label[part]]}
         trainer.set_model_mode("train")
         loss = trainer.forward_backward(data)["loss"]

@@ -13,8 +13,8 @@ from methods import CLASSNAMES, build, relative
 
 from softcpt.backbones import load_clip
 from softcpt.prompts.encoder import text_encoder
-from softcpt.prompts.hand_made import encode_sentences
 from softcpt.prompts.learned import Context, PromptTemplate
+from softcpt.prompts.zero_shot import encode_sentences
 
 WORDS = "a photo of a"
 CLASSES = ["rose", "ox-eye daisy", "707-320", "Hard_leaved_pocket orchid", "St. Bernard"]

@@ -19,7 +19,7 @@ from methods import (
 )
 from public_code import EPOCHS, case_of, check_gradients, check_training
 
-from softcpt.prompts.hand_made import IMAGENET
+from softcpt.prompts.zero_shot import IMAGENET
 from trainers import promptsrc
 from trainers.parts.averaging import gaussian_weights
 

@@ -35,7 +35,7 @@ def test_options_are_off_by_default(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "SoftCPT")
     assert {key: trainer.options[key] for key in FIXED} == FIXED
     assert sorted(trainer.prompts.state_dict()) == ["meta_net.weight", "task_context.ctx"]
-    assert not hasattr(trainer, "handmade")
+    assert not hasattr(trainer, "zero_shot")
 
 
 @pytest.mark.parametrize("shots", [1, 4, -1])

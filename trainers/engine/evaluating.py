@@ -100,7 +100,7 @@ class EvaluatingTrainer(SavingTrainer):
 
     def names_alike(self) -> list[str]:
         """Classes of a task whose names this CLIP cannot tell apart."""
-        features = self._zero_shot.features if self._zero_shot else self.hand_made_features()  # (C, E)
+        features = self._zero_shot.features if self._zero_shot else self.zero_shot_features()  # (C, E)
         parts = features.split([len(task.classnames) for task in self.tasks])
         return [
             f"task {task.name}: {note}" for task, own in zip(self.tasks, parts) for note in alike(own, task.classnames)
@@ -112,7 +112,7 @@ class EvaluatingTrainer(SavingTrainer):
         shared = self.uses_shots and self.feature_kind == "global" and not self.tunes_images
         if not shared or not hasattr(self.evaluator, "task_values"):
             return None
-        return ZeroShot(self.tasks, self.hand_made_features(), type(self.evaluator)(self.cfg, tasks=self.tasks))
+        return ZeroShot(self.tasks, self.zero_shot_features(), type(self.evaluator)(self.cfg, tasks=self.tasks))
 
     def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         image, label = super().parse_batch_test(batch)

@@ -72,7 +72,7 @@ class SavingTrainer(TrainerX):
                 kept = "checkpoint alone is" if count == 1 else f"{count} checkpoints are"
                 logger.info("The newest %s kept (TRAIN.KEEP_CHECKPOINTS)", kept)
                 self._told_of_checkpoints = True
-        distributed.wait()
+        distributed.barrier()
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Resume as Dassl does, after checking that the checkpoint belongs to these classes and tasks."""

@@ -55,7 +55,7 @@ class SideBySide:
         self.tasks = [(task.name, task.template) for task in trainer.tasks]
         with trainer.autocast():
             self.tuned = None if trainer.conditional else trainer.class_features()  # (C, E)
-        self.hand_made = trainer.hand_made_features()  # (C, E)
+        self.zero_shot = trainer.zero_shot_features()  # (C, E)
 
     @torch.no_grad()
     def answers(self, image: Picture) -> list[Answer]:
@@ -71,7 +71,7 @@ class SideBySide:
                 own = (
                     trainer.class_logits(tuned, rows) if self.tuned is None else trainer.logits(tuned, self.tuned[rows])
                 )
-                zero = PromptTrainer.logits(trainer, plain, self.hand_made[rows])
+                zero = PromptTrainer.logits(trainer, plain, self.zero_shot[rows])
                 both = [dict(zip(task.classnames, logits.float().softmax(1)[0].tolist())) for logits in (own, zero)]
                 found.append(Answer(task.name, task.template, *both))
         return found

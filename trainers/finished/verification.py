@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from softcpt.evaluation.metrics import mean_recall
 from softcpt.evaluation.published import Published
-from softcpt.prompts.hand_made import class_sentences, encode_sentences
+from softcpt.prompts.zero_shot import class_sentences, encode_sentences
 from trainers import PromptTrainer
 
 AT_A_TIME = 4096  # images whose logits are computed together

@@ -45,9 +45,9 @@ def digests(names: Sequence[str]) -> Tensor:
     return torch.stack([digest_of_names([name]) for name in names])
 
 
-def blend(generated: Tensor, handmade: Tensor, trust: Tensor | float) -> Tensor:
+def blend(generated: Tensor, zero_shot: Tensor, trust: Tensor | float) -> Tensor:
     """trust x generated + (1 - trust) x hand-made features, both (R, E) and normalised first; trust (R, 1) or one."""
-    return trust * F.normalize(generated.float(), dim=-1) + (1 - trust) * F.normalize(handmade.float(), dim=-1)
+    return trust * F.normalize(generated.float(), dim=-1) + (1 - trust) * F.normalize(zero_shot.float(), dim=-1)
 
 
 def task_losses(logits: Tensor, label: Tensor, class_task: Tensor) -> Tensor:

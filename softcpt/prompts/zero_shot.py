@@ -1,4 +1,4 @@
-"""Hand-made prompts: class names in sentences, for zero-shot CLIP and for methods that use its class features."""
+"""Zero-shot prompts: class names in sentences made by hand, for zero-shot CLIP and for methods that use its features."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import Tensor
 from softcpt.backbones import CLIP, UNTUNED, Tuning
 from softcpt.tasks import Task
 
-from .encoder import TextEncoder
+from .encoder import Encoder
 from .learned import PromptTemplate
 from .sentences import clean
 
@@ -40,7 +40,7 @@ def class_sentences(tasks: Sequence[Task], templates: Sequence[str], model: CLIP
 
 
 def encode_sentences(
-    sentences: PromptTemplate, encoder: TextEncoder, rows: Tensor | None = None, tuning: Tuning = UNTUNED
+    sentences: PromptTemplate, encoder: Encoder, rows: Tensor | None = None, tuning: Tuning = UNTUNED
 ) -> Tensor:
     """Features (R, E) of the sentences `rows` (R,), None for all; not normalised."""
     like = sentences.lengths if rows is None else rows
@@ -50,11 +50,11 @@ def encode_sentences(
 
 
 @torch.no_grad()
-def hand_made_features(tasks: Sequence[Task], template: str, model: CLIP, encoder: TextEncoder) -> Tensor:
+def zero_shot_features(tasks: Sequence[Task], template: str, model: CLIP, encoder: Encoder) -> Tensor:
     """Features (C, E) of all class names in `template`, or for "" in each task's own; fp32, not normalised."""
     return encode_sentences(class_sentences(tasks, (template,), model), encoder).float()
 
 
-def averaged_features(tasks: Sequence[Task], templates: Sequence[str], model: CLIP, encoder: TextEncoder) -> Tensor:
-    """The mean (C, E) of `hand_made_features` over several templates."""
-    return sum(hand_made_features(tasks, template, model, encoder) for template in templates) / len(templates)
+def averaged_features(tasks: Sequence[Task], templates: Sequence[str], model: CLIP, encoder: Encoder) -> Tensor:
+    """The mean (C, E) of `zero_shot_features` over several templates."""
+    return sum(zero_shot_features(tasks, template, model, encoder) for template in templates) / len(templates)
