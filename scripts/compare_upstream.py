@@ -74,17 +74,16 @@ def record(out: str, script: str, arguments: list[str]) -> None:
 
     def build_recorded(cfg: Any) -> Any:
         trainer = build_trainer(cfg)
-        step, infer, test = trainer.forward_backward, trainer.model_inference, trainer.test
+        step, test, process = trainer.forward_backward, trainer.test, trainer.evaluator.process
 
         def recorded_step(batch: Any) -> dict[str, float]:
             logs = step(batch)
             seen["losses"].append(logs["loss"])
             return logs
 
-        def recorded_inference(image: Any) -> Any:
-            logits = infer(image)
+        def recorded_process(logits: Any, label: Any) -> None:
             seen["logits"] += logits.tolist()
-            return logits
+            process(logits, label)
 
         def recorded_test(split: str | None = None) -> float:
             seen["logits"].clear()  # only those of the last test are kept
@@ -92,7 +91,7 @@ def record(out: str, script: str, arguments: list[str]) -> None:
             return seen["result"]
 
         trainer.forward_backward, trainer.test = recorded_step, recorded_test
-        trainer.model_inference = recorded_inference
+        trainer.evaluator.process = recorded_process
         return trainer
 
     dassl.engine.build_trainer = build_recorded  # before the script imports it

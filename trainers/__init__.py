@@ -1,7 +1,5 @@
-"""The methods, one per file, over `base.py`; `modules` holds what they are made of. Importing this package registers
-each method in Dassl's TRAINER_REGISTRY, so a new method is a new file and nothing else.
-
-Imports `backbones`, `datasets`, `evaluation` and `storage`.
+"""The methods, one per file, over `base.py`; `parts` holds the mathematics of single ones. Importing this package
+registers each method in Dassl's TRAINER_REGISTRY, so a new method is a new file and nothing else.
 """
 
 import importlib

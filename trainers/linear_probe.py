@@ -61,8 +61,8 @@ class LinearProbe(LinearClassifierTrainer):
                 continue  # a single class: its row stays zero
             log_c = np.log10(self.options.C) if self.options.C else self.search(task, x, y, *val[t])
             logger.info("%s: C = %.3g", task.name, 10**log_c)
-            row = torch.from_numpy(self.regress(x, y, log_c)).to(self.prompts.weight)
-            self.prompts.weight[self.class_task == t] = row
+            row = torch.from_numpy(self.regress(x, y, log_c)).to(self.learned.weight)
+            self.learned.weight[self.class_task == t] = row
 
     def task_features(self, items: Sequence[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Features (N_t, E) and labels (N_t,) within the task, of each task."""

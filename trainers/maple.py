@@ -53,7 +53,7 @@ class MaPLe(PromptTrainer):
     }
     legal = {"N_CTX": TOKENS, "CTX_INIT": TEXT, "DEPTH": COUNT}
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
         options = self.options
         what, instead = "MaPLe's image prompts are tokens of a ViT", "a method with text prompts alone, such as CoOp"
         check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
@@ -66,13 +66,9 @@ class MaPLe(PromptTrainer):
         context, self.template = context_of_words(words, count, self.classnames, model, key)
         return MultiModalPrompts(context, depth, model.visual.width)
 
-    def text_tuning(self) -> Tuning:
-        """Deep language prompting (3.2.1)."""
-        return Tuning(self.prompts.text_prompts())
+    def tuning(self, tower: str) -> Tuning:
+        """Deep vision prompting (3.2.2) and deep language prompting (3.2.1)."""
+        return Tuning(self.learned.image_prompts() if tower == "image" else self.learned.text_prompts())
 
-    def image_tuning(self) -> Tuning:
-        """Deep vision prompting (3.2.2)."""
-        return Tuning(self.prompts.image_prompts())
-
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        return self.encode_classes(self.prompts.ctx.unsqueeze(0), rows)
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        return self.encode_classes(self.learned.ctx.unsqueeze(0), classes)

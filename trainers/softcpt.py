@@ -8,9 +8,9 @@ The parts of the paper, with their symbols here, and where they are computed:
     g_c     class feature, of [SOS][v][class name][.][EOS]      SoftContextSharing.forward
     W       meta network: ctx = reshape(x W)                    MetaNet.forward
     w_c     classifier, of [SOS][ctx][class name][.][EOS]       SoftCPT.generated_features
-    p(c|x)  softmax over the classes of a task                  modules/losses.py, within_task
-    Eq. 8   loss of all tasks together                          modules/losses.py, multitask_cross_entropy
-            class sampling                                      modules/losses.py, sample_classes
+    p(c|x)  softmax over the classes of a task                  engine/losses.py, within_task
+    Eq. 8   loss of all tasks together                          engine/losses.py, multitask_cross_entropy
+            class sampling                                      engine/losses.py, sample_classes
             variants NATA ... CSTS                              SoftContextSharing.__init__
 """
 
@@ -115,14 +115,16 @@ class SoftContextSharing(nn.Module):
             return None
         return self.encode_names(self.task_template, self.task_context, tasks)  # [SOS][u][task name][.][EOS]
 
-    def forward(self, rows: Tensor, class_task: Tensor) -> tuple[Tensor, Tensor]:
-        """Contexts (G, M, D) for the classes `rows` (R,), and each class's context (R,)."""
-        tasks, group = class_task[rows].unique(return_inverse=True)
+    def forward(self, classes: Tensor, class_task: Tensor) -> tuple[Tensor, Tensor]:
+        """Contexts (G, M, D) for `classes` (R,), and each class's context (R,)."""
+        tasks, group = class_task[classes].unique(return_inverse=True)
         f = self.task_features_of(tasks)  # f_t (T', E) of the tasks in use
         if not self.class_branch:
             return self.meta_net(f), group  # ctx_t, one per task
-        g = self.encode_names(self.class_template, self.class_context, rows)  # g_c (R, E): [SOS][v][class name][.][EOS]
-        each = torch.arange(len(rows), device=rows.device)
+        g = self.encode_names(
+            self.class_template, self.class_context, classes
+        )  # g_c (R, E): [SOS][v][class name][.][EOS]
+        each = torch.arange(len(classes), device=classes.device)
         return self.meta_net(None if f is None else f[group], g), each  # ctx_c, one per class
 
 
@@ -190,49 +192,49 @@ class SoftCPT(PromptTrainer):
     def variant(self) -> str:
         return self.options.VARIANT + ("*" if self.options.TASK_FEATURES == "learned" else "")
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> SoftContextSharing:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> SoftContextSharing:
         options = self.options
         if options.SCHEDULE == "released":
             # The public code registers one optimiser and scheduler under three names, or four with a class branch, and
             # Dassl steps them once per name: optimisers at every batch, schedulers at every epoch.
             self.steps_per_batch = 3 if options.VARIANT.startswith("NA") else 4
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
-        prompts = SoftContextSharing(options, model, self.text_encoder, tasks)
+        learned = SoftContextSharing(options, model, self.text_encoder, tasks)
         if options.KNOWLEDGE_WEIGHT or options.BLEND:
             self.zero_shot = self.zero_shot_features()  # (C, E)
         if options.BLEND:
             self.task_names = [task.name for task in tasks]
-            prompts.trust = Trust()
-            prompts.trust.set(self.task_names, torch.ones(len(tasks)))
-        return prompts
+            learned.trust = Trust()
+            learned.trust.set(self.task_names, torch.ones(len(tasks)))
+        return learned
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        rows = self.all_classes() if rows is None else rows
-        features = self.generated_features(rows)
-        if not self.options.BLEND or self.prompts.training:
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        classes = self.all_classes() if classes is None else classes
+        features = self.generated_features(classes)
+        if not self.options.BLEND or self.learned.training:
             return features
-        trust = self.prompts.trust(self.task_names)[self.class_task[rows]]  # (R,)
-        return blend(features, self.zero_shot[rows], trust.unsqueeze(1))
+        trust = self.learned.trust(self.task_names)[self.class_task[classes]]  # (R,)
+        return blend(features, self.zero_shot[classes], trust.unsqueeze(1))
 
     def new_class_features(self) -> Tensor:
         """Without BLEND, which trusts only the hand-made features of a new task."""
         return self.generated_features(self.all_classes())
 
-    def generated_features(self, rows: Tensor) -> Tensor:
-        """w_c (R, E) of the classes `rows`: [SOS][ctx][class name][.][EOS]."""
-        contexts, group = self.prompts(rows, self.class_task)
-        return self.encode_classes(contexts, rows, group)
+    def generated_features(self, classes: Tensor) -> Tensor:
+        """w_c (R, E) of `classes` (R,): [SOS][ctx][class name][.][EOS]."""
+        contexts, group = self.learned(classes, self.class_task)
+        return self.encode_classes(contexts, classes, group)
 
-    def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def compute_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if not self.options.KNOWLEDGE_WEIGHT:
-            return super().compute_loss(image_features, label)
-        rows = self.candidates(label)
-        rows = self.all_classes() if rows is None else rows
-        features = self.class_features(rows)  # (R, E)
-        loss, logs = self.cross_entropy(self.logits(image_features, features), label, rows)
-        distance = knowledge_distance(features, self.zero_shot[rows])
+            return super().compute_loss(image, label)
+        image_features, classes = self.image_features(image), self.candidates(label)
+        classes = self.all_classes() if classes is None else classes
+        features = self.class_features(classes)  # (R, E)
+        loss, logs = self.cross_entropy(self.logits(image_features, features), label, classes)
+        distance = knowledge_distance(features, self.zero_shot[classes])
         images_per_class = len(self.dm.dataset.train_x) / len(self.class_task)
-        return loss + self.options.KNOWLEDGE_WEIGHT / images_per_class * distance, {**logs, "distance": distance.item()}
+        return loss + self.options.KNOWLEDGE_WEIGHT / images_per_class * distance, {**logs, "distance": distance}
 
     def after_epoch(self) -> None:
         if self.options.BLEND and (self.epoch + 1 == self.max_epoch or self.cfg.TEST.FINAL_MODEL == "best_val"):
@@ -251,17 +253,13 @@ class SoftCPT(PromptTrainer):
                     logits = self.logits(x, blend(features, self.zero_shot, trust))
                     losses[i] += task_losses(logits, label, self.class_task)
         best = distributed.sum_over_ranks(losses).argmin(0)  # (T,)
-        self.prompts.trust.set(self.task_names, TRUSTS.to(self.device)[best])
+        self.learned.trust.set(self.task_names, TRUSTS.to(self.device)[best])
 
     def candidates(self, label: Tensor) -> Tensor | None:
         """With CLASS_SAMPLE_RATE below 1, the classes of the batch and a random share of the others of its tasks."""
-        rate, rows = self.options.CLASS_SAMPLE_RATE, super().candidates(label)
+        rate, classes = self.options.CLASS_SAMPLE_RATE, super().candidates(label)
         if rate == 1:
-            return rows
-        rows = self.all_classes() if rows is None else rows
+            return classes
+        classes = self.all_classes() if classes is None else classes
         label = distributed.gather_labels(label)
-        return distributed.from_first_rank(sample_classes(rows, label, self.class_task, rate))
-
-    def update_lr(self) -> None:
-        for _ in range(self.steps_per_batch):
-            super().update_lr()
+        return distributed.from_first_rank(sample_classes(classes, label, self.class_task, rate))

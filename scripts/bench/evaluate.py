@@ -12,8 +12,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.bench import harness, trainers  # first: they provide Dassl
 
-import torch
-
 
 def measure(kind: str, case: str, backbone: str, prec: str, images: int) -> dict:
     """Seconds of two evaluations of `images` test images, and of decoding them and running the image tower alone."""
@@ -22,15 +20,10 @@ def measure(kind: str, case: str, backbone: str, prec: str, images: int) -> dict
         items = loader.dataset.data_source
         items[:] = (items * (images // len(items) + 1))[:images]
         if kind == "plain":
-            trainer.model_inference = lambda image: _plain_inference(trainer, image)
+            trainer.class_features = lambda: None
+            trainer.class_logits = lambda x, *_, **__: trainer.logits(x, trainer.text_features())
         tower = harness.seconds_of(lambda: [trainer.encode_batch(batch["img"]) for batch in loader])
         return {"tower": tower, "first": harness.seconds_of(trainer.test), "second": harness.seconds_of(trainer.test)}
-
-
-@torch.no_grad()
-def _plain_inference(trainer, image):
-    with trainer.autocast():
-        return trainer.logits(trainer.image_features(image), trainer.text_features())
 
 
 def main() -> None:

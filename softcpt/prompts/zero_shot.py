@@ -1,4 +1,4 @@
-"""Zero-shot prompts: class names in sentences made by hand, for zero-shot CLIP and for methods that use its features."""
+"""Zero-shot prompts: class names in sentences made by hand, for zero-shot CLIP and for methods that use it."""
 
 from collections.abc import Sequence
 from pathlib import Path

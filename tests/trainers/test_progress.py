@@ -142,7 +142,7 @@ def test_wandb_gets_the_curves_of_a_project(toy_root, tmp_path, wandb):
 
 
 def test_missing_wandb_is_an_error(toy_root, tmp_path, capsys, monkeypatch):
-    find_spec = train.trainers.modules.engine.saving.importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "wandb" else find_spec(name, *a))
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")) == 1
     error = capsys.readouterr().err
@@ -193,7 +193,7 @@ def test_last_test_is_compared_with_zero_shot(toy_root, tmp_path, caplog):
 
 @pytest.mark.parametrize("name", ["PLOT", "ProLIP", "CLIPLoRA", "ZeroshotCLIP"])
 def test_methods_with_other_features_are_not_compared(toy_root, tmp_path, name):
-    assert build(toy_root, tmp_path, name).zero_shot() is None
+    assert build(toy_root, tmp_path, name).tester.zero_shot() is None
 
 
 @pytest.mark.parametrize(

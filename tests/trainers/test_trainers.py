@@ -79,20 +79,20 @@ def counted_steps(trainer):
 @cases_and_data(LEARNING)
 def test_only_prompts_get_gradients(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
-    for module in trainer.prompts.modules():
+    for module in trainer.learned.modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.ones_(module.bias)  # the two ReLUs of a tiny meta network may be dead
-    for parameter in trainer.prompts.parameters():
+    for parameter in trainer.learned.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)  # a factor of zero would hide the gradient of the other
     image, label, _ = trainer.parse_batch_train(batch_of(trainer))
-    trainer.training_loss(image, label)[0].backward()
-    for key, parameter in trainer.prompts.named_parameters():
+    trainer.compute_loss(image, label)[0].backward()
+    for key, parameter in trainer.learned.named_parameters():
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), key
     assert not any(p.requires_grad or p.grad is not None for p in trainer.clip.parameters())
     optimised = [p for group in trainer.optim.param_groups for p in group["params"]]
-    assert {id(p) for p in optimised} == {id(p) for p in trainer.prompts.parameters()}
+    assert {id(p) for p in optimised} == {id(p) for p in trainer.learned.parameters()}
     assert trainer.n_params == sum(p.numel() for p in optimised)
 
 
@@ -140,7 +140,7 @@ def test_fitted_method_loads_with_the_same_results(toy_root, tmp_path, name, opt
     trainer.train()
     assert trainer.train_seconds > 0 and trainer.test_seconds > 0 and trainer.max_epoch == 0
     assert trainer.optim is None and not any(p.grad is not None for p in trainer.clip.parameters())
-    assert trainer.n_params == sum(p.numel() for p in trainer.prompts.parameters())
+    assert trainer.n_params == sum(p.numel() for p in trainer.learned.parameters())
     image = next(iter(trainer.train_loader_x))["img"]
     expected = trainer.model_inference(image)
     assert expected.isfinite().all()
@@ -160,7 +160,7 @@ def test_test_loop_matches_model_inference(toy_root, tmp_path, name, dataset):
     trainer = build(toy_root, tmp_path / "run", name, dataset=dataset, opts=("FEATURES.TEST_CACHE", False))
     plain = trainer.test()
     cached = build(toy_root, tmp_path / "run", name, dataset=dataset)
-    cached.prompts.load_state_dict(trainer.prompts.state_dict())
+    cached.learned.load_state_dict(trainer.learned.state_dict())
     assert cached.test() == cached.test() == plain
     assert len(list((tmp_path / "features").glob("*.safetensors"))) == (not trainer.tunes_images)
 
@@ -181,7 +181,7 @@ def test_every_precision_trains_without_nan(toy_root, tmp_path, name, precision)
     trainer = build(toy_root, tmp_path / "run", name, "PREC", precision, opts=opts)
     trainer.train()
     assert 0 <= trainer.evaluator.task_results[0]["value"] <= 100
-    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in trainer.prompts.parameters())
+    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in trainer.learned.parameters())
 
 
 @pytest.mark.slow
@@ -193,7 +193,7 @@ def test_200_steps_stay_finite(toy_root, tmp_path, name, precision):
     for _ in range(200 // len(trainer.train_loader_x)):
         for batch in trainer.train_loader_x:
             assert torch.tensor(trainer.forward_backward(batch)["loss"]).isfinite()
-    assert all(p.isfinite().all() for p in trainer.prompts.parameters())
+    assert all(p.isfinite().all() for p in trainer.learned.parameters())
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -205,7 +205,10 @@ def test_logits_of_present_tasks_match_those_of_all(toy_root, tmp_path, name):
         )  # the loader of images below the feature cache
         x = trainer.image_features(next(iter(loader))["img"])
         rows = torch.tensor([0, 1, 2, 5, 6, 7, 8, 9])
-        torch.testing.assert_close(trainer.class_logits(x, rows), trainer.class_logits(x)[:, rows])
+        torch.testing.assert_close(
+            trainer.class_logits(x, trainer.class_features(rows), rows),
+            trainer.class_logits(x, trainer.class_features())[:, rows],
+        )
 
 
 @pytest.mark.parametrize("name", LEARNING)

@@ -14,6 +14,12 @@ from yacs.config import CfgNode
 logger = logging.getLogger(__name__)
 
 
+def max_steps(cfg: CfgNode) -> int:
+    """The number of steps of a run; 0 if OPTIM.MAX_EPOCH counts. A method may have STEPS_PER_SHOT among its keys."""
+    own = cfg.TRAINER.get(cfg.TRAINER.NAME.upper(), {})
+    return cfg.OPTIM.MAX_STEPS or own.get("STEPS_PER_SHOT", 0) * cfg.DATASET.NUM_SHOTS
+
+
 def with_epochs(cfg: CfgNode, steps: int, batches: int) -> CfgNode:
     """The config with OPTIM.MAX_STEPS `steps`, unless they are 0, and the OPTIM.MAX_EPOCH that follows from them, for
     epochs of `batches` batches. Raises ValueError if the warm-up is longer."""

@@ -11,7 +11,7 @@ from yacs.config import CfgNode
 
 from softcpt.files import CHECKPOINT, read_yaml
 
-from . import preprocessing
+from . import budget, preprocessing
 from .settings import flatten
 
 RESULTS = "results.json"
@@ -73,10 +73,9 @@ def is_read(key: str, values: Mapping[str, Any]) -> bool:
 
 def compared(cfg: CfgNode) -> dict[str, Any]:
     """{key: value} of the keys that a run of this config depends on, with tuples as lists."""
-    values, method = flatten(cfg), method_of(cfg.TRAINER.NAME)
+    values = flatten(cfg)
     values[preprocessing.UPRIGHT] = preprocessing.upright_of(cfg.INPUT.UPRIGHT, dataset_of(cfg.DATASET.NAME))
-    if hasattr(method, "max_steps"):
-        values["OPTIM.MAX_STEPS"] = method.max_steps(cfg)
+    values["OPTIM.MAX_STEPS"] = budget.max_steps(cfg)
     return {key: plain(value) for key, value in values.items() if key not in FREE_KEYS and is_read(key, values)}
 
 

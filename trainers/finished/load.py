@@ -91,7 +91,7 @@ def load_run_for(run: Path, task: Task, opts: Sequence[str] = ()) -> PromptTrain
         classes = Path(folder, "classes.json")
         write_classes(classes, [task])
         trainer = build_trainer(config_of(run, opts=opts, classes=classes))
-    owned = [key for key in trainer.prompts.state_dict() if OWNERS.search(key)]
+    owned = [key for key in trainer.learned.state_dict() if OWNERS.search(key)]
     if owned:
         name = " ".join(filter(None, (type(trainer).__name__, trainer.variant)))
         raise ValueError(
@@ -102,7 +102,7 @@ def load_run_for(run: Path, task: Task, opts: Sequence[str] = ()) -> PromptTrain
 
 
 def _loaded(trainer: PromptTrainer, run: Path) -> PromptTrainer:
-    if trainer.prompts.state_dict():  # else the method learns nothing
+    if trainer.learned.state_dict():  # else the method learns nothing
         trainer.load_model(str(run))
     trainer.set_model_mode("eval")
     return trainer

@@ -35,7 +35,7 @@ def new_task_heads(trainer: PromptTrainer) -> dict[str, Head]:
     with trainer.autocast():
         zero_shot = zero_shot_features(trainer.tasks, "", trainer.clip, trainer.text_encoder)
     heads = {"zero-shot": PromptTrainer.head(trainer, zero_shot, 0)}
-    learns = bool(trainer.prompts.state_dict())  # unlike zero-shot CLIP
+    learns = bool(trainer.learned.state_dict())  # unlike zero-shot CLIP
     if not learns or trainer.no_heads or trainer.tunes_images or trainer.image_projection() is not None:
         return heads
     with trainer.autocast():

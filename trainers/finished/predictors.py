@@ -23,7 +23,7 @@ class RunPredictor:
         self.tasks = [task.name for task in trainer.tasks]
         self.classes_ = {task.name: list(task.classnames) for task in trainer.tasks}
         with torch.no_grad(), trainer.autocast():  # once for all batches
-            self.class_features = None if trainer.conditional else trainer.class_features()
+            self.class_features = trainer.class_features()
 
     @torch.no_grad()
     def scores(self, images: Tensor, task: str) -> dict[str, Tensor]:
@@ -35,9 +35,8 @@ class RunPredictor:
         rows = (trainer.class_task == self.tasks.index(task)).nonzero().squeeze(1)  # (R,)
         with trainer.autocast():
             x = trainer.image_features(images.to(trainer.device))
-            if trainer.conditional:
-                return trainer.class_logits(x, rows).float()
-            return trainer.logits(x, self.class_features[rows]).float()
+            features = None if trainer.conditional else self.class_features[rows]
+            return trainer.class_logits(x, features, rows).float()
 
 
 class NewTaskPredictor(RunPredictor):
@@ -56,7 +55,7 @@ class NewTaskPredictor(RunPredictor):
         logits = {name: head(x) for name, head in self.heads.items()}
         if "context" in logits:
             result[self.method] = logits.pop("context")
-        elif trainer.prompts.state_dict():
+        elif trainer.learned.state_dict():
             result[self.method] = self.logits(images, task)
         return {name: values.float().softmax(1).cpu() for name, values in (result | logits).items()}
 
@@ -65,7 +64,7 @@ class NewTaskPredictor(RunPredictor):
         template = self.trainer.tasks[0].template
         own = "the context that it generates from the task's name" if self.method == "SoftCPT" else "as it was trained"
         parts = [f'zero-shot: the hand-made prompt "{template}"']
-        if self.trainer.prompts.state_dict():
+        if self.trainer.learned.state_dict():
             parts.insert(0, f"{self.method}: {own}, never trained on this task")
         if "average" in self.heads:
             parts.append("average: the mean of the two after normalisation")

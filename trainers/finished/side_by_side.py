@@ -54,7 +54,7 @@ class SideBySide:
         self.trainer = trainer
         self.tasks = [(task.name, task.template) for task in trainer.tasks]
         with trainer.autocast():
-            self.tuned = None if trainer.conditional else trainer.class_features()  # (C, E)
+            self.tuned = trainer.class_features()  # (C, E)
         self.zero_shot = trainer.zero_shot_features()  # (C, E)
 
     @torch.no_grad()
@@ -68,9 +68,7 @@ class SideBySide:
             tuned, plain = trainer.image_features(x), trainer.clip.encode_image(x)
             for t, task in enumerate(trainer.tasks):
                 rows = (trainer.class_task == t).nonzero().squeeze(1)  # (R,)
-                own = (
-                    trainer.class_logits(tuned, rows) if self.tuned is None else trainer.logits(tuned, self.tuned[rows])
-                )
+                own = trainer.class_logits(tuned, None if self.tuned is None else self.tuned[rows], rows)
                 zero = PromptTrainer.logits(trainer, plain, self.zero_shot[rows])
                 both = [dict(zip(task.classnames, logits.float().softmax(1)[0].tolist())) for logits in (own, zero)]
                 found.append(Answer(task.name, task.template, *both))
