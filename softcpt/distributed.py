@@ -6,6 +6,7 @@ that of one process on the whole batch. In one process every function here is th
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -115,8 +116,8 @@ def gather_parts(parts: list[Tensor]) -> Tensor:
     return torch.cat([part for parts in lists for part in parts])
 
 
-def from_first_rank(value: Tensor | None) -> Tensor | None:
-    """The value of rank 0; for what is drawn at random."""
+def from_first_rank(value: Any) -> Any:
+    """The tensor, or None, of rank 0; for what is drawn at random."""
     if world() == 1:
         return value
     values = [None if value is None else value.cpu()]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from softcpt.backbones import CLIP, Tuning
-from softcpt.prompts.deep import check_text_tunable, check_tunable
+from softcpt.prompts.deep import check_tunable
 from softcpt.prompts.zero_shot import class_sentences, encode_sentences
 from softcpt.tasks import Task
 from trainers.engine.budget import steps_of
@@ -81,10 +81,10 @@ class CLIPLoRA(PromptTrainer):
         towers = {"image": model.visual, "text": model.text}
         if "image" in TOWERS[options.TOWERS]:
             what, instead = "CLIP-LoRA updates the layers of a ViT", "TRAINER.CLIPLORA.TOWERS text"
-            check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("image", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         if "text" in TOWERS[options.TOWERS]:
             what, instead = "CLIP-LoRA updates the layers of a transformer", "TRAINER.CLIPLORA.TOWERS image"
-            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("text", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         self.sentences = class_sentences(tasks, (options.TEMPLATE,), model)
         self.fixed_text = None
         if "text" not in TOWERS[options.TOWERS]:

@@ -52,9 +52,8 @@ class LinearProbe(LinearClassifierTrainer):
         return None if self.options.C else Choice("LinearProbe searches C", instead)
 
     def fit(self) -> None:
-        train, val = self.task_features(self.dm.dataset.train_x), None
-        if not self.options.C:
-            val = self.task_features(self.dm.dataset.val)
+        train = self.task_features(self.dm.dataset.train_x)
+        val = [] if self.options.C else self.task_features(self.dm.dataset.val)
         for t, task in enumerate(self.tasks):
             x, y = train[t]
             if len(task.classnames) == 1:

@@ -6,7 +6,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from softcpt.backbones import CLIP, Tuning
-from softcpt.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
+from softcpt.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
 from softcpt.prompts.learned import Context
 from softcpt.tasks import Task
 from trainers.engine.checks import COUNT, TEXT, TOKENS
@@ -56,10 +56,10 @@ class MaPLe(PromptTrainer):
     def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
         options = self.options
         what, instead = "MaPLe's image prompts are tokens of a ViT", "a method with text prompts alone, such as CoOp"
-        check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+        check_tunable("image", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         if options.DEPTH > 1:
             what, instead = "MaPLe's deep prompts are tokens in a tower's layers", "TRAINER.MAPLE.DEPTH 1"
-            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("text", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         layers = min(model.text.depth, model.visual.depth)
         depth = limited_depth("TRAINER.MAPLE.DEPTH", options.DEPTH, layers)
         key, words, count = "TRAINER.MAPLE.N_CTX", options.CTX_INIT, options.N_CTX

@@ -8,7 +8,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from softcpt.backbones import CLIP, Tuning
-from softcpt.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
+from softcpt.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
 from softcpt.prompts.learned import Context
 from softcpt.prompts.zero_shot import IMAGENET, averaged_features
 from softcpt.tasks import Task
@@ -72,10 +72,10 @@ class PromptSRC(PromptTrainer):
         options, key = self.options, "TRAINER.PROMPTSRC"
         if options.PROMPT_DEPTH_VISION:
             what, instead = "PromptSRC's image prompts are tokens of a ViT", f"{key}.PROMPT_DEPTH_VISION 0"
-            check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("image", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         if options.PROMPT_DEPTH_TEXT > 1:
             what, instead = "PromptSRC's deep prompts are tokens in a tower's layers", f"{key}.PROMPT_DEPTH_TEXT 1"
-            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("text", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         self.teacher = averaged_features(tasks, IMAGENET, model, self.text_encoder)  # (C, E)
         words, count = options.CTX_INIT, options.N_CTX_TEXT
         context, self.template = context_of_words(words, count, self.classnames, model, f"{key}.N_CTX_TEXT")

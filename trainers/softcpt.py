@@ -6,7 +6,7 @@ The parts of the paper, with their symbols here, and where they are computed:
     f_t     task feature, of [SOS][u][task name][.][EOS]        SoftContextSharing.task_features_of
     v       class context                                       SoftContextSharing.__init__, `class_context`
     g_c     class feature, of [SOS][v][class name][.][EOS]      SoftContextSharing.forward
-    W       meta network: ctx = reshape(x W)                    MetaNet.forward
+    W       meta network: ctx = reshape(x W)                    parts/meta_net.py, MetaNet.forward
     w_c     classifier, of [SOS][ctx][class name][.][EOS]       SoftCPT.generated_features
     p(c|x)  softmax over the classes of a task                  engine/losses.py, within_task
     Eq. 8   loss of all tasks together                          engine/losses.py, multitask_cross_entropy
@@ -30,41 +30,10 @@ from softcpt.tasks import Task
 from trainers.engine.checks import AT_LEAST_0, SHARE, TEXT, TOKENS, between
 from trainers.engine.choosing import Choice
 from trainers.engine.losses import knowledge_distance, sample_classes
-from trainers.parts.blend import TRUSTS, Trust, blend, task_losses
+from trainers.parts.blend import Trust, best_trusts, blend
+from trainers.parts.meta_net import MetaNet
 
 from .base import PromptTrainer
-
-
-class MetaNet(nn.Module):
-    """The meta network that all tasks share: ctx = reshape(x W, M x D), without bias, W ~ N(0, 0.02^2).
-
-    `lin` reads the task feature f_t, or with a class branch the concatenation of the class feature g_c and f_t;
-    `linmean` reads their mean, `lincls` only g_c; `lowrank` is `lin` with W = A B of rank `rank`.
-    """
-
-    def __init__(self, kind: str, n_features: int, n_context: int, width: int, class_branch: bool, rank: int) -> None:
-        super().__init__()
-        self.kind, self.shape = kind, (n_context, width)
-        n_in = 2 * n_features if class_branch and kind in ("lin", "lowrank") else n_features
-        if kind == "lowrank":
-            # A ~ N(0, 1/rank) and B ~ N(0, 0.02^2): the entries of A B have the variance of W's.
-            self.down = nn.Parameter(torch.randn(n_in, rank) / rank**0.5)
-            self.up = nn.Parameter(0.02 * torch.randn(rank, n_context * width))
-        else:
-            self.weight = nn.Parameter(0.02 * torch.randn(n_in, n_context * width))
-
-    def forward(self, task_features: Tensor | None, class_features: Tensor | None = None) -> Tensor:
-        """Contexts (N, M, D) of task features (N, E) (None for lincls) and, with a class branch, class features."""
-        if class_features is None:
-            x = task_features  # f_t
-        elif self.kind == "linmean":
-            x = (class_features + task_features) / 2  # (g_c + f_t) / 2
-        elif self.kind == "lincls":
-            x = class_features  # g_c
-        else:
-            x = torch.cat([class_features, task_features], dim=1)  # [g_c, f_t]
-        x = x @ self.down @ self.up if self.kind == "lowrank" else x @ self.weight  # x W
-        return x.unflatten(1, self.shape)  # ctx (N, M, D)
 
 
 class SoftContextSharing(nn.Module):
@@ -78,10 +47,9 @@ class SoftContextSharing(nn.Module):
         classnames = [name for task in tasks for name in task.classnames]
         names = [task.name for task in tasks]
         self.encoder = encoder
-        n_features, width = model.embed_dim, model.text.width
         self.task_branch = options.META_NET != "lincls"
         if options.TASK_FEATURES == "learned":
-            self.task_features = nn.Parameter(0.02 * torch.randn(len(tasks), n_features))  # (T, E)
+            self.task_features = nn.Parameter(0.02 * torch.randn(len(tasks), model.embed_dim))  # (T, E)
             register_owners(self, names)
         elif self.task_branch:
             rows = names if options.VARIANT.endswith("TS") else None  # *TS: a context u per task; *TA: one for all
@@ -93,9 +61,7 @@ class SoftContextSharing(nn.Module):
             words = options.CLASS_CTX_INIT
             self.class_context = Context(options.CLASS_N_CTX, model, rows, words)
             self.class_template = PromptTemplate(classnames, self.class_context.n_context, model, words=words)
-        self.meta_net = MetaNet(
-            options.META_NET, n_features, options.N_CTX, width, self.class_branch, options.META_RANK
-        )
+        self.meta_net = MetaNet(options, model, self.class_branch)
 
     def encode_names(self, template: PromptTemplate, context: Context, rows: Tensor) -> Tensor:
         """Text features (R, E) of the names `rows` (R,) behind their context; not normalised."""
@@ -104,8 +70,7 @@ class SoftContextSharing(nn.Module):
             ctx, group = ctx[rows], torch.arange(len(rows), device=rows.device)
         else:
             group = torch.zeros_like(rows)
-        prefix, suffix, lengths = template(ctx, group, rows)
-        return self.encoder(prefix, suffix, lengths, group)
+        return self.encoder(*template(ctx, group, rows), group)
 
     def task_features_of(self, tasks: Tensor) -> Tensor | None:
         """f_t (T', E) of the tasks `tasks` (T',); None for a meta network that reads none."""
@@ -241,19 +206,11 @@ class SoftCPT(PromptTrainer):
             self.choose_trust()
         super().after_epoch()
 
-    @torch.no_grad()
     def choose_trust(self) -> None:
-        """Set each task's trust to the value with the lowest cross-entropy on its validation shots; 1 without them."""
-        losses = torch.zeros(len(TRUSTS), len(self.tasks), device=self.device)
-        with self.autocast():
-            features = self.generated_features(self.all_classes())
-            for batch in self.val_loader or ():
-                x, label = self.image_features(batch["img"].to(self.device)), batch["label"].to(self.device)
-                for i, trust in enumerate(TRUSTS.tolist()):
-                    logits = self.logits(x, blend(features, self.zero_shot, trust))
-                    losses[i] += task_losses(logits, label, self.class_task)
-        best = distributed.sum_over_ranks(losses).argmin(0)  # (T,)
-        self.learned.trust.set(self.task_names, TRUSTS.to(self.device)[best])
+        """Set each task's trust in its generated features by its validation shots."""
+        with self.autocast(), torch.no_grad():
+            generated = self.generated_features(self.all_classes())
+            self.learned.trust.set(self.task_names, best_trusts(self, generated, self.zero_shot))
 
     def candidates(self, label: Tensor) -> Tensor | None:
         """With CLASS_SAMPLE_RATE below 1, the classes of the batch and a random share of the others of its tasks."""

@@ -29,6 +29,15 @@ class CacheTrainer(PromptTrainer):
     augmented views, and L the shots' one-hot labels.
     """
 
+    defaults = {
+        "VIEWS": 10,  # augmented views, whose mean is a key
+        "SEARCH": True,  # alpha and beta on each task's validation shots; False: ALPHA and BETA
+        "SEARCH_SCALE": (50.0, 50.0),  # ends of the grids of beta and alpha, which begin at 0.1
+        "SEARCH_STEPS": (200, 200),  # numbers of values of the two grids
+        "ALPHA": 1.17,  # weight of the cache before the search; published for ImageNet, others have 1.17 to 10
+        "BETA": 1.0,  # sharpness of the cache before the search
+        "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
+    }
     legal = {
         "VIEWS": between(1, 1000),
         "SEARCH_SCALE": each(Range(lambda x: 0.1 < x <= LARGE, ""), (2,), "two ends above 0.1, for beta and alpha"),
@@ -95,17 +104,6 @@ class CacheTrainer(PromptTrainer):
             logger.info("%s: alpha = %.3g, beta = %.3g", task.name, alpha, beta)
 
 
-CACHE_DEFAULTS = {
-    "VIEWS": 10,  # augmented views, whose mean is a key
-    "SEARCH": True,  # alpha and beta on each task's validation shots; False: ALPHA and BETA
-    "SEARCH_SCALE": (50.0, 50.0),  # ends of the grids of beta and alpha, which begin at 0.1
-    "SEARCH_STEPS": (200, 200),  # numbers of values of the two grids
-    "ALPHA": 1.17,  # weight of the cache before the search; published for ImageNet, others have 1.17 to 10
-    "BETA": 1.0,  # sharpness of the cache before the search
-    "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-}
-
-
 @TRAINER_REGISTRY.register()
 class TipAdapter(CacheTrainer):
     """Zhang, Fang, Gao, Li, Dai, Qiao, Li. Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification.
@@ -118,7 +116,6 @@ class TipAdapter(CacheTrainer):
     """
 
     learns_by_gradient = False
-    defaults = CACHE_DEFAULTS
 
     def fit(self) -> None:
         self.fill_cache()
@@ -138,7 +135,7 @@ class TipAdapterF(CacheTrainer):
     schedule_unit = "batch"
 
     defaults = {
-        **CACHE_DEFAULTS,
+        **CacheTrainer.defaults,
         "EPS": 1e-4,  # of AdamW
     }
     legal = {**CacheTrainer.legal, "EPS": ABOVE_0}

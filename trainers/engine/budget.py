@@ -6,7 +6,7 @@ the last epoch may end early.
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from yacs.config import CfgNode
@@ -63,7 +63,7 @@ class FirstBatches:
         return itertools.islice(iter(self.loader), self.count)
 
 
-def batches_left(loader: Iterable, max_steps: int, epoch: int) -> Iterable:
+def batches_left(loader: Any, max_steps: int, epoch: int) -> Any:
     """The loader of epoch `epoch`, which ends early if `max_steps` > 0 are reached in it."""
     left = max_steps - epoch * len(loader)
     return FirstBatches(loader, left) if 0 < left < len(loader) else loader

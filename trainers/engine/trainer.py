@@ -49,6 +49,7 @@ class Engine(TrainerX):
     It builds `learned`, by `build_learned`, trains it by `forward_backward` or `fit`, and has a `Saver` and a `Tester`.
     """
 
+    optim: Any
     train_seconds: float | None = None
     test_seconds: float | None = None
     epochs_done: int = 0
@@ -127,9 +128,7 @@ class Engine(TrainerX):
                 raise FileNotFoundError(f"MODEL.INIT_WEIGHTS: {error}") from error
         self.n_params = sum(p.numel() for p in self.learned.parameters())
         logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
-        self.optim = self.sched = None
-        if self.learns_by_gradient:
-            self.optim, self.sched = self.build_optimiser()
+        self.optim, self.sched = self.build_optimiser() if self.learns_by_gradient else (None, None)
         self.register_model(PROMPTS, self.learned, self.optim, self.sched)
         self.tunes_images = bool(self.tuning("image"))
         self.caching = caching_of(self)
