@@ -39,11 +39,11 @@ from safetensors.torch import save_file
 from tabulate import tabulate
 from torch import Tensor, nn
 
-import train
 from scripts.lib.reduced_models import Cache, random_model, reduced, shallow_timm
 from softcpt.backbones import CLIP, load_clip, open_clip_files
 from softcpt.prompts.encoder import text_encoder
 from softcpt.prompts.learned import Context, PromptTemplate
+from trainers.engine.config import default_cfg
 from trainers.engine.preprocessing import filled, test_transform
 
 COLUMNS = ("text", "prompts", "image", "pixels")
@@ -91,7 +91,7 @@ def differences(model: CLIP, own: nn.Module, architecture: str) -> dict[str, flo
     group = torch.zeros(len(names), dtype=torch.long)
     learned = text_encoder(model.text, 2048)(*prompts(context(), group), group)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 217, 3), dtype=np.uint8))
-    cfg = train.default_cfg()
+    cfg = default_cfg()
     cfg.INPUT.TRANSFORMS = ("normalize",)
     pixels = test_transform(filled(cfg, model.preprocessing))(picture)
     transforms = open_clip.transform

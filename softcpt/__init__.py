@@ -7,9 +7,12 @@
 Imports no trainer, data set or script of this project.
 """
 
+import warnings
 from typing import Any
 
 __all__ = ["load_classifier"]
+
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # in the clip package
 
 
 def __getattr__(name: str) -> Any:

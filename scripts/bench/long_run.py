@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT)]
 
 import scripts.lib.command  # noqa: E402, F401  first: the imports below take seconds
 
-import train  # noqa: E402  before dassl, which it provides
+import compat.provide  # noqa: E402, F401  before dassl
 
 # isort: split
 import torch  # noqa: E402
@@ -50,8 +50,7 @@ def measure(method: str, epochs: int, folder: Path, *opts: object) -> list[dict[
     """The usage after each epoch to print, on generated images in `folder`."""
     rows: list[dict[str, int]] = []
     pairs = ("OPTIM.MAX_EPOCH", epochs, "TRAIN.CHECKPOINT_FREQ", 10, *opts)
-    arguments = toy.arguments(toy.draw(folder / "data"), folder / "out/run", method, *pairs)
-    trainer = build_trainer(train.setup_cfg(train.parse_args(arguments)))
+    trainer = build_trainer(toy.config(toy.draw(folder / "data"), folder / "out/run", method, *pairs))
 
     def note(epoch: int) -> None:
         if epoch == epochs or epoch >= FIRST and (epoch - FIRST) % EVERY == 0:

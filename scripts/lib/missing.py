@@ -8,8 +8,6 @@ from softcpt.evaluation.provenance import PROJECT_ROOT
 from softcpt.files import read_config
 from softcpt.sweeps.jobs import CONFIGS, Job, dataset_file
 
-from .train_run import import_train
-
 BACKBONE = "MODEL.BACKBONE.NAME"
 
 
@@ -34,15 +32,14 @@ def backbone_in(trainer: str, config: str) -> str:
 def missing(benchmarks: Sequence[str], root: str, backbones: Sequence[str]) -> list[str]:
     """A line for each data set that is not below `root`, with the command that gets it, and for each CLIP whose file is
     not there. Downloads nothing, and reads neither images nor weights. For a process of its own."""
-    train = import_train()
     from datasets.tools.on_disk import missing_data
     from softcpt.backbones import why_not_here
+    from trainers.engine.config import build_cfg, read_files
 
     os.chdir(PROJECT_ROOT)  # as the runs do
     lines = []
     for benchmark in benchmarks:
-        arguments = ["--dataset-config-file", str(dataset_file(benchmark)), "--root", root]
-        lines += missing_data(train.setup_cfg(train.parse_args(arguments)))
+        lines += missing_data(build_cfg(read_files(dataset_file(benchmark)), {"DATASET.ROOT": root} if root else {}))
     return [line for line in dict.fromkeys([*lines, *map(why_not_here, backbones)]) if line]
 
 

@@ -132,7 +132,7 @@ def other_runs(calls: Sequence[Call]) -> dict[str, str]:
     from trainers.engine.finished_runs import FinishedRuns
 
     os.chdir(ROOT)
-    runs = FinishedRuns(train.parse_args, train.cfg_of_files, train.setup_cfg, train.default_cfg())
+    runs = FinishedRuns(train.parse_args, train.setup_cfg)
     tasks: dict[str, list[str]] = {}
     found = {}
     for call in calls:
@@ -155,7 +155,7 @@ def _difference_of_tasks(call: Call, folder: Path, runs: Any, tasks: dict[str, l
     from datasets.multitask import task_names
 
     try:  # the run that an evaluation loads has no config of its own, only its parts have
-        cfg = runs.config([word for word in call.arguments if word != "--eval-only"])[1]
+        cfg = runs.config([word for word in call.arguments if word != "--eval-only"])
         key = repr(cfg.DATASET)
         tasks[key] = tasks.get(key) or task_names(cfg)
     except FileNotFoundError as error:
@@ -184,11 +184,10 @@ def benchmark_tasks(benchmark: str, root: str = "") -> list[str]:
 
     Raises ValueError and FileNotFoundError as `task_names` does.
     """
-    train = import_train()
     from datasets.multitask import task_names
+    from trainers.engine.config import build_cfg, read_files
 
-    file = dataset_file(benchmark)
-    cfg = train.setup_cfg(train.parse_args(["--dataset-config-file", str(file), "--root", root]))
+    cfg = build_cfg(read_files(dataset_file(benchmark)), {"DATASET.ROOT": root} if root else {})
     try:
         return task_names(cfg)
     except ValueError as error:

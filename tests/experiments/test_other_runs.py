@@ -22,6 +22,7 @@ from softcpt.sweeps.arguments import parse_args
 from softcpt.sweeps.calls import state_of, status_report
 from softcpt.sweeps.jobs import benchmark_folder, benchmark_of
 from softcpt.sweeps.methods import pair_label
+from trainers.engine import config
 
 METHODS = [
     {"label": "zero", "trainer": "ZeroshotCLIP", "shots": False},
@@ -225,7 +226,7 @@ def test_files_are_read_once_however_many_runs_are_compared(sweep, tmp_path, mon
         monkeypatch.setattr(module, name, counted)
 
     counting(softcpt.evaluation.data, "read_json")
-    counting(train, "merge_file")
+    counting(config, "merge_file")
     (step,) = [step for step in sweep().steps if step.job.method.label == "means"]
     train.parser.cache_clear()
     for count in (1, 3):

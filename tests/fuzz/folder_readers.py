@@ -21,7 +21,6 @@ from PIL import Image
 from records import record
 from safetensors.torch import save
 
-import train
 from datasets.folder import read_tasks
 from softcpt.backbones import CLIP, Head, load_clip
 from softcpt.backbones.config import Preprocessing
@@ -30,6 +29,7 @@ from softcpt.evaluation.records import write_record
 from softcpt.inference import Export, load_classifier, write_export
 from softcpt.inference.exports import ENTRY, digest_of
 from softcpt.reports import write_report
+from trainers.engine.config import default_cfg
 
 # -- CLIPs of libraries ------------------------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ def own_pictures(path: Path) -> list[str]:
     """The real files of all tasks, each once, relative to the root."""
     root = path.with_suffix(".tree")
     grow(root, *json.loads(path.read_bytes()))
-    cfg = train.default_cfg()
+    cfg = default_cfg()
     cfg.DATASET.ROOT = str(root)
     items = [item.impath for task in read_tasks(cfg) for part in task.parts for item in part]
     assert len(items) == len(set(map(os.path.realpath, items))), "a picture twice"

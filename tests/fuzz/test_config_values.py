@@ -14,6 +14,7 @@ from fuzz.hostile import TooLong, limited
 from methods import METHODS
 
 import train
+from trainers.engine.config import default_cfg
 from trainers.engine.settings import flatten
 
 SEED = int(os.environ.get("FUZZ_SEED", 21))  # of the order, and of the methods
@@ -30,7 +31,7 @@ FREE = {"OUTPUT_DIR", "USE_CUDA", "VERBOSE"}  # set by the test, or of no effect
 def cases():
     """(method, key, value) of each key, the shared ones with one method after the other."""
     rng, found = random.Random(SEED), []
-    for key, default in flatten(train.default_cfg()).items():
+    for key, default in flatten(default_cfg()).items():
         parts = key.split(".")
         own = [name for name in METHODS if parts[0] == "TRAINER" and len(parts) > 2 and name.upper() == parts[1]]
         for value in (*NUMBERS, *OTHERS, DEEP, default):

@@ -14,7 +14,6 @@ from fuzz.hostile import Reader, damaged, edited, json_files, yaml_files
 from PIL import Image
 from yacs.config import CfgNode
 
-import train
 from datasets.settings import read_settings
 from datasets.splits import read_split
 from datasets.tables import read_table
@@ -22,6 +21,7 @@ from softcpt.evaluation.classes import read_classes
 from softcpt.evaluation.data import tasks_then
 from softcpt.evaluation.predictions import read_predictions
 from softcpt.evaluation.records import LATER_KEYS, read_record
+from trainers.engine.config import default_cfg
 from trainers.engine.settings import flatten, merge_file
 
 IMAGES = [f"{name}{i}.png" for name in "ab" for i in range(3)]
@@ -113,7 +113,7 @@ CONFIG = {
     "OPTIM": {"NAME": "sgd", "LR": 0.002, "MAX_EPOCH": 50, "STEPSIZE": [1]},
     "TRAINER": {"SOFTCPT": {"N_CTX": 16, "PREC": "amp", "CLASS_SAMPLE_RATE": "1e-1"}},
 }
-EVERY = train.default_cfg()
+EVERY = default_cfg()
 DEFAULTS = CfgNode(
     {**{key: EVERY[key] for key in ("DATALOADER", "INPUT", "OPTIM")}, "TRAINER": {"SOFTCPT": EVERY.TRAINER.SOFTCPT}}
 )

@@ -172,7 +172,7 @@ def test_export_follows_its_run(roots, runs, tmp_path):
     found = []
     for upright in (True, False):
         file = tmp_path / f"{upright}.safetensors"
-        write_export(file, export_of(load_run(runs[1], opts=("INPUT.UPRIGHT", str(upright))), runs[1]))
+        write_export(file, export_of(load_run(runs[1], settings={"INPUT.UPRIGHT": upright}), runs[1]))
         classifier = load_classifier(file, toy.CLIP, "cpu")
         assert classifier.export.upright is upright
         found.append(classifier.predict_proba(sorted((roots[1] / "warm things").rglob("*.png")), "warm things"))
