@@ -6,7 +6,6 @@ and seed give the same images.
 
 import json
 import logging
-import math
 import os
 import random
 import reprlib
@@ -18,6 +17,7 @@ from dassl.data.datasets import Datum
 from softcpt.files import read_json, write_atomically
 from softcpt.files.messages import nearest, report, summary
 from softcpt.files.texts import counted, nfc
+from softcpt.tasks import half
 
 from .paths import Listings, leaves, not_in_utf8, relative
 
@@ -204,8 +204,7 @@ def subsample_classes(*parts: Items, which: str, name: str = "") -> tuple[Items,
     if which == "all":
         return parts
     labels = sorted({item.label for part in parts for item in part})
-    half = math.ceil(len(labels) / 2)
-    kept = labels[:half] if which == "base" else labels[half:]
+    kept = half(labels, which)
     if not kept:
         raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is 'new', but {name or 'there'} has only {len(labels)} class")
     new_label = {label: i for i, label in enumerate(kept)}

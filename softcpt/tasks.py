@@ -1,10 +1,13 @@
-"""A task: its name, classes, metric and hand-made prompt."""
+"""A task: its name, classes, metric and hand-made prompt; halves of tasks and of classes."""
 
 import re
 from dataclasses import dataclass
+from typing import TypeVar
 
 from softcpt.files.messages import nearest
 from softcpt.files.texts import nfc
+
+Item = TypeVar("Item")
 
 METRICS = ("accuracy", "mean_per_class")
 DEFAULT_TEMPLATE = "a photo of a {}."
@@ -14,6 +17,12 @@ TEMPLATE_RULE = "must have one {} for the class name, and no other braces"
 def is_template(text: str) -> bool:
     """Whether a text has one placeholder {} for a class name, and nothing else that `str.format` would replace."""
     return text.count("{}") == text.count("{") == text.count("}") == 1
+
+
+def half(items: list[Item], which: str) -> list[Item]:
+    """All items, their first half ("base", rounded up) or the rest ("new")."""
+    middle = (len(items) + 1) // 2
+    return {"all": items, "base": items[:middle], "new": items[middle:]}[which]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softcpt.files import read_json, write_atomically
+from softcpt.files import read_json, read_schema, write_atomically
 
 FILE_NAME = "data.json"
 SHOTS_FILE = "shots.json"
@@ -113,10 +113,7 @@ def data_in(folder: str | os.PathLike) -> dict[str, Any]:
     path = Path(folder, FILE_NAME)
     if not path.is_file():
         return {}
-    record = read_json(path)
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else record
-        raise ValueError(f"{path}: schema is {reprlib.repr(found)}, this version reads schema {SCHEMA}")
+    record = read_schema(path, SCHEMA)
     texts = [key for key in ("root", "settings", "evaluates") if not isinstance(record.get(key), str)]
     tasks = record.get("tasks")
     if texts or not isinstance(tasks, list) or not all(_is_task(task) for task in tasks):

@@ -220,12 +220,12 @@ def test_files_are_read_once_however_many_runs_are_compared(sweep, tmp_path, mon
         inner = getattr(module, name)
 
         def counted(*args, **kwargs):
-            read[Path(str(args[0] if name == "read_json" else args[-1])).name] += 1
+            read[Path(str(args[0] if name == "read_schema" else args[-1])).name] += 1
             return inner(*args, **kwargs)
 
         monkeypatch.setattr(module, name, counted)
 
-    counting(softcpt.evaluation.data, "read_json")
+    counting(softcpt.evaluation.data, "read_schema")
     counting(config, "merge_file")
     (step,) = [step for step in sweep().steps if step.job.method.label == "means"]
     train.parser.cache_clear()

@@ -17,7 +17,7 @@ from yacs.config import CfgNode
 from datasets.settings import read_settings
 from datasets.splits import read_split
 from datasets.tables import read_table
-from softcpt.evaluation.classes import read_classes
+from softcpt.evaluation.classes import KEYS, classes_of, read_classes
 from softcpt.evaluation.data import tasks_then
 from softcpt.evaluation.predictions import read_predictions
 from softcpt.evaluation.records import LATER_KEYS, read_record
@@ -73,6 +73,14 @@ def record(path: Path) -> dict:
 
 def plain_record(content: bytes) -> dict:
     return {**LATER_KEYS, **{key: value for key, value in json.loads(content).items() if key != "path"}}
+
+
+def plain_classes(content: bytes) -> list:
+    rows = [{key: row[key] for key in KEYS} for row in json.loads(content)["tasks"]]
+    for row in rows:
+        row |= {"name": composed(row["name"]), "template": composed(row["template"])}
+        row["classnames"] = [composed(name) for name in row["classnames"]]
+    return rows
 
 
 DATA = {
@@ -255,8 +263,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         "config yaml": Reader("config.yaml", config, plain_config, yaml_files(CONFIG)),
         "classes.json": Reader(
             "classes.json",
-            read_classes,
-            lambda content: json.loads(content)["tasks"],
+            lambda path: classes_of(read_classes(path)),
+            plain_classes,
             json_files({"schema": 1, "tasks": [TASK]}),
         ),
         "results.json": Reader("results.json", record, plain_record, json_files(RECORD)),

@@ -30,7 +30,7 @@ class ClassesAlone(DatasetBase):
 
     def __init__(self, cfg: CfgNode) -> None:
         self.root = cfg.DATASET.ROOT
-        self.tasks = tuple(Task(**task) for task in read_classes(self.root))
+        self.tasks = read_classes(self.root)
         names = [(t, name) for t, task in enumerate(self.tasks) for name in task.classnames]
         items = [datum(self.root, label, name, t) for label, (t, name) in enumerate(names)]
         super().__init__(train_x=items, test=items)
