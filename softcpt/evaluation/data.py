@@ -94,18 +94,18 @@ def write_data(folder: str | os.PathLike, root: str, tasks: Tasks, settings: str
     write_atomically(Path(folder, FILE_NAME), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
-def rows_of(tasks: Tasks) -> list[dict[str, Any]]:
-    """The tasks of a data.json."""
-    return [{"name": name} | {part: _packed(images) for part, images in own.items()} for name, own in tasks.items()]
+def rows_of(tasks: Tasks, parts: Sequence[str] = tuple(PARTS)) -> list[dict[str, Any]]:
+    """The tasks of a data.json, from those that a data set has now."""
+    return [{"name": name} | {part: _row(own[part]) for part in parts if part in own} for name, own in tasks.items()]
+
+
+def _row(part: Part) -> dict[str, Any]:
+    return {"n": len(part.names or ()), "images": part.marks, "times": part.times}
 
 
 def absolute(root: str) -> str:
     """A folder of data sets as data.json has it; "" stays empty."""
     return os.path.abspath(os.path.expanduser(root)) if root else ""
-
-
-def _packed(part: Part) -> dict[str, Any]:
-    return {"n": len(part.names or ()), "images": part.marks or "", "times": part.times or ""}
 
 
 def data_in(folder: str | os.PathLike) -> dict[str, Any]:
@@ -122,14 +122,12 @@ def data_in(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def _is_task(task: object) -> bool:
-    if not isinstance(task, dict) or not isinstance(task.get("name"), str):
-        return False
-    parts = [task[part] for part in PARTS if part in task]
-    return all(isinstance(part, dict) and _is_packed(part) for part in parts)
+    named = isinstance(task, dict) and isinstance(task.get("name"), str)
+    return named and all(_is_packed(task[part]) for part in PARTS if part in task)
 
 
-def _is_packed(part: dict) -> bool:
-    n = part.get("n")
+def _is_packed(part: object) -> bool:
+    n = part.get("n") if isinstance(part, dict) else None
     return type(n) is int and all(
         isinstance(part.get(key), str) and re.fullmatch(r"[0-9a-f]*", part[key]) and len(part[key]) == n * WIDTH
         for key in ("images", "times")

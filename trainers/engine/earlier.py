@@ -77,12 +77,6 @@ def uses_shots(cfg: CfgNode) -> bool:
     return getattr(registered(TRAINER_REGISTRY, cfg.TRAINER.NAME), "uses_shots", True)
 
 
-def used_by(cfg: CfgNode, now: Now, evaluates: bool) -> Tasks:
-    """The images of the parts that a run uses."""
-    parts = parts_used(cfg, evaluates)
-    return {task: {part: own[part] for part in parts} for task, own in now.images.items()}
-
-
 # -- what a call does ------------------------------------------------------------------------------------------------
 
 
@@ -144,7 +138,7 @@ def compared_with(folder: Path, record: Mapping, cfg: CfgNode, now: Now, args: a
         if not args.data_changed:
             raise
         return GO_ON if args.eval_only else ANEW
-    found = differences(folder, used_by(cfg, now, args.eval_only), record)
+    found = differences(folder, record, now.images, parts_used(cfg, args.eval_only))
     if not found:
         return ""
     keeps = args.eval_only or {part for _, part in found} == {"test"}
@@ -154,7 +148,7 @@ def compared_with(folder: Path, record: Mapping, cfg: CfgNode, now: Now, args: a
     if all("other times" in text for text in found.values()):
         way += "; copies keep their times with cp -p, rsync -a or tar"
     raise ValueError(
-        f"{folder} is a run on other data: {in_words(folder, found, cfg.DATASET.ROOT)}. Choose another --output-dir, "
+        f"{folder} is a run on other data: {in_words(record, found, cfg.DATASET.ROOT)}. Choose another --output-dir, "
         f"or add --data-changed, {way}"
     )
 
@@ -179,11 +173,12 @@ def check_evaluated(run: Path, cfg: CfgNode, now: Now) -> None:
 def check_resumed(run: Path, cfg: CfgNode, now: Now) -> None:
     """Raise ValueError if a run to be resumed in another folder has other classes or images."""
     check_same_classes(run, now.tasks, cfg.DATASET)
-    found = differences(run, used_by(cfg, now, False))
+    record = data_in(run)
+    found = differences(run, record, now.images, parts_used(cfg, False))
     if found:
         raise ValueError(
-            f"--resume: {run} is a run on other data: {in_words(run, found, cfg.DATASET.ROOT)}. Restore the data, or "
-            "train without --resume"
+            f"--resume: {run} is a run on other data: {in_words(record, found, cfg.DATASET.ROOT)}. "
+            "Restore the data, or train without --resume"
         )
 
 
