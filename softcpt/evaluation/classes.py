@@ -66,7 +66,7 @@ def check_same_classes(
     """
     there = {task.name: task for task in classes_in(run)}
     then = {} if selection is None else selection_in(run)
-    now = {key: (selection or {}).get(key) for key in then}
+    now = dict(selection or {}) if then else {}
     if not there or then.get("NAME") != now.get("NAME"):
         return  # the second: the prompts are transferred to another data set
     names = [task.name for task in tasks]

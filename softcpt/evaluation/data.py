@@ -121,12 +121,12 @@ def data_in(folder: str | os.PathLike) -> dict[str, Any]:
     return record
 
 
-def _is_task(task: object) -> bool:
+def _is_task(task: Any) -> bool:
     named = isinstance(task, dict) and isinstance(task.get("name"), str)
     return named and all(_is_packed(task[part]) for part in PARTS if part in task)
 
 
-def _is_packed(part: object) -> bool:
+def _is_packed(part: Any) -> bool:
     n = part.get("n") if isinstance(part, dict) else None
     return type(n) is int and all(
         isinstance(part.get(key), str) and re.fullmatch(r"[0-9a-f]*", part[key]) and len(part[key]) == n * WIDTH
@@ -139,8 +139,7 @@ def tasks_then(folder: str | os.PathLike, record: Mapping[str, Any] | None = Non
     an older version has only the latter, and a run of CoOp nothing."""
     tasks: Tasks = {}
     for row in (data_in(folder) if record is None else record).get("tasks", ()):
-        own = {part: row[part] for part in PARTS if part in row}
-        tasks[row["name"]] = {p: Part(None, x["images"], x["times"]) for p, x in own.items()}
+        tasks[row["name"]] = {p: Part(None, row[p]["images"], row[p]["times"]) for p in PARTS if p in row}
     known = bool(tasks)
     for task, parts in _drawn(Path(folder, SHOTS_FILE)).items():
         for part, names in parts.items():

@@ -61,10 +61,10 @@ class ConfigFiles(NamedTuple):
 
 def read_files(*paths: str | os.PathLike) -> ConfigFiles:
     """Config files, of which later ones win; empty names are skipped. Raises ValueError, FileNotFoundError."""
-    cfg, keys = default_cfg(), set()
+    cfg, keys = default_cfg(), set[str]()
     defaults = flatten(cfg)
-    for path in filter(None, paths):
-        keys |= merge_file(cfg, path)
+    for path in paths:
+        keys |= merge_file(cfg, path) if path else set()
     return ConfigFiles(cfg, keys, defaults)
 
 

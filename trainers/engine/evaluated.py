@@ -12,8 +12,8 @@ from .same_config import keys_read, plain, value_then
 from .settings import TASKS, flatten, merge
 
 # What an evaluation may choose: the data, how they are read, and what is reported. The rest it takes from the run.
-CHOSEN = ("DATASET.", "TEST.", "DATALOADER.TEST.", "DATALOADER.NUM_WORKERS", "FEATURES.", "TRAIN.", "TRAINER.LABEL")
-CHOSEN += ("TRAINER.TEXT_CHUNK", "MODEL.INIT_WEIGHTS", "MODEL.HEAD.")
+CHOSEN: tuple[str, ...] = ("DATASET.", "TEST.", "DATALOADER.TEST.", "DATALOADER.NUM_WORKERS", "FEATURES.", "TRAIN.")
+CHOSEN += ("TRAINER.LABEL", "TRAINER.TEXT_CHUNK", "MODEL.INIT_WEIGHTS", "MODEL.HEAD.")
 CHOSEN += ("OUTPUT_DIR", "RESUME", "SEED", "USE_CUDA", "VERBOSE")
 UNTESTED = ("OPTIM.", "DATALOADER.TRAIN_X.", "INPUT.RRCROP_SCALE")  # change no number of a test
 

@@ -38,7 +38,8 @@ class FinishedRuns:
         self.no_data: dict[str, None] = {}
         self._files: dict[tuple[str, ...], ConfigFiles] = {}
         self._data: dict[str, Now | str] = {}
-        self._stats, self._lists = Stats(), {}
+        self._stats = Stats()
+        self._lists: dict = {}
 
     def config(self, arguments: Sequence[str]) -> CfgNode:
         """The config of a call. Raises ValueError and OSError as train.py does."""

@@ -131,9 +131,9 @@ def unknown_key(cfg: CfgNode, key: str) -> str:
     return f"unknown config key {key}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def flatten(node: dict, prefix: str = "") -> dict[str, object]:
+def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"A.B": value} of a nested config."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in node.items():
         flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return flat

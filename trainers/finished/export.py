@@ -29,7 +29,9 @@ def export_of(trainer: PromptTrainer, run: Path, heads: Sequence[Head] | None = 
 
     Raises ValueError, with the reason, for a method or setting that cannot be exported.
     """
-    weights, prompts, projection = {}, [], None
+    weights: dict[str, torch.Tensor] = {}
+    prompts: list[torch.Tensor] = []
+    projection = None
     own = trainer.heads() if heads is None else list(heads)
     if heads is None:
         weights, prompts = tuned_weights(trainer)
@@ -65,8 +67,10 @@ def tuned_weights(trainer: PromptTrainer) -> tuple[dict[str, torch.Tensor], list
     """The weights of the image tower that training changes, merged, and the prompts of its layers."""
     with trainer.autocast():
         tuning = trainer.image_tuning()
-    visual, weights = trainer.clip.visual, {}
-    for i, update in enumerate(tuning.updates):
+    visual: Any = trainer.clip.visual
+    weights = {}
+    updates: Sequence[Any] = tuning.updates  # of methods that tune images: with `merged`
+    for i, update in enumerate(updates):
         for name, part in visual.attention_weights(i).items():
             weights[name] = update.merged(visual.get_parameter(name), part)
     return weights, [prompt.detach().float() for prompt in tuning.prompts]
