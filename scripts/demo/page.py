@@ -122,29 +122,25 @@ def main(argv: list[str] | None = None) -> None:
     if args.backbone and not args.run.is_file():
         raise ValueError("--backbone: it is the CLIP of an export; a run has its own")
     import_gradio()
-    predictor, title = of_export(args.run, args.backbone) if args.run.is_file() else of_run(args.run, args.root)
+    predictor, title = predictor_of(args.run, args.root, args.backbone)
     serve(build_page(predictor, title), args.host, args.port)
 
 
-def of_export(path: Path, backbone: str):
-    """The predictor of the page, and its title."""
+def predictor_of(run: Path, root: str, backbone: str):
+    """The predictor of the page for a run folder or an exported file, and the page's title."""
     from softcpt.inference import load_classifier
-    from trainers.finished.predictors import ExportPredictor
-
-    classifier = load_classifier(path, backbone or None)
-    facts = classifier.export.provenance
-    name = " ".join(str(facts.get(key, "")) for key in ("trainer", "variant")).strip() or path.name
-    return ExportPredictor(classifier), f"{name} on {facts.get('dataset', '')}"
-
-
-def of_run(run: Path, root: str):
-    """The predictor of the page, and its title."""
     from trainers.finished.load import load_run
-    from trainers.finished.predictors import RunPredictor
+    from trainers.finished.predictors import ExportPredictor, RunPredictor
 
-    trainer = load_run(run, root)
-    name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))
-    return RunPredictor(trainer, zero_shot=True), f"{name} on {selection_in(run).get('NAME', '')}"
+    if run.is_file():
+        classifier = load_classifier(run, backbone or None)
+        predictor, facts = ExportPredictor(classifier), classifier.export.provenance
+        trainer, variant, dataset = (str(facts.get(key, "")) for key in ("trainer", "variant", "dataset"))
+    else:
+        own = load_run(run, root)
+        predictor, dataset = RunPredictor(own, zero_shot=True), selection_in(run).get("NAME", "")
+        trainer, variant = type(own).__name__, own.cfg.TRAINER.LABEL or own.variant
+    return predictor, f"{f'{trainer} {variant}'.strip() or run.name} on {dataset}"
 
 
 if __name__ == "__main__":

@@ -131,8 +131,8 @@ def test_missing_gradio_and_wrong_run_are_one_line_errors(without_package, tmp_p
 
 def test_export_answers_what_its_run_does(finished_run, model, picture):
     image = read_image(str(picture))
-    ours, title = page.of_export(model, toy.CLIP)
-    run, title_of_run = page.of_run(finished_run("SoftCPT"), "")
+    ours, title = page.predictor_of(model, "", toy.CLIP)
+    run, title_of_run = page.predictor_of(finished_run("SoftCPT"), "", "")
     assert title == title_of_run == "SoftCPT NATA on ToyTasks" and ours.tasks == run.tasks
     for own, expected in zip(ours.answers(image), run.answers(image), strict=True):
         assert own.task == expected.task and own.zero_shot == {} and list(own.tuned) == list(expected.tuned)
