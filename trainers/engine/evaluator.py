@@ -13,7 +13,7 @@ from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
 
-from softcpt.evaluation.metrics import best_constant, macro_f1, mean_recall
+from softcpt.evaluation.metrics import best_constant, macro_f1, percent
 from softcpt.evaluation.records import LEFT_OUT, in_the_mean
 from softcpt.files.texts import counted, plain, spreadsheet
 from softcpt.tasks import METRICS
@@ -193,10 +193,8 @@ class MultiTaskClassification(EvaluatorBase):
         return {"name": task.name, "metric": task.metric, "value": value, "n": n, **left_out}
 
     def _value(self, t: int) -> float | None:
-        counts, n = self.confusion[t], int(self.confusion[t].sum())
-        if not n:
-            return None
-        return 100 * (mean_recall(counts) if self.tasks[t].metric == "mean_per_class" else float(counts.trace()) / n)
+        counts = self.confusion[t]
+        return percent(counts, self.tasks[t].metric) if counts.sum() else None
 
     def _print_classes(self) -> float:
         print("=> per-class result")

@@ -15,8 +15,7 @@ from dassl.engine import build_trainer
 from yacs.config import CfgNode
 
 from datasets.splits import datum
-from softcpt.evaluation.classes import read_classes, write_classes
-from softcpt.files import PROMPTS
+from softcpt.evaluation.classes import FILE_NAME, classes_in, write_classes
 from softcpt.prompts.owners import OWNERS
 from softcpt.sweeps import TASKS_FOLDER
 from softcpt.tasks import Task
@@ -26,11 +25,11 @@ from trainers.engine.config import build_cfg, read_files
 
 @DATASET_REGISTRY.register()
 class ClassesAlone(DatasetBase):
-    """The tasks of a classes.json (DATASET.ROOT) without images: one datum per class, whose file is never read."""
+    """The tasks of a classes.json in a folder (DATASET.ROOT), without images: one datum per class, never read."""
 
     def __init__(self, cfg: CfgNode) -> None:
         self.root = cfg.DATASET.ROOT
-        self.tasks = read_classes(self.root)
+        self.tasks = classes_in(self.root)
         names = [(t, name) for t, task in enumerate(self.tasks) for name in task.classnames]
         items = [datum(self.root, label, name, t) for label, (t, name) in enumerate(names)]
         super().__init__(train_x=items, test=items)
@@ -51,7 +50,7 @@ def config_of(run: Path, settings: Mapping[str, Any], classes: Path | None = Non
 
     Args:
         settings: values of keys that win over the run's.
-        classes: a classes.json to use in place of the data set.
+        classes: folder whose classes.json is used in place of the data set.
     """
     check_run(run)
     cfg = build_cfg(read_files(run / "config.yaml"), settings, loaded=run)
@@ -81,9 +80,8 @@ def load_run(run: Path, root: str = "", settings: Mapping[str, Any] | None = Non
     Raises FileNotFoundError without run, checkpoint or CLIP, ValueError if they do not fit together.
     """
     settings = ({"DATASET.ROOT": root} if root else {}) | dict(settings or {})
-    own = [path for path in (run / "classes.json", run / PROMPTS / "classes.json") if path.is_file()]
     with contextlib.redirect_stdout(None):  # what Dassl prints
-        return _loaded(build_trainer(config_of(run, settings, own[0] if own else None)), run)
+        return _loaded(build_trainer(config_of(run, settings, run if classes_in(run) else None)), run)
 
 
 def load_run_for(run: Path, task: Task, settings: Mapping[str, Any]) -> PromptTrainer:
@@ -92,9 +90,8 @@ def load_run_for(run: Path, task: Task, settings: Mapping[str, Any]) -> PromptTr
     Raises ValueError for a method with parameters for each class or task, which do not apply to new ones.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
-        classes = Path(folder, "classes.json")
-        write_classes(classes, [task])
-        trainer = build_trainer(config_of(run, settings, classes))
+        write_classes(Path(folder, FILE_NAME), [task])
+        trainer = build_trainer(config_of(run, settings, Path(folder)))
     owned = [key for key in trainer.prompts.state_dict() if OWNERS.search(key)]
     if owned:
         name = " ".join(filter(None, (type(trainer).__name__, trainer.variant)))

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from softcpt.evaluation.metrics import mean_recall
+from softcpt.evaluation.metrics import percent
 from softcpt.evaluation.published import Published
 from softcpt.prompts.hand_made import class_sentences, encode_sentences
+from softcpt.tasks import METRICS
 from trainers import PromptTrainer
 
 AT_A_TIME = 4096  # images whose logits are computed together
@@ -19,8 +20,7 @@ AT_A_TIME = 4096  # images whose logits are computed together
 
 def percentages(counts: Tensor) -> dict[str, float]:
     """Both metrics of confusion counts (C, C), with true classes in rows; {} without images."""
-    n = int(counts.sum())
-    return {"accuracy": 100 * int(counts.trace()) / n, "mean_per_class": 100 * mean_recall(counts)} if n else {}
+    return {metric: percent(counts, metric) for metric in METRICS} if counts.sum() else {}
 
 
 @dataclass(frozen=True)
