@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 import toy
 import yaml
+from dassl.engine import TrainerX
 from fuzz.hostile import TooLong, limited
 from methods import METHODS
 
@@ -68,13 +69,13 @@ def outcome(root, folder, method, key, value, capsys):
 @pytest.fixture
 def one_epoch(monkeypatch):
     """Runs end after an epoch, whatever their number, and a search of settings tries few."""
-    before_train = train.TrainerX.before_train
+    before_train = TrainerX.before_train
 
     def short(self):
         before_train(self)
         self.max_epoch = min(self.max_epoch, 1)
 
-    monkeypatch.setattr(train.TrainerX, "before_train", short)
+    monkeypatch.setattr(TrainerX, "before_train", short)
 
 
 @pytest.mark.parametrize("count", [40, pytest.param(None, marks=pytest.mark.slow)])

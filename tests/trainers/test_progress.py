@@ -1,6 +1,7 @@
 """What a run shows while it trains: bar, log lines, curves, warnings, checkpoints."""
 
 import importlib.machinery
+import importlib.util
 import io
 import json
 import os
@@ -142,7 +143,7 @@ def test_wandb_gets_the_curves_of_a_project(toy_root, tmp_path, wandb):
 
 
 def test_missing_wandb_is_an_error(toy_root, tmp_path, capsys, monkeypatch):
-    find_spec = train.trainers.modules.engine.saving.importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "wandb" else find_spec(name, *a))
     assert train.main(toy.arguments(toy_root, tmp_path / "run", "CoOp", "TRAIN.WANDB", "prompts")) == 1
     error = capsys.readouterr().err
