@@ -74,7 +74,7 @@ def holder(folder: str | os.PathLike) -> dict | None:
 
 
 def _acquired(kernel: BaseFileLock) -> bool | None:
-    """Take the kernel's lock: whether it was free, or None where it cannot be had, as on a file system without locks."""
+    """Take the kernel's lock: whether it was free; None where it cannot be had, as on a file system without locks."""
     try:
         kernel.acquire(timeout=LONGEST_LOOK, poll_interval=LONGEST_LOOK / 10)
     except Timeout:
@@ -84,7 +84,7 @@ def _acquired(kernel: BaseFileLock) -> bool | None:
     return True
 
 
-def _holder(path: Path, free: bool | None) -> Mapping | None:
+def _holder(path: Path, free: bool | None) -> dict | None:
     """The process of a lock if it is, or may be, alive; `free`: whether the kernel's lock is, None if unknown."""
     unknown = {"host": "?", "pid": "?", "since": "just now"}
     try:

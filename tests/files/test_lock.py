@@ -164,7 +164,8 @@ def test_lock_from_before_this_host_was_started_is_stale(tmp_path, monkeypatch):
 def test_lock_of_a_killed_process_is_free_although_its_workers_live(tmp_path):
     code = (
         "import os, sys, time; from softcpt.files import locked\n"
-        "with locked(sys.argv[1]):\n    child = os.fork() or time.sleep(60)\n    print(child, flush=True); time.sleep(60)"
+        "with locked(sys.argv[1]):\n    child = os.fork() or time.sleep(60)\n    print(child, flush=True)\n"
+        "    time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=train.PROJECT_ROOT)

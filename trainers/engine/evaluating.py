@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets.prompt_checks import alike
+from datasets.alike import alike
 from softcpt import distributed
 from softcpt.tasks import Task
 
