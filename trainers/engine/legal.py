@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from softcpt.backbones.config import RESIZE, RESIZES
 from softcpt.backbones.precision import PRECISIONS
+from softcpt.files.texts import HALVES
 from trainers.engine.checks import (
     ABOVE_0,
     AT_LEAST_0,
@@ -62,7 +63,7 @@ RULES: Mapping[str, Rule] = {
     "DATASET.ROOT": TEXT,
     "DATASET.CSV": TEXT,
     "DATASET.TASKS": Range(lambda x: bool(x.strip()), "all, base, new, or names of tasks"),
-    "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "DATASET.SUBSAMPLE_CLASSES": HALVES,
     "DATASET.SOURCE_DOMAINS": NAMES,
     "DATASET.TARGET_DOMAINS": NAMES,
     "DATALOADER.NUM_WORKERS": between(-1, 256, "-1: one per processor"),
