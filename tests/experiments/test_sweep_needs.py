@@ -32,7 +32,7 @@ def test_each_missing_data_set_is_named_with_its_command_and_each_file_of_weight
     get = f"Get it: python scripts/data.py download {{}} --root {tmp_path}"
     pets = f"OxfordPets: in {tmp_path}/oxford_pets there is no split file, and of the raw files no "
     assert lines[0].startswith(pets) and lines[0].endswith(get.format("OxfordPets"))
-    food = f"Food101: no folder {tmp_path}/food-101. {get.format('Food101')}"
+    food = f"Food101: no folder {tmp_path}/food-101 (DATASET.ROOT is {tmp_path}). {get.format('Food101')}"
     assert food in lines and len([line for line in lines if line.startswith("OxfordPets")]) == 1, (
         "once, not per benchmark"
     )
@@ -60,12 +60,16 @@ def test_sweep_fails_once_before_its_first_run(tmp_path, capsys):
     arguments += ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert sweep.main(arguments) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: no run was started, because data or weights are missing:\n  DemoShape: no folder")
-    assert error.count("OxfordPets: no folder") == 1 and not (tmp_path / "out").exists()
+    assert error.startswith(
+        "error: no run was started, because data or weights are missing:\n  DemoShape: DATASET.ROOT: no folder"
+    )
+    assert error.count("OxfordPets: DATASET.ROOT: no folder") == 1 and not (tmp_path / "out").exists()
     assert sweep.main([*arguments, "--dry"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("python train.py ") for line in lines) == 4
-    assert lines[4] == "# 4 runs, 0 done, 4 to start" and lines[5].startswith("# missing: DemoShape: no folder")
+    assert lines[4] == "# 4 runs, 0 done, 4 to start" and lines[5].startswith(
+        "# missing: DemoShape: DATASET.ROOT: no folder"
+    )
     assert lines[-1] == "# time left: no finished run to estimate from"
 
 
