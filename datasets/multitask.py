@@ -46,8 +46,8 @@ class TaskSpec:
         return Task(
             name=self.name or getattr(dataset, "task_name", "") or words(self.dataset),
             classnames=tuple(classnames),
-            metric=self.metric or getattr(dataset, "metric", METRICS[0]),
-            template=self.template or getattr(dataset, "template", DEFAULT_TEMPLATE),
+            metric=str(self.metric or getattr(dataset, "metric", METRICS[0])),
+            template=str(self.template or getattr(dataset, "template", DEFAULT_TEMPLATE)),
         )
 
 
@@ -90,7 +90,8 @@ class MultiTask(DatasetBase):
 
 def join_tasks(tasks: Sequence[Task], lists: Sequence[Sequence[Items | None]]) -> tuple[Items, Items, Items]:
     """The joined train, val and test lists of several tasks, with their domains and labels as described above."""
-    joined, n_classes = ([], [], []), 0
+    joined: tuple[Items, Items, Items] = ([], [], [])
+    n_classes = 0
     for index, (task, parts) in enumerate(zip(tasks, lists)):
         for all_items, items in zip(joined, parts):
             all_items.extend(datum(i.impath, i.label + n_classes, i.classname, index) for i in items or ())
@@ -170,7 +171,7 @@ def images_by_task(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, 
     """
     root = os.path.abspath(os.path.expanduser(root)) if root else getattr(dataset, "root", "")
     tasks = tasks_of(dataset)
-    images = {task.name: {part: [] for part in PARTS} for task in tasks}
+    images: dict[str, dict[str, list]] = {task.name: {part: [] for part in PARTS} for task in tasks}
     for part, items in zip(PARTS, (dataset.train_x, dataset.val, dataset.test)):
         for item in items or ():
             # The domains of an ordinary data set are not tasks.

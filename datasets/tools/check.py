@@ -85,8 +85,8 @@ def prompt_of(contents: Contents) -> str:
 
 def per_class(contents: Contents) -> list[tuple[str, int, int, int]]:
     """(class name, train, val, test) of each class, in label order."""
-    counts = [Counter(item.label for item in items) for items in contents.parts]
-    return [(name, *(count[label] for count in counts)) for label, name in enumerate(contents.task.classnames)]
+    train, val, test = (Counter(item.label for item in items) for items in contents.parts)
+    return [(name, train[i], val[i], test[i]) for i, name in enumerate(contents.task.classnames)]
 
 
 def check_counts(contents: Contents, report: Report) -> None:

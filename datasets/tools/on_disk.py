@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
@@ -76,11 +77,12 @@ def readers_of(
     here with those of all tasks."""
     if is_own_tasks(name):
         found = task_readers(cfg, problems)
-        return {task: lambda problems, read=read: _own(read(problems)) for task, read in found.items()}
-    return {spec.dataset: lambda problems, spec=spec: read_spec(spec, cfg, problems) for spec in specs_of(name)}
+        return {task: partial(_own, read) for task, read in found.items()}
+    return {spec.dataset: partial(read_spec, spec, cfg) for spec in specs_of(name)}
 
 
-def _own(task: UserTask) -> Contents:
+def _own(read: Callable[..., UserTask], problems: list[str] | None = None) -> Contents:
+    task = read(problems)
     return Contents(task.task.name, task.task, task.parts, filled=task.filled)
 
 

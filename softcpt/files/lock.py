@@ -99,7 +99,7 @@ def _holder(path: Path, free: bool | None) -> dict | None:
         return None if free else owner
     if not here and owner.get("job") and owner["job"] == slurm_job():
         return None  # an earlier start of this process's job
-    limit = STALE_AFTER
+    limit: float = STALE_AFTER
     if boot and same_name:  # before this host was started, or on another of its name
         limit = min(limit, time.clock_gettime(time.CLOCK_BOOTTIME))
     return owner if free is False or age < limit else None
