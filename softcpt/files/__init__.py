@@ -1,7 +1,7 @@
 """Files on disk: atomic writes, strict readers of JSON, YAML and configs, the folder of a run and its lock;
 how processes that read images start.
 
-Imports no other room.
+Imports no other package of the project.
 """
 
 # ruff: noqa: F401

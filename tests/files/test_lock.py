@@ -1,7 +1,6 @@
 """The lock of a run folder: who holds it, who is refused, and when it is stale."""
 
 import contextlib
-import errno
 import json
 import os
 import socket
@@ -13,37 +12,12 @@ import pytest
 import torch
 import toy
 from dassl.utils import save_checkpoint
-from filelock import FileLock
+from locks import OTHER, age, ended_process, kernel_lock, write
 
 import train
 from softcpt.backbones.weights import write_safetensors
 from softcpt.files import lock, write_atomically
 from softcpt.files.atomic import TEMPORARY
-
-
-def write(folder, **changes):
-    owner = {**lock.this_process(), **changes}
-    (folder / lock.FILE_NAME).write_text(json.dumps(owner))
-    return owner
-
-
-def age(folder, seconds):
-    then = time.time() - seconds
-    os.utime(folder / lock.FILE_NAME, (then, then))
-
-
-OTHER = {"host": "elsewhere", "boot": "another"}
-
-
-def kernel_lock(folder):
-    """The kernel's lock of a folder, as another process has it."""
-    return FileLock(folder / lock.KERNEL_LOCK)
-
-
-def ended_process():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def test_folder_is_locked_within_the_block(tmp_path):
@@ -161,59 +135,6 @@ def test_lock_from_before_this_host_was_started_is_stale(tmp_path, monkeypatch):
     assert lock.holder(tmp_path) is None
 
 
-def test_lock_of_a_killed_process_is_free_although_its_workers_live(tmp_path):
-    code = (
-        "import os, sys, time; from softcpt.files import locked\n"
-        "with locked(sys.argv[1]):\n    child = os.fork() or time.sleep(60)\n    print(child, flush=True)\n"
-        "    time.sleep(60)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=train.PROJECT_ROOT)
-    worker = int(process.stdout.readline())
-    assert lock.holder(tmp_path)["pid"] == process.pid
-    process.kill()
-    process.wait()
-    try:
-        assert lock.holder(tmp_path) is None
-        with lock.locked(tmp_path):
-            os.kill(worker, 0)
-    finally:
-        os.kill(worker, 9)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EACCES])
-def test_file_system_without_locks_goes_by_the_age(tmp_path, monkeypatch, number):
-    """The kernel's lock fails; what O_EXCL and the time of the last touch say remains."""
-
-    def fail(*_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(lock.FileLock, "acquire", lambda *_, **__: fail())
-    with lock.locked(tmp_path):
-        with pytest.raises(lock.LockedError, match=f"in use by process {os.getpid()}"), lock.locked(tmp_path):
-            pass
-        (tmp_path / lock.KERNEL_LOCK).touch()
-        assert lock.holder(tmp_path)
-    write(tmp_path)
-    age(tmp_path, lock.STALE_AFTER + 60)
-    with lock.locked(tmp_path):
-        pass
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems may need the process to be waited for")
-def test_zombie_process_holds_no_lock(tmp_path):
-    code = "import sys; from softcpt.files import locked; held = locked(sys.argv[1]); held.__enter__()"
-    code += "; import os; os._exit(0)  # as a killed process does"
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=train.PROJECT_ROOT)
-    process.stdout.read()  # until it ends; nothing has waited for it
-    time.sleep(0.5)
-    assert (tmp_path / lock.FILE_NAME).exists() and lock.holder(tmp_path) is None
-    process.wait()
-
-
 def test_requeued_slurm_job_takes_its_own_lock(tmp_path, monkeypatch):
     write(tmp_path, **OTHER, job="7")
     monkeypatch.setenv("SLURM_JOB_ID", "8")
@@ -244,11 +165,6 @@ def test_process_of_another_container_is_refused_with_the_way_out(tmp_path):
             with lock.locked(tmp_path):
                 pass
         assert lock.holder(tmp_path)
-
-
-def test_process_that_has_the_kernels_lock_and_no_file_yet_is_not_overtaken(tmp_path):
-    with kernel_lock(tmp_path), pytest.raises(lock.LockedError, match="process ?"), lock.locked(tmp_path):
-        pass
 
 
 ODD = [None, "x", 1.5, True, -1, 0, [], {}]
