@@ -5,8 +5,6 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip import clip
-
 from . import adapters, hub, open_clip_files, openai, transformers_models
 from .weight_files import files_of
 from .weights import KEY, SUFFIXES, find_path, licence_of, missing, sha256_of
@@ -44,7 +42,7 @@ class Source:
 
 def find_source(name: str) -> Source:
     """The family and the file of a name; see `load_clip`."""
-    if name in clip.available_models():
+    if name in openai.FILES:
         return Source("OpenAI", name, openai.published_file(name), "quickgelu", "MIT")
     inner = name.removeprefix(open_clip_files.PREFIX)
     if name != inner:
@@ -57,7 +55,7 @@ def find_source(name: str) -> Source:
         return _in_folder(name, path) or Source("OpenAI", name, path)
     if spelling in openai.SPELLINGS and hub.is_cached(plain):
         raise _spelt_twice(plain, spelling)
-    near = [] if hub.is_cached(name) else difflib.get_close_matches(name, clip.available_models(), n=1, cutoff=0.6)
+    near = [] if hub.is_cached(name) else difflib.get_close_matches(name, openai.FILES, n=1, cutoff=0.6)
     if hub.is_repo(name) and not near and Path(plain or name).suffix not in SUFFIXES:
         return _of_hub(name)
     if Path(plain or name).suffix in SUFFIXES or "/" in name and not near:
@@ -118,7 +116,7 @@ def _of_hub(name: str) -> Source:
 def why_not_here(name: str) -> str:
     """Why `load_clip` would find no weights; "" if they are on this machine, or published and would be downloaded."""
     try:
-        if name not in clip.available_models():
+        if name not in openai.FILES:
             _ = find_source(name).files  # of an index, each that it names
     except (ValueError, OSError) as error:
         return str(error)
@@ -128,7 +126,7 @@ def why_not_here(name: str) -> str:
 def _unknown(name: str, near: list[str]) -> str:
     hint = f"; did you mean {near[0]}?" if near else "."
     legal = (
-        *clip.available_models(),
+        *openai.FILES,
         f"a file ending in {', '.join(SUFFIXES)}",
         "a folder of transformers' or open_clip's",
         f"{open_clip_files.PREFIX}ARCHITECTURE/TAG",

@@ -26,7 +26,7 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
     """A CLIP on the CPU, in evaluation mode, frozen.
 
     Args:
-        name: one of OpenAI's (`clip.available_models()`); a file in OpenAI's layout (.pt, .pth, .bin, .npz,
+        name: one of OpenAI's (`openai.FILES`); a file in OpenAI's layout (.pt, .pth, .bin, .npz,
             .safetensors), followed by @quickgelu or @gelu if the file does not declare it; a folder of transformers or
             open_clip, or the weights in it; open_clip:ARCHITECTURE/TAG; open_clip:ARCHITECTURE FILE or
             open_clip:ARCHITECTURE/TAG FILE; OWNER/MODEL or hf-hub:OWNER/MODEL of Hugging Face's hub, from its cache.

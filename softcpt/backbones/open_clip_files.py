@@ -5,6 +5,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from softcpt.packages import optional
+
 from . import openai
 from .config import OPENAI_MEAN, OPENAI_STD
 from .open_clip_configs import CONFIG
@@ -30,14 +32,7 @@ def is_installed() -> bool:
 
 def library() -> ModuleType:
     """The package open_clip. Raises ValueError with the command that installs it."""
-    try:
-        import open_clip
-    except ImportError as error:
-        raise ValueError(
-            f"{KEY}: models of open_clip need the package open_clip_torch ({error}): "
-            "pip install -r requirements-open_clip.txt"
-        ) from error
-    return open_clip
+    return optional("open_clip", "open_clip", f"{KEY}: models of open_clip need the package open_clip_torch")
 
 
 def locate(name: str) -> tuple[str, Path, dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 import re
 
-from clip import clip
-
 from . import hub, open_clip_files, openai
 from .weights import PROJECT_ROOT, sha256_of
 
@@ -20,7 +18,7 @@ def published(name: str, sha256: str) -> str:
 
     Raises ValueError for a model of open_clip without that package.
     """
-    if name in clip.available_models():
+    if name in openai.FILES:
         return name
     inner = name.removeprefix(open_clip_files.PREFIX)
     if inner.startswith(hub.HUB) and hub.is_repo(inner) or name != inner and _is_tag(inner):

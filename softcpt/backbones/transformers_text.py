@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from softcpt.packages import optional
+
 from .config import TransformersText
 from .layers import UNTUNED, Tuning
 from .open_clip_files import library
@@ -31,13 +33,7 @@ SMALLEST = {
 
 def package() -> tuple[ModuleType, Callable[[], AbstractContextManager[None]]]:
     """transformers, and its context in which models draw no weights. Raises ValueError where it is missing."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError(
-            f"{KEY}: a text tower of transformers needs that package ({error}): "
-            "pip install -r requirements-transformers.txt"
-        ) from error
+    transformers = optional("transformers", "transformers", f"{KEY}: a text tower of transformers needs that package")
     source = transformers.modeling_utils  # where it was before transformers 5
     if importlib.util.find_spec("transformers.initialization"):
         source = importlib.import_module("transformers.initialization")

@@ -20,7 +20,8 @@ from .state_dicts import load_plain, plain_state_dict
 from .torchscript import Archive, is_archive
 from .weight_files import INDEX, KEY, damage, read_shards
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = Path(__file__).resolve().parents[2]  # in a checkout
+FOLDERS = (PROJECT_ROOT,) if (PROJECT_ROOT / "train.py").is_file() else ()  # beside the current one
 SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
 WIDEST = 8192  # the most columns of a token embedding that is given by some of its rows
 
@@ -28,7 +29,7 @@ WIDEST = 8192  # the most columns of a token embedding that is given by some of 
 def find_path(name: str) -> Path | None:
     """A file or folder in the current folder, else in the project's; None if there is none. Raises ValueError for a
     pipe or device, which would be waited for."""
-    for folder in (Path.cwd(), PROJECT_ROOT):
+    for folder in (Path.cwd(), *FOLDERS):
         path = folder / os.path.expanduser(name)
         if path.exists():
             if not (path.is_file() or path.is_dir()):
@@ -46,7 +47,7 @@ def weights_in(folder: Path, names: Sequence[str]) -> Path:
 
 
 def missing(name: str) -> FileNotFoundError:
-    folders = " or ".join(dict.fromkeys((str(Path.cwd()), str(PROJECT_ROOT))))
+    folders = " or ".join(dict.fromkeys(map(str, (Path.cwd(), *FOLDERS))))
     return FileNotFoundError(f"{KEY}: no file {name} in {folders}")
 
 

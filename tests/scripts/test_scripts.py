@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
 
 import pytest
 from sweep_calls import folder_of, settings_of, sweeps_calls
@@ -196,25 +195,6 @@ def test_demo_renders_sweeps_and_predicts(call):
     run, image = f"{call.folder}/results/demo/SoftCPT/tiny_16shots/NATA/seed1", "pictures/demo/sign/images/red disc"
     task = "--task coloured road sign recognition --top 3"
     assert calls[2] == f"{ROOT}/scripts/predict.py {run} {call.folder}/{image}/test_000.png {task}"
-
-
-def test_install_brings_no_modules(tmp_path):
-    pytest.importorskip("setuptools", minversion="77")  # older ones do not know this form of the license field
-    for folder in ("datasets", "trainers", "evaluation", "configs"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "__init__.py").touch()
-    for name in ("pyproject.toml", "train.py"):
-        shutil.copy(ROOT / name, tmp_path)
-    added = {}
-    for kind in ("build_wheel", "build_editable"):
-        command = f"from setuptools import build_meta as build; print(build.{kind}('.'))"
-        done = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
-            added[kind] = {name: wheel.read(name) for name in wheel.namelist() if ".dist-info/" not in name}
-    assert added["build_wheel"] == {}
-    ((name, content),) = added["build_editable"].items()
-    assert name.endswith(".pth") and content.decode().strip() == str(tmp_path)
 
 
 def test_ctrl_c_during_imports_is_one_line():

@@ -1,0 +1,19 @@
+"""Packages that only some features need: each is in a file requirements-GROUP.txt and in the extra softcpt[GROUP]."""
+
+import importlib
+from types import ModuleType
+
+
+def optional(module: str, group: str, need: str) -> ModuleType:
+    """A module of an optional package. Raises ValueError, which says what needs it and how to install it, without it.
+
+    Args:
+        group: the extra that has the package.
+        need: what needs which package, in words.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(
+            f"{need} ({error}): pip install -r requirements-{group}.txt, or the extra softcpt[{group}]"
+        ) from error
