@@ -1,7 +1,14 @@
 """Packages that only some features need: each is in a file requirements-GROUP.txt and in the extra softcpt[GROUP]."""
 
-import importlib
+import sys
 from types import ModuleType
+
+
+def installed(module: str) -> bool:
+    try:
+        return bool(__import__(module))
+    except ImportError:
+        return False
 
 
 def optional(module: str, group: str, need: str) -> ModuleType:
@@ -12,7 +19,8 @@ def optional(module: str, group: str, need: str) -> ModuleType:
         need: what needs which package, in words.
     """
     try:
-        return importlib.import_module(module)
+        __import__(module)
+        return sys.modules[module]
     except ImportError as error:
         raise ValueError(
             f"{need} ({error}): pip install -r requirements-{group}.txt, or the extra softcpt[{group}]"

@@ -4,11 +4,10 @@ turns their features into logits.
 Imports nothing else of this project.
 """
 
-from .find import why_not_here
+from .find import published, why_not_here
 from .heads import Head
 from .layers import UNTUNED, Tuning
 from .load import load_clip
 from .model import CLIP
-from .published import published
 
 __all__ = ["UNTUNED", "CLIP", "Head", "Tuning", "load_clip", "published", "why_not_here"]

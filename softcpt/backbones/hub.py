@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from softcpt.packages import optional
+from softcpt.packages import installed, optional
 
 from . import adapters, open_clip_files, openai, transformers_models
 from .open_clip_configs import read_model_cfg
@@ -49,15 +49,8 @@ def cached(name: str) -> tuple[str, Path]:
 
 def check_no_tag(name: str) -> None:
     """Raise ValueError, with the name that is meant, for open_clip's ARCHITECTURE/TAG without its prefix."""
-    if not name.startswith(HUB) and open_clip_files.is_installed() and open_clip_files.is_tag(name):
+    if not name.startswith(HUB) and installed("open_clip") and open_clip_files.is_tag(name):
         raise ValueError(f"{KEY}: {name} is a model of open_clip: write {open_clip_files.PREFIX}{name}")
-
-
-def is_installed() -> bool:
-    try:
-        return bool(package())
-    except ValueError:
-        return False
 
 
 def is_cached(name: str) -> bool:

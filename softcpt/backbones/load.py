@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from . import open_clip_models, openai, transformers_models, transformers_tokenizers
 from .config import ClipConfig, TransformersText
 from .find import Source, find_source
-from .model import CLIP, check_finite, digest_of, store_in_half
-from .weights import KEY, first_line, write_safetensors
+from .model import CLIP, check_finite, store_in_half
+from .weights import KEY, digest_of, first_line, write_safetensors
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +133,8 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
 def _key(name: str, source: Source, half: torch.dtype | None) -> str:
     beside, folder = [], source.path.parent
     if source.family != "OpenAI":  # configs, and what tells CLIP's tokenizer from others
-        there = [*sorted(folder.glob("*.json")), *(folder / file for file in transformers_tokenizers.FILES)]
-        beside = [path for path in there if path.is_file()]
+        there = {*folder.glob("*.json"), *(folder / file for file in transformers_tokenizers.FILES)}
+        beside = [path for path in sorted(there) if path.is_file()]
     stats = [(str(path.resolve()), path.stat()) for path in (*source.files, *beside)]
     words = [SCHEMA, name, str(half), *((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)]
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
@@ -165,4 +165,4 @@ def _write_copy(path: Path, model: CLIP) -> None:
 
 
 def _digests(model: CLIP) -> list[str]:
-    return [model.image_digest, digest_of(model.text)]
+    return [model.image_digest, digest_of(model.text.state_dict())]

@@ -7,7 +7,7 @@ from typing import Any
 
 from softcpt.packages import optional
 
-from . import openai
+from . import openai, transformers_tokenizers
 from .config import OPENAI_MEAN, OPENAI_STD
 from .open_clip_configs import CONFIG
 from .weights import KEY, find_path, missing, weights_in
@@ -21,13 +21,6 @@ WEIGHTS = (  # in a folder, in the order in which open_clip looks for them
 FACTS = {  # what a tag says of a model, and what open_clip assumes otherwise
     "mean": OPENAI_MEAN, "std": OPENAI_STD, "interpolation": "bicubic", "resize_mode": "shortest", "quick_gelu": False,
 }  # fmt: skip
-
-
-def is_installed() -> bool:
-    try:
-        return bool(library())
-    except ValueError:
-        return False
 
 
 def library() -> ModuleType:
@@ -172,7 +165,7 @@ def cached_tokenizer(repo: str) -> str:
     """The snapshot of a tokenizer's repository in huggingface_hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
-    for name in ("tokenizer_config.json", "tokenizer.json", "spiece.model", "vocab.txt", "vocab.json"):
+    for name in transformers_tokenizers.FILES:
         path = try_to_load_from_cache(repo, name)  # a ValueError for what is no name of a repository
         if isinstance(path, str):
             return str(Path(path).parent)

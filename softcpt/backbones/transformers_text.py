@@ -104,7 +104,7 @@ class TransformersTextTower(nn.Module):
 def build(options: TransformersText) -> tuple[nn.Module, nn.Module, nn.Module]:
     """A text tower, its pooling and its projection, without weights."""
     if options.options["model_type"] not in KEYS:
-        from .transformers_clips import build as build_of_clip
+        from .transformers_models import build as build_of_clip
 
         return build_of_clip(options)
     with building(options) as cfg:

@@ -17,7 +17,7 @@ SPECIAL = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
 OTHER_FILES = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "added_tokens.json")
 # SHA-256 of CLIP's vocabulary and merges, as JSON.
 CLIPS = "1409d1bfc9edcb7ebb15044870c857bf45e1ca6b36a062b503ce2ca5bae95ad4"
-FILES = ("merges.txt", *OTHER_FILES)  # besides tokenizer.json, tokenizer_config.json and vocab.json
+FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt", *OTHER_FILES)
 
 
 def tokenizer_of(folder: Path, text: Text, pooled: int | str | None) -> dict[str, Any]:

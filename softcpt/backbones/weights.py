@@ -1,20 +1,20 @@
 """Files of weights: find, read, write and hash them, without running code that they may hold."""
 
-import contextlib
 import hashlib
 import json
 import os
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from softcpt.files.atomic import replacing
 
 from .state_dicts import load_plain, plain_state_dict
 from .torchscript import Archive, is_archive
@@ -78,6 +78,15 @@ def sha256_of(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+def digest_of(tensors: Mapping[str, Tensor], description: str = "") -> str:
+    """Hexadecimal digest of tensors, their names, and a description."""
+    digest = hashlib.blake2b(description.encode(), digest_size=16)
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def licence_of(folder: Path) -> str:
     """The licence tag at the top of a folder's model card, README.md; "" if there is none."""
     card = folder / "README.md"
@@ -123,15 +132,9 @@ def _read_saved(path: Path) -> Any:
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
     """Write a safetensors file with metadata, completely or not at all. Raises OSError or SafetensorError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.softcpt-tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=facts)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError):
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 def check_sums(path: Path) -> None:
