@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -199,18 +200,19 @@ class OpenClipTower(ImageTower):
         return self.tower.head(pooled).unflatten(0, tokens.shape[:2])
 
     def unprojected(self, image: Tensor) -> Tensor:
-        taken = []
+        taken: list[Tensor] = []
+        last: Any = timm_vit.last_linear(self.tower)
 
         def take(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             taken.append(x)
             return F.linear(x, weight, bias)
 
-        with timm_vit.ReplacedLinears({id(timm_vit.last_linear(self.tower).weight): take}):
+        with timm_vit.ReplacedLinears({id(last.weight): take}):
             self.forward(image)
         return taken[0]
 
     def projection_weights(self) -> tuple[Tensor, Tensor | None]:
-        last = timm_vit.last_linear(self.tower)
+        last: Any = timm_vit.last_linear(self.tower)
         return last.weight.T, last.bias
 
     def attention_weights(self, layer: int) -> dict[str, str]:
@@ -221,7 +223,7 @@ class OpenClipTower(ImageTower):
     def _updated(self, tuning: Tuning) -> dict[int, Callable[..., Tensor]]:
         """For each weight with an update, by its `id`, the function that computes its linear map."""
         return {
-            id(self.get_parameter(name)): partial(update, part=part)
+            id(self.get_parameter(name)): partial(update, part=part)  # type: ignore[call-arg]
             for layer, update in enumerate(tuning.updates)
             for name, part in self.attention_weights(layer).items()
         }

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import open_clip_models, openai, transformers_models, transformers_tokenizers
-from .config import ClipConfig, TransformersText
+from .config import ClipConfig, Text, TransformersText
 from .find import Source, find_source
 from .model import CLIP, check_finite, store_in_half
 from .weights import KEY, digest_of, first_line, write_safetensors
@@ -70,7 +70,7 @@ def _read(name: str, source: Source) -> CLIP:
     else:
         config, state = openai.read(source.path, source.spelling, source.sha256 in openai.PUBLISHED)
     model = assemble(config, state, f"{KEY}: {source.path}")
-    if config.family == "OpenAI":
+    if config.family == "OpenAI" and isinstance(config.text, Text):
         if config.text.transformer.activation == "quick_gelu":
             # As in the clip package: published weights are in fp16, and it rounds others to fp16.
             store_in_half(model, torch.float16)
@@ -79,7 +79,7 @@ def _read(name: str, source: Source) -> CLIP:
         raise ValueError(f"{KEY}: {name} reads its text features at [EOS], but its tokenizer has none")
     if isinstance(config.text, TransformersText) and not model.tokenizer.eos:
         raise ValueError(f"{KEY}: the texts of {name} end with [EOS] and padding, but its tokenizer has no [EOS]")
-    if config.text.pooling == "first" and config.text.mask == "causal":
+    if isinstance(config.text, Text) and (config.text.pooling, config.text.mask) == ("first", "causal"):
         raise ValueError(
             f"{KEY}: {name} reads its text features at the first token, which sees no other in a causal text tower: "
             "they are equal for all texts"

@@ -83,7 +83,8 @@ def shared_facts(architecture: str, file: str) -> dict[str, Any]:
 
     Raises ValueError where they differ, with a name for each kind.
     """
-    open_clip, kinds = library(), {}
+    open_clip = library()
+    kinds: dict[tuple[str, ...], str] = {}
     for tag in open_clip.list_pretrained_tags_by_model(architecture):
         facts = {**FACTS, **open_clip.get_pretrained_cfg(architecture, tag)}
         kinds.setdefault(tuple(str(facts[key]) for key in FACTS), tag)

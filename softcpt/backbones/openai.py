@@ -162,6 +162,7 @@ def config_of(state: dict[str, Tensor], activation: str) -> ClipConfig:
     """The config that follows from the shapes of a state dict, as in the clip package."""
     embed_dim, width = state["text_projection"].shape[1], state["ln_final.weight"].shape[0]
     text = transformer_of(state, "", width, activation)
+    image: ViT | ResNet
     context_length, vocabulary = len(state["positional_embedding"]), len(state["token_embedding.weight"])
     if "visual.proj" in state:
         width, _, *patch = state["visual.conv1.weight"].shape
@@ -181,7 +182,8 @@ def config_of(state: dict[str, Tensor], activation: str) -> ClipConfig:
 
 def check_heads(path: Path, config: ClipConfig) -> None:
     """Raise ValueError for a tower whose number of heads does not follow from its width."""
-    for what, tower in (("image", getattr(config.image, "transformer", None)), ("text", config.text.transformer)):
+    for what, options in (("image", config.image), ("text", config.text)):
+        tower = getattr(options, "transformer", None)
         if tower is not None and tower.width > WIDEST:
             raise ValueError(
                 f"{KEY}: {path} has an {what} tower {tower.width} wide, whose number of heads a state dict does not "

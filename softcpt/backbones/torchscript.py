@@ -155,6 +155,8 @@ class Archive:
 class Reader(pickle._Unpickler):
     """Reads a pickle in Python, whose memory grows with the pickle alone. Its names stand for what is known here."""
 
+    stack: list[Any]
+
     def __init__(self, content: bytes, storage: Callable[..., Tensor]) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
         self.storage = storage
@@ -176,7 +178,7 @@ class Reader(pickle._Unpickler):
     def load_build(self) -> None:
         if not isinstance(self.stack[-2], Thing):
             raise ValueError("its pickle gives a state to what is no module")
-        super().load_build()
+        super().load_build()  # type: ignore[misc]
 
     dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # type: ignore[dict-item]
 

@@ -72,7 +72,7 @@ def read(path: Path) -> tuple[ClipConfig, dict[str, Tensor]]:
     weights = weights_of(path)
     folder = weights.parent
     options = read_json(folder / CONFIG)
-    kind = options.get("model_type")
+    kind: Any = options.get("model_type")
     if isinstance(kind, str) and kind in KINDS:
         return read_with_foreign_text(weights, options)
     reason = why_not(kind, KINDS)

@@ -88,7 +88,7 @@ class Classifier:
         """Logits (B, R) of the task's classes. Raises OSError, naming the file, for an image that cannot be read, and
         ValueError for logits that are not finite."""
         name = self.task_named(task)
-        parts = [np.empty((0, len(self.classes_[name])), np.float32)]
+        parts: list[np.ndarray] = [np.empty((0, len(self.classes_[name])), np.float32)]
         for batch in self.batches(images, batch_size, workers):
             logits = self.logits(self.features(batch), name).cpu()
             check_finite(logits, [f"image {sum(map(len, parts)) + i}" for i in range(len(logits))], self.source)

@@ -114,7 +114,8 @@ def read_export(path: str | os.PathLike) -> Export:
         raise ValueError(f"{path} is not an exported classifier, or it is truncated ({error})") from error
     facts = check_facts(facts, tensors, path)
     projection = tensors.get("projection.weight")
-    shown = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["preprocessing"].items()}
+    shown: dict[str, Any] = dict(facts["preprocessing"])
+    shown |= {key: tuple(value) for key, value in shown.items() if isinstance(value, list)}
     try:
         return Export(
             tasks=facts["tasks"],
