@@ -1,7 +1,7 @@
 """CLIPs of all families behind one interface: `load_clip` returns a `CLIP`, whose towers take a `Tuning`; a `Head`
 turns their features into logits.
 
-Imports nothing else of this project.
+Of this project it imports `softcpt.files` and `softcpt.packages` alone.
 """
 
 from .find import published, why_not_here
