@@ -24,10 +24,10 @@ BLOCK = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", re.M | re.S)
 
 SCRIPT = """#!/usr/bin/env bash
 # {name}: bash scripts/{module}/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# DATA, OUT, SEEDS: see scripts/lib/methods.py.
 [ -n "${{BASH_VERSION:-}}" ] || {{ echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }}
-source "$(dirname "${{BASH_SOURCE[0]}}")/../lib/methods.sh"
-run_plain_method {name} "$@"
+source "$(dirname "${{BASH_SOURCE[0]}}")/../lib/python.sh"
+exec "$PYTHON" "$ROOT/scripts/lib/methods.py" {module} "$@"
 """
 
 TEST = '''"""What {name} alone does; tests/trainers/test_trainers.py tests what every method must do."""

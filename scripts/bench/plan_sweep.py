@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.bench import harness
 from scripts.lib.bench.harness import seconds_of
 
+from scripts.lib.sweep_arguments import parse_args
 from scripts.lib.sweep_runs import Sweep
-from softcpt.sweeps.arguments import parse_args
 from softcpt.sweeps.calls import status_report
 
 

@@ -9,8 +9,8 @@ import yaml
 from records import run_of
 
 import train
-from scripts.lib import needs
-from scripts.lib.missing import backbones_of, missing
+from scripts.lib import methods
+from scripts.lib.queries import backbones_of, missing
 from softcpt.evaluation.records import write_record
 from softcpt.executors import arrays_of
 from softcpt.executors.slurm import MOST_IN_ARRAY
@@ -69,18 +69,19 @@ def test_sweep_fails_once_before_its_first_run(tmp_path, capsys):
     assert lines[-1] == "# time left: no finished run to estimate from"
 
 
-def test_script_for_the_shell_names_what_is_missing(tmp_path, capsys, at_home):
-    arguments = ["--root", str(tmp_path), "--config", "CoOp/rn50", "oxford_pets", "MODEL.BACKBONE.NAME", "x.pt"]
-    assert needs.main(arguments) == 1
+def test_methods_script_names_what_is_missing(tmp_path, capsys, monkeypatch, at_home):
+    monkeypatch.setenv("DATA", str(tmp_path))
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    assert methods.main(["coop", "oxford_pets", "1", "MODEL.BACKBONE.NAME", "x.pt"]) == 1
     error = capsys.readouterr().err
     assert "OxfordPets: no folder" in error and "MODEL.BACKBONE.NAME: no file x.pt" in error
+    assert not (tmp_path / "out").exists()
 
 
 def planned(tmp_path):
     methods = [Method("joint", "CoOp"), Method("alone", "CoOp", variant="shared", separate=True)]
-    return [
-        step for job in plan(methods, "demo", [1, 4], [1, 2]) for step in steps_of(job, "data", str(tmp_path), "ab")
-    ]
+    jobs = plan(methods, "demo", [1, 4], [1, 2])
+    return [step for job in jobs for step in steps_of(job, "data", str(tmp_path), lambda _: "ab")]
 
 
 def test_time_left_is_estimated_from_finished_runs_of_the_same_kind(tmp_path):

@@ -1,18 +1,16 @@
 """The command line of scripts/sweep.py."""
 
 import argparse
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from softcpt.evaluation.provenance import PROJECT_ROOT
-
-from ..executors import SLURM_OPTIONS
-from .calls import KEYS, read_only
-from .jobs import benchmark_folder
-from .methods import HALVES, NUMBERS, did_you_mean, read_defaults
+from softcpt.executors import SLURM_OPTIONS
+from softcpt.sweeps.calls import KEYS, read_only
+from softcpt.sweeps.jobs import absolute, benchmark_folder
+from softcpt.sweeps.methods import HALVES, NUMBERS, did_you_mean, read_defaults
 
 
 def parse_args(argv: list[str] | None, description: str | None = None) -> argparse.Namespace:
@@ -30,7 +28,10 @@ def parse_args(argv: list[str] | None, description: str | None = None) -> argpar
     args.seeds = args.seeds or own.get("seeds", [1, 2, 3])
     for flag, values in (("--shots", args.shots), ("--seeds", args.seeds)):
         _check_numbers(flag, values, parser.error)
-    args.out, args.data = (os.path.abspath(os.path.expanduser(path)) for path in (args.out, args.data))
+    try:
+        args.out, args.data = absolute(args.out), absolute(args.data)
+    except ValueError as error:
+        parser.error(str(error))
     _check_benchmarks(args.benchmarks, parser.error)
     names = [args.sweep.stem, "steps" if args.steps else "", args.halves, re.sub(r"\W+", "-", args.backbone).strip("-")]
     args.runs = (
