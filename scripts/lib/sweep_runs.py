@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, as_completed
 from functools import cache, cached_property
 from typing import Any
 
@@ -11,7 +10,7 @@ from tqdm import tqdm
 
 from scripts.lib.queries import backbones_of, benchmark_tasks, missing, other_runs
 from scripts.lib.train_run import BUSY, TrainRun
-from softcpt.executors import SlurmExecutor
+from softcpt.executors import LocalExecutor, SlurmExecutor
 from softcpt.executors.slurm import job_states
 from softcpt.files import describe, holder
 from softcpt.sweeps.calls import Step, is_merged, merge_folder, select, state_of, steps_of
@@ -95,7 +94,7 @@ class Sweep:
         """A line for each step whose folder holds the results of another run."""
         return [f"{step}: {step.other}" for step in self.steps if step.other]
 
-    def run(self, steps: Sequence[Step], executor: Executor) -> list[str]:
+    def run(self, steps: Sequence[Step], executor: LocalExecutor | SlurmExecutor) -> list[str]:
         """Run the steps that train, then those that evaluate on a new half. Returns a line per failure."""
         failed = self._run_together([step for step in steps if not step.loads], executor)
         loading = [step for step in steps if step.loads]
@@ -104,12 +103,12 @@ class Sweep:
         executor.shutdown()
         return failed
 
-    def _run_together(self, steps: Sequence[Step], executor: Executor) -> list[str]:
+    def _run_together(self, steps: Sequence[Step], executor: LocalExecutor | SlurmExecutor) -> list[str]:
         failed, futures = [], {}
         bar = tqdm(total=len(steps), unit="run", disable=not steps, dynamic_ncols=True)
         try:
             futures = self._submit(steps, executor)
-            for future in as_completed(futures):
+            for future in executor.as_completed(futures):
                 step = futures[future]
                 what, lines = self._conclude(step, future)
                 if what:
@@ -131,25 +130,23 @@ class Sweep:
             bar.close()
         return failed
 
-    def _submit(self, steps: Sequence[Step], executor: Executor) -> dict[Future, Step]:
-        """Submit the steps, except for those that are already in SLURM's queue."""
-        futures = {}
-        with executor.batch():
-            for step in steps:
-                waits = isinstance(executor, SlurmExecutor) and step.job_id() in self.queue
-                call = TrainRun(step.arguments, step.folder)
-                futures[executor.attach(step.job_id()) if waits else executor.submit(call)] = step
-        for future, step in futures.items():
-            if isinstance(executor, SlurmExecutor):
-                step.note_job(future.job_id)
+    def _submit(self, steps: Sequence[Step], executor: LocalExecutor | SlurmExecutor) -> dict[Any, Step]:
+        """Submit the steps, except for those that are already in SLURM's queue. Returns {Future: step}."""
+        queued = [step for step in steps if isinstance(executor, SlurmExecutor) and step.job_id() in self.queue]
+        new = [step for step in steps if step not in queued]
+        futures = dict(zip(executor.submit_all([TrainRun(step.arguments, step.folder) for step in new]), new))
+        if isinstance(executor, SlurmExecutor):
+            futures |= {executor.attach(step.job_id()): step for step in queued}
+            for job, step in futures.items():
+                step.note_job(job.job_id)
         return futures
 
-    def _conclude(self, step: Step, future: Future) -> tuple[str, list[str]]:
+    def _conclude(self, step: Step, future: Any) -> tuple[str, list[str]]:
         """Why a step failed and the last lines of its output; ("", []) if it succeeded."""
         try:
             status = future.result()
-        except Exception as error:  # ProcessEndedError, CancelledError, or submitit's with the job's traceback
-            note_failure(step.folder, str(error))
+        except Exception as error:  # ProcessEndedError, CancelledError, or submitit's with the job's output
+            note_failure(step.folder, str(error).replace("\nhas not produced", " has not produced"))
         else:
             if status == BUSY:
                 owner = holder(step.folder)

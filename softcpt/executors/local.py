@@ -1,6 +1,5 @@
 """Calls as processes of this machine, each with its own device."""
 
-import contextlib
 import multiprocessing
 import os
 import pickle
@@ -8,7 +7,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -67,10 +66,13 @@ class LocalExecutor(ThreadPoolExecutor):
     def _take_device(self) -> None:
         self._own.device = self._devices.get()
 
-    batch = contextlib.nullcontext  # SlurmExecutor makes a job array of the calls within
-
     def submit(self, function: Callable, /, *args: Any) -> Future:
         return super().submit(self._call, function, args)
+
+    def submit_all(self, calls: Sequence[Callable[[], Any]]) -> list[Future]:
+        return [self.submit(call) for call in calls]
+
+    as_completed = staticmethod(as_completed)
 
     def _call(self, function: Callable, args: tuple) -> Any:
         receiver, sender = self._context.Pipe(duplex=False)
