@@ -45,6 +45,7 @@ class SlurmExecutor:
         except ImportError as error:
             raise ImportError("--on slurm needs submitit: pip install -r requirements-slurm.txt") from error
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self._executor: Any
         if cluster == "local":
             self._executor = submitit.LocalExecutor(folder, max_num_timeout=TIMEOUTS)
             return

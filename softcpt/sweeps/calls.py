@@ -208,8 +208,7 @@ def status_report(steps: Sequence[Step], queue: Mapping[str, str] | None = None)
     several = len({step.job.benchmark for step in steps}) > 1
     rows: dict[tuple[str, ...], Counter] = defaultdict(Counter)
     for step, (state, _) in states.items():
-        name = (step.job.benchmark, step.job.method.label) if several else (step.job.method.label,)
-        rows[name][state] += 1
+        rows[(*[step.job.benchmark] * several, step.job.method.label)][state] += 1
     total = sum(rows.values(), Counter())
     table = [[*name, *(count[state] or "" for state in STATES)] for name, count in rows.items()]
     table.append(["all", *[""] * several, *(total[state] for state in STATES)])
