@@ -74,6 +74,8 @@ def test_wrong_arguments_print_the_usage(call):
         assert status == 2 and not calls and "usage: bash scripts/softcpt/main.sh DATASET SHOTS" in output
     status, _, output = call("scripts/coop/main.sh", "demo", "1", VARIANT="MT")
     assert status == 2 and "shared, per-task, per-class" in output
+    status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1 x")
+    assert (status, calls, output) == (2, [], "error: SEEDS=1 x: seeds are numbers, separated by spaces\n")
 
 
 @pytest.mark.parametrize(
