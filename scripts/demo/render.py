@@ -25,9 +25,9 @@ import scripts.lib.command  # noqa: F401  first: the imports below take seconds
 import numpy as np
 from PIL import Image
 
-from scripts.lib.drawn import scenes, surfaces, world
-from scripts.lib.drawn.scenes import Scene
-from scripts.lib.drawn.world import Style
+from scripts.demo import scenes, surfaces, world
+from scripts.demo.scenes import Scene
+from scripts.demo.world import Style
 from softcpt.files import write_atomically
 
 VERSION = 2  # of the pictures: raise it whenever they change

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scripts.lib.drawn import surfaces, world
-from scripts.lib.drawn.world import SIZE, Style
+from scripts.demo import surfaces, world
+from scripts.demo.world import SIZE, Style
 
 RADIUS = {1: (14, 25), 2: (11, 15), 3: (9, 13), 4: (8, 11.5), 5: (7, 10.5)}  # pixels, by the number of objects
 

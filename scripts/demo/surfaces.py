@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from scripts.lib.drawn.world import SIZE, X, Y
+from scripts.demo.world import SIZE, X, Y
 
 PATTERNS = {  # positive where a fill has its second colour; u and v are phases (S, S) along and across the pattern
     "plain": lambda u, v, rng: np.full_like(u, -1),

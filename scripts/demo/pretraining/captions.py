@@ -8,7 +8,7 @@ as well as to drawing style.
 
 import random
 
-from scripts.lib.drawn.scenes import Scene
+from scripts.demo.scenes import Scene
 
 RARE = 0.01  # how often the last word is used
 SHAPE = {

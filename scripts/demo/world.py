@@ -1,6 +1,5 @@
-"""Parts of a drawn picture of 64 x 64 pixels: colours, shapes, digits and drawing styles.
+"""Parts of a drawn picture of 64 x 64 pixels: colours, shapes and drawing styles.
 
-`render.py` draws the benchmark with them, and `pretrain.py` the scenes that the tiny CLIP learns from, in other styles.
 Pictures are float arrays (S, S, 3) in [0, 1] and masks (S, S) in [0, 1]. All randomness comes from the
 `numpy.random.Generator` that is passed in, so a picture depends on its seed alone.
 """
@@ -8,7 +7,7 @@ Pictures are float arrays (S, S, 3) in [0, 1] and masks (S, S) in [0, 1]. All ra
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
 SIZE = 64  # pixels
 OVERSAMPLE = 2  # masks are drawn at this scale and averaged down
@@ -27,21 +26,6 @@ COLOURS = {
 }
 SHAPES = "circle square triangle star heart cross crescent arrow pentagon rhombus ring semicircle".split()
 Y, X = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
-
-# Strokes of the ten digits in a unit square (x to the right, y down); `smooth` rounds their corners.
-DIGITS = (
-    [[(0.5, 0), (0.1, 0.2), (0.1, 0.8), (0.5, 1), (0.9, 0.8), (0.9, 0.2), (0.5, 0)]],
-    [[(0.3, 0.2), (0.55, 0), (0.55, 1)]],
-    [[(0.12, 0.25), (0.3, 0), (0.8, 0.02), (0.85, 0.4), (0.1, 1), (0.1, 1), (0.9, 0.98)]],
-    [[(0.12, 0.08), (0.8, 0), (0.85, 0.4), (0.4, 0.48), (0.9, 0.55), (0.85, 1), (0.1, 0.95)]],
-    [[(0.6, 0), (0.1, 0.65), (0.1, 0.65), (0.95, 0.65)], [(0.68, 0.3), (0.66, 1)]],
-    [[(0.85, 0), (0.2, 0.02), (0.2, 0.02), (0.15, 0.45), (0.85, 0.4), (0.9, 0.95), (0.1, 0.95)]],
-    [[(0.75, 0), (0.2, 0.35), (0.1, 0.95), (0.8, 1.05), (0.9, 0.55), (0.15, 0.6)]],
-    [[(0.1, 0.02), (0.9, 0), (0.9, 0), (0.4, 1)]],
-    [[(0.5, 0.48), (0.1, 0.25), (0.5, -0.05), (0.9, 0.25), (0.5, 0.48), (0.05, 0.75), (0.5, 1.05), (0.95, 0.75),
-      (0.5, 0.48)]],
-    [[(0.85, 0.3), (0.5, 0.55), (0.1, 0.3), (0.45, -0.05), (0.85, 0.2), (0.82, 0.5), (0.6, 1)]],
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,44 +119,6 @@ def line_mask(lines: list[np.ndarray], width: float) -> np.ndarray:
     for points in lines:
         pen.line([tuple(p) for p in points * OVERSAMPLE], 255, max(1, round(width * OVERSAMPLE)), joint="curve")
     return np.asarray(canvas.reduce(OVERSAMPLE), np.float32) / 255
-
-
-def smooth(points: np.ndarray, times: int = 3) -> np.ndarray:
-    """Chaikin's corner cutting of an open line (n, 2), which keeps its ends."""
-    for _ in range(times):
-        a, b = points[:-1], points[1:]
-        cut = np.stack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b], 1).reshape(-1, 2)
-        points = np.concatenate([points[:1], cut[1:-1], points[-1:]])
-    return points
-
-
-def digit_strokes(digit: int, radius: float, wobble: float, width: float, rng: np.random.Generator) -> np.ndarray:
-    """Mask of a handwritten digit: bent strokes, slightly slanted and rotated."""
-    x, y = SIZE / 2 + rng.uniform(-6, 6, 2)
-    slant = np.array([(1, 0), (rng.normal(-0.1, 0.2), 1)])
-    aspect, angle = rng.uniform(0.62, 0.95), rng.normal(0, 0.12)
-    lines = []
-    for stroke in DIGITS[digit]:
-        points = (np.array(stroke) - 0.5) * 2 + rng.normal(0, 0.06, (len(stroke), 2))
-        lines.append(place(bend(smooth(points), wobble, rng, False) @ slant, x, y, radius, angle, aspect))
-    return line_mask(lines, width)
-
-
-def digit_glyph(digit: int, font: ImageFont.FreeTypeFont, rng: np.random.Generator) -> np.ndarray:
-    """Mask of a printed digit, slightly slanted and rotated."""
-    canvas = Image.new("L", (SIZE, SIZE))
-    centre = SIZE / 2 + rng.uniform(-6, 6, 2)
-    ImageDraw.Draw(canvas).text(tuple(centre), str(digit), 255, font, anchor="mm")
-    a, b, c = rng.normal(0, (0.12, 0.2, 0.12))
-    matrix = (1 + a, b, -32 * (a + b), c, 1.0, -32 * c)
-    return np.asarray(canvas.transform((SIZE, SIZE), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)) / 255.0
-
-
-def soften(mask: np.ndarray, size: int) -> np.ndarray:
-    """The mask as a scan of `size` x `size` pixels would show it."""
-    picture = Image.fromarray((mask * 255).astype(np.uint8))
-    small = picture.resize((size, size), Image.Resampling.BOX)
-    return np.asarray(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32) / 255
 
 
 def paint(picture: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
