@@ -1,5 +1,5 @@
 """open_clip's architectures with random weights and few layers, and tiny tokenizers and text configs of the kinds that
-they take from Hugging Face's hub, in a cache of their own. For `scripts/check_open_clip.py`."""
+they take from Hugging Face's hub, in a cache of their own. For check_open_clip.py."""
 
 import copy
 from pathlib import Path
@@ -9,9 +9,8 @@ import open_clip
 import timm
 import torch
 import transformers
+from small_tokenizers import make
 from torch import nn
-
-from .small_tokenizers import make
 
 LAYERS = 2
 VOCABULARY = 640  # of the tiny tokenizers, at most

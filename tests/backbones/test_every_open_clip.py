@@ -27,7 +27,7 @@ def run(*arguments):
 
 @pytest.mark.parametrize("names", SAMPLES)
 def test_sample_of_architectures_equals_the_library(names):
-    done = run("scripts/check_open_clip.py", *names)
+    done = run("tests/helpers/check_open_clip.py", *names)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     assert f"{len(names)} architectures, 0 refused, 0 wrong" in done.stdout
 
@@ -37,7 +37,7 @@ def test_unknown_name_is_one_line_and_every_difference_is_wrong():
     changes += [{"tokens": "6 of 7"}, {"tokens": "0 of 0"}, {}]
     done = run(
         "-c",
-        "from scripts import check_open_clip as check\n"
+        "import sys\nsys.path.insert(0, 'tests/helpers')\nimport check_open_clip as check\n"
         f"print([check.is_right({{**{RIGHT}, **change}}) for change in {changes}])\n"
         "check.main(['ViT-none'])",
     )

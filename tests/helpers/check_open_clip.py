@@ -1,7 +1,7 @@
 """Compare every architecture of the installed open_clip with what this project makes of it.
 
-    python scripts/check_open_clip.py                    all of them, as a table in Markdown
-    python scripts/check_open_clip.py 'ViT-*' RN50       some of them
+    python tests/helpers/check_open_clip.py                    all of them, as a table in Markdown
+    python tests/helpers/check_open_clip.py 'ViT-*' RN50       some of them
 
 Each is built by the library with random weights and few layers, once for each preprocessing and activation that its
 tags state; its widths and image sizes are the real ones. Tokenizers and text configs that the library takes from
@@ -24,7 +24,7 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="open_clip-")  # before the libraries read it
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
 import compat.provide  # noqa: F401  before dassl
@@ -35,12 +35,12 @@ import timm
 import torch
 import transformers
 from PIL import Image
+from reduced_models import Cache, random_model, reduced, shallow_timm
 from safetensors.torch import save_file
 from tabulate import tabulate
 from torch import Tensor, nn
 
 import train
-from scripts.lib.reduced_models import Cache, random_model, reduced, shallow_timm
 from softcpt.backbones import CLIP, load_clip, open_clip_files
 from softcpt.prompts.encoder import text_encoder
 from softcpt.prompts.learned import Context, PromptTemplate
