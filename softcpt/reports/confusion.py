@@ -16,7 +16,7 @@ from softcpt.evaluation.provenance import PROJECT_ROOT
 from softcpt.files import read_yaml
 from softcpt.images.read import small_image
 
-from ..interpretation.pictures import data_url
+from .pictures import data_url
 
 PAIRS = 8  # pairs of classes shown per task
 IMAGES = 5  # images shown per pair

@@ -9,8 +9,8 @@ import pandas as pd
 
 from softcpt.files.texts import counted, plain
 
-from ..interpretation.pictures import data_url
 from .confusion import BUDGET, MethodConfusion, TaskConfusion, matrix_picture, of_method
+from .pictures import data_url
 from .sections import Section, gains, signed
 from .styles import highlights
 from .tables import SECTION, method_name, tested
@@ -30,7 +30,6 @@ def html(
     pictures: Mapping[str, bytes],
     notes: Sequence[str] = (),
     data: Path | None = None,
-    inside: Sequence[Mapping] = (),
 ) -> str:
     """The page of a report.
 
@@ -39,7 +38,6 @@ def html(
         pictures: {description: PNG}.
         notes: on runs that are left out or kept apart.
         data: folder of the test images; None for the runs' own DATASET.ROOT.
-        inside: from `interpretation.read.insides`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -58,7 +56,6 @@ def html(
         commands=commands,
         commands_left_out=left_out,
         environment=environment_table(records),
-        inside=inside,
         notes=notes,
     )
 

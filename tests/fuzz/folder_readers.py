@@ -109,12 +109,10 @@ def loaded_export(folder: Path) -> Reader:
 # -- run folders for a report ------------------------------------------------------------------------------------------
 
 ROWS = [list(COLUMNS), ["shape", "a.png", "a", "b", "0.5"], ["shape", "b.png", "b", "a", "0.75"]]
-INSIDES = {"schema": 1, "trainer": "SoftCPT", "shots": 1, "seed": 1, "contexts": [{"task": "shape", "words": ["a"]}]}
 RUN = {"DATASET": {"ROOT": "data", "NAME": "Demo"}, "TRAINER": {"NAME": "SoftCPT"}, "OPTIM": {"LR": 0.002}}
 BESIDE = {
     "results.json": record(),
     "config.yaml": RUN,
-    "interpret/interpret.json": INSIDES,
     "failure.json": {"epoch": 1, "loss": "nan"},
 }
 
@@ -134,7 +132,7 @@ def report(name: str, folder: Path) -> Reader:
     """A report of three runs, of which one has a spoilt file of this name."""
     out = folder / "out"
     for run, own in (("a", record()), ("b", record("CoOp", "")), ("c", {})):
-        (out / run / "interpret").mkdir(parents=True)
+        (out / run).mkdir(parents=True)
         if own:
             write_record(out / run / "results.json", own)
     if name == "predictions.csv.gz":

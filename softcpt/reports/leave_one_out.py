@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from softcpt.files.texts import counted, markdown_text, plain
+from softcpt.files.texts import plain
+
+from .sections import signed
+from .texts import markdown, shots_name
 
 WITHOUT = re.compile(r"(^|_)without-.+$")  # end of the variant of a run that leaves a task out
 SAME = ("trainer", "variant", "dataset", "shots", "backbone")  # equal for all runs of a matrix
@@ -19,17 +22,14 @@ class Gains:
     """The change of each task's metric, in points, when another task is left out of a method's training.
 
     Attributes:
+        method: the values of SAME.
         change: (T, T), row the task left out, column the task tested; the mean over the seeds that both runs have. NaN
             on the diagonal and without such runs.
         deviation: (T, T), its sample standard deviation, NaN for fewer than two seeds.
         n: (T, T), the number of seeds.
     """
 
-    trainer: str
-    variant: str
-    dataset: str
-    shots: int
-    backbone: str
+    method: Mapping
     tasks: list[str]
     change: np.ndarray
     deviation: np.ndarray
@@ -37,8 +37,8 @@ class Gains:
 
     @property
     def name(self) -> str:
-        shots = "all images" if self.shots < 0 else counted(self.shots, "shot")
-        return f"{f'{self.trainer} {self.variant}'.strip()}, {self.dataset}, {shots}"
+        trainer, variant, dataset, shots, _ = self.method.values()
+        return f"{f'{trainer} {variant}'.strip()}, {dataset}, {shots_name(shots)}"
 
 
 def gains_of(records: Iterable[Mapping]) -> list[Gains]:
@@ -66,28 +66,25 @@ def gains_of(records: Iterable[Mapping]) -> list[Gains]:
             "no runs on all tasks beside runs that leave one task out: "
             "python scripts/sweep.py configs/sweeps/leave_one_out.yaml --benchmark demo"
         )
-    return sorted(found, key=lambda gains: (gains.name, gains.backbone))
+    return sorted(found, key=lambda gains: (gains.name, gains.method["backbone"]))
 
 
 def _matrix(key: tuple, runs: Mapping[tuple, Mapping]) -> Gains | None:
     everything = max((names for names, _ in runs), key=len)
-    full = {seed: run for (names, seed), run in runs.items() if names == everything}
-    tasks = list(next(iter(full.values()))["values"])
+    full = {seed: run["values"] for (names, seed), run in runs.items() if names == everything}
+    tasks = list(next(iter(full.values())))
     rows = []
     for (names, seed), run in sorted(runs.items(), key=lambda item: item[0][1]):
         left_out = everything - names
-        if len(left_out) != 1 or seed not in full or len(tasks) < 2:
-            continue
-        for task in tasks:
-            values = run["values"].get(task), full[seed]["values"].get(task)
-            if None not in values:
-                rows.append((*left_out, task, values[0] - values[1]))
+        if len(left_out) == 1 and seed in full and len(tasks) > 1:
+            pairs = [(task, run["values"].get(task), full[seed].get(task)) for task in tasks]
+            rows += [(*left_out, task, a - b) for task, a, b in pairs if a is not None and b is not None]
     if not rows:
         return None
     cells = pd.DataFrame(rows, columns=["left out", "tested", "change"]).groupby(["left out", "tested"])["change"]
     every = cells.agg(["mean", "std", "count"]).reindex(pd.MultiIndex.from_product([tasks, tasks]))
     change, deviation, n = every.to_numpy().T.reshape(3, len(tasks), len(tasks))
-    return Gains(*key, tasks, change, deviation, np.nan_to_num(n).astype(int))
+    return Gains(dict(zip(SAME, key)), tasks, change, deviation, np.nan_to_num(n).astype(int))
 
 
 def as_json(gains: Gains) -> dict:
@@ -97,7 +94,7 @@ def as_json(gains: Gains) -> dict:
         return [[None if np.isnan(value) else round(float(value), 6) for value in row] for row in matrix]
 
     return {
-        **{key: getattr(gains, key) for key in SAME},
+        **gains.method,
         "tasks": gains.tasks,
         "rows": "task left out of training",
         "columns": "task tested",
@@ -107,14 +104,8 @@ def as_json(gains: Gains) -> dict:
     }
 
 
-def markdown(gains: Gains) -> str:
+def gains_table(gains: Gains) -> str:
     """The matrix as a Markdown table, with the mean effect of each task on the others."""
-    lines = [
-        "| left out | " + " | ".join(map(markdown_text, gains.tasks)) + " | mean |",
-        "|:---|" + "---:|" * (len(gains.tasks) + 1),
-    ]
-    for task, row in zip(gains.tasks, gains.change):
-        cells = ["–" if np.isnan(value) else f"{value:+.1f}" for value in row]
-        mean = f"{np.nanmean(row):+.1f}" if np.isfinite(row).any() else "–"
-        lines.append(f"| {markdown_text(task)} | " + " | ".join([*cells, mean]) + " |")
-    return "\n".join(lines)
+    change = pd.DataFrame(gains.change, index=gains.tasks, columns=gains.tasks)
+    table = pd.concat([change, change.mean(axis=1).rename("mean")], axis=1).map(signed)
+    return markdown(table.reset_index(names="left out"))
