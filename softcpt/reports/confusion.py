@@ -170,7 +170,7 @@ def thumbnail(path: Path, upright: bool = False) -> str:
 def matrix_picture(task: TaskConfusion, side: int = 360) -> bytes:
     """The matrix as a PNG, for tasks with many classes: the larger the share within the true class, the darker. A pixel
     is for one class, or for neighbouring ones if there are more than LARGEST."""
-    values = task.matrix(min(len(task.classes), LARGEST)).astype(float)
+    values = task.matrix(min(len(task.classes), LARGEST))
     shares = values / np.maximum(values.sum(1, keepdims=True), 1)
     blue = np.array([0, 114, 178]) / 255
     pixels = (255 * (1 - shares[..., None] * (1 - blue))).astype(np.uint8)
