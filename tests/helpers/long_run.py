@@ -1,9 +1,9 @@
 """Check that a long training does not grow in memory, descriptors or threads, with the tiny CLIP of the tests.
 
-    python scripts/bench/long_run.py SoftCPT --epochs 200 [KEY VALUE ...]
+    python tests/helpers/long_run.py SoftCPT --epochs 200 [KEY VALUE ...]
 
-Prints resident memory, open descriptors and threads of the process after epochs 20, 60, ... and the last. A method
-without epochs is fitted and tested as many times instead. Needs Linux, for the figures in /proc.
+Prints, as JSON, resident memory, open descriptors and threads of the process after epochs 20, 60, ... and the last. A
+method without epochs is fitted and tested as many times instead. Needs Linux, for the figures in /proc.
 """
 
 from __future__ import annotations
@@ -72,21 +72,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method")
     parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
     parser.add_argument("opts", nargs="*", help="KEY VALUE pairs of the config")
     args = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         rows = measure(args.method, args.epochs, Path(folder), *args.opts)
-    if args.json:
-        print(*map(json.dumps, rows), sep="\n")
-        return
-    print(f"{args.method}, {args.epochs} epochs, PyTorch {torch.__version__}")
-    for row in rows:
-        resident = f"{row['resident_bytes'] / 2**20:.1f} MiB"
-        print(f"epoch {row['epoch']:>4}: {resident}, {row['descriptors']} descriptors, {row['threads']} threads")
-    growth = rows[-1]["resident_bytes"] / rows[0]["resident_bytes"] - 1
-    print(f"memory grew by {100 * growth:.1f} % since epoch {FIRST}")
+    print(*map(json.dumps, rows), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Compare this project with upstream: an unmodified checkout of CoOp over an unmodified upstream Dassl.
 
-    python scripts/compare_upstream.py --coop CoOp --dassl Dassl.pytorch [--method SoftCPT] [--shots 4] [--epochs 2]
+    python tests/helpers/compare_upstream.py --coop CoOp --dassl Dassl.pytorch [--method SoftCPT] [--shots 4]
 
 This needs a PyTorch that upstream Dassl 0.6.3 supports (2.5.1 is the last), the packages in requirements.txt, and gdown
 and wilds, which Dassl imports. Both sides train on the demo with the tiny CLIP, on the CPU, in a temporary folder;
@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 CLIP = PROJECT_ROOT / "scripts/demo/tiny_clip.npz"
 TOLERANCE = 1e-4
 SINGLE_TASK = "shape"  # the task of the second comparison, which CoOp knows as DescribableTextures
@@ -68,8 +68,11 @@ def record(out: str, script: str, arguments: list[str]) -> None:
     import dassl.engine
 
     sys.path[0] = str(Path(script).parent)
-    if os.environ.get(WEIGHTS):
-        lend_weights(os.environ[WEIGHTS])
+    if os.environ.get(WEIGHTS):  # CoOp's loader, which downloads published CLIPs by name, finds this file as "tiny"
+        from clip import clip
+
+        clip._MODELS[TINY] = os.environ[WEIGHTS]
+        clip._download = lambda url, *args: url
     build_trainer, seen = dassl.engine.build_trainer, {"losses": [], "result": None, "logits": []}
 
     def build_recorded(cfg: Any) -> Any:
@@ -103,14 +106,6 @@ def record(out: str, script: str, arguments: list[str]) -> None:
         if stopped.code:
             raise
     Path(out).write_text(json.dumps(seen))
-
-
-def lend_weights(path: str) -> None:
-    """Let CoOp's loader, which downloads published CLIPs by name, find the file `path` under the name "tiny"."""
-    from clip import clip
-
-    clip._MODELS[TINY] = path
-    clip._download = lambda url, *args: url
 
 
 # -- in this one -----------------------------------------------------------------------------------------------------
@@ -163,10 +158,6 @@ def largest(here: list, there: list) -> float:
     if not here or np.shape(here) != np.shape(there):
         return float("inf")
     return float(np.abs(np.subtract(here, there)).max())
-
-
-def copy_of(checkout: Path, folder: Path) -> Path:
-    return Path(shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns(".git", "__pycache__")))
 
 
 def draw_demo(root: Path) -> int:
@@ -240,7 +231,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        coop, dassl = copy_of(args.coop, folder / "CoOp"), copy_of(args.dassl, folder / "Dassl")
+        coop, dassl = folder / "CoOp", folder / "Dassl"
+        for checkout, copy in ((args.coop, coop), (args.dassl, dassl)):
+            shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns(".git", "__pycache__"))
         classes = draw_demo(folder / "data")
         shared = ["--root", str(folder / "data"), "--seed", str(args.seed)]
         shared += pairs({"DATASET.NUM_SHOTS": args.shots, "DATALOADER.NUM_WORKERS": 0, "USE_CUDA": False})
