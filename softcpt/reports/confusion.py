@@ -3,7 +3,7 @@
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class TaskConfusion:
         """The counts (C, C), rows true and columns predicted classes; with `side` (side, side), for neighbouring
         classes together."""
         size = len(self.classes)
-        found = np.zeros((side or size,) * 2, dtype=int)
+        found: np.ndarray = np.zeros((side or size,) * 2, dtype=int)
         for (true, predicted), n in self.counts.items():
             found[true * len(found) // size, predicted * len(found) // size] += n
         return found
@@ -91,7 +91,7 @@ def _of_task(task: str, rows: pd.DataFrame) -> TaskConfusion:
 
 
 def of_method(
-    records: Sequence[dict], method: str, shots: int, data: str | Path | None = None, budget: int = BUDGET
+    records: Sequence[Mapping], method: str, shots: int, data: str | Path | None = None, budget: int = BUDGET
 ) -> MethodConfusion | None:
     """The confusion of a method's runs at one number of shots, with thumbnails of at most `budget` bytes.
 

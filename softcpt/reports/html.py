@@ -84,7 +84,7 @@ def shade(share: float) -> str:
 
 def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Path | None) -> list[list[dict]]:
     """For each section the mistakes of SoftCPT and its best rival at their most shots; MOST_CONFUSIONS in all."""
-    runs = defaultdict(list)
+    runs: dict[tuple, list[Mapping]] = defaultdict(list)
     for record in records:
         runs[record["dataset"], record["backbone"], record["split"], tested(record["tasks"])].append(record)
     wanted = []

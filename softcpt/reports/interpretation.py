@@ -79,11 +79,12 @@ def write_interpretation(folder: Path, found: Mapping, gains: Sequence[Gains]) -
         "interpret.json": json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         "interpret.md": "\n\n".join(parts) + "\n",
     }
-    for name, value in {**pictures, **texts}.items():
+    files: dict[str, str | bytes] = {**pictures, **texts}
+    for name, value in files.items():
         write_atomically(folder / name, value)
     for old in {path.name for path in folder.glob("*.png")} - pictures.keys():
         (folder / old).unlink()  # from an earlier call, and not in interpret.md
-    return [folder / name for name in (*pictures, *texts)]
+    return [folder / name for name in files]
 
 
 def _words(found: Mapping) -> list[str]:

@@ -1,6 +1,6 @@
 """Did the tasks help each other? A method trained on all tasks at once against the same one trained once per task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -21,7 +21,7 @@ class Pair:
     separate: str
 
 
-def pairs(records: Sequence[dict], method: str) -> list[Pair]:
+def pairs(records: Sequence[Mapping], method: str) -> list[Pair]:
     """The joint and separate runs of a method.
 
     Args:

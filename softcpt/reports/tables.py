@@ -32,7 +32,8 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
 
     Raises ValueError, with both files, if two records are of the same run.
     """
-    rows, seen = [], {}
+    rows: list[dict] = []
+    seen: dict[tuple, Mapping] = {}
     for record in records:
         run = {
             **{key: record[key] for key in ("dataset", "backbone", "split")},
