@@ -1,6 +1,5 @@
 """Which classes a method confuses, with images of the mistakes, from the predictions of its runs."""
 
-import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from softcpt.evaluation.provenance import PROJECT_ROOT
 from softcpt.files import read_yaml
 from softcpt.images.read import small_image
 
-from .pictures import data_url
+from .pictures import data_url, encoded
 
 PAIRS = 8  # pairs of classes shown per task
 IMAGES = 5  # images shown per pair
@@ -162,9 +161,7 @@ def thumbnail(path: Path, upright: bool = False) -> str:
         small = small_image(path, THUMBNAIL, upright)
     except OSError:
         return ""
-    buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=72)
-    return data_url(buffer.getvalue(), "jpeg")
+    return data_url(encoded(small, "jpeg", quality=72), "jpeg")
 
 
 def matrix_picture(task: TaskConfusion, side: int = 360) -> bytes:
@@ -176,6 +173,4 @@ def matrix_picture(task: TaskConfusion, side: int = 360) -> bytes:
     pixels = (255 * (1 - shares[..., None] * (1 - blue))).astype(np.uint8)
     scale = max(1, side // len(values))
     image = Image.fromarray(pixels).resize((scale * len(values),) * 2, Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    return encoded(image, "png", optimize=True)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .styles import GREY, Highlights, drawing_order
+from .styles import GREY, Highlights
 from .tables import zero_shot_methods
 from .texts import shots_name, wrapped
 
@@ -37,7 +37,8 @@ def draw_curves(
     shots = sorted(rows["shots"][rows["shots"] > 0].unique()) or [1]
     beyond = 2 * shots[-1]  # the place of runs on all images (-1 shots)
     ends = []
-    for name in drawing_order(rows["method"].unique(), stressed):
+    # The highlighted methods come last, so that they lie above the others.
+    for name in sorted(rows["method"].unique(), key=lambda name: (name in stressed, name == stressed.hero)):
         own = rows[rows["method"] == name]
         color, strong = shown[name], name in stressed or shown[name] != GREY
         if name in untrained:

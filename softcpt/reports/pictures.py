@@ -2,10 +2,12 @@
 
 import base64
 import io
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
 
 def png(figure: Figure, dpi: int = 130) -> bytes:
@@ -15,6 +17,13 @@ def png(figure: Figure, dpi: int = 130) -> bytes:
         for text in figure.findobj(Text):
             text.set_parse_math(False)
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """An image as the content of a PNG or JPEG file; `options` are Pillow's."""
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
