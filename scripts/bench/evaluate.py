@@ -33,13 +33,11 @@ def _plain_inference(trainer, image):
         return trainer.logits(trainer.image_features(image), trainer.text_features())
 
 
-def main() -> None:
-    parser = harness.parser(__doc__, ("--case", "plant6"), ("--prec", "fp32"), ("--images", 464, "test images"))
-    args = parser.parse_args()
+def rows_of(args):
     common, n = (args.case, args.backbone, args.prec, args.images), args.images
     plain = harness.in_own_process(measure, "plain", *common, threads=args.threads)
     ours = harness.in_own_process(measure, "shared", *common, threads=args.threads)
-    row = {
+    yield {
         "case": args.case,
         "images": n,
         "plain_seconds": plain["second"] / n,
@@ -50,8 +48,7 @@ def main() -> None:
         "ratio_first": plain["second"] / ours["first"],
         "ratio_second": plain["second"] / ours["second"],
     }
-    harness.show([row], args.json)
 
 
 if __name__ == "__main__":
-    main()
+    harness.main(__doc__, rows_of, ("--case", "plant6"), ("--prec", "fp32"), ("--images", 464, "test images"))
