@@ -103,10 +103,9 @@ def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Pa
 
 
 def _confusion(found: MethodConfusion) -> dict:
-    runs = f"{len(found.seeds)} runs (seeds {', '.join(map(str, sorted(found.seeds)))})"
-    runs = runs if len(found.seeds) > 1 else "one run"
-    tasks = [_task(task) for task in found.tasks]
-    return {**vars(found), "shots": shots_name(found.shots), "runs": runs, "tasks": tasks}
+    several = f"{len(found.seeds)} runs (seeds {', '.join(map(str, sorted(found.seeds)))})"
+    runs = several if len(found.seeds) > 1 else "one run"
+    return {**vars(found), "shots": shots_name(found.shots), "runs": runs, "tasks": list(map(_task, found.tasks))}
 
 
 def _task(task: TaskConfusion) -> dict:
