@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import second_autocast
 import torch
 from torch.utils._pytree import tree_map
 
@@ -42,19 +43,6 @@ COPIES = {"aten::_to_copy", "aten::copy_", "aten::_copy_from"}
 INDEXED = {f"aten::{name}" for name in ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")}
 # Beside pointwise operations: those that take numbers as CPU tensors without dimensions.
 TAKES_NUMBERS = {"aten::fill_", "aten::masked_fill", "aten::masked_fill_", "aten::index_fill", "aten::index_fill_"}
-# What CUDA's autocast computes in half precision, and in fp32.
-IN_HALF = (
-    "linear", "matmul", "mm", "mv", "bmm", "addmm", "addmv", "addbmm", "baddbmm", "conv1d", "conv2d", "conv3d", "prelu",
-    "scaled_dot_product_attention",
-)  # fmt: skip
-IN_FLOAT = (
-    "acos", "asin", "cosh", "exp", "expm1", "log", "log10", "log1p", "log2", "pow", "reciprocal", "rsqrt", "sinh",
-    "softplus", "tan", "layer_norm", "group_norm", "norm", "linalg_vector_norm", "cosine_similarity", "cdist", "dist",
-    "kl_div", "mse_loss", "l1_loss", "nll_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits", "cumsum",
-    "cumprod", "prod", "sum", "softmax", "log_softmax",
-)  # fmt: skip
-
-
 class Wait(NamedTuple):
     """The host waited for the device: `kind` is "read" or "copy" (to the device)."""
 
@@ -110,7 +98,7 @@ class Second(torch.Tensor):
     @staticmethod
     def __new__(cls, raw: torch.Tensor) -> Second:
         layout = {"strides": raw.stride(), "storage_offset": raw.storage_offset(), "dtype": raw.dtype}
-        tensor = torch.Tensor._make_wrapper_subclass(cls, raw.size(), device=device(), **layout)
+        tensor = torch.Tensor._make_wrapper_subclass(cls, raw.size(), device=DEVICE, **layout)
         tensor.raw = raw
         return tensor
 
@@ -269,53 +257,7 @@ class _Module:
         return [torch.float16, torch.bfloat16]
 
 
-@functools.cache
-def device() -> torch.device:
-    """The device, which this process has from now on."""
-    from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
-
-    _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
-    library = torch.library.Library("aten", "IMPL")
-    library.impl("empty_strided", _empty_strided, "PrivateUse1")
-    library.impl("empty.memory_format", _empty, "PrivateUse1")
-    library.impl("_copy_from", _copy_from, "PrivateUse1")
-    _kept.append(library)
-    _autocast_rules()
-    return torch.device(NAME, 0)
-
-
-def _autocast_rules() -> None:
-    """The rules of autocast on a GPU, which are not those on a CPU: norms, sums and softmax are in fp32."""
-    _kept.append(torch.library.Library("_", "IMPL", "AutocastPrivateUse1"))
-    _kept[-1].fallback(torch.library.fallthrough_kernel)
-    library = torch.library.Library("aten", "IMPL")
-    _kept.append(library)
-    for names, cast in ((IN_HALF, _half), (IN_FLOAT, lambda: torch.float32)):
-        for name in names:
-            packet = getattr(torch.ops.aten, name)
-            for overload in packet.overloads():
-                if "out" not in overload and "dimname" not in overload.lower() and "names" not in overload:
-                    operation = getattr(packet, overload)
-                    library.impl(operation, functools.partial(_cast_to, cast, operation), "AutocastPrivateUse1")
-
-
-def _half() -> torch.dtype:
-    return torch.get_autocast_dtype(NAME)
-
-
-def _cast_to(dtype: Callable[[], torch.dtype], operation: Any, *args: Any, **kwargs: Any) -> Any:
-    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
-
-    def cast(value: Any) -> Any:
-        floating = isinstance(value, Second) and value.is_floating_point() and value.dtype != torch.double
-        return value.to(dtype()) if floating else value
-
-    with torch._C._ExcludeDispatchKeyGuard(keys):
-        return operation(*tree_map(cast, args), **tree_map(cast, kwargs))
-
-
 _kept: list[Any] = []  # a library that nothing refers to is unloaded
-
 
 # What C++ calls below Python, for instance to make a tensor of a list.
 
@@ -332,3 +274,31 @@ def _copy_from(source, target, non_blocking=False):
     _note("read" if isinstance(source, Second) else "copy", "copy")
     _unwrapped(target).copy_(_unwrapped(source))
     return target
+
+
+@contextlib.contextmanager
+def used() -> Iterator[torch.device]:
+    """Within this context every trainer is on the device. (Classifiers are told theirs.)"""
+    from trainers import PromptTrainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PromptTrainer, "device", property(lambda self: DEVICE, lambda self, chosen: None), raising=False)
+        yield DEVICE
+
+
+def _register() -> None:
+    """Make the device known, when this module is imported: PyTorch counts devices in a process's first backward pass."""
+    from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+    _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("empty_strided", _empty_strided, "PrivateUse1")
+    library.impl("empty.memory_format", _empty, "PrivateUse1")
+    library.impl("_copy_from", _copy_from, "PrivateUse1")
+    _kept.append(library)
+    _kept.extend(second_autocast.rules(NAME))
+
+
+if AVAILABLE:
+    _register()
+    DEVICE = torch.device(NAME, 0)
