@@ -15,18 +15,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
+import host_waits
 import pytest
 import second_autocast
 import torch
-from torch.utils._pytree import tree_map
 
-ROOT = Path(__file__).resolve().parents[2]
 AVAILABLE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 8)
 NEEDS = pytest.mark.skipif(not AVAILABLE, reason="Python can provide a device from PyTorch 2.8 on")
 NAME = "second"
@@ -43,51 +39,6 @@ COPIES = {"aten::_to_copy", "aten::copy_", "aten::_copy_from"}
 INDEXED = {f"aten::{name}" for name in ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")}
 # Beside pointwise operations: those that take numbers as CPU tensors without dimensions.
 TAKES_NUMBERS = {"aten::fill_", "aten::masked_fill", "aten::masked_fill_", "aten::index_fill", "aten::index_fill_"}
-class Wait(NamedTuple):
-    """The host waited for the device: `kind` is "read" or "copy" (to the device)."""
-
-    kind: str
-    operation: str
-    place: str  # file:line in this project, "" below no file of it
-
-
-_recorders: list[list[Wait]] = []
-
-
-@contextlib.contextmanager
-def waits() -> Iterator[list[Wait]]:
-    """A list to which every wait within this context is added."""
-    found: list[Wait] = []
-    _recorders.append(found)
-    try:
-        yield found
-    finally:
-        _recorders.remove(found)
-
-
-def _note(kind: str, operation: str) -> None:
-    if _recorders:
-        wait = Wait(kind, operation.removeprefix("aten::"), _place())
-        for recorder in _recorders:
-            recorder.append(wait)
-
-
-@functools.cache
-def _own(file: str) -> str:
-    """The path of a file of this project below its root, "" for others."""
-    path = Path(file)
-    inside = path.is_absolute() and path.is_relative_to(ROOT) and "site-packages" not in path.parts
-    return path.relative_to(ROOT).as_posix() if inside and path != Path(__file__).resolve() else ""
-
-
-def _place() -> str:
-    frame = sys._getframe(1)
-    while frame is not None:
-        own = _own(frame.f_code.co_filename)
-        if own:
-            return f"{own}:{frame.f_lineno}"
-        frame = frame.f_back
-    return ""
 
 
 class Second(torch.Tensor):
@@ -112,7 +63,7 @@ class Second(torch.Tensor):
     # What PyTorch does in C++, without an operation.
 
     def tolist(self) -> Any:
-        _note("read", "tolist")
+        host_waits.note("read", "tolist")
         return self.raw.tolist()
 
     def numpy(self, *, force: bool = False) -> Any:
@@ -121,7 +72,7 @@ class Second(torch.Tensor):
         return self.cpu().numpy()
 
     def __repr__(self, **kwargs: Any) -> str:
-        _note("read", "repr")
+        host_waits.note("read", "repr")
         return repr(self.raw).replace("tensor(", f"{NAME}(", 1)
 
     def __format__(self, spec: str) -> str:
@@ -129,7 +80,7 @@ class Second(torch.Tensor):
 
     def __reduce_ex__(self, protocol: int) -> Any:
         """Saved as a tensor of the CPU. A GPU's would be loaded to the GPU if the reader named no other device."""
-        _note("read", "save")
+        host_waits.note("read", "save")
         return self.raw.detach().clone().__reduce_ex__(protocol)
 
     @property
@@ -142,95 +93,102 @@ class Second(torch.Tensor):
         self.raw = value.raw
 
 
-def is_second(value: Any) -> bool:
-    return isinstance(value, Second) or (isinstance(value, torch.device) and value.type == NAME)
+class _Facts:
+    """What matters here of an operation."""
+
+    def __init__(self, func: Any) -> None:
+        schema = func._schema
+        self.name = schema.name
+        self.reads, self.copies, self.indexed = (self.name in names for names in (READS, COPIES, INDEXED))
+        self.takes_numbers = torch.Tag.pointwise in func.tags or self.name in TAKES_NUMBERS or self.indexed
+        changed = [(i, a.name) for i, a in enumerate(schema.arguments) if a.alias_info and a.alias_info.is_write]
+        self.written = changed if schema.is_mutable else []
+        self.returned = [bool(r.alias_info and r.alias_info.is_write) for r in schema.returns]
+
+
+_facts = functools.cache(_Facts)
 
 
 def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """An operation on wrapped tensors, by the CPU's kernel on what they wrap."""
-    name, schema = func._schema.name, func._schema
+    facts = _facts(func)
     target = None if kwargs.get("device") is None else torch.device(kwargs["device"]).type
-    flat = list(_leaves((*args, *kwargs.values())))
-    _check_placement(func, name, args, flat)
-    _note_waits(name, args, kwargs, flat, target)
-    here = target == NAME or (target is None and any(map(is_second, flat)))
-    out = func(*tree_map(_unwrapped, args), **tree_map(_unwrapped, kwargs))
-    wrapped = tree_map(_wrapped, out) if here else out
-    if not schema.is_mutable:
-        return wrapped
-    given = {a.name: value for a, value in zip(schema.arguments, args)} | kwargs
-    named = [a.name for a in schema.arguments if a.alias_info and a.alias_info.is_write]
-    written = [given[name] for name in named if name in given]
-    for value in written:
-        if isinstance(value, Second) and value.size() != value.raw.size():  # an `out` that was empty
-            value.data = Second(value.raw)
-    kept = iter(written)
-    values = wrapped if isinstance(wrapped, tuple) else (wrapped,)
-    results = [
-        next(kept) if r.alias_info and r.alias_info.is_write else value for r, value in zip(schema.returns, values)
-    ]
-    return results[0] if len(results) == 1 else tuple(results)
+    leaves = list(_leaves((args, tuple(kwargs.values()))))
+    _check_placement(facts, args, leaves)
+    _note_waits(facts, args, kwargs, target)
+    out = func(*_unwrapped(args), **{key: _unwrapped(value) for key, value in kwargs.items()})
+    if target is None or target == NAME:
+        out = _wrapped(out)
+    if not facts.written:
+        return out
+    written = [args[i] if i < len(args) else kwargs.get(name) for i, name in facts.written]
+    for tensor in written:
+        if isinstance(tensor, Second) and tensor.shape != tensor.raw.shape:  # an `out` that was empty
+            tensor.data = Second(tensor.raw)
+    kept, made = iter(written), out if isinstance(out, tuple) else (out,)
+    results = tuple(next(kept) if same else value for same, value in zip(facts.returned, made))
+    return results[0] if len(results) == 1 else results or None
 
 
-def _leaves(values: Any) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, (list, tuple)):
-            yield from _leaves(value)
-        else:
-            yield value
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
 
 
 def _unwrapped(value: Any) -> Any:
     if isinstance(value, Second):
         return value.raw
-    return torch.device("cpu") if is_second(value) else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_unwrapped, value))
+    return torch.device("cpu") if isinstance(value, torch.device) and value.type == NAME else value
 
 
 def _wrapped(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_wrapped, value))
     return Second(value) if type(value) is torch.Tensor else value
 
 
-def _check_placement(func: Any, name: str, args: tuple, flat: list[Any]) -> None:
-    """Raise RuntimeError for what a GPU refuses. As on a GPU, numbers may be tensors without dimensions of the CPU
-    where an operation works on each element, and so may indices of a tensor on the device."""
-    for value in flat:
-        if isinstance(value, torch.Generator):
-            raise RuntimeError(f"Expected a '{NAME}' device type for generator but found '{value.device.type}'")
-    ours = [value for value in flat if isinstance(value, Second)]
-    if not ours or name in COPIES:
+def _check_placement(facts: _Facts, args: tuple, leaves: list[Any]) -> None:
+    """Raise RuntimeError for what a GPU refuses. As on a GPU, numbers may be CPU tensors without dimensions where an
+    operation works on each element, and so may indices of a tensor on the device."""
+    generators = [value for value in leaves if isinstance(value, torch.Generator)]
+    if generators:
+        found = generators[0].device.type
+        raise RuntimeError(f"Expected a '{NAME}' device type for generator but found '{found}'")
+    if facts.copies:
         return
-    writes = func._schema.is_mutable and isinstance(args[0], torch.Tensor) if args else False
-    if name in INDEXED:
-        flat = [args[0], *args[2:3]]
-    number = torch.Tag.pointwise in func.tags or name in TAKES_NUMBERS or name in INDEXED
-    for i, value in enumerate(flat):
-        foreign = isinstance(value, torch.Tensor) and not isinstance(value, Second)
-        if foreign and (value.dim() or not number or (i == 0 and (writes or name in INDEXED))):
-            raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, cpu and {NAME}:0 "
-                f"({name}, a tensor of shape {tuple(value.shape)} on the CPU)"
-            )
+    values = [args[0], *args[2:3]] if facts.indexed else leaves
+    first = 0 if facts.written or facts.indexed else -1  # what is written or indexed is no number
+    for i, value in enumerate(values):
+        if isinstance(value, torch.Tensor) and not isinstance(value, Second):
+            if value.dim() or not facts.takes_numbers or i == first:
+                raise RuntimeError(
+                    f"Expected all tensors to be on the same device, but found at least two devices, cpu and {NAME}:0 "
+                    f"({facts.name}, a tensor of shape {tuple(value.shape)} on the CPU)"
+                )
 
 
-def _note_waits(name: str, args: tuple, kwargs: dict[str, Any], flat: list[Any], target: str | None) -> None:
-    ours = any(isinstance(value, Second) for value in flat)
-    if name in COPIES:
-        to = target or ("second" if isinstance(args[0], Second) else "cpu")
-        source = args[1] if name == "aten::copy_" else args[0]
-        if not isinstance(source, Second) and to == NAME:
-            _note("copy", name)
-        elif isinstance(source, Second) and to != NAME:
-            _note("read", name)
-    elif ours and (name in READS or (name == "aten::repeat_interleave" and kwargs.get("output_size") is None)):
-        _note("read", name)
-    elif ours and name in INDEXED:
+def _note_waits(facts: _Facts, args: tuple, kwargs: dict[str, Any], target: str | None) -> None:
+    if not host_waits.recorders:
+        return
+    if facts.copies:
+        source = args[1] if facts.name == "aten::copy_" else args[0]
+        onto = target or (NAME if isinstance(args[0], Second) else "cpu")
+        if isinstance(source, Second) != (onto == NAME):
+            host_waits.note("copy" if onto == NAME else "read", facts.name)
+    elif facts.reads or (facts.name == "aten::repeat_interleave" and kwargs.get("output_size") is None):
+        host_waits.note("read", facts.name)
+    elif facts.indexed:
         indices = [index for index in args[1] if isinstance(index, torch.Tensor)]
-        fills = len(args) > 2 and args[2].numel() == 1  # a masked fill, whose size does not matter
+        fills = len(args) > 2 and args[2].numel() == 1  # by a mask: its size does not matter
         if any(index.dtype in (torch.bool, torch.uint8) for index in indices) and not fills:
-            _note("read", f"{name} by a mask")
-        for index in indices:
-            if not isinstance(index, Second):
-                _note("copy", f"{name} by indices on the CPU")
+            host_waits.note("read", f"{facts.name} by a mask")
+        for _ in [index for index in indices if not isinstance(index, Second)]:
+            host_waits.note("copy", f"{facts.name} by indices on the CPU")
 
 
 class _Module:
@@ -271,7 +229,7 @@ def _empty(size, *, dtype=None, layout=None, device=None, pin_memory=None, memor
 
 
 def _copy_from(source, target, non_blocking=False):
-    _note("read" if isinstance(source, Second) else "copy", "copy")
+    host_waits.note("read" if isinstance(source, Second) else "copy", "copy")
     _unwrapped(target).copy_(_unwrapped(source))
     return target
 
@@ -287,7 +245,7 @@ def used() -> Iterator[torch.device]:
 
 
 def _register() -> None:
-    """Make the device known, when this module is imported: PyTorch counts devices in a process's first backward pass."""
+    """Make the device known when this module is imported: the first backward pass of a process counts the devices."""
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())

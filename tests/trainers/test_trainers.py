@@ -1,8 +1,16 @@
 """What every registered method must do, over several tasks and over one."""
 
+import json
+
+import export
+import predict
 import pytest
+import second_device
 import torch
+import toy
 from methods import CLASSES, FITTED, LEARNING, METHODS, batch_of, build
+
+from softcpt.inference import load_classifier
 
 VARIANTS = {
     "SoftCPT": [("VARIANT", variant) for variant in ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")]
@@ -50,8 +58,12 @@ def name_of(value):
     return value if isinstance(value, str) else "-".join(map(str, value))
 
 
-def cases(names):
-    grid = [(name, options) for name in names for options in VARIANTS.get(name, [()])]
+def cases(names, slow=()):
+    grid = [
+        pytest.param(name, options, marks=pytest.mark.slow if name in slow else ())
+        for name in names
+        for options in VARIANTS.get(name, [()])
+    ]
     return pytest.mark.parametrize("name, options", grid, ids=name_of)
 
 
@@ -241,3 +253,44 @@ def test_checkpoint_of_another_shape_or_method_is_an_error(toy_root, tmp_path, n
         build(toy_root, tmp_path, other).load_model(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="model.pth.tar-7.*there: model.pth.tar-1"):
         trainer.load_model(str(tmp_path), epoch=7)
+
+
+# -- on a second device, which refuses what a GPU refuses --------------------------------------------------------------
+
+
+@second_device.NEEDS
+@cases(METHODS, slow=[name for name in METHODS if name != "SoftCPT"])
+def test_variant_works_on_another_device(toy_root, tmp_path, name, options):
+    with second_device.used():
+        trainer = build(toy_root, tmp_path / "run", name, *options, opts=("DATASET.NUM_SHOTS", 1))
+        batch = batch_of(trainer)
+        trainer.forward_backward(batch) if name in LEARNING else trainer.train()
+        scores = trainer.model_inference(trainer.parse_batch_test(batch)[0])
+        assert scores.device == second_device.DEVICE and scores.isfinite().all()
+
+
+@second_device.NEEDS
+@pytest.mark.parametrize("name", METHODS)
+def test_lives_on_another_device(toy_root, tmp_path, name, capsys):
+    """It is trained, cut off and resumed, evaluated, exported, and predicts on its tasks and on a new one."""
+    pairs = ("DATASET.TASKS", ",".join(toy.TASKS[:2]), "DATASET.NUM_SHOTS", 1, "OPTIM.MAX_EPOCH", 1)
+    two = ("OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_FREQ", 1) if name in LEARNING else ()
+    run, again, file, names = (tmp_path / path for path in ("a/run", "b/run", "a/m.safetensors", "names.txt"))
+    pictures = [str(path) for path in sorted(toy_root.glob("toy/*/images/test-*"))[:3]]
+    names.write_text("ink cap\nfly agaric\n")
+    with second_device.used():
+        toy.finish_after_a_cut(toy.arguments(toy_root, run, name, *pairs, *two))
+        loaded = ["--model-dir", str(run)] if CLASSES[name].uses_shots else []
+        toy.finish([*toy.arguments(toy_root, again, name, *pairs), "--eval-only", *loaded])
+        first, second = (json.loads((folder / "results.json").read_text()) for folder in (run, again))
+        assert first["tasks"] == second["tasks"] and first["device"] == "second"
+
+        assert export.main([str(run), str(file)]) == (2 if CLASSES[name].no_heads else 0)
+        for task in ("--task", toy.TASKS[1]), ("--task", "mushroom recognition", "--classes", str(names)):
+            capsys.readouterr()
+            if predict.main([str(run), *pictures, *task]):
+                assert "its own parameters for each class or task" in capsys.readouterr().err and len(task) == 4
+    if file.exists():
+        cpu, there = (load_classifier(file, toy.CLIP, device) for device in ("cpu", second_device.DEVICE))
+        expected = cpu.decision_function(pictures, toy.TASKS[0])
+        assert there.decision_function(pictures, toy.TASKS[0]) == pytest.approx(expected, rel=1e-4)
