@@ -36,7 +36,7 @@ def load_classifier(
         FileNotFoundError: no such file, or no weights of its CLIP.
         ValueError: not an export, a damaged one, one of another schema, or another CLIP.
     """
-    path, device = Path(path), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    path, device = Path(path), torch.device(device or Precision.default_device())
     export = read_export(path)
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"precision: {precision!r} is not legal; one of {', '.join(PRECISIONS)}")

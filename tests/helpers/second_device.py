@@ -237,11 +237,12 @@ def _copy_from(source, target, non_blocking=False):
 
 @contextlib.contextmanager
 def used() -> Iterator[torch.device]:
-    """Within this context every trainer is on the device. (Classifiers are told theirs.)"""
-    from trainers import PromptTrainer
+    """Within this context trainers and classifiers are on the device, as they would be on a GPU."""
+    from softcpt.backbones.precision import Precision
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PromptTrainer, "device", property(lambda self: DEVICE, lambda self, chosen: None), raising=False)
+        chosen = staticmethod(lambda gpu=True: DEVICE if gpu else torch.device("cpu"))
+        patch.setattr(Precision, "default_device", chosen)
         yield DEVICE
 
 

@@ -286,6 +286,9 @@ def test_lives_on_another_device(toy_root, tmp_path, name, capsys):
         assert first["tasks"] == second["tasks"] and first["device"] == "second"
 
         assert export.main([str(run), str(file)]) == (2 if CLASSES[name].no_heads else 0)
+        if file.exists():
+            backbone = ("MODEL.BACKBONE.NAME", toy.CLIP)
+            assert predict.main([str(file), *pictures, "--task", toy.TASKS[1], *backbone]) == 0
         for task in ("--task", toy.TASKS[1]), ("--task", "mushroom recognition", "--classes", str(names)):
             capsys.readouterr()
             if predict.main([str(run), *pictures, *task]):

@@ -62,7 +62,8 @@ class Engine(EvaluatingTrainer):
     def build_data_loader(self) -> None:
         """Read the data, then CLIP, whose preprocessing the transforms follow. The data comes first, so that a missing
         file is reported before a large model is read."""
-        cfg, self.memory = self.cfg, PeakMemory(self.device)
+        cfg, self.device = self.cfg, Precision.default_device(self.cfg.USE_CUDA)
+        self.memory = PeakMemory(self.device)
         self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
         if trains_on_all(cfg):
             take_all_images(self.dm, filled(cfg, OPENAI))
