@@ -16,8 +16,9 @@ import logging
 import os
 import re
 import sys
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves the script's folder out
@@ -25,35 +26,23 @@ if __name__ == "__main__":
 
     set_up()  # first: Ctrl-C during the slow imports below prints one line
 
-import torch
+import compat.provide  # noqa: F401  before dassl
+
+from dassl.utils import setup_logger
 from yacs.config import CfgNode
 
-import compat
-
-DASSL = compat.ensure_dassl()
-warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # in the clip package
-
-from dassl.config import get_cfg_default  # noqa: E402
-from dassl.engine import TrainerX, build_trainer  # noqa: E402
-from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
-
-import datasets  # noqa: E402
-import trainers  # noqa: E402
-from softcpt import distributed  # noqa: E402
-from softcpt.evaluation.provenance import command_line  # noqa: E402
-from softcpt.evaluation.records import record_in  # noqa: E402
-from softcpt.files import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, remove_run  # noqa: E402
-from softcpt.files.console import print_any_text  # noqa: E402
-from softcpt.files.texts import PlainFormatter, plain  # noqa: E402
-from trainers.engine import earlier  # noqa: E402
-from trainers.engine.calls import check_complete, check_run_folder  # noqa: E402
-from trainers.engine.errors import message_of  # noqa: E402
-from trainers.engine.evaluated import with_config_of  # noqa: E402
-from trainers.engine.legal import check_values  # noqa: E402
-from trainers.engine.memory import device_name  # noqa: E402
-from trainers.engine.run_files import write_results  # noqa: E402
-from trainers.engine.same_config import check_same_config, saved_values  # noqa: E402
-from trainers.engine.settings import merge_file, merge_list, unread_keys  # noqa: E402
+from softcpt import distributed
+from softcpt.evaluation.provenance import command_line
+from softcpt.files import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, remove_run
+from softcpt.files.console import print_any_text
+from softcpt.files.texts import PlainFormatter, plain
+from trainers.engine import earlier
+from trainers.engine.calls import check_complete, check_run_folder
+from trainers.engine.config import ConfigFiles, build_cfg, read_files
+from trainers.engine.errors import message_of
+from trainers.engine.run import run
+from trainers.engine.same_config import OtherConfigError
+from trainers.engine.settings import pairs
 
 logger = logging.getLogger(__name__)
 
@@ -66,48 +55,50 @@ def main(argv: list[str] | None = None) -> int:
     try:
         distributed.check_launch()
         args = parse_args(argv)
-        if args.eval_only and args.model_dir:
-            check_run_folder("--model-dir", args.model_dir)
-        cfg = setup_cfg(args)
+        if args.tested:
+            check_run_folder("--model-dir", args.tested)
+        files = read_files(*args.files)
+        cfg = setup_cfg(args, files)
         check_complete(cfg)
-        for folder in filter(None, (cfg.OUTPUT_DIR, cfg.RESUME)):
-            check_same_config(cfg, Path(folder), default_cfg())
         # Only the first process, which removes the folder if the run fails.
         new_folders = make_run_folder(Path(cfg.OUTPUT_DIR)) if distributed.launched_rank() == 0 else []
     except (ValueError, OSError) as error:
-        print(f"error: {plain(error, keep=chr(10))}", file=sys.stderr)
-        return 2
+        return could_not_start(error)
     distributed.start(cfg.USE_CUDA)
     try:
-        return locked_run(args, cfg, new_folders)
+        return locked_run(args, cfg, files.defaults, new_folders)
     except OSError as error:  # another process holds the folder
-        print(f"error: {plain(error, keep=chr(10))}", file=sys.stderr)
-        return 2
+        return could_not_start(error)
     finally:
         distributed.stop()
 
 
-def locked_run(args: argparse.Namespace, cfg: CfgNode, new_folders: list[Path]) -> int:
+def could_not_start(error: Exception) -> int:
+    print(f"error: {plain(error, keep=chr(10))}", file=sys.stderr)
+    return 2
+
+
+def locked_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, Any], new_folders: list[Path]) -> int:
     """Call `logged_run` while this process holds the run folder. A failed run with nothing to resume is removed."""
     folder, first = Path(cfg.OUTPUT_DIR), distributed.rank() == 0
     with locked(folder) if first else contextlib.nullcontext():
-        status = logged_run(args, cfg)
+        status = logged_run(args, cfg, defaults)
     kept = [path for path in (folder / CHECKPOINT, folder / FAILURE_FILE) if path.is_file()]
     if status and first and new_folders and not kept:
         remove_run(folder, new_folders)
     return status
 
 
-def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
+def logged_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, Any]) -> int:
     """Call `run` with its output in log.txt. Returns the exit status; an expected error is printed as one line."""
     first = distributed.rank() == 0
     try:
-        todo = earlier.plan(args, cfg, default_cfg())
+        todo = earlier.plan(args, cfg, defaults)
         if todo == earlier.DONE:
             if first:
                 print(f"{earlier.done_before(cfg.OUTPUT_DIR)}; --test-again tests it again")
             return 0
-        distributed.wait()  # the other processes have read what the first one may remove
+        distributed.barrier()  # the other processes have read what the first one may remove
         if first:
             if todo == earlier.ANEW:
                 earlier.remove_earlier(Path(cfg.OUTPUT_DIR))
@@ -116,11 +107,13 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
             logging.root.handlers[0].setFormatter(PlainFormatter("%(message)s"))
         else:
             sys.stdout = open(os.devnull, "w")
-        run(args, cfg)
+        run(args, cfg, defaults)
     except KeyboardInterrupt:
         if first:
             logger.warning("Interrupted. %s", earlier.how_to_resume(Path(cfg.OUTPUT_DIR), args.command))
         raise
+    except OtherConfigError as error:
+        return could_not_start(error)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         message = message_of(error)
         if not message:
@@ -129,45 +122,6 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode) -> int:
         print(f"error: {message}" if first else f"process {distributed.rank()}: {message}", file=sys.stderr)
         return 1
     return 0
-
-
-def run(args: argparse.Namespace, cfg: CfgNode) -> None:
-    """Build the trainer, train or evaluate it, and write the results."""
-    folder, first = Path(cfg.OUTPUT_DIR), distributed.rank() == 0
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
-    torch.backends.cudnn.benchmark = torch.cuda.is_available() and cfg.USE_CUDA
-    for key in unread_keys(cfg, default_cfg()):
-        logger.warning("Warning: %s is set, but %s does not read it", key, cfg.TRAINER.NAME)
-    trainer = build_trainer(cfg)
-    print(cfg, collect_env_info(), sep="\n")  # after what may fail, so that an error is not far below
-    logger.info("Dassl: %s", DASSL)
-    if first:
-        evaluates = earlier.identity(args.model_dir, args.load_epoch) if args.eval_only else ""
-        earlier.write_inputs(folder, trainer, cfg, default_cfg(), evaluates, args.eval_only)
-    loaded = ""
-    if args.eval_only:
-        loaded = evaluate(trainer, args)
-    elif not args.no_train:
-        try:
-            trainer.train()
-        finally:
-            trainer.close_writer()  # its thread must not write while a failed run is removed
-    if trainer.test_seconds is not None and first:
-        write_results(folder, trainer, cfg, device_name(trainer.device), args.command, loaded)
-
-
-def evaluate(trainer: TrainerX, args: argparse.Namespace) -> str:
-    """Load the run in --model-dir and test it. Returns what was loaded, "" for a method that learns nothing."""
-    loaded = (args.model_dir or trainer.cfg.MODEL.INIT_WEIGHTS) if trainer.uses_shots else ""
-    if trainer.uses_shots and not loaded:
-        name = trainer.cfg.TRAINER.NAME
-        raise ValueError(f"--eval-only: {name} needs training; name the run folder to load with --model-dir")
-    trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    if args.model_dir and args.load_epoch is None:
-        trainer.steps_done = record_in(args.model_dir).get("steps", trainer.steps_done)
-    trainer.test()
-    return loaded
 
 
 # -- arguments and config --------------------------------------------------------------------------------------------
@@ -201,41 +155,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The flags of a call, with KEY VALUE pairs of the config in `opts` and the whole call in `command`."""
+    """The flags of a call, with KEY VALUE pairs of the config in `opts`, its config files in `files`, the run that it
+    evaluates in `tested`, and the whole call in `command`."""
     argv = sys.argv[1:] if argv is None else argv
     # argparse takes a negative number for a flag unless it starts with a space.
     args = parser().parse_intermixed_args([re.sub(r"^(?=-[\d.])", " ", word) for word in argv])
     args.opts = [word.strip() for word in args.opts]
+    args.files = args.dataset_config_file, args.config_file
+    args.tested = args.model_dir if args.eval_only else ""
     args.command = command_line(argv)
     return args
 
 
-def default_cfg() -> CfgNode:
-    """The defaults of Dassl and of this project."""
-    cfg = get_cfg_default()
-    for package in (datasets, trainers):
-        package.extend_cfg(cfg)
-    return cfg
-
-
-def cfg_of_files(args: argparse.Namespace) -> tuple[CfgNode, set[str], CfgNode]:
-    """The config of the files of a call, the keys in them, and the defaults. Raises ValueError as `setup_cfg` does."""
-    cfg, keys = default_cfg(), set()
-    for path in filter(None, (args.dataset_config_file, args.config_file)):
-        keys |= merge_file(cfg, path)
-    return cfg, keys, default_cfg()
-
-
-def setup_cfg(
-    args: argparse.Namespace, of_files: tuple[CfgNode, set[str], CfgNode] | None = None, loaded: str | Path = ""
-) -> CfgNode:
-    """The frozen config of a run. Raises ValueError for an unknown key or an illegal value.
-
-    `of_files` is from `cfg_of_files`, for many calls with the same files; `loaded` is the folder of a finished run that
-    predicts or is exported.
-    """
-    cfg, in_files, defaults = of_files or cfg_of_files(args)
-    cfg = cfg.clone()
+def setup_cfg(args: argparse.Namespace, files: ConfigFiles | None = None) -> CfgNode:
+    """The frozen config of a call, whose `files` may be read already. Raises ValueError as `build_cfg` does."""
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
@@ -248,17 +181,8 @@ def setup_cfg(
         "MODEL.BACKBONE.NAME": args.backbone,
         "MODEL.HEAD.NAME": args.head,
     }
-    given = [item for key, value in flags.items() if value not in ("", None) for item in (key, value)]
-    merge_list(cfg, given)
-    merge_list(cfg, args.opts)
-    if args.eval_only and args.model_dir:
-        loaded = args.model_dir
-        with_config_of(cfg, Path(loaded), {*in_files, *given[::2], *args.opts[::2]}, defaults)
-    check_values(cfg, defaults, saved_values(Path(loaded)) if loaded else {})
-    if cfg.DATALOADER.NUM_WORKERS < 0:
-        cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
-    cfg.freeze()
-    return cfg
+    given = {key: value for key, value in flags.items() if value not in ("", None)}
+    return build_cfg(files or read_files(*args.files), given | pairs(args.opts), tested=args.tested)
 
 
 if __name__ == "__main__":

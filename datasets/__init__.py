@@ -1,6 +1,7 @@
-"""Data sets, registered in Dassl's DATASET_REGISTRY. `tools` downloads and checks them. Imports only `storage`.
+"""Data sets, registered in Dassl's DATASET_REGISTRY. `tools` downloads and checks them.
 
-Every module of this folder is imported, so a new file is all that a new data set takes.
+Every module of this folder is imported, so a new file is all that a new data set takes. Of the other packages they
+import `softcpt` alone.
 """
 
 import importlib

@@ -5,7 +5,7 @@
 
 Image files on disk are linked, encoded images are copied, and others are saved as PNG. An existing folder is left
 alone. Hugging Face's package is also called `datasets`; Python finds it only if this file, which imports nothing from
-this project but `storage`, runs as above.
+this project but `softcpt`, runs as above.
 """
 
 from __future__ import annotations

@@ -12,8 +12,41 @@ from .raw import label_of, number_of, read_mat, read_rows
 from .splits import Items, datum, split_train_val, split_train_val_test
 
 
+class ListedDataset(SplitDataset):
+    """Text files list the classes and the images of each part. Without a list of validation images, 20 % of the
+    training images are these."""
+
+    class_list = ("", ("class",))  # file of the classes in label order and its columns, of which the last is the name
+    lists: tuple[str, ...] = ()  # files of the parts' images: train, val if there is one, test
+    columns: tuple[str, ...] = ("image",)  # of these files
+    optional = 0  # how many of the last columns may be missing
+
+    def listed_classes(self) -> dict[int, str]:
+        file, columns = self.class_list
+        rows = read_rows(os.path.join(self.dataset_dir, file), columns) if file else ()
+        return {label: fields[-1] for label, (_, fields) in enumerate(rows)}
+
+    def read_raw(self) -> tuple[Items, Items, Items]:
+        labels = {name: label for label, name in self.listed_classes().items()}
+        *trainval, test = (self.read_list(os.path.join(self.dataset_dir, file), labels) for file in self.lists)
+        train, val = trainval if len(trainval) == 2 else split_train_val(*trainval)
+        return train, val, test
+
+    def read_list(self, path: str, labels: dict[str, int]) -> Items:
+        items = []
+        for line, fields in read_rows(path, self.columns, optional=self.optional):
+            image, key, name = self.entry(*fields)
+            label = label_of(key, labels, path, line) if labels else number_of(key, path, line)
+            items.append(datum(os.path.join(self.image_dir, image), label, name))
+        return items
+
+    def entry(self, *fields: str) -> tuple[str, str, str]:
+        """(path below the folder of images, class in the list of classes or its number, name) of a line."""
+        raise NotImplementedError
+
+
 @DATASET_REGISTRY.register()
-class FGVCAircraft(SplitDataset):
+class FGVCAircraft(ListedDataset):
     """S. Maji et al., "Fine-Grained Visual Classification of Aircraft", arXiv 1306.5151: official parts."""
 
     dataset_dir = "fgvc_aircraft"
@@ -23,22 +56,13 @@ class FGVCAircraft(SplitDataset):
     metric = "mean_per_class"
     n_classes = 100
     n_images = (3334, 3333, 3333)
+    class_list = ("variants.txt", ("variant",))
+    lists = tuple(f"images_variant_{part}.txt" for part in ("train", "val", "test"))
+    columns = ("image", "variant")
 
-    def listed_classes(self) -> dict[int, str]:
-        rows = read_rows(os.path.join(self.dataset_dir, "variants.txt"), ("variant",))
-        return {label: name for label, (_, (name,)) in enumerate(rows)}
-
-    def read_raw(self) -> tuple[Items, Items, Items]:
-        labels = {name: label for label, name in self.listed_classes().items()}
-        train, val, test = (self.read_list(f"images_variant_{part}.txt", labels) for part in ("train", "val", "test"))
-        return train, val, test
-
-    def read_list(self, file: str, labels: dict[str, int]) -> Items:
-        path = os.path.join(self.dataset_dir, file)
-        return [
-            datum(os.path.join(self.image_dir, f"{image}.jpg"), label_of(name, labels, path, line), name)
-            for line, (image, name) in read_rows(path, ("image", "variant"))
-        ]
+    def entry(self, *fields: str) -> tuple[str, str, str]:
+        image, name = fields
+        return f"{image}.jpg", name, name
 
 
 @DATASET_REGISTRY.register()
@@ -76,7 +100,7 @@ class OxfordFlowers(SplitDataset):
 
 
 @DATASET_REGISTRY.register()
-class OxfordPets(SplitDataset):
+class OxfordPets(ListedDataset):
     """O. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, "Cats and Dogs", 2012: 37 breeds, official test images."""
 
     dataset_dir = "oxford_pets"
@@ -86,18 +110,12 @@ class OxfordPets(SplitDataset):
     metric = "mean_per_class"
     n_classes = 37
     n_images = (2944, 736, 3669)
+    lists = ("annotations/trainval.txt", "annotations/test.txt")
+    columns = ("image", "class", "species", "breed")
 
-    def read_raw(self) -> tuple[Items, Items, Items]:
-        train, val = split_train_val(self.read_list("trainval.txt"))
-        return train, val, self.read_list("test.txt")
-
-    def read_list(self, file: str) -> Items:
-        path = os.path.join(self.dataset_dir, "annotations", file)
-        items = []
-        for line, (image, number, *_) in read_rows(path, ("image", "class", "species", "breed")):
-            breed = image.rpartition("_")[0].lower()  # "Egyptian_Mau_12" is image 12 of the breed
-            items.append(datum(os.path.join(self.image_dir, f"{image}.jpg"), number_of(number, path, line), breed))
-        return items
+    def entry(self, *fields: str) -> tuple[str, str, str]:
+        image, number, *_ = fields
+        return f"{image}.jpg", number, image.rpartition("_")[0].lower()  # "Egyptian_Mau_12" is image 12 of the breed
 
 
 @DATASET_REGISTRY.register()
@@ -147,7 +165,7 @@ class StanfordCars(SplitDataset):
 
 
 @DATASET_REGISTRY.register()
-class SUN397(SplitDataset):
+class SUN397(ListedDataset):
     """J. Xiao, J. Hays, K. Ehinger, A. Oliva, A. Torralba, "SUN Database", 2010: partition 1."""
 
     dataset_dir = "sun397"
@@ -156,28 +174,17 @@ class SUN397(SplitDataset):
     task_name = "scene recognition"
     n_classes = 397
     n_images = (15880, 3970, 19850)
+    class_list = ("ClassName.txt", ("class",))
+    lists = ("Training_01.txt", "Testing_01.txt")
 
-    def listed_classes(self) -> dict[int, str]:
-        rows = read_rows(os.path.join(self.dataset_dir, "ClassName.txt"), ("class",))
-        return {label: folder for label, (_, (folder,)) in enumerate(rows)}
-
-    def read_raw(self) -> tuple[Items, Items, Items]:
-        labels = {folder: label for label, folder in self.listed_classes().items()}
-        train, val = split_train_val(self.read_list("Training_01.txt", labels))
-        return train, val, self.read_list("Testing_01.txt", labels)
-
-    def read_list(self, file: str, labels: dict[str, int]) -> Items:
-        path = os.path.join(self.dataset_dir, file)
-        items = []
-        for line, (image,) in read_rows(path, ("image",)):
-            folder = os.path.dirname(image)  # "/a/arch" or "/a/apse/indoor": the second level comes first in the name
-            name = " ".join(reversed(folder.split("/")[2:]))
-            items.append(datum(os.path.join(self.image_dir, image[1:]), label_of(folder, labels, path, line), name))
-        return items
+    def entry(self, *fields: str) -> tuple[str, str, str]:
+        (image,) = fields
+        folder = os.path.dirname(image)  # "/a/arch" or "/a/apse/indoor": the second level comes first in the name
+        return image[1:], folder, " ".join(reversed(folder.split("/")[2:]))
 
 
 @DATASET_REGISTRY.register()
-class UCF101(SplitDataset):
+class UCF101(ListedDataset):
     """K. Soomro, A. R. Zamir, M. Shah, "UCF101", arXiv 1212.0402: middle frames of the videos, official partition 1."""
 
     dataset_dir = "ucf101"
@@ -190,23 +197,15 @@ class UCF101(SplitDataset):
     template = "a photo of a person doing {}."
     n_classes = 101
     n_images = (7639, 1898, 3783)
+    lists = ("ucfTrainTestlist/trainlist01.txt", "ucfTrainTestlist/testlist01.txt")
+    columns = ("video", "class")
+    optional = 1
 
     def listed_classes(self) -> dict[int, str]:
         path = os.path.join(self.dataset_dir, "ucfTrainTestlist", "classInd.txt")
         return {number_of(number, path, line): name for line, (number, name) in read_rows(path, ("number", "class"))}
 
-    def read_raw(self) -> tuple[Items, Items, Items]:
-        labels = {name: label for label, name in self.listed_classes().items()}
-        train, val = split_train_val(self.read_list("trainlist01.txt", labels))
-        return train, val, self.read_list("testlist01.txt", labels)
-
-    def read_list(self, file: str, labels: dict[str, int]) -> Items:
-        path = os.path.join(self.dataset_dir, "ucfTrainTestlist", file)
-        items = []
-        for line, (video, *_) in read_rows(path, ("video", "class"), optional=1):
-            action, _, name = video.partition("/")
-            label = label_of(action, labels, path, line)
-            folder = "_".join(re.findall("[A-Z][^A-Z]*", action))  # "ApplyLipstick" lies in "Apply_Lipstick"
-            image = f"{os.path.splitext(name)[0]}.jpg"
-            items.append(datum(os.path.join(self.image_dir, folder, image), label, folder))
-        return items
+    def entry(self, *fields: str) -> tuple[str, str, str]:
+        action, _, video = fields[0].partition("/")
+        folder = "_".join(re.findall("[A-Z][^A-Z]*", action))  # "ApplyLipstick" lies in "Apply_Lipstick"
+        return os.path.join(folder, f"{os.path.splitext(video)[0]}.jpg"), action, folder

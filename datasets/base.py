@@ -106,17 +106,13 @@ class SplitDataset(DatasetBase):
     def read(self, problems: list[str] | None = None) -> tuple[Items, Items, Items]:
         """The train, val and test lists, checked, before shots are drawn. A list `problems` collects what does not
         prevent reading."""
-        if not os.path.isdir(self.root):
-            raise self.missing(f"DATASET.ROOT: no folder {self.root}")
-        if not os.path.isdir(self.dataset_dir):
-            raise self.missing(f"no folder {self.dataset_dir} (DATASET.ROOT is {self.root})")
+        error = self.absent()
+        if error:
+            raise error
         listed = {}
         if os.path.exists(self.split_path):
             source, parts = self.split_path, read_split(self.split_path, self.image_dir, problems)
         else:
-            absent = self.missing_files()
-            if absent:
-                raise self.missing(f"in {self.dataset_dir} there is no split file, and of the raw files no {absent[0]}")
             source, parts, listed = self.dataset_dir, self.read_raw(), self.listed_classes()
             if not self.lists_files:
                 check_inside((item.impath for part in parts for item in part), self.dataset_dir, source)
@@ -124,19 +120,15 @@ class SplitDataset(DatasetBase):
         check_classes(*parts, source=source, unique_names=self.unique_names, problems=problems, listed=listed)
         return parts
 
-    def absent(self) -> str:
-        """What is missing, with the command that gets it; "" if the folders and files to be read are there."""
-        what = ""
+    def absent(self) -> FileNotFoundError | None:
+        """The error if the folders and files to be read are not there."""
         if not os.path.isdir(self.root):
-            what = f"no folder {self.root}"
-        elif not os.path.isdir(self.dataset_dir):
-            what = f"no folder {self.dataset_dir}"
-        elif not os.path.exists(self.split_path) and (files := self.missing_files()):
-            what = f"in {self.dataset_dir} there is no split file, and of the raw files no {files[0]}"
-        if not what:
-            return ""
-        first, *lines = str(self.missing(what)).splitlines()
-        return " ".join([first, *(line.strip() for line in lines if "Get it:" in line)])
+            return self.missing(f"DATASET.ROOT: no folder {self.root}")
+        if not os.path.isdir(self.dataset_dir):
+            return self.missing(f"no folder {self.dataset_dir} (DATASET.ROOT is {self.root})")
+        if not os.path.exists(self.split_path) and (files := self.missing_files()):
+            return self.missing(f"in {self.dataset_dir} there is no split file, and of the raw files no {files[0]}")
+        return None
 
     def missing_files(self) -> list[str]:
         """The patterns of `files` that no file matches."""

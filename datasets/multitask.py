@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
@@ -18,7 +18,7 @@ from yacs.config import CfgNode
 from softcpt.files import write_atomically
 from softcpt.files.messages import nearest, summary
 from softcpt.files.texts import nfc
-from softcpt.tasks import DEFAULT_TEMPLATE, Task, words
+from softcpt.tasks import DEFAULT_TEMPLATE, METRICS, Task, words
 
 from .base import data_root
 from .paths import relative
@@ -40,6 +40,15 @@ class TaskSpec:
     def task_name(self) -> str:
         """The name given here, else the `task_name` of the class, else the name of the class as words."""
         return nfc(self.name or getattr(_registered(self.dataset), "task_name", "") or words(self.dataset))
+
+    def task(self, dataset: object, classnames: Iterable[str]) -> Task:
+        """The task that this, its data set or the class of it, or else the defaults, describe."""
+        return Task(
+            name=self.name or getattr(dataset, "task_name", "") or words(self.dataset),
+            classnames=tuple(classnames),
+            metric=str(self.metric or getattr(dataset, "metric", METRICS[0])),
+            template=str(self.template or getattr(dataset, "template", DEFAULT_TEMPLATE)),
+        )
 
 
 class MultiTask(DatasetBase):
@@ -81,7 +90,8 @@ class MultiTask(DatasetBase):
 
 def join_tasks(tasks: Sequence[Task], lists: Sequence[Sequence[Items | None]]) -> tuple[Items, Items, Items]:
     """The joined train, val and test lists of several tasks, with their domains and labels as described above."""
-    joined, n_classes = ([], [], []), 0
+    joined: tuple[Items, Items, Items] = ([], [], [])
+    n_classes = 0
     for index, (task, parts) in enumerate(zip(tasks, lists)):
         for all_items, items in zip(joined, parts):
             all_items.extend(datum(i.impath, i.label + n_classes, i.classname, index) for i in items or ())
@@ -120,19 +130,13 @@ def task_of(dataset: DatasetBase, spec: TaskSpec | None = None) -> Task:
     Raises ValueError for a class without training images, from which Dassl takes the class names.
     """
     spec = spec or TaskSpec(type(dataset).__name__)
-    name = spec.name or getattr(dataset, "task_name", "") or words(spec.dataset)
     seen = {i.label: i.classname for part in (dataset.train_x, dataset.val, dataset.test) for i in part or ()}
     untrained = sorted(set(seen) - set(dataset.lab2cname)) or missing_labels(seen)
     if untrained:
         named = summary([seen[label] for label in untrained if label in seen])
         what = f"no training image for the labels {summary(untrained)}{f' ({named})' * bool(named)}"
-        raise ValueError(f"task {name!r} ({spec.dataset}): {what}")
-    return Task(
-        name=name,
-        classnames=tuple(dataset.lab2cname[label] for label in range(dataset.num_classes)),
-        metric=spec.metric or getattr(dataset, "metric", "accuracy"),
-        template=spec.template or getattr(dataset, "template", DEFAULT_TEMPLATE),
-    )
+        raise ValueError(f"task {spec.task(dataset, ()).name!r} ({spec.dataset}): {what}")
+    return spec.task(dataset, (dataset.lab2cname[label] for label in range(dataset.num_classes)))
 
 
 def tasks_of(dataset: DatasetBase) -> tuple[Task, ...]:
@@ -167,7 +171,7 @@ def images_by_task(dataset: DatasetBase, root: str = "") -> dict[str, dict[str, 
     """
     root = os.path.abspath(os.path.expanduser(root)) if root else getattr(dataset, "root", "")
     tasks = tasks_of(dataset)
-    images = {task.name: {part: [] for part in PARTS} for task in tasks}
+    images: dict[str, dict[str, list]] = {task.name: {part: [] for part in PARTS} for task in tasks}
     for part, items in zip(PARTS, (dataset.train_x, dataset.val, dataset.test)):
         for item in items or ():
             # The domains of an ordinary data set are not tasks.

@@ -28,7 +28,7 @@ def one_name(folder: str, *names: str) -> ValueError:
 
 def not_in_utf8(paths: Iterable[str], source: str) -> list[str]:
     """One message on the files and folders whose own name is not UTF-8, which no file of a run could hold, or none."""
-    found = {}
+    found: dict[str, None] = {}
     for path in paths:
         if not path.isascii() and not in_utf8(path):
             parts = path.split(os.sep)

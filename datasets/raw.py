@@ -35,7 +35,7 @@ def list_folder(folder: str) -> tuple[list[str], list[str]]:
 
     Raises ValueError for two names that differ only in their Unicode form.
     """
-    folders, files = [], []
+    folders, files = list[str](), list[str]()
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.name.startswith(".") and entry.name.lower() not in JUNK:

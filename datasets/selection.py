@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from softcpt.files.messages import nearest, summary
-from softcpt.files.texts import HALF_WORDS, counted, joined_names, names_of, nfc
+from softcpt.files.texts import HALVES, counted, joined_names, names_of, nfc
+from softcpt.tasks import half_of
 
 if TYPE_CHECKING:
     from .multitask import TaskSpec
@@ -24,10 +25,9 @@ def select_specs(specs: Sequence["TaskSpec"], which: str | Sequence[str]) -> tup
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"tasks must have different names, found twice: {summary(twice)}")
-    half = (len(specs) + 1) // 2
     known = [*names, *(spec.dataset for spec in specs)]
-    if which in HALF_WORDS:
-        selected = {"all": specs, "base": specs[:half], "new": specs[half:]}[which]
+    if isinstance(which, str) and which in HALVES:
+        selected = half_of(specs, which)
         if which in known:
             _tell_apart(which, joined_names([spec.task_name for spec in selected]))
     else:

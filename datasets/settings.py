@@ -14,6 +14,7 @@ import os
 import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -106,16 +107,17 @@ def _task_settings(folder: str, own: object, path: str, lines: dict[tuple, int])
         raise wrong(f"metric is {own['metric']!r}, {use}", "metric")
     if not is_template(own.get("template", DEFAULT_TEMPLATE)):
         raise wrong(f"template {own['template']!r} {TEMPLATE_RULE}", "template")
-    texts = {key: nfc(value) for key, value in own.items() if key != "classes"}
+    texts: dict[str, Any] = {key: nfc(value) for key, value in own.items() if key != "classes"}
+    settings = TaskSettings(nfc(folder), **texts)
     classes = own.get("classes")
-    if classes in NOTHING:
-        return TaskSettings(nfc(folder), **texts)
-    try:
-        names = _class_names(classes)
-    except ValueError as error:
-        raise wrong(str(error), "classes") from error
-    where = f"{path}, line {lines.get((folder, 'classes'), 1)}"
-    return TaskSettings(nfc(folder), **texts, classes=names, ordered=isinstance(classes, list), where=where)
+    if classes not in NOTHING:
+        try:
+            settings.classes = _class_names(classes)
+        except ValueError as error:
+            raise wrong(str(error), "classes") from error
+        settings.ordered = isinstance(classes, list)
+        settings.where = f"{path}, line {lines.get((folder, 'classes'), 1)}"
+    return settings
 
 
 def _class_names(classes: object) -> dict[str, str]:

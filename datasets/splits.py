@@ -6,18 +6,18 @@ and seed give the same images.
 
 import json
 import logging
-import math
 import os
 import random
 import reprlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from dassl.data.datasets import Datum
 
 from softcpt.files import read_json, write_atomically
 from softcpt.files.messages import nearest, report, summary
-from softcpt.files.texts import counted, nfc
+from softcpt.files.texts import HALVES, counted, nfc
+from softcpt.tasks import half_of
 
 from .paths import Listings, leaves, not_in_utf8, relative
 
@@ -25,13 +25,12 @@ logger = logging.getLogger(__name__)
 
 Items = list[Datum]
 PARTS = ("train", "val", "test")
-SUBSAMPLES = ("all", "base", "new")
 
 
 def check_subsample(which: str) -> None:
     """Raise ValueError unless `which` is a legal value of `DATASET.SUBSAMPLE_CLASSES`."""
-    if which not in SUBSAMPLES:
-        use = f"use one of {', '.join(SUBSAMPLES)}{nearest(which, SUBSAMPLES)}"
+    if which not in HALVES:
+        use = f"use one of {', '.join(HALVES)}{nearest(which, HALVES)}"
         raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is {which!r}: {use}")
 
 
@@ -204,8 +203,7 @@ def subsample_classes(*parts: Items, which: str, name: str = "") -> tuple[Items,
     if which == "all":
         return parts
     labels = sorted({item.label for part in parts for item in part})
-    half = math.ceil(len(labels) / 2)
-    kept = labels[:half] if which == "base" else labels[half:]
+    kept = half_of(labels, which)
     if not kept:
         raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is 'new', but {name or 'there'} has only {len(labels)} class")
     new_label = {label: i for i, label in enumerate(kept)}
@@ -220,31 +218,29 @@ def split_train_val(items: Items) -> tuple[Items, Items]:
 
     Each part gets at least one image. Raises ValueError for a class with fewer than two.
     """
-    train, val = [], []
-    for group in _shuffled_classes(items, least=2):
-        n_val = max(1, min(round(len(group) * 0.2), len(group) - 1))
-        val.extend(group[:n_val])
-        train.extend(group[n_val:])
+    val, train = _split_classes(items, 0.2)
     return train, val
 
 
 def split_train_val_test(items: Items) -> tuple[Items, Items, Items]:
     """As `split_train_val`, but 50/20/30 into train, val and test, for classes of three images or more."""
-    train, val, test = [], [], []
-    for group in _shuffled_classes(items, least=3):
-        n_train = max(1, min(round(len(group) * 0.5), len(group) - 2))
-        n_val = max(1, min(round(len(group) * 0.2), len(group) - n_train - 1))
-        train.extend(group[:n_train])
-        val.extend(group[n_train : n_train + n_val])
-        test.extend(group[n_train + n_val :])
+    train, val, test = _split_classes(items, 0.5, 0.2)
     return train, val, test
 
 
-def _shuffled_classes(items: Items, least: int) -> Iterator[Items]:
+def _split_classes(items: Items, *shares: float) -> list[Items]:
+    """A list of items for each of the shares, and one of the rest."""
+    parts: list[Items] = [[] for _ in (*shares, "rest")]
     for label, group in sorted(group_by_label(items).items()):
-        if len(group) < least:
+        if len(group) < len(parts):
             images = counted(len(group), "image")
-            raise ValueError(f"class {group[0].classname!r} has {images}: {least} are needed to split it")
-        group = sorted(group, key=lambda item: nfc(item.impath))
-        random.Random(f"0/{label}").shuffle(group)  # one generator per class: other classes do not change the draw
-        yield group
+            raise ValueError(f"class {group[0].classname!r} has {images}: {len(parts)} are needed to split it")
+        left = sorted(group, key=lambda item: nfc(item.impath))
+        random.Random(f"0/{label}").shuffle(left)  # one generator per class: other classes do not change the draw
+        for index, share in enumerate(shares):
+            most = len(left) - (len(shares) - index)  # the other parts need an image each
+            size = max(1, min(round(len(group) * share), most))
+            parts[index] += left[:size]
+            left = left[size:]
+        parts[-1] += left
+    return parts

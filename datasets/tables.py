@@ -121,7 +121,7 @@ def table_rows(path: str, root: str = "", absolute: bool = False) -> list[Row]:
     return rows
 
 
-def write_table(path: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
+def write_table(path: str | os.PathLike, rows: Iterable[tuple[str, str, str, str]]) -> None:
     """Write (path, task, class, split) rows, atomically."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)

@@ -1,6 +1,6 @@
 """Compare this project with upstream: an unmodified checkout of CoOp over an unmodified upstream Dassl.
 
-    python scripts/compare_upstream.py --coop CoOp --dassl Dassl.pytorch [--method SoftCPT] [--shots 4] [--epochs 2]
+    python scripts/compare_upstream.py --coop CoOp --dassl Dassl.pytorch [--method SoftCPT] [--shots 4]
 
 This needs a PyTorch that upstream Dassl 0.6.3 supports (2.5.1 is the last), the packages in requirements.txt, and gdown
 and wilds, which Dassl imports. Both sides train on the demo with the tiny CLIP, on the CPU, in a temporary folder;
@@ -68,23 +68,25 @@ def record(out: str, script: str, arguments: list[str]) -> None:
     import dassl.engine
 
     sys.path[0] = str(Path(script).parent)
-    if os.environ.get(WEIGHTS):
-        lend_weights(os.environ[WEIGHTS])
+    if os.environ.get(WEIGHTS):  # CoOp's loader, which downloads published CLIPs by name, finds this file as "tiny"
+        from clip import clip
+
+        clip._MODELS[TINY] = os.environ[WEIGHTS]
+        clip._download = lambda url, *args: url
     build_trainer, seen = dassl.engine.build_trainer, {"losses": [], "result": None, "logits": []}
 
     def build_recorded(cfg: Any) -> Any:
         trainer = build_trainer(cfg)
-        step, infer, test = trainer.forward_backward, trainer.model_inference, trainer.test
+        step, test, process = trainer.forward_backward, trainer.test, trainer.evaluator.process
 
         def recorded_step(batch: Any) -> dict[str, float]:
             logs = step(batch)
             seen["losses"].append(logs["loss"])
             return logs
 
-        def recorded_inference(image: Any) -> Any:
-            logits = infer(image)
+        def recorded_process(logits: Any, label: Any) -> None:
             seen["logits"] += logits.tolist()
-            return logits
+            process(logits, label)
 
         def recorded_test(split: str | None = None) -> float:
             seen["logits"].clear()  # only those of the last test are kept
@@ -92,7 +94,7 @@ def record(out: str, script: str, arguments: list[str]) -> None:
             return seen["result"]
 
         trainer.forward_backward, trainer.test = recorded_step, recorded_test
-        trainer.model_inference = recorded_inference
+        trainer.evaluator.process = recorded_process
         return trainer
 
     dassl.engine.build_trainer = build_recorded  # before the script imports it
@@ -103,14 +105,6 @@ def record(out: str, script: str, arguments: list[str]) -> None:
         if stopped.code:
             raise
     Path(out).write_text(json.dumps(seen))
-
-
-def lend_weights(path: str) -> None:
-    """Let CoOp's loader, which downloads published CLIPs by name, find the file `path` under the name "tiny"."""
-    from clip import clip
-
-    clip._MODELS[TINY] = path
-    clip._download = lambda url, *args: url
 
 
 # -- in this one -----------------------------------------------------------------------------------------------------
@@ -163,10 +157,6 @@ def largest(here: list, there: list) -> float:
     if not here or np.shape(here) != np.shape(there):
         return float("inf")
     return float(np.abs(np.subtract(here, there)).max())
-
-
-def copy_of(checkout: Path, folder: Path) -> Path:
-    return Path(shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns(".git", "__pycache__")))
 
 
 def draw_demo(root: Path) -> int:
@@ -240,7 +230,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        coop, dassl = copy_of(args.coop, folder / "CoOp"), copy_of(args.dassl, folder / "Dassl")
+        coop, dassl = folder / "CoOp", folder / "Dassl"
+        for checkout, copy in ((args.coop, coop), (args.dassl, dassl)):
+            shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns(".git", "__pycache__"))
         classes = draw_demo(folder / "data")
         shared = ["--root", str(folder / "data"), "--seed", str(args.seed)]
         shared += pairs({"DATASET.NUM_SHOTS": args.shots, "DATALOADER.NUM_WORKERS": 0, "USE_CUDA": False})

@@ -19,7 +19,6 @@ import argparse
 import logging
 import os
 import sys
-import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -155,10 +154,8 @@ def run_stats(args: argparse.Namespace) -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """0: all published values are met; 1: one is not, or a data set cannot be read; 3: nothing is published."""
-    from trainers.finished.load import zero_shot_trainer  # first: it silences the clip package
-
-    # isort: split
     from softcpt.backbones.openai import published_name
+    from trainers.finished.load import zero_shot_trainer
     from trainers.finished.verification import verify
 
     table, done, failed = read_published(args.table), [], 0
@@ -182,7 +179,6 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_weights(args: argparse.Namespace) -> None:
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # in the clip package
     from softcpt.backbones.hub import fetch
 
     print(f"{args.name}: {fetch(args.name, download)}")

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # The demo, offline: train zero-shot CLIP, CoOp (one context for all tasks; one per task) and SoftCPT on the drawn
 # benchmark with 1, 4 and 16 shots and three seeds, then print a report and a prediction. A second call only prints these.
-# JOBS: runs at a time (default: one per core, 8 at most). OUT, DATA, SEEDS: see scripts/lib/methods.sh.
+# JOBS: runs at a time (default: one per core, 8 at most). OUT, DATA, SEEDS: see scripts/lib/methods.py.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/methods.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/python.sh"
+# absolute PATH: a leading ~ that was quoted, so not expanded, is the home folder.
+absolute() { case "$1" in "~/"*) echo "$HOME/${1:2}" ;; /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+DATA="$(absolute "${DATA:-$ROOT/data}")" OUT="$(absolute "${OUT:-$ROOT/output}")" SEEDS="${SEEDS:-1 2 3}"
 
-find_python
 "$PYTHON" "$ROOT/scripts/demo/render.py" --out "$DATA/demo"
 "$PYTHON" "$ROOT/scripts/sweep.py" "$ROOT/configs/sweeps/demo.yaml" --benchmark demo --seeds $SEEDS ${JOBS:+--jobs "$JOBS"} \
     --data "$DATA" --out "$OUT" --to "$OUT/demo"

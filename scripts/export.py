@@ -18,13 +18,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-import train  # noqa: F401  first: it provides Dassl
-
-# isort: split
 from softcpt.evaluation.records import NOT_TESTED, record_in
 from softcpt.files.texts import counted
 from softcpt.inference import Export, load_classifier, write_export
 from softcpt.inference.exports import check_path
+from trainers.engine.settings import pairs
 from trainers.finished.export import export_of
 from trainers.finished.load import load_run, load_run_for
 from trainers.finished.new_tasks import FEATURES, new_task, new_task_heads, read_names
@@ -66,9 +64,9 @@ def check_args(args: argparse.Namespace) -> None:
 
 def make_export(args: argparse.Namespace) -> Export:
     if not args.classes:
-        return export_of(load_run(args.run, args.root, args.opts), args.run)
+        return export_of(load_run(args.run, args.root, pairs(args.opts)), args.run)
     task = new_task(args.task, read_names(args.classes), args.template)
-    trainer = load_run_for(args.run, task, args.opts)
+    trainer = load_run_for(args.run, task, pairs(args.opts))
     heads = new_task_heads(trainer)
     if args.features not in heads:
         raise ValueError(f"--features: {type(trainer).__name__} has no {args.features}; one of {', '.join(heads)}")

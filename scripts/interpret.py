@@ -20,8 +20,8 @@ from scripts.lib.command import one_line_errors  # first: the imports below take
 
 from softcpt.evaluation.classes import selection_in
 from softcpt.evaluation.records import read_records
-from softcpt.interpretation.gains import gains_of
-from softcpt.interpretation.write import FOLDER, similarity_entry, token_rows, write_interpretation
+from softcpt.reports.interpretation import FOLDER, similarity_entry, write_interpretation
+from softcpt.reports.leave_one_out import gains_of
 
 FIRST = "Only the first layer is shown: the prompts of deeper layers replace hidden states, which are near no word."
 NOTES = {
@@ -52,8 +52,11 @@ def look_inside(run: Path, root: str, n_words: int) -> dict:
     entries = []
     for context in contexts:
         distances, indices = vocabulary.nearest(context.tokens, n_words)
-        words = [[vocabulary.word(index) for index in row] for row in indices.tolist()]
-        entries.append({"owner": context.owner, "tokens": token_rows(words, distances.tolist())})
+        tokens = [
+            {"position": i, "words": list(map(vocabulary.word, row)), "distances": [round(value, 4) for value in own]}
+            for i, (row, own) in enumerate(zip(indices.tolist(), distances.tolist()), start=1)
+        ]
+        entries.append({"owner": context.owner, "tokens": tokens})
     cfg = trainer.cfg
     variant = cfg.TRAINER.LABEL or trainer.variant
     found = {

@@ -24,10 +24,10 @@ BLOCK = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", re.M | re.S)
 
 SCRIPT = """#!/usr/bin/env bash
 # {name}: bash scripts/{module}/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# DATA, OUT, SEEDS: see scripts/lib/methods.py.
 [ -n "${{BASH_VERSION:-}}" ] || {{ echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }}
-source "$(dirname "${{BASH_SOURCE[0]}}")/../lib/methods.sh"
-run_plain_method {name} "$@"
+source "$(dirname "${{BASH_SOURCE[0]}}")/../lib/python.sh"
+exec "$PYTHON" "$ROOT/scripts/lib/methods.py" {module} "$@"
 """
 
 TEST = '''"""What {name} alone does; tests/trainers/test_trainers.py tests what every method must do."""
@@ -38,7 +38,7 @@ from methods import build
 
 def test_before_it_has_learned_anything_it_is_zero_shot_clip(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "{name}")
-    torch.testing.assert_close(trainer.text_features(), trainer.hand_made_features())
+    torch.testing.assert_close(trainer.text_features(), trainer.zero_shot_features())
 '''
 
 

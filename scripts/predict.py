@@ -21,11 +21,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-import train  # first: it provides Dassl
-
-# isort: split
 from tqdm import tqdm
 
+from softcpt import distributed
 from softcpt.files import PROMPTS, check_replaceable, write_atomically
 from softcpt.files.messages import nearest
 from softcpt.files.texts import counted, plain
@@ -33,6 +31,8 @@ from softcpt.inference import load_classifier
 from softcpt.inference.images import find_images
 from softcpt.inference.predictions import Prediction, csv_of, json_of, predictions, text_of
 from softcpt.inference.unfinished import Unfinished, picture_list
+from trainers.engine.config import build_cfg, default_cfg, read_files
+from trainers.engine.settings import pairs
 from trainers.finished.load import check_run, load_run, load_run_for
 from trainers.finished.new_tasks import new_task, read_names
 from trainers.finished.predictors import ExportPredictor, NewTaskPredictor, RunPredictor
@@ -60,7 +60,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--root", default="", help="folder of the data sets, for an old run without classes.json")
     args = parser.parse_intermixed_args(argv)
     # The first word that starts with a section of the config ends the pictures, unless it is a file.
-    sections = train.setup_cfg(train.parse_args([]))
+    sections = default_cfg()
     keys = [i for i, word in enumerate(args.words) if i and word.split(".")[0] in sections and not Path(word).exists()]
     first = min(keys, default=len(args.words))
     args.pictures, args.opts = [Path(word) for word in args.words[:first]], args.words[first:]
@@ -87,23 +87,24 @@ def check_args(args: argparse.Namespace) -> None:
 
 
 def predictor_of(args: argparse.Namespace) -> tuple[Any, int, int]:
-    """The predictor, its batch size and the number of processes that read images."""
+    """The predictor, its batch size and the number of processes that read images, at most one per core."""
     predictor: Any
+    settings = pairs(args.opts)
     if args.run.is_file():
-        cfg = train.setup_cfg(train.parse_args(args.opts))
-        unread = [key for key in args.opts[::2] if key not in EXPORT_KEYS]
+        cfg = build_cfg(read_files(), settings)
+        unread = [key for key in settings if key not in EXPORT_KEYS]
         if unread:
             raise ValueError(f"{unread[0]}: an export has no such setting; legal are {', '.join(EXPORT_KEYS)}")
-        backbone = cfg.MODEL.BACKBONE.NAME if "MODEL.BACKBONE.NAME" in args.opts else None
+        backbone = cfg.MODEL.BACKBONE.NAME if "MODEL.BACKBONE.NAME" in settings else None
         predictor = ExportPredictor(load_classifier(args.run, backbone, None if cfg.USE_CUDA else "cpu"))
-        return predictor, cfg.DATALOADER.TEST.BATCH_SIZE, cfg.DATALOADER.NUM_WORKERS
-    if args.classes:
-        task = new_task(args.task, read_names(args.classes), args.template)
-        predictor = NewTaskPredictor(load_run_for(args.run, task, args.opts))
     else:
-        predictor = RunPredictor(load_run(args.run, args.root, args.opts))
-    loaders = predictor.trainer.cfg.DATALOADER
-    return predictor, loaders.TEST.BATCH_SIZE, loaders.NUM_WORKERS
+        if args.classes:
+            task = new_task(args.task, read_names(args.classes), args.template)
+            predictor = NewTaskPredictor(load_run_for(args.run, task, settings))
+        else:
+            predictor = RunPredictor(load_run(args.run, args.root, settings))
+        cfg = predictor.trainer.cfg
+    return predictor, cfg.DATALOADER.TEST.BATCH_SIZE, min(cfg.DATALOADER.NUM_WORKERS, distributed.cores_per_process())
 
 
 def printed(made: Iterator[Prediction], count: int, names: list[str], top: int) -> list[Prediction]:
@@ -125,8 +126,7 @@ def unfinished(args: argparse.Namespace, paths: list[Path], task: str, names: li
     if target is None:
         return None
     files = [args.run] if args.run.is_file() else [args.run / "config.yaml", *sorted((args.run / PROMPTS).glob("*"))]
-    pairs = zip(args.opts[::2], args.opts[1::2])
-    settings = [pair for pair in pairs if pair[0] != "DATALOADER.NUM_WORKERS"]  # changes no answer
+    settings = [pair for pair in pairs(args.opts).items() if pair[0] != "DATALOADER.NUM_WORKERS"]  # changes no answer
     of = {
         "the run or export": [str(args.run.resolve()), picture_list(files)],
         "the settings": [*settings, args.template, args.top],

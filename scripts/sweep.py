@@ -26,12 +26,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.lib.command import one_line_errors  # first: the imports below take seconds
 
-from scripts.lib.missing import refusal
+from scripts.lib.queries import device_names, refusal
+from scripts.lib.sweep_arguments import parse_args
 from scripts.lib.sweep_runs import Sweep
-from scripts.lib.train_run import device_names
 from softcpt.executors import LocalExecutor, SlurmExecutor, arrays_of, prepare
 from softcpt.files.texts import counted
-from softcpt.sweeps.arguments import parse_args
 from softcpt.sweeps.calls import status_report
 from softcpt.sweeps.totals import totals
 

@@ -6,6 +6,7 @@ that of one process on the whole batch. In one process every function here is th
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -77,20 +78,20 @@ def cores_per_process() -> int:
     return max(1, cores // max(1, launched("LOCAL_WORLD_SIZE", 1)))
 
 
-def share(count: int) -> slice:
+def shard(count: int) -> slice:
     """This rank's part of `count` things: contiguous, and the sizes of the ranks' parts differ by at most one."""
     return slice(count * rank() // world(), count * (rank() + 1) // world())
 
 
 class GatherRows(torch.autograd.Function):
-    """(count, ...) from each rank's `local` (n, ...), its `share(count)`; gradients flow back to all ranks."""
+    """(count, ...) from each rank's `local` (n, ...), its `shard(count)`; gradients flow back to all ranks."""
 
     @staticmethod
     def forward(ctx, local: Tensor, count: int) -> Tensor:
         ctx.count = count
         # Shares differ in size. A sum of zero-filled parts gathers them in one call, which every backend has.
         whole = local.new_zeros(count, *local.shape[1:])
-        whole[share(count)] = local
+        whole[shard(count)] = local
         dist.all_reduce(whole)
         return whole
 
@@ -98,7 +99,7 @@ class GatherRows(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         grad = grad.contiguous().clone()
         dist.all_reduce(grad)
-        return grad[share(ctx.count)], None
+        return grad[shard(ctx.count)], None
 
 
 def gather_labels(label: Tensor) -> Tensor:
@@ -115,11 +116,11 @@ def gather_parts(parts: list[Tensor]) -> Tensor:
     return torch.cat([part for parts in lists for part in parts])
 
 
-def from_first_rank(value: Tensor | None) -> Tensor | None:
-    """The value of rank 0; for what is drawn at random."""
+def from_first_rank(value: Any) -> Any:
+    """The tensor, or None, of rank 0; for what is drawn at random."""
     if world() == 1:
         return value
-    values = [None if value is None else value.cpu()]
+    values: list[Any] = [None if value is None else value.cpu()]
     dist.broadcast_object_list(values)
     return values[0] if value is None else values[0].to(value.device)
 
@@ -166,7 +167,7 @@ class ShardedBatches(BatchSampler):
     def __iter__(self) -> Iterator[list[int]]:
         order = from_first_rank(torch.tensor(list(self.sampler))).tolist()
         for batch in BatchSampler(order, self.batch_size, self.drop_last):
-            yield batch[share(len(batch))]
+            yield batch[shard(len(batch))]
 
 
 def sharded(loader: DataLoader) -> DataLoader:
@@ -190,7 +191,7 @@ def part_of(loader: DataLoader) -> DataLoader:
     loader.multiprocessing_context = start_method(loader.num_workers)
     if world() == 1:
         return loader
-    part = share(len(loader.dataset))
+    part = shard(len(loader.dataset))
     images = Subset(loader.dataset, range(part.start, part.stop))
     return DataLoader(
         images,
@@ -213,7 +214,7 @@ def weighted_sums(values: dict[str, float], weight: float) -> dict[str, float]:
     return dict(zip(values, sums.tolist()))
 
 
-def wait() -> None:
+def barrier() -> None:
     """Wait for all ranks."""
     if world() > 1:
         dist.barrier()

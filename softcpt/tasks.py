@@ -1,13 +1,16 @@
-"""A task: its name, classes, metric and hand-made prompt."""
+"""A task: its name, classes, metric and hand-made prompt; the halves of tasks and classes."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from softcpt.files.messages import nearest
 from softcpt.files.texts import nfc
 
 METRICS = ("accuracy", "mean_per_class")
 DEFAULT_TEMPLATE = "a photo of a {}."
+Item = TypeVar("Item")
 TEMPLATE_RULE = "must have one {} for the class name, and no other braces"
 
 
@@ -39,3 +42,9 @@ class Task:
 def words(name: str) -> str:
     """A class name as lower-case words: "OxfordPets" becomes "oxford pets", "FGVCAircraft" becomes "fgvc aircraft"."""
     return " ".join(re.findall(r"[A-Z]+\d*(?![a-z])|[A-Z]?[a-z]+\d*|\d+", name)).lower()
+
+
+def half_of(items: Sequence[Item], which: str) -> Sequence[Item]:
+    """All items, the first half, rounded up ("base"), or the rest ("new")."""
+    middle = (len(items) + 1) // 2
+    return {"all": items, "base": items[:middle], "new": items[middle:]}[which]

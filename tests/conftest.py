@@ -22,6 +22,7 @@ def pytest_configure(config):
         warm_python.start()  # the others, which run the tests, share it
         return
     surroundings.let_signals_through()
+    import second_device  # noqa: F401  PyTorch counts its devices in the first backward pass, also of a module's import
     import torch
 
     torch.set_num_threads(1)  # the test models are too small for more

@@ -7,18 +7,19 @@ from typing import Any
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
+from dassl.optim import build_optimizer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from softcpt.backbones import CLIP, Tuning
-from softcpt.prompts.deep import check_text_tunable, check_tunable
-from softcpt.prompts.hand_made import class_sentences, encode_sentences
+from softcpt.prompts.deep import check_tunable
+from softcpt.prompts.zero_shot import class_sentences, encode_sentences
 from softcpt.tasks import Task
-from trainers.engine.budget import steps_of
-from trainers.engine.checks import ABOVE_0, AT_LEAST_0, BELOW_1, COUNT_OR_0, between
-from trainers.parts.low_rank import LowRankUpdate
 
 from .base import PromptTrainer
+from .engine.budget import steps_of
+from .engine.checks import ABOVE_0, AT_LEAST_0, BELOW_1, COUNT_OR_0, between
+from .parts.low_rank import LowRankUpdate
 
 TOWERS = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
 
@@ -75,42 +76,36 @@ class CLIPLoRA(PromptTrainer):
     def variant(self) -> str:
         return "" if self.options.TOWERS == "both" else f"{self.options.TOWERS}-tower"
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.ModuleDict:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> nn.ModuleDict:
         options = self.options
         towers = {"image": model.visual, "text": model.text}
         if "image" in TOWERS[options.TOWERS]:
             what, instead = "CLIP-LoRA updates the layers of a ViT", "TRAINER.CLIPLORA.TOWERS text"
-            check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("image", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         if "text" in TOWERS[options.TOWERS]:
             what, instead = "CLIP-LoRA updates the layers of a transformer", "TRAINER.CLIPLORA.TOWERS image"
-            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("text", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         self.sentences = class_sentences(tasks, (options.TEMPLATE,), model)
         self.fixed_text = None
         if "text" not in TOWERS[options.TOWERS]:
-            self.fixed_text = self.hand_made_features(options.TEMPLATE)  # (C, E)
+            self.fixed_text = self.zero_shot_features(options.TEMPLATE)  # (C, E)
         scale = options.ALPHA / math.sqrt(options.RANK)  # gamma
-        prompts = nn.ModuleDict()
+        updates = nn.ModuleDict()
         for name in TOWERS[options.TOWERS]:
             update = partial(LowRankUpdate, towers[name].width, options.RANK, scale, options.DROPOUT)
-            prompts[name] = nn.ModuleList(update() for _ in range(towers[name].depth))
-        return prompts
+            updates[name] = nn.ModuleList(update() for _ in range(towers[name].depth))
+        return updates
 
-    def image_tuning(self) -> Tuning:
-        return Tuning(updates=self.prompts["image"] if "image" in self.prompts else ())
+    def tuning(self, tower: str) -> Tuning:
+        return Tuning(updates=self.learned[tower] if tower in self.learned else ())
 
-    def text_tuning(self) -> Tuning:
-        return Tuning(updates=self.prompts["text"] if "text" in self.prompts else ())
-
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
         if self.fixed_text is not None:
-            return self.fixed_text if rows is None else self.fixed_text[rows]
-        return encode_sentences(self.sentences, self.text_encoder, rows, self.text_tuning())
+            return self.fixed_text if classes is None else self.fixed_text[classes]
+        return encode_sentences(self.sentences, self.text_encoder, classes, self.tuning("text"))
 
-    @classmethod
-    def max_steps(cls, cfg: Any) -> int:
-        return cfg.OPTIM.MAX_STEPS or cfg.TRAINER.CLIPLORA.STEPS_PER_SHOT * cfg.DATASET.NUM_SHOTS
-
-    def build_schedule(self, optim: torch.optim.Optimizer) -> LRScheduler:
-        """A cosine over the steps of the run."""
+    def build_optimiser(self) -> tuple[torch.optim.Optimizer, LRScheduler]:
+        """With a cosine over the steps of the run."""
         steps = steps_of(self.cfg, self.max_epoch, len(self.train_loader_x))
-        return CosineAnnealingLR(optim, steps, self.options.LAST_LR)
+        optim = build_optimizer(self.learned, self.cfg.OPTIM)
+        return optim, CosineAnnealingLR(optim, steps, self.options.LAST_LR)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from softcpt.backbones import CLIP
 from softcpt.prompts.learned import Context, PromptTemplate
 from softcpt.tasks import Task
-from trainers.engine.checks import ONE_FOR_ALL, TEXT, TOKENS
 
 from .base import PromptTrainer
+from .engine.checks import ONE_FOR_ALL, TEXT, TOKENS
 
 
 class ConditionalContext(Context):
@@ -56,23 +56,25 @@ class CoCoOp(PromptTrainer):
     legal = {"N_CTX": TOKENS, "CTX_INIT": TEXT, "CSC": ONE_FOR_ALL}
     counted_by_words = {"N_CTX": "CTX_INIT"}
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> ConditionalContext:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> ConditionalContext:
         words = self.options.CTX_INIT
         context = ConditionalContext(self.options.N_CTX, model, words)
         self.template = PromptTemplate(self.classnames, context.n_context, model, words=words)
         return context
 
-    def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
-        rows = self.all_classes() if rows is None else rows
+    def class_logits(
+        self, image_features: Tensor, class_features: None, classes: Tensor | None = None, task: Tensor | None = None
+    ) -> Tensor:
+        classes = self.all_classes() if classes is None else classes
         x = F.normalize(image_features.float(), dim=-1)
-        context = self.prompts(x)  # (B, M, D), v_m(x) = v_m + h(x)
-        wanted = torch.ones(len(x), len(rows), dtype=torch.bool, device=self.device)
+        context = self.learned(x)  # (B, M, D), v_m(x) = v_m + h(x)
+        wanted = torch.ones(len(x), len(classes), dtype=torch.bool, device=self.device)
         if task is not None:
-            wanted = self.class_task[rows] == task.unsqueeze(1)  # (B, R)
+            wanted = self.class_task[classes] == task.unsqueeze(1)  # (B, R)
         image, column = wanted.nonzero(as_tuple=True)
         # In training one call, since the encoder recomputes its chunks in the backward pass; else few pairs at a time.
         size = len(image) if torch.is_grad_enabled() else self.text_encoder.chunk
-        logits = [self.pair_logits(x, context, i, rows[c]) for i, c in zip(image.split(size), column.split(size))]
+        logits = [self.pair_logits(x, context, i, classes[c]) for i, c in zip(image.split(size), column.split(size))]
         foreign = torch.full(wanted.shape, -torch.inf, device=self.device)
         return foreign.index_put((image, column), torch.cat(logits))
 

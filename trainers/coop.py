@@ -8,9 +8,9 @@ from torch import Tensor
 from softcpt.backbones import CLIP
 from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
 from softcpt.tasks import Task
-from trainers.engine.checks import TEXT, TOKENS
 
 from .base import PromptTrainer
+from .engine.checks import TEXT, TOKENS
 
 
 @TRAINER_REGISTRY.register()
@@ -47,7 +47,7 @@ class CoOp(PromptTrainer):
     def variant(self) -> str:
         return "per-class" if self.options.CSC else "per-task" if self.options.TSC else "shared"
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> Context:
         options = self.options
         rows = self.classnames if options.CSC else [task.name for task in tasks] if options.TSC else None
         words, position = options.CTX_INIT, options.CLASS_TOKEN_POSITION
@@ -55,11 +55,11 @@ class CoOp(PromptTrainer):
         self.template = PromptTemplate(self.classnames, context.n_context, model, position, words=words)
         return context
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        contexts = self.prompts()  # (1, T or C, M, D)
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        contexts = self.learned()  # (1, T or C, M, D)
         if not (self.options.CSC or self.options.TSC):
-            return self.encode_classes(contexts, rows)
-        rows = self.all_classes() if rows is None else rows
-        owner = rows if self.options.CSC else self.class_task[rows]
+            return self.encode_classes(contexts, classes)
+        classes = self.all_classes() if classes is None else classes
+        owner = classes if self.options.CSC else self.class_task[classes]
         used, group = owner.unique(return_inverse=True)
-        return self.encode_classes(contexts[used], rows, group)
+        return self.encode_classes(contexts[used], classes, group)

@@ -1,6 +1,5 @@
-"""Base of the methods that fit a classifier to the shots' image features, without a training loop."""
+"""Classifiers that methods fit to the shots' image features, without a training loop."""
 
-import time
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor, nn
 from softcpt.backbones import CLIP, Head
 from softcpt.prompts.owners import register_owners
 from softcpt.tasks import Task
-from trainers.engine.choosing import check_choices
 
 from .base import PromptTrainer
 
@@ -32,38 +30,19 @@ class Classifier(nn.Module):
         register_owners(self, classnames)
 
 
-class FittedTrainer(PromptTrainer):
-    """Base of LinearProbe, ProtoNet, TipAdapter and LPPlusPlus. A method overrides `fit`, which fills its module of
-    parameters from cached image features, so that the whole training takes seconds.
-    """
-
-    learns_by_gradient = False
-
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        """(R, ...): in place of text features, what was fitted for each class."""
-        return self.prompts.weight if rows is None else self.prompts.weight[rows]
-
-    def fit(self) -> None:
-        """Fill `self.prompts` from the shots."""
-        raise NotImplementedError
-
-    def train(self) -> None:
-        self.time_start, self._train_start = time.time(), time.perf_counter()
-        self.max_epoch = 0  # for the record of the run
-        check_choices(self)
-        self.fit()
-        self.save_model(self.epoch, self.output_dir)
-        self.after_train()
-
-
-class LinearClassifierTrainer(FittedTrainer):
+class LinearClassifierTrainer(PromptTrainer):
     """Base of LinearProbe and LPPlusPlus: a class's weights and, last, its bias, (C, E + 1), on image features."""
 
+    learns_by_gradient = False
     normalises = True  # the image features
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
         weight = torch.zeros(len(self.classnames), model.embed_dim + 1)
         return Classifier(nn.Parameter(weight, requires_grad=False), self.classnames)
+
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        """(R, E + 1): in place of text features, the fitted weights and biases."""
+        return self.learned.weight if classes is None else self.learned.weight[classes]
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):

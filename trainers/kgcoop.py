@@ -1,4 +1,4 @@
-"""KgCoOp: CoOp that stays close to the hand-made prompts."""
+"""KgCoOp: CoOp that stays close to the zero-shot prompts."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from torch import Tensor
 from softcpt.backbones import CLIP
 from softcpt.prompts.learned import Context
 from softcpt.tasks import Task
-from trainers.engine.checks import AT_LEAST_0
-from trainers.engine.losses import knowledge_distance
 
 from .coop import CoOp
+from .engine.checks import AT_LEAST_0
+from .engine.losses import knowledge_distance
 
 
 @TRAINER_REGISTRY.register()
@@ -32,13 +32,14 @@ class KgCoOp(CoOp):
     }
     legal = {**CoOp.legal, "W": AT_LEAST_0}
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
-        self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E), w_clip
-        return super().build_prompts(model, tasks)
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> Context:
+        self.teacher = self.zero_shot_features(self.options.TEACHER_TEMPLATE)  # (C, E), w_clip
+        return super().build_learned(model, tasks)
 
-    def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
-        rows = self.candidates(label)
-        text_features = self.class_features(rows)  # (R, E)
-        loss, logs = self.cross_entropy(self.logits(image_features, text_features), label, rows)
-        distance = knowledge_distance(text_features, self.teacher if rows is None else self.teacher[rows])  # L_kg
-        return loss + self.options.W * distance, {**logs, "distance": distance.item()}  # L_ce + w L_kg
+    def compute_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        image_features, classes = self.image_features(image), self.candidates(label)
+        text_features = self.class_features(classes)  # (R, E)
+        loss, logs = self.cross_entropy(self.logits(image_features, text_features), label, classes)
+        teacher = self.teacher if classes is None else self.teacher[classes]
+        distance = knowledge_distance(text_features, teacher)  # L_kg
+        return loss + self.options.W * distance, {**logs, "distance": distance}  # L_ce + w L_kg

@@ -11,11 +11,11 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 
 from softcpt.tasks import Task
-from trainers.engine.checks import ABOVE_0, AT_LEAST_1, Range, between
-from trainers.engine.choosing import Choice
-from trainers.parts.validation import metric_of, split_by_task
 
+from .engine.checks import ABOVE_0, AT_LEAST_1, Range, between
+from .engine.choosing import Choice
 from .fitted import LinearClassifierTrainer
+from .parts.validation import metric_of, split_by_task
 
 logger = logging.getLogger(__name__)
 
@@ -52,17 +52,16 @@ class LinearProbe(LinearClassifierTrainer):
         return None if self.options.C else Choice("LinearProbe searches C", instead)
 
     def fit(self) -> None:
-        train, val = self.task_features(self.dm.dataset.train_x), None
-        if not self.options.C:
-            val = self.task_features(self.dm.dataset.val)
+        train = self.task_features(self.dm.dataset.train_x)
+        val = [] if self.options.C else self.task_features(self.dm.dataset.val)
         for t, task in enumerate(self.tasks):
             x, y = train[t]
             if len(task.classnames) == 1:
                 continue  # a single class: its row stays zero
             log_c = np.log10(self.options.C) if self.options.C else self.search(task, x, y, *val[t])
             logger.info("%s: C = %.3g", task.name, 10**log_c)
-            row = torch.from_numpy(self.regress(x, y, log_c)).to(self.prompts.weight)
-            self.prompts.weight[self.class_task == t] = row
+            row = torch.from_numpy(self.regress(x, y, log_c)).to(self.learned.weight)
+            self.learned.weight[self.class_task == t] = row
 
     def task_features(self, items: Sequence[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Features (N_t, E) and labels (N_t,) within the task, of each task."""

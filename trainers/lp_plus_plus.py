@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from softcpt.backbones import CLIP
 from softcpt.tasks import Task
-from trainers.engine.checks import COUNT
-from trainers.parts.validation import split_by_task
 
+from .engine.checks import COUNT
 from .fitted import Classifier, LinearClassifierTrainer
+from .parts.validation import split_by_task
 
 
 @TRAINER_REGISTRY.register()
@@ -37,16 +37,16 @@ class LPPlusPlus(LinearClassifierTrainer):
     }
     legal = {"STEPS": COUNT, "ALPHA_EVERY": COUNT, "SCHEDULE": ("standard", "released")}
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
-        self.base = F.normalize(self.hand_made_features(self.options.TEMPLATE), dim=-1)  # t (C, E)
-        prompts = super().build_prompts(model, tasks)  # w, and the bias b last
-        prompts.alpha = nn.Parameter(torch.zeros(len(self.classnames)), requires_grad=False)
-        return prompts
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
+        self.base = F.normalize(self.zero_shot_features(self.options.TEMPLATE), dim=-1)  # t (C, E)
+        classifier = super().build_learned(model, tasks)  # w, and the bias b last
+        classifier.alpha = nn.Parameter(torch.zeros(len(self.classnames)), requires_grad=False)
+        return classifier
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
         """(R, E + 1): in place of text features, w + alpha t and the biases."""
-        blend = self.prompts.alpha.unsqueeze(1) * F.pad(self.base, (0, 1)) + self.prompts.weight
-        return blend if rows is None else blend[rows]
+        blend = self.learned.alpha.unsqueeze(1) * F.pad(self.base, (0, 1)) + self.learned.weight
+        return blend if classes is None else blend[classes]
 
     @torch.no_grad()
     def fit(self) -> None:
@@ -57,7 +57,7 @@ class LPPlusPlus(LinearClassifierTrainer):
             own = self.class_task == t
             weight, alpha = start(f, y, self.base[own])
             descend(weight, alpha, f, y, self.base[own], options.STEPS, options.ALPHA_EVERY, options.SCHEDULE)
-            self.prompts.weight[own], self.prompts.alpha[own] = weight, alpha
+            self.learned.weight[own], self.learned.alpha[own] = weight, alpha
 
 
 def start(f: Tensor, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,12 +6,12 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from softcpt.backbones import CLIP, Tuning
-from softcpt.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
+from softcpt.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
 from softcpt.prompts.learned import Context
 from softcpt.tasks import Task
-from trainers.engine.checks import COUNT, TEXT, TOKENS
 
 from .base import PromptTrainer
+from .engine.checks import COUNT, TEXT, TOKENS
 
 
 class MultiModalPrompts(nn.Module):
@@ -53,26 +53,22 @@ class MaPLe(PromptTrainer):
     }
     legal = {"N_CTX": TOKENS, "CTX_INIT": TEXT, "DEPTH": COUNT}
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> MultiModalPrompts:
         options = self.options
         what, instead = "MaPLe's image prompts are tokens of a ViT", "a method with text prompts alone, such as CoOp"
-        check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+        check_tunable("image", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         if options.DEPTH > 1:
             what, instead = "MaPLe's deep prompts are tokens in a tower's layers", "TRAINER.MAPLE.DEPTH 1"
-            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("text", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         layers = min(model.text.depth, model.visual.depth)
         depth = limited_depth("TRAINER.MAPLE.DEPTH", options.DEPTH, layers)
         key, words, count = "TRAINER.MAPLE.N_CTX", options.CTX_INIT, options.N_CTX
         context, self.template = context_of_words(words, count, self.classnames, model, key)
         return MultiModalPrompts(context, depth, model.visual.width)
 
-    def text_tuning(self) -> Tuning:
-        """Deep language prompting (3.2.1)."""
-        return Tuning(self.prompts.text_prompts())
+    def tuning(self, tower: str) -> Tuning:
+        """Deep vision prompting (3.2.2) and deep language prompting (3.2.1)."""
+        return Tuning(self.learned.image_prompts() if tower == "image" else self.learned.text_prompts())
 
-    def image_tuning(self) -> Tuning:
-        """Deep vision prompting (3.2.2)."""
-        return Tuning(self.prompts.image_prompts())
-
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        return self.encode_classes(self.prompts.ctx.unsqueeze(0), rows)
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        return self.encode_classes(self.learned.ctx.unsqueeze(0), classes)

@@ -10,10 +10,10 @@ from torch import Tensor
 from softcpt.backbones import CLIP
 from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
 from softcpt.tasks import Task
-from trainers.engine.checks import AT_LEAST_0, AT_LEAST_1, LARGE, ONE_FOR_ALL, TEXT, TOKENS, Range, between
-from trainers.engine.losses import sinkhorn
 
 from .base import PromptTrainer
+from .engine.checks import AT_LEAST_0, AT_LEAST_1, LARGE, ONE_FOR_ALL, TEXT, TOKENS, Range, between
+from .engine.losses import sinkhorn
 
 
 @TRAINER_REGISTRY.register()
@@ -56,7 +56,7 @@ class PLOT(PromptTrainer):
     def variant(self) -> str:
         return f"{self.options.N}-prompts"
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> Context:
         options = self.options
         if model.visual.no_local_features:
             raise ValueError(
@@ -69,26 +69,23 @@ class PLOT(PromptTrainer):
         self.template = PromptTemplate(self.classnames, context.n_context, model, position, words=words)
         return context
 
-    def encode_image(self, image: Tensor) -> Tensor:
-        """(B, L, E): the features of the image's regions."""
-        return self.clip.visual.local_features(image)
-
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
         """(R, N, E): each class in each of the N contexts."""
-        rows = self.all_classes() if rows is None else rows
+        classes = self.all_classes() if classes is None else classes
         n = self.options.N
-        group = torch.arange(n, device=self.device).repeat(len(rows))
-        return self.encode_classes(self.prompts(), rows.repeat_interleave(n), group).unflatten(0, (-1, n))
+        group = torch.arange(n, device=self.device).repeat(len(classes))
+        return self.encode_classes(self.learned(), classes.repeat_interleave(n), group).unflatten(0, (-1, n))
 
-    def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
+    def class_logits(
+        self, image_features: Tensor, class_features: Tensor, classes: Tensor | None = None, task: Tensor | None = None
+    ) -> Tensor:
         if task is None or len(self.tasks) == 1:
-            return super().class_logits(image_features, rows, task)
-        text_features = self.class_features(rows)
-        column_task = self.class_task if rows is None else self.class_task[rows]
+            return self.logits(image_features, class_features)
+        column_task = self.class_task if classes is None else self.class_task[classes]
         logits = torch.full((len(task), len(column_task)), -torch.inf, device=self.device)
         for t in task.unique():
             images, columns = (task == t).nonzero().squeeze(1), (column_task == t).nonzero().squeeze(1)
-            own = self.logits(image_features[images], text_features[columns])
+            own = self.logits(image_features[images], class_features[columns])
             logits = logits.index_put((images.unsqueeze(1), columns), own)
         return logits
 

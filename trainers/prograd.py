@@ -10,10 +10,10 @@ from softcpt.backbones import CLIP
 from softcpt.distributed import sum_over_ranks
 from softcpt.prompts.learned import Context
 from softcpt.tasks import Task
-from trainers.engine.checks import ABOVE_0, AT_LEAST_0
-from trainers.engine.losses import distillation_loss, project_conflicting, within_task
 
 from .coop import CoOp
+from .engine.checks import ABOVE_0, AT_LEAST_0
+from .engine.losses import distillation_loss, project_conflicting, within_task
 
 
 @TRAINER_REGISTRY.register()
@@ -39,25 +39,21 @@ class ProGrad(CoOp):
     legal = {**CoOp.legal, "LAMBDA": AT_LEAST_0, "T": ABOVE_0}
     counted_by_words = {}
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Context:
-        self.teacher = self.hand_made_features(self.options.TEACHER_TEMPLATE)  # (C, E)
-        return super().build_prompts(model, tasks)
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> Context:
+        self.teacher = self.zero_shot_features(self.options.TEACHER_TEMPLATE)  # (C, E)
+        return super().build_learned(model, tasks)
 
-    def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
-        rows = self.candidates(label)
-        logits = self.class_logits(image_features, rows)  # (B, R)
-        teacher_logits = self.logits(image_features, self.teacher if rows is None else self.teacher[rows])
-        student, teacher = (within_task(z, label, self.class_task, rows) for z in (logits, teacher_logits))
-        self.general_loss = distillation_loss(student, teacher, self.options.T)  # L_kl, whose gradient `backward` needs
-        loss, logs = self.cross_entropy(logits, label, rows)
-        return loss, {**logs, "kl": self.general_loss.item()}
+    def compute_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        x, classes = self.image_features(image), self.candidates(label)
+        logits = self.logits(x, self.class_features(classes))  # (B, R)
+        teacher_logits = self.logits(x, self.teacher if classes is None else self.teacher[classes])
+        student, teacher = (within_task(z, label, self.class_task, classes) for z in (logits, teacher_logits))
+        loss, logs = self.cross_entropy(logits, label, classes)
+        return loss, {**logs, "kl": distillation_loss(student, teacher, self.options.T)}  # L_kl
 
-    def backward(self, loss: Tensor) -> None:
-        general_loss = self.general_loss if self.scaler is None else self.scaler.scale(self.general_loss)
-        parameters = list(self.prompts.parameters())
-        general_loss = general_loss * self.batch_share
-        general = torch.autograd.grad(general_loss, parameters, retain_graph=True)  # G_g
-        domain = torch.autograd.grad(loss, parameters)  # G_d
+    def backward(self, loss: Tensor, terms: dict[str, Tensor], factor: float | Tensor) -> None:
+        parameters = list(self.learned.parameters())
+        general = torch.autograd.grad(terms["kl"] * factor, parameters, retain_graph=True)  # G_g
+        domain = torch.autograd.grad(loss * factor, parameters)  # G_d
         for parameter, g_d, g_g in zip(parameters, map(sum_over_ranks, domain), map(sum_over_ranks, general)):
             parameter.grad = project_conflicting(g_d, g_g, self.options.LAMBDA)  # G_prograd
-        self.general_loss = None

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from softcpt.backbones import CLIP
 from softcpt.tasks import Task
-from trainers.engine.checks import ABOVE_0, AT_LEAST_0, between
 
 from .base import PromptTrainer
+from .engine.checks import ABOVE_0, AT_LEAST_0, between
 
 
 class Projection(nn.Module):
@@ -42,14 +43,14 @@ class ProLIP(PromptTrainer):
     }
     legal = {"LAMBDA": AT_LEAST_0, "POWER": between(0, 10), "EPS": ABOVE_0}
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Projection:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> Projection:
         if model.visual.no_projection:
             raise ValueError(
                 "MODEL.BACKBONE.NAME: ProLIP trains the projection of the image tower, and that of "
                 f"{self.cfg.MODEL.BACKBONE.NAME} has none: {model.visual.no_projection}; use a ResNet or a ViT of "
                 "OpenAI's or of transformers' CLIP, or another method"
             )
-        self.base = self.hand_made_features(self.options.TEMPLATE)  # (C, E)
+        self.base = self.zero_shot_features(self.options.TEMPLATE)  # (C, E)
         weight, self.bias = model.visual.projection_weights()
         self.initial = weight.detach().float().clone()  # W_0
         shots = self.cfg.DATASET.NUM_SHOTS
@@ -57,28 +58,24 @@ class ProLIP(PromptTrainer):
         self.strength = self.options.LAMBDA / n**self.options.POWER  # lambda
         return Projection(weight)
 
-    def build_optimiser(self) -> torch.optim.Optimizer:
-        optim = super().build_optimiser()
+    def build_optimiser(self) -> tuple[torch.optim.Optimizer, LRScheduler]:
+        optim, rates = super().build_optimiser()
         for group in optim.param_groups:
             group["eps"] = self.options.EPS
-        return optim
-
-    def encode_image(self, image: Tensor) -> Tensor:
-        """(B, W): the features below the projection."""
-        return self.clip.visual.unprojected(image)
+        return optim, rates
 
     def image_projection(self) -> tuple[Tensor, Tensor | None]:
-        return self.prompts.weight, self.bias
+        return self.learned.weight, self.bias
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        return self.base if rows is None else self.base[rows]
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        return self.base if classes is None else self.base[classes]
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
-            x = image_features.float() @ self.prompts.weight  # (B, E)
+            x = image_features.float() @ self.learned.weight  # (B, E)
             return super().logits(x if self.bias is None else x + self.bias.float(), text_features)
 
-    def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
-        loss, logs = super().compute_loss(image_features, label)
-        distance = (self.prompts.weight - self.initial).square().sum()
-        return loss + self.strength * distance, {**logs, "distance": distance.item()}
+    def compute_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, logs = super().compute_loss(image, label)
+        distance = (self.learned.weight - self.initial).square().sum()
+        return loss + self.strength * distance, {**logs, "distance": distance}

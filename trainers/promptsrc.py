@@ -8,15 +8,15 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from softcpt.backbones import CLIP, Tuning
-from softcpt.prompts.deep import check_text_tunable, check_tunable, context_of_words, limited_depth, random_prompts
-from softcpt.prompts.hand_made import IMAGENET, averaged_features
+from softcpt.prompts.deep import check_tunable, context_of_words, limited_depth, random_prompts
 from softcpt.prompts.learned import Context
+from softcpt.prompts.zero_shot import IMAGENET, averaged_features
 from softcpt.tasks import Task
-from trainers.engine.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNT_OR_0, NUMBER, TEXT, TOKENS
-from trainers.engine.losses import agreement_divergence, within_task
-from trainers.parts.averaging import RunningAverage, gaussian_weights
 
 from .base import PromptTrainer
+from .engine.checks import ABOVE_0, AT_LEAST_0, COUNT, COUNT_OR_0, NUMBER, TEXT, TOKENS
+from .engine.losses import agreement_divergence, within_task
+from .parts.averaging import RunningAverage, gaussian_weights
 
 
 class IndependentPrompts(nn.Module):
@@ -68,14 +68,14 @@ class PromptSRC(PromptTrainer):
         "GPA_STD": ABOVE_0,
     }
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> IndependentPrompts:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> IndependentPrompts:
         options, key = self.options, "TRAINER.PROMPTSRC"
         if options.PROMPT_DEPTH_VISION:
             what, instead = "PromptSRC's image prompts are tokens of a ViT", f"{key}.PROMPT_DEPTH_VISION 0"
-            check_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("image", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         if options.PROMPT_DEPTH_TEXT > 1:
             what, instead = "PromptSRC's deep prompts are tokens in a tower's layers", f"{key}.PROMPT_DEPTH_TEXT 1"
-            check_text_tunable(model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
+            check_tunable("text", model, self.cfg.MODEL.BACKBONE.NAME, what, instead)
         self.teacher = averaged_features(tasks, IMAGENET, model, self.text_encoder)  # (C, E)
         words, count = options.CTX_INIT, options.N_CTX_TEXT
         context, self.template = context_of_words(words, count, self.classnames, model, f"{key}.N_CTX_TEXT")
@@ -87,31 +87,28 @@ class PromptSRC(PromptTrainer):
             random_prompts(image_depth, options.N_CTX_VISION, model.visual.width),
         )
 
-    def text_tuning(self) -> Tuning:
-        return Tuning([self.prompts.ctx, *self.prompts.text])
+    def tuning(self, tower: str) -> Tuning:
+        return Tuning(self.learned.image if tower == "image" else [self.learned.ctx, *self.learned.text])
 
-    def image_tuning(self) -> Tuning:
-        return Tuning(self.prompts.image)
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        return self.encode_classes(self.learned.ctx.unsqueeze(0), classes)
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        return self.encode_classes(self.prompts.ctx.unsqueeze(0), rows)
-
-    def training_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
-        rows, options = self.candidates(label), self.options
-        text, images = self.class_features(rows), self.image_features(image)  # (R, E), (B, E)
-        frozen_text = self.teacher if rows is None else self.teacher[rows]
+    def compute_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        classes, options = self.candidates(label), self.options
+        text, images = self.class_features(classes), self.image_features(image)  # (R, E), (B, E)
+        frozen_text = self.teacher if classes is None else self.teacher[classes]
         with torch.no_grad():
             frozen_images = self.clip.encode_image(image) if self.tunes_images else images
         logits, frozen_logits = self.logits(images, text), self.logits(frozen_images, frozen_text)
-        loss, logs = self.cross_entropy(logits, label, rows)
+        loss, logs = self.cross_entropy(logits, label, classes)
         terms = {
             "text": options.TEXT_LOSS_WEIGHT * mean_distance(text, frozen_text),  # lambda_1 L_SCL-text (Eq. 3)
             "image": options.IMAGE_LOSS_WEIGHT * mean_distance(images, frozen_images),  # lambda_2 L_SCL-image (Eq. 3)
             "divergence": agreement_divergence(  # L_SCL-logits (Eq. 4)
-                *(within_task(x, label, self.class_task, rows) for x in (logits, frozen_logits))
+                *(within_task(x, label, self.class_task, classes) for x in (logits, frozen_logits))
             ),
         }
-        return loss + sum(terms.values()), {**logs, **{name: term.item() for name, term in terms.items()}}
+        return loss + sum(terms.values()), {**logs, **terms}
 
     def after_epoch(self) -> None:
         self.average_prompts()
@@ -120,7 +117,7 @@ class PromptSRC(PromptTrainer):
     def average_prompts(self) -> None:
         """Add an epoch's prompts to the average (Eq. 6), which replaces them after the last epoch."""
         weights = gaussian_weights(self.max_epoch, self.options.GPA_MEAN, self.options.GPA_STD)
-        prompts = self.prompts
+        prompts = self.learned
         prompts.average.add(prompts, weights[self.epoch].item())
         if self.epoch + 1 == self.max_epoch:
             prompts.average.copy_to(prompts)

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from softcpt.backbones import CLIP, Head
 from softcpt.tasks import Task
-from trainers.engine.losses import multitask_cross_entropy
 
-from .fitted import Classifier, FittedTrainer
+from .base import PromptTrainer
+from .engine.losses import multitask_cross_entropy
+from .fitted import Classifier
 
 
 @TRAINER_REGISTRY.register()
-class ProtoNet(FittedTrainer):
+class ProtoNet(PromptTrainer):
     """After Snell, Swersky, Zemel. Prototypical Networks for Few-shot Learning. NeurIPS 2017, arXiv 1703.05175.
 
     The definition is this project's: SoftCPT's paper compares with a ProtoNet but does not define it, its code has
@@ -25,7 +26,7 @@ class ProtoNet(FittedTrainer):
     the probabilities and changes no prediction.
     """
 
-    reads_names = False
+    learns_by_gradient = reads_names = False
     defaults = {
         "FINE_TUNED": False,  # learn the scale (the inverse temperature) of the logits
     }
@@ -34,28 +35,32 @@ class ProtoNet(FittedTrainer):
     def variant(self) -> str:
         return "fine-tuned" if self.options.FINE_TUNED else "fixed"
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
-        prompts = Classifier(torch.zeros(len(self.classnames), model.embed_dim), self.classnames)
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> Classifier:
+        means = Classifier(torch.zeros(len(self.classnames), model.embed_dim), self.classnames)
         log_scale = model.logit_scale.detach().float().clone()
         if self.options.FINE_TUNED:
-            prompts.log_scale = nn.Parameter(log_scale)
+            means.log_scale = nn.Parameter(log_scale)
         else:
-            prompts.register_buffer("log_scale", log_scale)
-        return prompts
+            means.register_buffer("log_scale", log_scale)
+        return means
+
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        """(R, E): in place of text features, the class means."""
+        return self.learned.weight if classes is None else self.learned.weight[classes]
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
             x, means = F.normalize(image_features.float(), dim=-1), F.normalize(text_features, dim=-1)
-            return self.prompts.log_scale.exp() * x @ means.T
+            return self.learned.log_scale.exp() * x @ means.T
 
     def head(self, text_features: Tensor, task: int) -> Head:
-        return Head(F.normalize(text_features, dim=-1), scale=self.prompts.log_scale.exp().item())
+        return Head(F.normalize(text_features, dim=-1), scale=self.learned.log_scale.exp().item())
 
     def fit(self) -> None:
         features, label = self.features_of(self.dm.dataset.train_x)
         x = F.normalize(features, dim=-1)  # (N, E)
-        sums = torch.zeros_like(self.prompts.weight).index_add(0, label, x)  # (C, E)
-        self.prompts.weight.copy_(F.normalize(sums, dim=-1))
+        sums = torch.zeros_like(self.learned.weight).index_add(0, label, x)  # (C, E)
+        self.learned.weight.copy_(F.normalize(sums, dim=-1))
         if self.options.FINE_TUNED:
             self.fit_scale(x, label, sums)
 
@@ -71,7 +76,7 @@ class ProtoNet(FittedTrainer):
         cosine = x @ F.normalize(sums, dim=-1).T  # (N, C)
         own = F.cosine_similarity(x, sums[label] - x, dim=-1)  # (N,)
         cosine = cosine.scatter(1, label.unsqueeze(1), own.unsqueeze(1))
-        log_scale = self.prompts.log_scale
+        log_scale = self.learned.log_scale
         optimiser = torch.optim.LBFGS([log_scale], max_iter=100, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:

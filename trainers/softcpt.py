@@ -6,11 +6,11 @@ The parts of the paper, with their symbols here, and where they are computed:
     f_t     task feature, of [SOS][u][task name][.][EOS]        SoftContextSharing.task_features_of
     v       class context                                       SoftContextSharing.__init__, `class_context`
     g_c     class feature, of [SOS][v][class name][.][EOS]      SoftContextSharing.forward
-    W       meta network: ctx = reshape(x W)                    MetaNet.forward
+    W       meta network: ctx = reshape(x W)                    parts/meta_net.py, MetaNet.forward
     w_c     classifier, of [SOS][ctx][class name][.][EOS]       SoftCPT.generated_features
-    p(c|x)  softmax over the classes of a task                  modules/losses.py, within_task
-    Eq. 8   loss of all tasks together                          modules/losses.py, multitask_cross_entropy
-            class sampling                                      modules/losses.py, sample_classes
+    p(c|x)  softmax over the classes of a task                  engine/losses.py, within_task
+    Eq. 8   loss of all tasks together                          engine/losses.py, multitask_cross_entropy
+            class sampling                                      engine/losses.py, sample_classes
             variants NATA ... CSTS                              SoftContextSharing.__init__
 """
 
@@ -23,48 +23,17 @@ from torch import Tensor, nn
 
 from softcpt import distributed
 from softcpt.backbones import CLIP
-from softcpt.prompts.encoder import TextEncoder
+from softcpt.prompts.encoder import Encoder
 from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
 from softcpt.prompts.owners import register_owners
 from softcpt.tasks import Task
-from trainers.engine.checks import AT_LEAST_0, SHARE, TEXT, TOKENS, between
-from trainers.engine.choosing import Choice
-from trainers.engine.losses import knowledge_distance, sample_classes
-from trainers.parts.blend import TRUSTS, Trust, blend, task_losses
 
 from .base import PromptTrainer
-
-
-class MetaNet(nn.Module):
-    """The meta network that all tasks share: ctx = reshape(x W, M x D), without bias, W ~ N(0, 0.02^2).
-
-    `lin` reads the task feature f_t, or with a class branch the concatenation of the class feature g_c and f_t;
-    `linmean` reads their mean, `lincls` only g_c; `lowrank` is `lin` with W = A B of rank `rank`.
-    """
-
-    def __init__(self, kind: str, n_features: int, n_context: int, width: int, class_branch: bool, rank: int) -> None:
-        super().__init__()
-        self.kind, self.shape = kind, (n_context, width)
-        n_in = 2 * n_features if class_branch and kind in ("lin", "lowrank") else n_features
-        if kind == "lowrank":
-            # A ~ N(0, 1/rank) and B ~ N(0, 0.02^2): the entries of A B have the variance of W's.
-            self.down = nn.Parameter(torch.randn(n_in, rank) / rank**0.5)
-            self.up = nn.Parameter(0.02 * torch.randn(rank, n_context * width))
-        else:
-            self.weight = nn.Parameter(0.02 * torch.randn(n_in, n_context * width))
-
-    def forward(self, task_features: Tensor | None, class_features: Tensor | None = None) -> Tensor:
-        """Contexts (N, M, D) of task features (N, E) (None for lincls) and, with a class branch, class features."""
-        if class_features is None:
-            x = task_features  # f_t
-        elif self.kind == "linmean":
-            x = (class_features + task_features) / 2  # (g_c + f_t) / 2
-        elif self.kind == "lincls":
-            x = class_features  # g_c
-        else:
-            x = torch.cat([class_features, task_features], dim=1)  # [g_c, f_t]
-        x = x @ self.down @ self.up if self.kind == "lowrank" else x @ self.weight  # x W
-        return x.unflatten(1, self.shape)  # ctx (N, M, D)
+from .engine.checks import AT_LEAST_0, SHARE, TEXT, TOKENS, between
+from .engine.choosing import Choice
+from .engine.losses import knowledge_distance, sample_classes
+from .parts.blend import Trust, best_trusts, blend
+from .parts.meta_net import MetaNet
 
 
 class SoftContextSharing(nn.Module):
@@ -73,15 +42,14 @@ class SoftContextSharing(nn.Module):
     Its parameters are the task context u, or a free feature per task; the class context v; and the meta network.
     """
 
-    def __init__(self, options: Any, model: CLIP, encoder: TextEncoder, tasks: Sequence[Task]) -> None:
+    def __init__(self, options: Any, model: CLIP, encoder: Encoder, tasks: Sequence[Task]) -> None:
         super().__init__()
         classnames = [name for task in tasks for name in task.classnames]
         names = [task.name for task in tasks]
         self.encoder = encoder
-        n_features, width = model.embed_dim, model.text.width
         self.task_branch = options.META_NET != "lincls"
         if options.TASK_FEATURES == "learned":
-            self.task_features = nn.Parameter(0.02 * torch.randn(len(tasks), n_features))  # (T, E)
+            self.task_features = nn.Parameter(0.02 * torch.randn(len(tasks), model.embed_dim))  # (T, E)
             register_owners(self, names)
         elif self.task_branch:
             rows = names if options.VARIANT.endswith("TS") else None  # *TS: a context u per task; *TA: one for all
@@ -93,9 +61,7 @@ class SoftContextSharing(nn.Module):
             words = options.CLASS_CTX_INIT
             self.class_context = Context(options.CLASS_N_CTX, model, rows, words)
             self.class_template = PromptTemplate(classnames, self.class_context.n_context, model, words=words)
-        self.meta_net = MetaNet(
-            options.META_NET, n_features, options.N_CTX, width, self.class_branch, options.META_RANK
-        )
+        self.meta_net = MetaNet(options, model, self.class_branch)
 
     def encode_names(self, template: PromptTemplate, context: Context, rows: Tensor) -> Tensor:
         """Text features (R, E) of the names `rows` (R,) behind their context; not normalised."""
@@ -104,8 +70,7 @@ class SoftContextSharing(nn.Module):
             ctx, group = ctx[rows], torch.arange(len(rows), device=rows.device)
         else:
             group = torch.zeros_like(rows)
-        prefix, suffix, lengths = template(ctx, group, rows)
-        return self.encoder(prefix, suffix, lengths, group)
+        return self.encoder(*template(ctx, group, rows), group)
 
     def task_features_of(self, tasks: Tensor) -> Tensor | None:
         """f_t (T', E) of the tasks `tasks` (T',); None for a meta network that reads none."""
@@ -115,14 +80,16 @@ class SoftContextSharing(nn.Module):
             return None
         return self.encode_names(self.task_template, self.task_context, tasks)  # [SOS][u][task name][.][EOS]
 
-    def forward(self, rows: Tensor, class_task: Tensor) -> tuple[Tensor, Tensor]:
-        """Contexts (G, M, D) for the classes `rows` (R,), and each class's context (R,)."""
-        tasks, group = class_task[rows].unique(return_inverse=True)
+    def forward(self, classes: Tensor, class_task: Tensor) -> tuple[Tensor, Tensor]:
+        """Contexts (G, M, D) for `classes` (R,), and each class's context (R,)."""
+        tasks, group = class_task[classes].unique(return_inverse=True)
         f = self.task_features_of(tasks)  # f_t (T', E) of the tasks in use
         if not self.class_branch:
             return self.meta_net(f), group  # ctx_t, one per task
-        g = self.encode_names(self.class_template, self.class_context, rows)  # g_c (R, E): [SOS][v][class name][.][EOS]
-        each = torch.arange(len(rows), device=rows.device)
+        g = self.encode_names(
+            self.class_template, self.class_context, classes
+        )  # g_c (R, E): [SOS][v][class name][.][EOS]
+        each = torch.arange(len(classes), device=classes.device)
         return self.meta_net(None if f is None else f[group], g), each  # ctx_c, one per class
 
 
@@ -190,78 +157,66 @@ class SoftCPT(PromptTrainer):
     def variant(self) -> str:
         return self.options.VARIANT + ("*" if self.options.TASK_FEATURES == "learned" else "")
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> SoftContextSharing:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> SoftContextSharing:
         options = self.options
         if options.SCHEDULE == "released":
             # The public code registers one optimiser and scheduler under three names, or four with a class branch, and
             # Dassl steps them once per name: optimisers at every batch, schedulers at every epoch.
             self.steps_per_batch = 3 if options.VARIANT.startswith("NA") else 4
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
-        prompts = SoftContextSharing(options, model, self.text_encoder, tasks)
+        learned = SoftContextSharing(options, model, self.text_encoder, tasks)
         if options.KNOWLEDGE_WEIGHT or options.BLEND:
-            self.handmade = self.hand_made_features()  # (C, E)
+            self.zero_shot = self.zero_shot_features()  # (C, E)
         if options.BLEND:
             self.task_names = [task.name for task in tasks]
-            prompts.trust = Trust()
-            prompts.trust.set(self.task_names, torch.ones(len(tasks)))
-        return prompts
+            learned.trust = Trust()
+            learned.trust.set(self.task_names, torch.ones(len(tasks)))
+        return learned
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        rows = self.all_classes() if rows is None else rows
-        features = self.generated_features(rows)
-        if not self.options.BLEND or self.prompts.training:
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        classes = self.all_classes() if classes is None else classes
+        features = self.generated_features(classes)
+        if not self.options.BLEND or self.learned.training:
             return features
-        trust = self.prompts.trust(self.task_names)[self.class_task[rows]]  # (R,)
-        return blend(features, self.handmade[rows], trust.unsqueeze(1))
+        trust = self.learned.trust(self.task_names)[self.class_task[classes]]  # (R,)
+        return blend(features, self.zero_shot[classes], trust.unsqueeze(1))
 
     def new_class_features(self) -> Tensor:
         """Without BLEND, which trusts only the hand-made features of a new task."""
         return self.generated_features(self.all_classes())
 
-    def generated_features(self, rows: Tensor) -> Tensor:
-        """w_c (R, E) of the classes `rows`: [SOS][ctx][class name][.][EOS]."""
-        contexts, group = self.prompts(rows, self.class_task)
-        return self.encode_classes(contexts, rows, group)
+    def generated_features(self, classes: Tensor) -> Tensor:
+        """w_c (R, E) of `classes` (R,): [SOS][ctx][class name][.][EOS]."""
+        contexts, group = self.learned(classes, self.class_task)
+        return self.encode_classes(contexts, classes, group)
 
-    def compute_loss(self, image_features: Tensor, label: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def compute_loss(self, image: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if not self.options.KNOWLEDGE_WEIGHT:
-            return super().compute_loss(image_features, label)
-        rows = self.candidates(label)
-        rows = self.all_classes() if rows is None else rows
-        features = self.class_features(rows)  # (R, E)
-        loss, logs = self.cross_entropy(self.logits(image_features, features), label, rows)
-        distance = knowledge_distance(features, self.handmade[rows])
+            return super().compute_loss(image, label)
+        image_features, classes = self.image_features(image), self.candidates(label)
+        classes = self.all_classes() if classes is None else classes
+        features = self.class_features(classes)  # (R, E)
+        loss, logs = self.cross_entropy(self.logits(image_features, features), label, classes)
+        distance = knowledge_distance(features, self.zero_shot[classes])
         images_per_class = len(self.dm.dataset.train_x) / len(self.class_task)
-        return loss + self.options.KNOWLEDGE_WEIGHT / images_per_class * distance, {**logs, "distance": distance.item()}
+        return loss + self.options.KNOWLEDGE_WEIGHT / images_per_class * distance, {**logs, "distance": distance}
 
     def after_epoch(self) -> None:
         if self.options.BLEND and (self.epoch + 1 == self.max_epoch or self.cfg.TEST.FINAL_MODEL == "best_val"):
             self.choose_trust()
         super().after_epoch()
 
-    @torch.no_grad()
     def choose_trust(self) -> None:
-        """Set each task's trust to the value with the lowest cross-entropy on its validation shots; 1 without them."""
-        losses = torch.zeros(len(TRUSTS), len(self.tasks), device=self.device)
-        with self.autocast():
-            features = self.generated_features(self.all_classes())
-            for batch in self.val_loader or ():
-                x, label = self.image_features(batch["img"].to(self.device)), batch["label"].to(self.device)
-                for i, trust in enumerate(TRUSTS.tolist()):
-                    logits = self.logits(x, blend(features, self.handmade, trust))
-                    losses[i] += task_losses(logits, label, self.class_task)
-        best = distributed.sum_over_ranks(losses).argmin(0)  # (T,)
-        self.prompts.trust.set(self.task_names, TRUSTS.to(self.device)[best])
+        """Set each task's trust in its generated features by its validation shots."""
+        with self.autocast(), torch.no_grad():
+            generated = self.generated_features(self.all_classes())
+            self.learned.trust.set(self.task_names, best_trusts(self, generated, self.zero_shot))
 
     def candidates(self, label: Tensor) -> Tensor | None:
         """With CLASS_SAMPLE_RATE below 1, the classes of the batch and a random share of the others of its tasks."""
-        rate, rows = self.options.CLASS_SAMPLE_RATE, super().candidates(label)
+        rate, classes = self.options.CLASS_SAMPLE_RATE, super().candidates(label)
         if rate == 1:
-            return rows
-        rows = self.all_classes() if rows is None else rows
+            return classes
+        classes = self.all_classes() if classes is None else classes
         label = distributed.gather_labels(label)
-        return distributed.from_first_rank(sample_classes(rows, label, self.class_task, rate))
-
-    def update_lr(self) -> None:
-        for _ in range(self.steps_per_batch):
-            super().update_lr()
+        return distributed.from_first_rank(sample_classes(classes, label, self.class_task, rate))

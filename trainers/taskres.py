@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from softcpt.backbones import CLIP
 from softcpt.prompts.owners import register_owners
 from softcpt.tasks import Task
-from trainers.engine.checks import ABOVE_0
 
 from .base import PromptTrainer
+from .engine.checks import ABOVE_0
 
 
 class TaskResiduals(nn.Module):
@@ -39,10 +39,10 @@ class TaskRes(PromptTrainer):
     }
     legal = {"ALPHA": ABOVE_0}
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> TaskResiduals:
-        self.base = self.hand_made_features(self.options.TEMPLATE)  # t (C, E), not normalised
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> TaskResiduals:
+        self.base = self.zero_shot_features(self.options.TEMPLATE)  # t (C, E), not normalised
         return TaskResiduals(self.classnames, self.base.shape[1])
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        features = self.base + self.options.ALPHA * self.prompts.residual  # t' = t + alpha x
-        return features if rows is None else features[rows]
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        features = self.base + self.options.ALPHA * self.learned.residual  # t' = t + alpha x
+        return features if classes is None else features[classes]

@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from softcpt.backbones import CLIP, Head
 from softcpt.tasks import Task
-from trainers.engine.checks import ABOVE_0, LARGE, Range, between, each
-from trainers.engine.choosing import Choice
-from trainers.parts.shot_cache import Cache, cache_logits, search_grid
-from trainers.parts.validation import shares_of_metric, split_by_task
 
 from .base import PromptTrainer
-from .fitted import FittedTrainer
+from .engine.checks import ABOVE_0, LARGE, Range, between, each
+from .engine.choosing import Choice
+from .parts.shot_cache import Cache, cache_logits, search_grid
+from .parts.validation import shares_of_metric, split_by_task
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,15 @@ class CacheTrainer(PromptTrainer):
     augmented views, and L the shots' one-hot labels.
     """
 
-    conditional = True  # the cache adds logits that depend on the image
+    defaults = {
+        "VIEWS": 10,  # augmented views, whose mean is a key
+        "SEARCH": True,  # alpha and beta on each task's validation shots; False: ALPHA and BETA
+        "SEARCH_SCALE": (50.0, 50.0),  # ends of the grids of beta and alpha, which begin at 0.1
+        "SEARCH_STEPS": (200, 200),  # numbers of values of the two grids
+        "ALPHA": 1.17,  # weight of the cache before the search; published for ImageNet, others have 1.17 to 10
+        "BETA": 1.0,  # sharpness of the cache before the search
+        "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
+    }
     legal = {
         "VIEWS": between(1, 1000),
         "SEARCH_SCALE": each(Range(lambda x: 0.1 < x <= LARGE, ""), (2,), "two ends above 0.1, for beta and alpha"),
@@ -44,29 +52,31 @@ class CacheTrainer(PromptTrainer):
         instead = f"set TRAINER.{name.upper()}.SEARCH False, which leaves ALPHA and BETA as they are"
         return Choice(f"{name} searches alpha and beta", instead) if self.options.SEARCH else None
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> Cache:
-        self.base = self.hand_made_features(self.options.TEMPLATE)  # t (C, E), not normalised
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> Cache:
+        self.base = self.zero_shot_features(self.options.TEMPLATE)  # t (C, E), not normalised
         labels = torch.tensor([item.label for item in self.dm.dataset.train_x])
         keys = torch.zeros(len(labels), model.embed_dim)
         keys = nn.Parameter(keys) if self.learns_by_gradient else keys
         return Cache(keys, labels, self.classnames, len(tasks), self.options.ALPHA, self.options.BETA)
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
-        return self.base if rows is None else self.base[rows]
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        return self.base if classes is None else self.base[classes]
 
-    def class_logits(self, image_features: Tensor, rows: Tensor | None = None, task: Tensor | None = None) -> Tensor:
-        rows = self.all_classes() if rows is None else rows
-        labels = self.prompts.labels
-        column = torch.searchsorted(rows, labels).clamp(max=len(rows) - 1)
-        mine = rows[column] == labels
-        alpha, beta = self.prompts.alpha[self.class_task[rows]], self.prompts.beta[self.class_task[labels[mine]]]
+    def class_logits(
+        self, image_features: Tensor, class_features: Any, classes: Tensor | None = None, task: Tensor | None = None
+    ) -> Tensor:
+        classes = self.all_classes() if classes is None else classes
+        labels = self.learned.labels
+        column = torch.searchsorted(classes, labels).clamp(max=len(classes) - 1)
+        mine = classes[column] == labels
+        alpha, beta = self.learned.alpha[self.class_task[classes]], self.learned.beta[self.class_task[labels[mine]]]
         with torch.autocast(self.device.type, enabled=False):
-            affinity = F.normalize(image_features.float(), dim=-1) @ self.prompts.keys[mine].T  # (B, N)
-            cache = cache_logits(affinity, column[mine], len(rows), alpha, beta)
-        return self.logits(image_features, self.text_features(rows)) + cache
+            affinity = F.normalize(image_features.float(), dim=-1) @ self.learned.keys[mine].T  # (B, N)
+            cache = cache_logits(affinity, column[mine], len(classes), alpha, beta)
+        return self.logits(image_features, class_features) + cache
 
     def head(self, text_features: Tensor, task: int) -> Head:
-        cosine, cache = super().head(text_features, task), self.prompts
+        cosine, cache = super().head(text_features, task), self.learned
         mine, first = self.class_task[cache.labels] == task, int((self.class_task < task).sum())
         alpha, beta = cache.alpha[task].item(), cache.beta[task].item()
         keys, labels = cache.keys[mine], cache.labels[mine] - first
@@ -75,38 +85,27 @@ class CacheTrainer(PromptTrainer):
     @torch.no_grad()
     def fill_cache(self) -> None:
         """F: the normalised mean over the views of each shot's features."""
-        self.prompts.keys.copy_(F.normalize(self.view_features(self.options.VIEWS).mean(1), dim=-1))
+        self.learned.keys.copy_(F.normalize(self.view_features(self.options.VIEWS).mean(1), dim=-1))
 
     @torch.no_grad()
     def search(self) -> None:
         """Set each task's alpha and beta to the best of the grid on its validation shots, by its metric."""
-        options, prompts = self.options, self.prompts
+        options, cache = self.options, self.learned
         grids = [
             0.1 + torch.arange(n, device=self.device) * ((end - 0.1) / n)
             for n, end in zip(options.SEARCH_STEPS, options.SEARCH_SCALE)
         ]
         shots = split_by_task(*self.features_of(self.dm.dataset.val), self.class_task)
-        caches = split_by_task(prompts.keys, prompts.labels, self.class_task)
+        caches = split_by_task(cache.keys, cache.labels, self.class_task)
         for t, (task, (x, label), (keys, labels)) in enumerate(zip(self.tasks, shots, caches)):
             zero_shot, affinity = self.logits(x, self.base[self.class_task == t]), F.normalize(x, dim=-1) @ keys.T
             alpha, beta = search_grid(zero_shot, affinity, labels, label, shares_of_metric(task, label), grids)
-            prompts.alpha[t], prompts.beta[t] = alpha, beta
+            cache.alpha[t], cache.beta[t] = alpha, beta
             logger.info("%s: alpha = %.3g, beta = %.3g", task.name, alpha, beta)
 
 
-CACHE_DEFAULTS = {
-    "VIEWS": 10,  # augmented views, whose mean is a key
-    "SEARCH": True,  # alpha and beta on each task's validation shots; False: ALPHA and BETA
-    "SEARCH_SCALE": (50.0, 50.0),  # ends of the grids of beta and alpha, which begin at 0.1
-    "SEARCH_STEPS": (200, 200),  # numbers of values of the two grids
-    "ALPHA": 1.17,  # weight of the cache before the search; published for ImageNet, others have 1.17 to 10
-    "BETA": 1.0,  # sharpness of the cache before the search
-    "TEMPLATE": "",  # of the class names, for all tasks; empty: each task's own
-}
-
-
 @TRAINER_REGISTRY.register()
-class TipAdapter(CacheTrainer, FittedTrainer):
+class TipAdapter(CacheTrainer):
     """Zhang, Fang, Gao, Li, Dai, Qiao, Li. Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification.
     ECCV 2022, arXiv 2207.09519.
 
@@ -116,7 +115,7 @@ class TipAdapter(CacheTrainer, FittedTrainer):
     100, as OpenAI's models do; here the scale is the model's own.
     """
 
-    defaults = CACHE_DEFAULTS
+    learns_by_gradient = False
 
     def fit(self) -> None:
         self.fill_cache()
@@ -136,7 +135,7 @@ class TipAdapterF(CacheTrainer):
     schedule_unit = "batch"
 
     defaults = {
-        **CACHE_DEFAULTS,
+        **CacheTrainer.defaults,
         "EPS": 1e-4,  # of AdamW
     }
     legal = {**CacheTrainer.legal, "EPS": ABOVE_0}
@@ -149,11 +148,11 @@ class TipAdapterF(CacheTrainer):
                 "last epoch; it must be last_step, or TRAINER.TIPADAPTERF.SEARCH False"
             )
 
-    def build_optimiser(self) -> torch.optim.Optimizer:
-        optim = super().build_optimiser()
+    def build_optimiser(self) -> tuple[torch.optim.Optimizer, LRScheduler]:
+        optim, rates = super().build_optimiser()
         for group in optim.param_groups:
             group["eps"] = self.options.EPS
-        return optim
+        return optim, rates
 
     def before_train(self) -> None:
         super().before_train()

@@ -8,7 +8,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from softcpt.backbones import CLIP
-from softcpt.prompts.hand_made import ENSEMBLE, class_sentences, encode_sentences
+from softcpt.prompts.zero_shot import ENSEMBLE, class_sentences, encode_sentences
 from softcpt.tasks import Task
 
 from .base import PromptTrainer
@@ -33,20 +33,17 @@ class ZeroshotCLIP(PromptTrainer):
     def variant(self) -> str:
         return "ensemble" if self.options.ENSEMBLE else ""
 
-    def build_prompts(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
+    def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> nn.Module:
         self.templates = (*ENSEMBLE, "") if self.options.ENSEMBLE else ("",)
         self.sentences = class_sentences(tasks, self.templates, model)
         return nn.Module()
 
-    def text_features(self, rows: Tensor | None = None) -> Tensor:
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
         if not self.options.ENSEMBLE:
-            return encode_sentences(self.sentences, self.text_encoder, rows)
+            return encode_sentences(self.sentences, self.text_encoder, classes)
         n = len(self.templates)
-        if rows is not None:
-            rows = (n * rows.unsqueeze(1) + torch.arange(n, device=rows.device)).flatten()
+        rows = None
+        if classes is not None:
+            rows = (n * classes.unsqueeze(1) + torch.arange(n, device=classes.device)).flatten()
         features = encode_sentences(self.sentences, self.text_encoder, rows).float()  # (R K, E)
         return F.normalize(F.normalize(features, dim=-1).unflatten(0, (-1, n)).mean(1), dim=-1)
-
-    def train(self) -> None:
-        """Test; there is nothing to learn."""
-        self.test()

@@ -1,1 +1,1 @@
-"""What scripts/data.py calls: download, check and show data sets. Imports `datasets` and `storage`."""
+"""What scripts/data.py calls: download, check and show data sets."""

@@ -1,4 +1,4 @@
-"""Checks of a data set on disk: files, counts, images, copies, class names and prompts."""
+"""Checks of a data set on disk: files, counts, images, copies and class names."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ from softcpt.files.messages import summary
 from softcpt.files.texts import counted
 from softcpt.images.read import bytes_of, damage_of
 
-from ..prompt_checks import alike, odd_prompts
+from ..alike import alike
 from ..splits import PARTS
 from .on_disk import Contents
 
@@ -58,7 +58,9 @@ def check_contents(
     check_balance(contents, report)
     check_paths(contents, report)
     check_names(contents, report, n_context)
-    check_prompts(contents, report, encode)
+    if encode is not None:
+        template, names = contents.task.template, contents.task.classnames
+        report.notes += alike(encode([template.format(name.replace("_", " ")) for name in names]), names)
     if images:
         check_images(contents, report, workers)
     return report
@@ -83,8 +85,8 @@ def prompt_of(contents: Contents) -> str:
 
 def per_class(contents: Contents) -> list[tuple[str, int, int, int]]:
     """(class name, train, val, test) of each class, in label order."""
-    counts = [Counter(item.label for item in items) for items in contents.parts]
-    return [(name, *(count[label] for count in counts)) for label, name in enumerate(contents.task.classnames)]
+    train, val, test = (Counter(item.label for item in items) for items in contents.parts)
+    return [(name, train[i], val[i], test[i]) for i, name in enumerate(contents.task.classnames)]
 
 
 def check_counts(contents: Contents, report: Report) -> None:
@@ -163,16 +165,6 @@ def check_names(contents: Contents, report: Report, n_context: int) -> None:
             f"{counted(len(long), 'class name')} longer than the {room} tokens left beside a context of {n_context}: "
             f"{summary(long, 3)}"
         )
-
-
-def check_prompts(contents: Contents, report: Report, encode: Callable[[Sequence[str]], Any] | None) -> None:
-    """Find odd sentences, and classes that a CLIP cannot tell apart."""
-    template, names = contents.task.template, contents.task.classnames
-    odd = odd_prompts(template, names)
-    if odd:
-        report.notes += [*odd, "a task's prompt is its `template`: in tasks.yaml, or in the data set's class"]
-    if encode is not None:
-        report.notes += alike(encode([template.format(name.replace("_", " ")) for name in names]), names)
 
 
 def token_counts(names: Sequence[str]) -> list[int]:

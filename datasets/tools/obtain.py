@@ -1,9 +1,10 @@
 """Download the public files of a data set and arrange them in CoOp's layout."""
 
-import json
 import os
 
 from yacs.config import CfgNode
+
+from softcpt.files import read_json
 
 from ..base import SplitDataset
 from ..raw import found
@@ -44,20 +45,16 @@ def take(archive: Archive, folder: str, keep: bool) -> None:
     path = os.path.join(folder, f".{name}")  # hidden until it is checked
     fetch(archive.url, path, archive.md5)
     if archive.file.endswith(".json"):
-        check_json(path, archive.url)
+        try:
+            read_json(path)
+        except ValueError as error:
+            os.remove(path)
+            raise ValueError(
+                f"{archive.url}: the downloaded file is not JSON ({error}); open the address in a browser"
+            ) from error
     if not archive.file:
         unpack(path, os.path.join(folder, archive.to), archive.prefix, archive.inner)
     if archive.file or keep:
         os.replace(path, os.path.join(folder, name))
     else:
         os.remove(path)
-
-
-def check_json(path: str, url: str) -> None:
-    """Remove a file that is not JSON, and raise ValueError with its address."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            json.load(file)
-    except ValueError as error:
-        os.remove(path)
-        raise ValueError(f"{url}: the downloaded file is not JSON ({error}); open the address in a browser") from error

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
@@ -76,11 +77,12 @@ def readers_of(
     here with those of all tasks."""
     if is_own_tasks(name):
         found = task_readers(cfg, problems)
-        return {task: lambda problems, read=read: _own(read(problems)) for task, read in found.items()}
-    return {spec.dataset: lambda problems, spec=spec: read_spec(spec, cfg, problems) for spec in specs_of(name)}
+        return {task: partial(_own, read) for task, read in found.items()}
+    return {spec.dataset: partial(read_spec, spec, cfg) for spec in specs_of(name)}
 
 
-def _own(task: UserTask) -> Contents:
+def _own(read: Callable[..., UserTask], problems: list[str] | None = None) -> Contents:
+    task = read(problems)
     return Contents(task.task.name, task.task, task.parts, filled=task.filled)
 
 
@@ -92,13 +94,7 @@ def read_spec(spec: TaskSpec, cfg: CfgNode, problems: list[str] | None = None) -
         return Contents(spec.dataset, task_of(built, spec), (built.train_x, built.val or [], built.test or []), dataset)
     parts = dataset.unloaded(cfg).read(problems)
     names = {item.label: item.classname for part in parts for item in part}
-    task = Task(
-        name=spec.task_name,
-        classnames=tuple(names[label] for label in sorted(names)),
-        metric=spec.metric or dataset.metric,
-        template=spec.template or dataset.template,
-    )
-    return Contents(spec.dataset, task, parts, dataset)
+    return Contents(spec.dataset, spec.task(dataset, (names[label] for label in sorted(names))), parts, dataset)
 
 
 def not_in_split(dataset: SplitDataset) -> str:
@@ -130,11 +126,12 @@ def missing_data(cfg: CfgNode) -> list[str]:
         specs = specs_of(cfg.DATASET.NAME)
         if issubclass(dataset, MultiTask):
             specs = select_specs(specs, cfg.DATASET.TASKS)
-        classes = [dataset_class(spec.dataset) for spec in specs]
-        lines = [cls.unloaded(cfg).absent() for cls in classes if issubclass(cls, SplitDataset)]
+        classes = dict.fromkeys(dataset_class(spec.dataset) for spec in specs)
+        errors = [cls.unloaded(cfg).absent() for cls in classes if issubclass(cls, SplitDataset)]
     except (ValueError, OSError) as error:
         return [str(error)]
-    return [line for line in dict.fromkeys(lines) if line]
+    texts = [str(error).splitlines() for error in errors if error]
+    return [" ".join([first, *(line.strip() for line in more if "Get it:" in line)]) for first, *more in texts]
 
 
 def state_on_disk(name: str, cfg: CfgNode) -> str:

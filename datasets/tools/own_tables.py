@@ -4,7 +4,6 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from yacs.config import CfgNode
 
@@ -22,18 +21,9 @@ from ..tables import TABLE_FILE, Row, extend_command, part_of, table_rows, write
 from .check import Report
 
 
-class Picture(NamedTuple):
-    """An image on disk. `part` is "" unless its folder names one."""
-
-    image: str
-    task: str
-    name: str
-    part: str
-
-
 @dataclass
 class Changes:
-    """What differs between a table and the disk.
+    """What differs between a table and the disk. An image that is not listed is a row of line 0 with an absolute path.
 
     `new` images belong to a task and a class, by the folder that they are in; for `unplaced` ones this is unknown. An
     image has `moved` if its file is gone and one new image of its task has the same file name.
@@ -42,8 +32,8 @@ class Changes:
     table: str
     root: str
     rows: list[Row]
-    new: list[Picture]
-    moved: dict[Row, Picture]
+    new: list[Row]
+    moved: dict[Row, Row]
     gone: list[Row]
     unplaced: list[str]
 
@@ -66,12 +56,11 @@ def changes_of(cfg: CfgNode) -> Changes:
     return Changes(table, root, rows, new, moved, [row for row in gone if row not in moved], unplaced)
 
 
-def _file(item: Row | Picture) -> tuple[str, str]:
-    path = item.path.replace("\\", "/") if isinstance(item, Row) else item.image
-    return item.task, nfc(os.path.basename(path))
+def _file(row: Row) -> tuple[str, str]:
+    return row.task, nfc(os.path.basename(row.path.replace("\\", "/")))
 
 
-def unlisted(rows: Sequence[Row], place: str, root: str) -> tuple[list[Picture], list[str]]:
+def unlisted(rows: Sequence[Row], place: str, root: str) -> tuple[list[Row], list[str]]:
     """The images below `root` that no row of a table in the folder `place` lists, and those of unknown task or class.
 
     An image belongs to the task and class of the rows in its folder. In a folder without rows, it is in the class that
@@ -90,7 +79,7 @@ def unlisted(rows: Sequence[Row], place: str, root: str) -> tuple[list[Picture],
             classes, parts = {owner[:2] for owner in own}, {owner[2] for owner in own}
             part = part_of(os.path.basename(os.path.dirname(folder)))
             if len(classes) == 1:
-                pictures += [Picture(image, *min(classes), part if parts == {part} else "") for image in images]
+                pictures += [Row(0, image, image, *min(classes), part if parts == {part} else "") for image in images]
             else:
                 unplaced += images
     for folder, picture in new_folders(root, owners):
@@ -102,7 +91,7 @@ def unlisted(rows: Sequence[Row], place: str, root: str) -> tuple[list[Picture],
     return pictures, unplaced
 
 
-def new_folders(root: str, known: Iterable[str]) -> Iterator[tuple[str, Picture]]:
+def new_folders(root: str, known: Iterable[str]) -> Iterator[tuple[str, Row]]:
     """(folder of the task, image) of all images in class folders that are not `known`, where folders are tasks."""
     try:
         tasks = find_tasks(root)
@@ -116,7 +105,7 @@ def new_folders(root: str, known: Iterable[str]) -> Iterator[tuple[str, Picture]
         for part, classes in pictures.items():
             for name, images in classes.items():
                 if os.path.dirname(images[0]) not in known:
-                    yield from ((folder, Picture(image, task, name, part)) for image in images)
+                    yield from ((folder, Row(0, image, image, task, name, part)) for image in images)
 
 
 def extended(changes: Changes, drop_gone: bool) -> list[tuple[str, str, str, str]]:
@@ -125,30 +114,30 @@ def extended(changes: Changes, drop_gone: bool) -> list[tuple[str, str, str, str
     Raises ValueError for a new class with too few images to be split, and for new names that are not UTF-8.
     """
     place = os.path.dirname(changes.table)
-    rows = []
+    rows: list[Row] = []
     for row in changes.rows:
-        other = changes.moved.get(row)
-        if other:
-            rows.append((relative(other.image, place), other.task, other.name, other.part or row.part, other.image))
+        if row in changes.moved:
+            other = changes.moved[row]
+            rows.append(other._replace(path=relative(other.image, place), part=other.part or row.part))
         elif row.image or not drop_gone:
-            rows.append((row.path, row.task, row.name, row.part, row.image))
-    rows += [(relative(one.image, place), one.task, one.name, one.part, one.image) for one in changes.new]
+            rows.append(row)
+    rows += [one._replace(path=relative(one.image, place)) for one in changes.new]
     report(not_in_utf8((one.image for one in changes.new), changes.table), None)
-    legal = {task: _legal(changes.rows, task) for task in {row[1] for row in rows}}
+    legal = {task: _legal(changes.rows, task) for task in {row.task for row in rows}}
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        groups[row[1], row[2]].append(index)
+        groups[row.task, row.name].append(index)
     for (task, name), indices in groups.items():
-        open_ = [i for i in indices if not rows[i][3]]
-        kept = [rows[i][3] for i in indices if rows[i][3] and rows[i][4]]
+        open_ = [i for i in indices if not rows[i].part]
+        kept = [rows[i].part for i in indices if rows[i].part and rows[i].image]
         if open_ and not kept and len(open_) < LEAST:
             what = f"class {name!r} has {counted(len(open_), 'image')}: {LEAST} are needed to split a class"
             raise ValueError(f"{changes.table}: task {task!r}: {what}")
         folder = folder_of(task, changes.root)
-        names = [name_of(rows[i][4] or rows[i][0], folder, changes.root) for i in open_]
+        names = [name_of(rows[i].image or rows[i].path, folder, changes.root) for i in open_]
         for i, part in zip(open_, parts_of(names, kept, legal[task])[0]):
-            rows[i] = (*rows[i][:3], part, rows[i][4])
-    return [row[:4] for row in rows]
+            rows[i] = rows[i]._replace(part=part)
+    return [(row.path, row.task, row.name, row.part) for row in rows]
 
 
 def _legal(rows: Sequence[Row], task: str) -> tuple[str, ...]:
@@ -210,9 +199,9 @@ def table_report(cfg: CfgNode) -> Report:
         known = {(row.task, row.name) for row in changes.rows}
         classes = sorted({(one.task, one.name) for one in changes.new} - known)
         more = f", new ones: {summary([name for _, name in classes])}" if classes else ""
-        count = len({(one.task, one.name) for one in changes.new})
+        total = len({(one.task, one.name) for one in changes.new})
         shown = summary([relative(one.image, root) for one in changes.new])
-        what = f"{counted(len(changes.new), 'new image')} in {counted(count, 'class')}{more}"
+        what = f"{counted(len(changes.new), 'new image')} in {counted(total, 'class')}{more}"
         report.notes.append(f"{what}; add them: {changes.command} ({shown})")
         report.problems += not_in_utf8((one.image for one in changes.new), changes.table)
     if changes.unplaced:

@@ -27,16 +27,16 @@ def counts_figure(contents: Sequence[Contents]) -> Figure:
     for place, task in enumerate(contents, start=1):
         axes = figure.add_subplot(rows, columns, place)
         table = per_class(task)
+        names, *parts = zip(*table)
         below = [0] * len(table)
-        for index, part in enumerate(PARTS, start=1):
-            counts = [row[index] for row in table]
-            axes.bar(range(len(table)), counts, bottom=below, width=0.9, color=COLOURS[index - 1], label=part)
+        for part, counts, colour in zip(PARTS, parts, COLOURS):
+            axes.bar(range(len(table)), counts, bottom=below, width=0.9, color=colour, label=part)
             below = [a + b for a, b in zip(below, counts)]
         sizes = f"{counted(len(table), 'class')}, {counted(sum(below), 'image')}"
         axes.set_title(f"{own(task.task.name)}: {sizes}", fontsize=10)
         axes.set_ylabel("images")
         if len(table) <= MAX_NAMES:
-            axes.set_xticks(range(len(table)), [own(row[0]) for row in table], rotation=90, fontsize=7)
+            axes.set_xticks(range(len(table)), list(map(own, names)), rotation=90, fontsize=7)
         else:
             axes.set_xlabel("class")
         axes.spines[["top", "right"]].set_visible(False)

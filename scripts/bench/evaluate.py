@@ -12,8 +12,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.lib.bench import harness, trainers  # first: they provide Dassl
 
-import torch
-
 
 def measure(kind: str, case: str, backbone: str, prec: str, images: int) -> dict:
     """Seconds of two evaluations of `images` test images, and of decoding them and running the image tower alone."""
@@ -22,24 +20,17 @@ def measure(kind: str, case: str, backbone: str, prec: str, images: int) -> dict
         items = loader.dataset.data_source
         items[:] = (items * (images // len(items) + 1))[:images]
         if kind == "plain":
-            trainer.model_inference = lambda image: _plain_inference(trainer, image)
+            trainer.class_features = lambda: None
+            trainer.class_logits = lambda x, *_, **__: trainer.logits(x, trainer.text_features())
         tower = harness.seconds_of(lambda: [trainer.encode_batch(batch["img"]) for batch in loader])
         return {"tower": tower, "first": harness.seconds_of(trainer.test), "second": harness.seconds_of(trainer.test)}
 
 
-@torch.no_grad()
-def _plain_inference(trainer, image):
-    with trainer.autocast():
-        return trainer.logits(trainer.image_features(image), trainer.text_features())
-
-
-def main() -> None:
-    parser = harness.parser(__doc__, ("--case", "plant6"), ("--prec", "fp32"), ("--images", 464, "test images"))
-    args = parser.parse_args()
+def rows_of(args):
     common, n = (args.case, args.backbone, args.prec, args.images), args.images
     plain = harness.in_own_process(measure, "plain", *common, threads=args.threads)
     ours = harness.in_own_process(measure, "shared", *common, threads=args.threads)
-    row = {
+    yield {
         "case": args.case,
         "images": n,
         "plain_seconds": plain["second"] / n,
@@ -50,8 +41,7 @@ def main() -> None:
         "ratio_first": plain["second"] / ours["first"],
         "ratio_second": plain["second"] / ours["second"],
     }
-    harness.show([row], args.json)
 
 
 if __name__ == "__main__":
-    main()
+    harness.main(__doc__, rows_of, ("--case", "plant6"), ("--prec", "fp32"), ("--images", 464, "test images"))

@@ -33,17 +33,14 @@ def measure(kind: str, backbone: str, prec: str, batch: int, repeats: int) -> di
     return {"seconds": harness.best_of(encode, repeats) / batch, "features": encode().float().cpu().numpy()}
 
 
-def main() -> None:
-    args = harness.parser(__doc__, ("--precs", "fp32,bf16"), ("--batch", 32)).parse_args()
+def rows_of(args):
     tail = args.batch, args.repeats
     plain = in_own_process(measure, "plain", args.backbone, "fp32", *tail, threads=args.threads)
-    rows = []
     for prec in args.precs.split(","):
         ours = in_own_process(measure, "ours", args.backbone, prec, *tail, threads=args.threads)
         row = {"backbone": args.backbone, "batch": args.batch, "prec": prec, **harness.versus(plain, ours)}
-        rows.append({**row, "max_rel_diff": harness.relative(ours["features"], plain["features"])})
-    harness.show(rows, args.json)
+        yield {**row, "max_rel_diff": harness.relative(ours["features"], plain["features"])}
 
 
 if __name__ == "__main__":
-    main()
+    harness.main(__doc__, rows_of, ("--precs", "fp32,bf16"), ("--batch", 32))

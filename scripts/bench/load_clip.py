@@ -62,9 +62,7 @@ def several(runs: int, weights: Path, prec: str, shared: Path | None) -> dict:
     return {"seconds": max(seconds), "peak_bytes": sum(held), "total": totals[0]}
 
 
-def main() -> None:
-    args = harness.parser(__doc__, ("--precs", "fp32,bf16"), ("--runs", 2, "runs at a time")).parse_args()
-    rows = []
+def rows_of(args):
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, "weights.safetensors")
         write_weights(args.backbone, weights)
@@ -73,9 +71,8 @@ def main() -> None:
             several(1, weights, prec, Path(folder, prec))  # the first run makes the copy
             ours = several(args.runs, weights, prec, Path(folder, prec))
             row = {"backbone": args.backbone, "runs": args.runs, "prec": prec, **harness.versus(plain, ours)}
-            rows.append({**row, "same_weights": plain["total"] == ours["total"]})
-    harness.show(rows, args.json)
+            yield {**row, "same_weights": plain["total"] == ours["total"]}
 
 
 if __name__ == "__main__":
-    main()
+    harness.main(__doc__, rows_of, ("--precs", "fp32,bf16"), ("--runs", 2, "runs at a time"))

@@ -27,7 +27,7 @@ def measure(case: str, backbone: str, prec: str, batch: int, repeats: int) -> No
         torch.manual_seed(0)
         size, n = trainer.clip.preprocessing.size, len(trainer.class_task)
         image, label = torch.randn(batch, 3, *size), torch.arange(batch) * n // batch  # every task occurs
-        part = distributed.share(batch)
+        part = distributed.shard(batch)
         data = {"img": image[part], "label": label[part], "domain": trainer.class_task.cpu()[label[part]]}
         trainer.set_model_mode("train")
         loss = trainer.forward_backward(data)["loss"]
@@ -39,7 +39,7 @@ def measure(case: str, backbone: str, prec: str, batch: int, repeats: int) -> No
 
 def launch(processes: int, args) -> dict:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", __file__]
-    command += f"--measure --case {args.case} --backbone {args.backbone} --prec {args.prec}".split()
+    command += f"--case {args.case} --backbone {args.backbone} --prec {args.prec}".split()
     command += f"--batch {args.batch} --repeats {args.repeats}".split()
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
@@ -48,16 +48,9 @@ def launch(processes: int, args) -> dict:
     return json.loads(lines[0].removeprefix("RESULT "))
 
 
-def main() -> None:
-    own = ("--processes", 2), ("--case", "general10"), ("--prec", "fp32"), ("--batch", 32)
-    parser = harness.parser(__doc__, *own)
-    parser.add_argument("--measure", action="store_true", help="the part that runs in each process")
-    args = parser.parse_args()
-    if args.measure:
-        measure(args.case, args.backbone, args.prec, args.batch, args.repeats)
-        return
+def rows_of(args):
     one, several = launch(1, args), launch(args.processes, args)
-    row = {
+    yield {
         "case": args.case,
         "batch": args.batch,
         "prec": args.prec,
@@ -67,8 +60,12 @@ def main() -> None:
         "ratio": one["seconds"] / several["seconds"],
         "loss_difference": abs(several["loss"] / one["loss"] - 1),
     }
-    harness.show([row], args.json)
 
 
 if __name__ == "__main__":
-    main()
+    own = ("--processes", 2), ("--case", "general10"), ("--prec", "fp32"), ("--batch", 32)
+    if os.environ.get("LOCAL_RANK"):  # started by torchrun
+        args = harness.parser(__doc__, *own).parse_args()
+        measure(args.case, args.backbone, args.prec, args.batch, args.repeats)
+    else:
+        harness.main(__doc__, rows_of, *own)

@@ -68,23 +68,18 @@ def compare(case: str, prec: str, args, plain: dict | None) -> dict:
     }
 
 
-def main() -> None:
-    own = (
-        ("--cases", "plant6,general10,rs8,fashion20"),
-        ("--precs", "fp32,bf16"),
-        ("--chunk", 2048, "TRAINER.TEXT_CHUNK"),
-    )
-    limit = "--plain-limit", 400, "number of classes above which the plain path does not fit in memory"
-    args = harness.parser(__doc__, *own, limit).parse_args()
-    rows = []
+def rows_of(args):
     for case in args.cases.split(","):
         plain = None
         if sum(BENCHMARKS[case]) <= args.plain_limit:
             repeats = max(1, args.repeats // 2)
             plain = in_own_process(measure, "plain", case, args.backbone, "fp32", repeats, 0, threads=args.threads)
-        rows += [compare(case, prec, args, plain) for prec in args.precs.split(",")]
-    harness.show(rows, args.json)
+        for prec in args.precs.split(","):
+            yield compare(case, prec, args, plain)
 
 
 if __name__ == "__main__":
-    main()
+    own = ("--cases", "plant6,general10,rs8,fashion20"), ("--precs", "fp32,bf16")
+    chunk = "--chunk", 2048, "TRAINER.TEXT_CHUNK"
+    limit = "--plain-limit", 400, "number of classes above which the plain path does not fit in memory"
+    harness.main(__doc__, rows_of, *own, chunk, limit)

@@ -33,29 +33,25 @@ def measure(kind: str, case: str, backbone: str, prec: str, views: int, steps: i
         return {"seconds": (time.perf_counter() - start) / step, "fill": fill, "read": read}
 
 
-def main() -> None:
-    own = ("--case", "plant6"), ("--prec", "fp32"), ("--steps", 57), ("--plain-steps", 3)
-    args = harness.parser(__doc__, *own).parse_args()
-    rows, plain, ours = [], None, ("shared", args.prec, args.steps)
+def rows_of(args):
+    plain, ours = None, ("shared", args.prec, args.steps)
     for kind, prec, steps, views in (("plain", "fp32", args.plain_steps, 0), (*ours, 0), (*ours, 1)):
         common = args.case, args.backbone, prec, views, steps
         got = harness.in_own_process(measure, kind, *common, threads=args.threads)
         plain = plain or got["seconds"]
-        rows.append(
-            {
-                "path": kind,
-                "views": views,
-                "prec": prec,
-                "step_seconds": got["seconds"],
-                "epoch_seconds": 58 * got["seconds"],
-                "ratio": plain / got["seconds"],
-                "fill_seconds_per_view": got["fill"] / views if views else None,
-                "read_seconds_per_image": got["read"],
-                "peak_bytes": got["peak_bytes"],
-            }
-        )
-    harness.show(rows, args.json)
+        yield {
+            "path": kind,
+            "views": views,
+            "prec": prec,
+            "step_seconds": got["seconds"],
+            "epoch_seconds": 58 * got["seconds"],
+            "ratio": plain / got["seconds"],
+            "fill_seconds_per_view": got["fill"] / views if views else None,
+            "read_seconds_per_image": got["read"],
+            "peak_bytes": got["peak_bytes"],
+        }
 
 
 if __name__ == "__main__":
-    main()
+    own = ("--case", "plant6"), ("--prec", "fp32"), ("--steps", 57), ("--plain-steps", 3)
+    harness.main(__doc__, rows_of, *own)

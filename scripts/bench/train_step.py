@@ -28,28 +28,20 @@ def measure(kind: str, method: str, case: str, backbone: str, prec: str, batch: 
         return {"seconds": harness.best_of(lambda: trainer.forward_backward(data), repeats)}
 
 
-def main() -> None:
-    methods = "SoftCPT,CoOp,CoCoOp,KgCoOp,ProGrad,PLOT"
-    own = ("--methods", methods), ("--case", "plant6"), ("--prec", "fp32"), ("--batch", 32)
-    parser = harness.parser(__doc__, *own)
-    parser.add_argument(
-        "--views", action="store_true", help="run ours on cached features, as with FEATURES.TRAIN_VIEWS"
-    )
-    parser.add_argument("--no-plain", action="store_true", help="skip the plain path, if it does not fit in memory")
-    args = parser.parse_args()
-
+def rows_of(args):
     def run(kind: str, method: str, prec: str, repeats: int) -> dict:
         common = method, args.case, args.backbone, prec, args.batch, args.views
         return harness.in_own_process(measure, kind, *common, repeats, threads=args.threads)
 
-    rows = []
     for method in args.methods.split(","):
         ours = run("shared", method, args.prec, args.repeats)
         plain = None if args.no_plain else run("plain", method, "fp32", 1)
         row = {"method": method, "case": args.case, "batch": args.batch, "prec": args.prec, "views": args.views}
-        rows.append({**row, **harness.versus(plain, ours)})
-    harness.show(rows, args.json)
+        yield {**row, **harness.versus(plain, ours)}
 
 
 if __name__ == "__main__":
-    main()
+    own = ("--methods", "SoftCPT,CoOp,CoCoOp,KgCoOp,ProGrad,PLOT"), ("--case", "plant6"), ("--prec", "fp32")
+    views = "--views", False, "run ours on cached features, as with FEATURES.TRAIN_VIEWS"
+    no_plain = "--no-plain", False, "skip the plain path, if it does not fit in memory"
+    harness.main(__doc__, rows_of, *own, ("--batch", 32), views, no_plain)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # CoCoOp: bash scripts/cocoop/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# The context and the meta network are shared by all tasks. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# The context and the meta network are shared by all tasks. DATA, OUT, SEEDS: see scripts/lib/methods.py.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
-source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
-run_plain_method CoCoOp "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/python.sh"
+exec "$PYTHON" "$ROOT/scripts/lib/methods.py" cocoop "$@"

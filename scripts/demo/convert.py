@@ -17,10 +17,10 @@ from scripts.lib.command import one_line_errors  # first: the imports below take
 
 import torch
 from clip import clip
-from clip.model import CLIP
+from clip.model import CLIP, build_model
 from torch import Tensor
 
-from scripts.demo.check import load_checkpoint
+from softcpt.backbones.weights import read_state_dict, restore_token_rows
 
 
 def to_open_clip(source: CLIP, out: Path) -> None:
@@ -129,7 +129,7 @@ FAMILIES = {"open_clip": to_open_clip, "transformers": to_transformers}
 
 def convert(family: str, out: Path, source: Path) -> None:
     """Write the CLIP of `source` (.npz) to the folder `out`. Raises ValueError for a ResNet in transformers."""
-    model, _ = load_checkpoint(source)
+    model = build_model(restore_token_rows(read_state_dict(source))).float()
     if family == "transformers" and not hasattr(model.visual, "proj"):
         raise ValueError(f"{source} has a ResNet, which transformers lacks; use --clip scripts/demo/tiny_vit.npz")
     out.mkdir(parents=True, exist_ok=True)

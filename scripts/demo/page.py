@@ -68,8 +68,8 @@ def import_gradio():
     return gradio
 
 
-def build_page(classifiers, title: str):
-    """The page for a `SideBySide` or an `ExportAlone`: a picture on the left, a row per task on the right."""
+def build_page(predictor, title: str):
+    """The page for a predictor: a picture on the left, a row per task on the right."""
     gr = import_gradio()
     with gr.Blocks(analytics_enabled=False, title=title) as page:
         gr.Markdown(f"# {title}")
@@ -80,20 +80,18 @@ def build_page(classifiers, title: str):
                 picture = gr.Image(label="picture", elem_id="picture", **own)
             with gr.Column(scale=2):
                 labels = []
-                for name, template in classifiers.tasks:
+                for name, template in predictor.templates.items():
                     gr.Markdown(f"### {name}")
                     with gr.Row():
                         labels.append(gr.Label(label="tuned", num_top_classes=TOP, elem_classes="tuned"))
                         zero = f'zero-shot: "{template}"'
-                        if classifiers.has_zero_shot:
+                        if predictor.has_zero_shot:
                             labels.append(gr.Label(label=zero, num_top_classes=TOP, elem_classes="zero-shot"))
 
         def answer(image):
             if image is None:
                 return [None] * len(labels)
-            shown = [
-                (own.tuned, own.zero_shot) if own.zero_shot else (own.tuned,) for own in classifiers.answers(image)
-            ]
+            shown = [(own.tuned, own.zero_shot) if own.zero_shot else (own.tuned,) for own in predictor.answers(image)]
             return [some for own in shown for some in own]
 
         picture.change(answer, picture, labels, api_name="answer", show_progress="minimal")
@@ -124,29 +122,25 @@ def main(argv: list[str] | None = None) -> None:
     if args.backbone and not args.run.is_file():
         raise ValueError("--backbone: it is the CLIP of an export; a run has its own")
     import_gradio()
-    classifiers, title = of_export(args.run, args.backbone) if args.run.is_file() else of_run(args.run, args.root)
-    serve(build_page(classifiers, title), args.host, args.port)
+    predictor, title = predictor_of(args.run, args.root, args.backbone)
+    serve(build_page(predictor, title), args.host, args.port)
 
 
-def of_export(path: Path, backbone: str):
-    """The classifiers of the page, and its title."""
+def predictor_of(run: Path, root: str, backbone: str):
+    """The predictor of the page for a run folder or an exported file, and the page's title."""
     from softcpt.inference import load_classifier
-    from trainers.finished.side_by_side import ExportAlone
-
-    classifier = load_classifier(path, backbone or None)
-    facts = classifier.export.provenance
-    name = " ".join(str(facts.get(key, "")) for key in ("trainer", "variant")).strip() or path.name
-    return ExportAlone(classifier), f"{name} on {facts.get('dataset', '')}"
-
-
-def of_run(run: Path, root: str):
-    """The classifiers of the page, and its title."""
     from trainers.finished.load import load_run
-    from trainers.finished.side_by_side import SideBySide
+    from trainers.finished.predictors import ExportPredictor, RunPredictor
 
-    trainer = load_run(run, root)
-    name = " ".join(filter(None, (type(trainer).__name__, trainer.cfg.TRAINER.LABEL or trainer.variant)))
-    return SideBySide(trainer), f"{name} on {selection_in(run).get('NAME', '')}"
+    if run.is_file():
+        classifier = load_classifier(run, backbone or None)
+        predictor, facts = ExportPredictor(classifier), classifier.export.provenance
+        trainer, variant, dataset = (str(facts.get(key, "")) for key in ("trainer", "variant", "dataset"))
+    else:
+        own = load_run(run, root)
+        predictor, dataset = RunPredictor(own, zero_shot=True), selection_in(run).get("NAME", "")
+        trainer, variant = type(own).__name__, own.cfg.TRAINER.LABEL or own.variant
+    return predictor, f"{f'{trainer} {variant}'.strip() or run.name} on {dataset}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
     python scripts/demo/render.py [--out data/demo] [--seed 0]      draws what is missing (about 15 s on 2 cores)
     python scripts/demo/render.py --tasks texture sign              draws only these tasks
-    python scripts/demo/render.py --sheet sheet.png                 draws a contact sheet of the benchmark
 
 Writes <out>/<task>/images/<class>/*.png (64 x 64) and, last, <out>/<task>/split_zhou_Demo<Task>.json. Complete tasks of
 the same version and seed are kept. `handwriting` shows real digits, the 8 x 8 scans of scikit-learn's `load_digits`
@@ -25,9 +24,9 @@ import scripts.lib.command  # noqa: F401  first: the imports below take seconds
 import numpy as np
 from PIL import Image
 
-from scripts.lib.drawn import scenes, surfaces, world
-from scripts.lib.drawn.scenes import Scene
-from scripts.lib.drawn.world import Style
+from scripts.demo import scenes, surfaces, world
+from scripts.demo.scenes import Scene
+from scripts.demo.world import Style
 from softcpt.files import write_atomically
 
 VERSION = 2  # of the pictures: raise it whenever they change
@@ -175,28 +174,11 @@ def render(
     return missing
 
 
-def contact_sheet(path: Path, seed: int = 0, columns: int = 12) -> None:
-    """Draw a row of examples for each task, one class after the other."""
-    rows = []
-    for t, task in enumerate(TASKS):
-        row = []
-        for i, fixed in zip(range(columns), itertools.cycle(TASKS[task].values())):
-            rng = np.random.default_rng([seed, 1000 + t, i])
-            mask = digit_mask(scanned_digits(seed)[fixed["digit"]][-1 - i], rng) if task == "handwriting" else None
-            row.append(scenes.draw(random_scene(task, fixed, rng), random_style(rng), rng, mask))
-        rows.append(np.concatenate(row, 1))
-    Image.fromarray(np.concatenate(rows)).save(path)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("data/demo"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tasks", nargs="+", metavar="TASK", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--sheet", type=Path, help="draw only a contact sheet, to this file")
     args = parser.parse_args()
-    if args.sheet:
-        contact_sheet(args.sheet, args.seed)
-    else:
-        drawn = render(args.out, args.seed, tasks=args.tasks)
-        print(f"{args.out}: drew {', '.join(drawn)}" if drawn else f"{args.out}: complete, nothing to draw")
+    drawn = render(args.out, args.seed, tasks=args.tasks)
+    print(f"{args.out}: drew {', '.join(drawn)}" if drawn else f"{args.out}: complete, nothing to draw")

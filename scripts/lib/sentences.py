@@ -1,6 +1,5 @@
 """The features of sentences in a CLIP, for `data.py check`."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ def text_encoder(backbone: str, name: str) -> Callable[[Sequence[str]], Any] | N
         return None
     import torch
 
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # in the clip package
     from softcpt.backbones import load_clip
 
     return torch.no_grad()(load_clip(backbone).encode_text)

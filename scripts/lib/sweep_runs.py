@@ -3,20 +3,19 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, as_completed
 from functools import cache, cached_property
 from typing import Any
 
 from tqdm import tqdm
 
-from scripts.lib.missing import backbones_of, missing
-from scripts.lib.train_run import BUSY, Call, TrainRun, benchmark_tasks, other_runs
-from softcpt.executors import SlurmExecutor
+from scripts.lib.queries import backbones_of, benchmark_tasks, missing, other_runs
+from scripts.lib.train_run import BUSY, TrainRun
+from softcpt.executors import LocalExecutor, SlurmExecutor
 from softcpt.executors.slurm import job_states
 from softcpt.files import describe, holder
 from softcpt.sweeps.calls import Step, is_merged, merge_folder, select, state_of, steps_of
 from softcpt.sweeps.failures import failure_of, note_failure
-from softcpt.sweeps.jobs import Job, default_config, plan, running_order, selected_tasks, without_config
+from softcpt.sweeps.jobs import default_config, plan, running_order, selected_tasks, without_config
 from softcpt.sweeps.methods import Method, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
 
 
@@ -37,11 +36,12 @@ class Sweep:
         settings = (args.shots, args.seeds, args.config, args.steps, args.halves)
         jobs = [job for name, methods in self.methods.items() for job in plan(methods, name, *settings, args.data)]
         self.others: dict[str, str] = {}  # {run folder: what differs}: finished runs of other data or configs
-        self.steps = select(self._steps(sorted(jobs, key=running_order)), args.only)
-        finished = [step for step in self.steps if step.finished]
-        calls = [Call(step.arguments, step.job.method.separate and not step.task) for step in finished]
-        if calls:
-            self.others.update(elsewhere(other_runs, calls))
+        common = (args.data, args.out, self.tasks_of, self.others, "task" in args.only)
+        self.steps = select(
+            [step for job in sorted(jobs, key=running_order) for step in steps_of(job, *common)], args.only
+        )
+        if finished := [step for step in self.steps if step.finished]:
+            self.others.update(elsewhere(other_runs, finished))
 
     # -- planning ----------------------------------------------------------------------------------------------------
 
@@ -61,19 +61,6 @@ class Sweep:
     def _leave_out(self, label: str, why: str) -> None:
         self.left_out[label] = why
         print(f"{label} is left out: {why}", file=sys.stderr)
-
-    def _steps(self, jobs: Sequence[Job]) -> list[Step]:
-        steps = []
-        for job in jobs:
-            whole = Step(job, self.args.data, self.args.out, others=self.others)
-            # The list of tasks may have to be read from the data, so a merged run does without it.
-            in_one = not job.method.separate or (is_merged(whole.folder) and "task" not in self.args.only)
-            steps += [whole] if in_one else self._steps_of(job)
-        return steps
-
-    def _steps_of(self, job: Job) -> list[Step]:
-        """One step per task."""
-        return steps_of(job, self.args.data, self.args.out, self.tasks_of(job.benchmark), self.others)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -107,7 +94,7 @@ class Sweep:
         """A line for each step whose folder holds the results of another run."""
         return [f"{step}: {step.other}" for step in self.steps if step.other]
 
-    def run(self, steps: Sequence[Step], executor: Executor) -> list[str]:
+    def run(self, steps: Sequence[Step], executor: LocalExecutor | SlurmExecutor) -> list[str]:
         """Run the steps that train, then those that evaluate on a new half. Returns a line per failure."""
         failed = self._run_together([step for step in steps if not step.loads], executor)
         loading = [step for step in steps if step.loads]
@@ -116,12 +103,12 @@ class Sweep:
         executor.shutdown()
         return failed
 
-    def _run_together(self, steps: Sequence[Step], executor: Executor) -> list[str]:
+    def _run_together(self, steps: Sequence[Step], executor: LocalExecutor | SlurmExecutor) -> list[str]:
         failed, futures = [], {}
         bar = tqdm(total=len(steps), unit="run", disable=not steps, dynamic_ncols=True)
         try:
             futures = self._submit(steps, executor)
-            for future in as_completed(futures):
+            for future in executor.as_completed(futures):
                 step = futures[future]
                 what, lines = self._conclude(step, future)
                 if what:
@@ -143,25 +130,23 @@ class Sweep:
             bar.close()
         return failed
 
-    def _submit(self, steps: Sequence[Step], executor: Executor) -> dict[Future, Step]:
-        """Submit the steps, except for those that are already in SLURM's queue."""
-        futures = {}
-        with executor.batch():
-            for step in steps:
-                waits = isinstance(executor, SlurmExecutor) and step.job_id() in self.queue
-                call = TrainRun(step.arguments, step.folder)
-                futures[executor.attach(step.job_id()) if waits else executor.submit(call)] = step
-        for future, step in futures.items():
-            if isinstance(executor, SlurmExecutor):
-                step.note_job(future.job_id)
+    def _submit(self, steps: Sequence[Step], executor: LocalExecutor | SlurmExecutor) -> dict[Any, Step]:
+        """Submit the steps, except for those that are already in SLURM's queue. Returns {Future: step}."""
+        queued = [step for step in steps if isinstance(executor, SlurmExecutor) and step.job_id() in self.queue]
+        new = [step for step in steps if step not in queued]
+        futures = dict(zip(executor.submit_all([TrainRun(step.arguments, step.folder) for step in new]), new))
+        if isinstance(executor, SlurmExecutor):
+            futures |= {executor.attach(step.job_id()): step for step in queued}
+            for job, step in futures.items():
+                step.note_job(job.job_id)
         return futures
 
-    def _conclude(self, step: Step, future: Future) -> tuple[str, list[str]]:
+    def _conclude(self, step: Step, future: Any) -> tuple[str, list[str]]:
         """Why a step failed and the last lines of its output; ("", []) if it succeeded."""
         try:
             status = future.result()
-        except Exception as error:  # ProcessEndedError, CancelledError, or submitit's with the job's traceback
-            note_failure(step.folder, str(error))
+        except Exception as error:  # ProcessEndedError, CancelledError, or submitit's with the job's output
+            note_failure(step.folder, str(error).replace("\nhas not produced", " has not produced"))
         else:
             if status == BUSY:
                 owner = holder(step.folder)
@@ -182,9 +167,10 @@ class Sweep:
     def merge(self, step: Step) -> None:
         """Write the record of a run that is trained once per task, when its last task is done."""
         folder = step.job.folder(self.args.out)
-        if step.task and not is_merged(folder) and all(part.done for part in self._steps_of(step.job)):
-            benchmark = step.job.benchmark
-            merge_folder(folder, self.tasks_of(benchmark), selected_tasks(benchmark))
+        if step.task and not is_merged(folder):
+            tasks = self.tasks_of(step.job.benchmark)
+            if all(part.done for part in step.parts(tasks)):
+                merge_folder(folder, tasks, selected_tasks(step.job.benchmark))
 
     def merge_all(self) -> None:
         """Merge the runs whose last task was done when the sweep was stopped."""

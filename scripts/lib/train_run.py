@@ -1,25 +1,16 @@
-"""What the processes of a sweep run: a call of train.py, and queries that need PyTorch or the data.
-
-Only these functions import train.py, and only when they are called.
-"""
+"""One run of a sweep: a call of train.py, which this module imports only when it is called."""
 
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from softcpt.evaluation.provenance import PROJECT_ROOT as ROOT
-from softcpt.evaluation.records import FILE_NAME as RESULTS
-from softcpt.evaluation.records import record_in
 from softcpt.files import holder
-from softcpt.files.texts import joined_names
 from softcpt.sweeps.failures import FAILURE, log_of, note_failure
-from softcpt.sweeps.jobs import dataset_file
-from softcpt.sweeps.methods import TASKS_FOLDER, task_folders
 
 BUSY = 75  # status of a call whose run folder another process holds
 
@@ -99,97 +90,3 @@ def output_in(log: Path):
         for number, saved in enumerate(before, 1):
             os.dup2(saved, number)
             os.close(saved)
-
-
-def device_names() -> list[str]:
-    """The GPUs that runs may use, as values of CUDA_VISIBLE_DEVICES."""
-    import torch
-
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    count = torch.cuda.device_count()
-    return named[:count] or [str(i) for i in range(count)]
-
-
-@dataclass
-class Call:
-    """A call of train.py whose run may be finished; `separate` if it is made once per task and merged."""
-
-    arguments: list[str]
-    separate: bool = False
-
-    def on_task(self, name: str, folder: str) -> list[str]:
-        """The arguments of its part on one task, whose folder has this name."""
-        flags = ("--output-dir", "--model-dir")
-        pairs = zip(["", *self.arguments], self.arguments)
-        words = [f"{word}/{TASKS_FOLDER}/{folder}" if before in flags else word for before, word in pairs]
-        return [*words, "DATASET.TASKS", joined_names([name])]
-
-
-def other_runs(calls: Sequence[Call]) -> dict[str, str]:
-    """{run folder: what differs} of the finished runs among the calls' that are not what the calls would make: runs on
-    other data, or of another config. Prints a note for data that are not there."""
-    train = import_train()
-    from trainers.engine.finished_runs import FinishedRuns
-
-    os.chdir(ROOT)
-    runs = FinishedRuns(train.parse_args, train.cfg_of_files, train.setup_cfg, train.default_cfg())
-    tasks: dict[str, list[str]] = {}
-    found = {}
-    for call in calls:
-        folder = call.arguments[call.arguments.index("--output-dir") + 1]
-        text = (
-            _difference_of_tasks(call, Path(folder), runs, tasks) if call.separate else runs.difference(call.arguments)
-        )
-        if text:
-            found[folder] = text
-    for text in runs.no_data:
-        print(
-            f"note: the data of finished runs are not there, so only their configs are compared: {text}",
-            file=sys.stderr,
-        )
-    return found
-
-
-def _difference_of_tasks(call: Call, folder: Path, runs: Any, tasks: dict[str, list[str]]) -> str:
-    """What differs in the first part of a run that is trained once per task, or in the tasks of its merged record."""
-    from datasets.multitask import task_names
-
-    try:  # the run that an evaluation loads has no config of its own, only its parts have
-        cfg = runs.config([word for word in call.arguments if word != "--eval-only"])[1]
-        key = repr(cfg.DATASET)
-        tasks[key] = tasks.get(key) or task_names(cfg)
-    except FileNotFoundError as error:
-        runs.no_data[str(error).splitlines()[0]] = None
-        return ""
-    except ValueError as error:
-        return str(error)
-    for name, part in task_folders(tasks[key]).items():
-        if (folder / TASKS_FOLDER / part / RESULTS).is_file():
-            text = runs.difference(call.on_task(name, part))
-            if text:
-                return text
-    merged = [task["name"] for task in record_in(folder).get("tasks", ())]
-    if merged and merged != tasks[key]:
-        there, here = (", ".join(map(repr, names)) for names in (merged, tasks[key]))
-        return (
-            f"{folder} was merged from other tasks. It has: {there}. Now: {here}. Remove its {RESULTS}, or choose "
-            "another folder of results"
-        )
-    return ""
-
-
-def benchmark_tasks(benchmark: str, root: str = "") -> list[str]:
-    """The names of the tasks that configs/datasets/<benchmark>.yaml selects, in order. Tasks that are folders are read
-    below `root`.
-
-    Raises ValueError and FileNotFoundError as `task_names` does.
-    """
-    train = import_train()
-    from datasets.multitask import task_names
-
-    file = dataset_file(benchmark)
-    cfg = train.setup_cfg(train.parse_args(["--dataset-config-file", str(file), "--root", root]))
-    try:
-        return task_names(cfg)
-    except ValueError as error:
-        raise ValueError(f"{benchmark}: {error}") from error

@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
 # PLOT: bash scripts/plot/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
 # PROMPTS: number of prompts, TRAINER.PLOT.N (default 4; 2 in the paper's General-10). All tasks share them.
-# DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# DATA, OUT, SEEDS: see scripts/lib/methods.py.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
-source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
-PROMPTS="${PROMPTS:-4}"
-refuse_variant
-run_method PLOT "$PROMPTS-prompts" "TRAINER.PLOT.N $PROMPTS" "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/python.sh"
+exec "$PYTHON" "$ROOT/scripts/lib/methods.py" plot "$@"

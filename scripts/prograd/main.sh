@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ProGrad: bash scripts/prograd/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
 # VARIANT: one context shared by all tasks (default: shared), per-task or per-class.
-# DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# DATA, OUT, SEEDS: see scripts/lib/methods.py.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
-source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
-run_context_method ProGrad "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/python.sh"
+exec "$PYTHON" "$ROOT/scripts/lib/methods.py" prograd "$@"

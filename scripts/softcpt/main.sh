@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # SoftCPT: bash scripts/softcpt/main.sh DATASET SHOTS [CFG] [KEY VALUE ...]
-# VARIANT: NATA (default), NATS, CATA, CATS, CSTA, CSTS. DATA, OUT, SEEDS: see scripts/lib/methods.sh.
+# VARIANT: NATA (default), NATS, CATA, CATS, CSTA, CSTS. DATA, OUT, SEEDS: see scripts/lib/methods.py.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
-source "$(dirname "${BASH_SOURCE[0]}")/../lib/methods.sh"
-VARIANT="${VARIANT:-NATA}"
-run_method SoftCPT "$VARIANT" "TRAINER.SOFTCPT.VARIANT $VARIANT" "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../lib/python.sh"
+exec "$PYTHON" "$ROOT/scripts/lib/methods.py" softcpt "$@"

@@ -56,7 +56,7 @@ class TransformersText:
 
     Attributes:
         options: of transformers' config, with its "model_type"; see `transformers_text_configs.KEYS` and
-            `transformers_clips.KINDS`.
+            `transformers_models.KINDS`.
         pooling, projection: open_clip's `hf_pooler_type` and `hf_proj_type`.
     """
 

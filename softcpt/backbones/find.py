@@ -2,14 +2,17 @@
 
 import difflib
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip import clip
+from softcpt.packages import installed
 
 from . import adapters, hub, open_clip_files, openai, transformers_models
 from .weight_files import files_of
-from .weights import KEY, SUFFIXES, find_path, licence_of, missing, sha256_of
+from .weights import KEY, PROJECT_ROOT, SUFFIXES, find_path, licence_of, missing, sha256_of
+
+DEMO = PROJECT_ROOT / "scripts" / "demo"  # holds the demo's CLIPs
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Source:
 
 def find_source(name: str) -> Source:
     """The family and the file of a name; see `load_clip`."""
-    if name in clip.available_models():
+    if name in openai.FILES:
         return Source("OpenAI", name, openai.published_file(name), "quickgelu", "MIT")
     inner = name.removeprefix(open_clip_files.PREFIX)
     if name != inner:
@@ -57,7 +60,7 @@ def find_source(name: str) -> Source:
         return _in_folder(name, path) or Source("OpenAI", name, path)
     if spelling in openai.SPELLINGS and hub.is_cached(plain):
         raise _spelt_twice(plain, spelling)
-    near = [] if hub.is_cached(name) else difflib.get_close_matches(name, clip.available_models(), n=1, cutoff=0.6)
+    near = [] if hub.is_cached(name) else difflib.get_close_matches(name, openai.FILES, n=1, cutoff=0.6)
     if hub.is_repo(name) and not near and Path(plain or name).suffix not in SUFFIXES:
         return _of_hub(name)
     if Path(plain or name).suffix in SUFFIXES or "/" in name and not near:
@@ -106,7 +109,7 @@ def _in_folder(name: str, path: Path) -> Source | None:
 def _of_hub(name: str) -> Source:
     """A model in huggingface_hub's cache. Raises a hint for open_clip's ARCHITECTURE/TAG."""
     hub.check_no_tag(name)
-    if not name.startswith(hub.HUB) and not hub.is_installed():
+    if not name.startswith(hub.HUB) and not installed("huggingface_hub"):
         raise missing(name)
     library, folder = hub.cached(name)
     if library == "open_clip":
@@ -118,7 +121,7 @@ def _of_hub(name: str) -> Source:
 def why_not_here(name: str) -> str:
     """Why `load_clip` would find no weights; "" if they are on this machine, or published and would be downloaded."""
     try:
-        if name not in clip.available_models():
+        if name not in openai.FILES:
             _ = find_source(name).files  # of an index, each that it names
     except (ValueError, OSError) as error:
         return str(error)
@@ -128,10 +131,38 @@ def why_not_here(name: str) -> str:
 def _unknown(name: str, near: list[str]) -> str:
     hint = f"; did you mean {near[0]}?" if near else "."
     legal = (
-        *clip.available_models(),
+        *openai.FILES,
         f"a file ending in {', '.join(SUFFIXES)}",
         "a folder of transformers' or open_clip's",
         f"{open_clip_files.PREFIX}ARCHITECTURE/TAG",
         "OWNER/MODEL of Hugging Face's hub",
     )
     return f"{KEY}: unknown CLIP {name!r}{hint} Legal: {', '.join(legal)}"
+
+
+def published(name: str, sha256: str) -> str:
+    """A name for `load_clip` that does not depend on the files of this machine; "" if there is none.
+
+    Args:
+        name: as in a run's config. Legal are OpenAI's, open_clip:ARCHITECTURE/TAG and hf-hub:OWNER/MODEL; also
+            OWNER/MODEL if the hub's cache holds it, since it may have been a folder of another machine.
+        sha256: of the CLIP's file: a copy of one of OpenAI's or of the demo's CLIPs is found whatever `name` is.
+
+    Raises ValueError for a model of open_clip without that package.
+    """
+    if name in openai.FILES:
+        return name
+    inner = name.removeprefix(open_clip_files.PREFIX)
+    if inner.startswith(hub.HUB) and hub.is_repo(inner) or name != inner and _is_tag(inner):
+        return name
+    if sha256 in openai.PUBLISHED:
+        return openai.PUBLISHED[sha256]
+    spelling = re.search(rf"@({'|'.join(openai.SPELLINGS)})$", name)
+    if hub.is_cached(name):
+        return hub.HUB + name
+    demo = [path for path in sorted(DEMO.glob("*.npz")) if sha256_of(path) == sha256]
+    return f"{demo[0]}{spelling[0] if spelling else ''}" if demo else ""
+
+
+def _is_tag(name: str) -> bool:
+    return bool(re.fullmatch(hub.REPO, name)) and open_clip_files.is_tag(name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from clip import clip
+from softcpt.packages import installed, optional
 
 from . import adapters, open_clip_files, openai, transformers_models
 from .open_clip_configs import read_model_cfg
@@ -49,15 +49,8 @@ def cached(name: str) -> tuple[str, Path]:
 
 def check_no_tag(name: str) -> None:
     """Raise ValueError, with the name that is meant, for open_clip's ARCHITECTURE/TAG without its prefix."""
-    if not name.startswith(HUB) and open_clip_files.is_installed() and open_clip_files.is_tag(name):
+    if not name.startswith(HUB) and installed("open_clip") and open_clip_files.is_tag(name):
         raise ValueError(f"{KEY}: {name} is a model of open_clip: write {open_clip_files.PREFIX}{name}")
-
-
-def is_installed() -> bool:
-    try:
-        return bool(package())
-    except ValueError:
-        return False
 
 
 def is_cached(name: str) -> bool:
@@ -70,14 +63,8 @@ def is_cached(name: str) -> bool:
 
 def package() -> ModuleType:
     """huggingface_hub. Raises ValueError with the command that installs it."""
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ValueError(
-            f"{KEY}: models of Hugging Face's hub need the package huggingface_hub ({error}): pip install -r "
-            "requirements-transformers.txt"
-        ) from error
-    return huggingface_hub
+    need = f"{KEY}: models of Hugging Face's hub need the package huggingface_hub"
+    return optional("huggingface_hub", "transformers", need)
 
 
 def fetch(name: str, download: Callable[[str, str], None]) -> Path:
@@ -91,14 +78,14 @@ def fetch(name: str, download: Callable[[str, str], None]) -> Path:
         ValueError: another name; the hub does not know it, or holds no weights that this project reads.
         OSError: it cannot be downloaded.
     """
-    if name in clip.available_models():
+    if name in openai.FILES:
         return openai.published_file(name)
     if name.startswith(open_clip_files.PREFIX) and open_clip_files.is_tag(name.removeprefix(open_clip_files.PREFIX)):
         return _fetch_tag(name.removeprefix(open_clip_files.PREFIX), download)
     repo = name.removeprefix(open_clip_files.PREFIX)
     if not is_repo(repo):
         raise ValueError(
-            f"{name!r} is no published CLIP; legal are {', '.join(clip.available_models())}, "
+            f"{name!r} is no published CLIP; legal are {', '.join(openai.FILES)}, "
             f"{open_clip_files.PREFIX}ARCHITECTURE/TAG and OWNER/MODEL of Hugging Face's hub"
         )
     check_no_tag(name)

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from clip.model import ModifiedResNet
 from torch import Tensor, nn
 
 from . import config, timm_vit
 from .layers import UNTUNED, AttentionPool, LayerNorm, QueryPool, Tuning, blocks
+from .resnet import AttentionPool2d, stage
 
 
 class ImageTower(nn.Module):
@@ -119,49 +120,46 @@ class VisionTransformer(ImageTower):
         return x if self.projection is None else x @ self.projection
 
 
-class ResNet(ModifiedResNet, ImageTower):
-    """OpenAI's ResNet, of the clip package."""
+class ResNet(ImageTower):
+    """OpenAI's ResNet: three convolutions as its stem, four stages, and an attention pool."""
 
     not_tunable = "it is a ResNet"
 
     def __init__(self, options: config.ResNet) -> None:
-        super().__init__(options.layers, options.embed_dim, options.heads, options.image_size[0], options.width)
+        super().__init__()
+        width, layers = options.width, options.layers
+        self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width // 2)
+        self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width // 2)
+        self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width)
+        self.layer1 = stage(width, width, layers[0], stride=1)
+        self.layer2 = stage(4 * width, 2 * width, layers[1], stride=2)
+        self.layer3 = stage(8 * width, 4 * width, layers[2], stride=2)
+        self.layer4 = stage(16 * width, 8 * width, layers[3], stride=2)
+        self.attnpool = AttentionPool2d(options.image_size[0] // 32, 32 * width, options.heads, options.embed_dim)
 
     def forward(self, image: Tensor, tuning: Tuning = UNTUNED) -> Tensor:
-        return super().forward(image)
+        return self.attnpool(self._grid(image))
 
     def local_features(self, image: Tensor) -> Tensor:
         """Each cell queries the attention pool, as the mean does for the global feature (PLOT)."""
-        return self.attnpool.c_proj(attend(self.attnpool, self._grid(image)))[:, 1:]
+        return self.attnpool.c_proj(self.attnpool.attend(self._grid(image)))[:, 1:]
 
     def unprojected(self, image: Tensor) -> Tensor:
-        return attend(self.attnpool, self._grid(image), queries=1)[:, 0]
+        return self.attnpool.attend(self._grid(image), queries=1)[:, 0]
 
     def projection_weights(self) -> tuple[Tensor, Tensor | None]:
         return self.attnpool.c_proj.weight.T, self.attnpool.c_proj.bias
 
     def _grid(self, image: Tensor) -> Tensor:
         """(B, W, h, w): the input of the attention pool."""
-        taken = []
-        hook = self.attnpool.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
-        try:
-            super().forward(image)
-        finally:
-            hook.remove()
-        return taken[0]
-
-
-def attend(pool: nn.Module, grid: Tensor, queries: int | None = None) -> Tensor:
-    """CLIP's attention pool over grid (B, W, h, w), before its projection: (B, 1 + L, W), with each token as a query
-    and the mean token first, or (B, queries, W) of the first `queries` tokens."""
-    x = grid.flatten(2).transpose(1, 2)  # (B, L, W)
-    x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)
-    x = x + pool.positional_embedding.to(x.dtype)
-    q, k, v = (
-        layer(tokens).unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
-        for layer, tokens in ((pool.q_proj, x[:, :queries]), (pool.k_proj, x), (pool.v_proj, x))
-    )  # (B, heads, 1 + L, W / heads)
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = image.type(self.conv1.weight.dtype)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = F.avg_pool2d(F.relu(self.bn3(self.conv3(x))), 2)
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
 class OpenClipTower(ImageTower):
@@ -202,18 +200,19 @@ class OpenClipTower(ImageTower):
         return self.tower.head(pooled).unflatten(0, tokens.shape[:2])
 
     def unprojected(self, image: Tensor) -> Tensor:
-        taken = []
+        taken: list[Tensor] = []
+        last: Any = timm_vit.last_linear(self.tower)
 
         def take(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             taken.append(x)
             return F.linear(x, weight, bias)
 
-        with timm_vit.ReplacedLinears({id(timm_vit.last_linear(self.tower).weight): take}):
+        with timm_vit.ReplacedLinears({id(last.weight): take}):
             self.forward(image)
         return taken[0]
 
     def projection_weights(self) -> tuple[Tensor, Tensor | None]:
-        last = timm_vit.last_linear(self.tower)
+        last: Any = timm_vit.last_linear(self.tower)
         return last.weight.T, last.bias
 
     def attention_weights(self, layer: int) -> dict[str, str]:
@@ -224,7 +223,7 @@ class OpenClipTower(ImageTower):
     def _updated(self, tuning: Tuning) -> dict[int, Callable[..., Tensor]]:
         """For each weight with an update, by its `id`, the function that computes its linear map."""
         return {
-            id(self.get_parameter(name)): partial(update, part=part)
+            id(self.get_parameter(name)): partial(update, part=part)  # type: ignore[call-arg]
             for layer, update in enumerate(tuning.updates)
             for name, part in self.attention_weights(layer).items()
         }

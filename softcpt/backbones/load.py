@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import open_clip_models, openai, transformers_models, transformers_tokenizers
-from .config import ClipConfig, TransformersText
+from .config import ClipConfig, Text, TransformersText
 from .find import Source, find_source
-from .model import CLIP, check_finite, digest_of, store_in_half
-from .weights import KEY, first_line, write_safetensors
+from .model import CLIP, check_finite, store_in_half
+from .weights import KEY, digest_of, first_line, write_safetensors
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
     """A CLIP on the CPU, in evaluation mode, frozen.
 
     Args:
-        name: one of OpenAI's (`clip.available_models()`); a file in OpenAI's layout (.pt, .pth, .bin, .npz,
+        name: one of OpenAI's (`openai.FILES`); a file in OpenAI's layout (.pt, .pth, .bin, .npz,
             .safetensors), followed by @quickgelu or @gelu if the file does not declare it; a folder of transformers or
             open_clip, or the weights in it; open_clip:ARCHITECTURE/TAG; open_clip:ARCHITECTURE FILE or
             open_clip:ARCHITECTURE/TAG FILE; OWNER/MODEL or hf-hub:OWNER/MODEL of Hugging Face's hub, from its cache.
@@ -70,7 +70,7 @@ def _read(name: str, source: Source) -> CLIP:
     else:
         config, state = openai.read(source.path, source.spelling, source.sha256 in openai.PUBLISHED)
     model = assemble(config, state, f"{KEY}: {source.path}")
-    if config.family == "OpenAI":
+    if config.family == "OpenAI" and isinstance(config.text, Text):
         if config.text.transformer.activation == "quick_gelu":
             # As in the clip package: published weights are in fp16, and it rounds others to fp16.
             store_in_half(model, torch.float16)
@@ -79,7 +79,7 @@ def _read(name: str, source: Source) -> CLIP:
         raise ValueError(f"{KEY}: {name} reads its text features at [EOS], but its tokenizer has none")
     if isinstance(config.text, TransformersText) and not model.tokenizer.eos:
         raise ValueError(f"{KEY}: the texts of {name} end with [EOS] and padding, but its tokenizer has no [EOS]")
-    if config.text.pooling == "first" and config.text.mask == "causal":
+    if isinstance(config.text, Text) and (config.text.pooling, config.text.mask) == ("first", "causal"):
         raise ValueError(
             f"{KEY}: {name} reads its text features at the first token, which sees no other in a causal text tower: "
             "they are equal for all texts"
@@ -133,8 +133,8 @@ def check_equal(name: str, model: CLIP, own: nn.Module) -> None:
 def _key(name: str, source: Source, half: torch.dtype | None) -> str:
     beside, folder = [], source.path.parent
     if source.family != "OpenAI":  # configs, and what tells CLIP's tokenizer from others
-        there = [*sorted(folder.glob("*.json")), *(folder / file for file in transformers_tokenizers.FILES)]
-        beside = [path for path in there if path.is_file()]
+        there = {*folder.glob("*.json"), *(folder / file for file in transformers_tokenizers.FILES)}
+        beside = [path for path in sorted(there) if path.is_file()]
     stats = [(str(path.resolve()), path.stat()) for path in (*source.files, *beside)]
     words = [SCHEMA, name, str(half), *((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)]
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
@@ -165,4 +165,4 @@ def _write_copy(path: Path, model: CLIP) -> None:
 
 
 def _digests(model: CLIP) -> list[str]:
-    return [model.image_digest, digest_of(model.text)]
+    return [model.image_digest, digest_of(model.text.state_dict())]

@@ -1,7 +1,6 @@
 """The CLIP that the rest of the project sees, whichever library it comes from."""
 
 import functools
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from .image import build_image_tower
 from .layers import UNTUNED, Attention, Tuning
 from .text import build_text_tower
 from .tokenizers import Tokenizer, clip_tokenizer
-from .weights import KEY
+from .weights import KEY, digest_of
 
 
 class CLIP(nn.Module):
@@ -63,7 +62,7 @@ class CLIP(nn.Module):
     def image_digest(self) -> str:
         """A digest of what image features depend on: the tower's weights and its description."""
         config = self.config.to_dict()
-        return digest_of(self.visual, json.dumps([config["family"], config["image"]], sort_keys=True))
+        return digest_of(self.visual.state_dict(), json.dumps([config["family"], config["image"]], sort_keys=True))
 
 
 def build_tokenizer(options: dict[str, Any]) -> Tokenizer:
@@ -87,15 +86,6 @@ def check_finite(model: nn.Module, where: str) -> None:
         bad = int((~torch.isfinite(value)).sum())
         if bad:
             raise ValueError(f"{where}: {bad:,} of {value.numel():,} numbers of {name} are nan or infinite")
-
-
-def digest_of(module: nn.Module, description: str = "") -> str:
-    """Hexadecimal digest of a module's weights and a description."""
-    digest = hashlib.blake2b(description.encode(), digest_size=16)
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def store_in_half(model: nn.Module, dtype: torch.dtype) -> None:

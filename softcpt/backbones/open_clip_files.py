@@ -5,7 +5,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import openai
+from softcpt.packages import optional
+
+from . import openai, transformers_tokenizers
 from .config import OPENAI_MEAN, OPENAI_STD
 from .open_clip_configs import CONFIG
 from .weights import KEY, find_path, missing, weights_in
@@ -21,23 +23,9 @@ FACTS = {  # what a tag says of a model, and what open_clip assumes otherwise
 }  # fmt: skip
 
 
-def is_installed() -> bool:
-    try:
-        return bool(library())
-    except ValueError:
-        return False
-
-
 def library() -> ModuleType:
     """The package open_clip. Raises ValueError with the command that installs it."""
-    try:
-        import open_clip
-    except ImportError as error:
-        raise ValueError(
-            f"{KEY}: models of open_clip need the package open_clip_torch ({error}): "
-            "pip install -r requirements-open_clip.txt"
-        ) from error
-    return open_clip
+    return optional("open_clip", "open_clip", f"{KEY}: models of open_clip need the package open_clip_torch")
 
 
 def locate(name: str) -> tuple[str, Path, dict[str, Any]]:
@@ -95,7 +83,8 @@ def shared_facts(architecture: str, file: str) -> dict[str, Any]:
 
     Raises ValueError where they differ, with a name for each kind.
     """
-    open_clip, kinds = library(), {}
+    open_clip = library()
+    kinds: dict[tuple[str, ...], str] = {}
     for tag in open_clip.list_pretrained_tags_by_model(architecture):
         facts = {**FACTS, **open_clip.get_pretrained_cfg(architecture, tag)}
         kinds.setdefault(tuple(str(facts[key]) for key in FACTS), tag)
@@ -177,7 +166,7 @@ def cached_tokenizer(repo: str) -> str:
     """The snapshot of a tokenizer's repository in huggingface_hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
-    for name in ("tokenizer_config.json", "tokenizer.json", "spiece.model", "vocab.txt", "vocab.json"):
+    for name in transformers_tokenizers.FILES:
         path = try_to_load_from_cache(repo, name)  # a ValueError for what is no name of a repository
         if isinstance(path, str):
             return str(Path(path).parent)

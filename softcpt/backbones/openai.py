@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clip import clip
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -25,7 +24,19 @@ logger = logging.getLogger(__name__)
 
 CACHE_DIR = Path(os.path.expanduser("~/.cache/clip"))  # where there is no home folder, it stays ~
 SPELLINGS = {"quickgelu": "quick_gelu", "gelu": "gelu"}
-PUBLISHED = {url.split("/")[-2]: name for name, url in clip._MODELS.items()}  # by the SHA-256 of their files
+FILES = {  # the SHA-256 and the name of the file of each published name
+    "RN50": ("afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762", "RN50.pt"),
+    "RN101": ("8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599", "RN101.pt"),
+    "RN50x4": ("7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd", "RN50x4.pt"),
+    "RN50x16": ("52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa", "RN50x16.pt"),
+    "RN50x64": ("be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c", "RN50x64.pt"),
+    "ViT-B/32": ("40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af", "ViT-B-32.pt"),
+    "ViT-B/16": ("5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f", "ViT-B-16.pt"),
+    "ViT-L/14": ("b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", "ViT-L-14.pt"),
+    "ViT-L/14@336px": ("3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02", "ViT-L-14-336px.pt"),
+}
+URL = "https://openaipublic.azureedge.net/clip/models/{}/{}"
+PUBLISHED = {sha256: name for name, (sha256, _) in FILES.items()}
 KEPT = 20  # positions of CLIP that Long-CLIP keeps
 WIDEST = 1024  # up to this width all published towers have heads of 64
 
@@ -37,9 +48,8 @@ def published_file(name: str) -> Path:
         ValueError: the file in the cache has another SHA-256; it is left as it is.
         FileNotFoundError: there is no file and it cannot be downloaded, or not be written there.
     """
-    url = clip._MODELS[name]
-    digest, file_name = url.split("/")[-2:]
-    target = CACHE_DIR / file_name
+    digest, file_name = FILES[name]
+    url, target = URL.format(digest, file_name), CACHE_DIR / file_name
     if os.path.exists(target):  # not where the user may not look into the home folder
         found = sha256_of(target)
         if found != digest:
@@ -61,7 +71,9 @@ def published_file(name: str) -> Path:
     logger.info("Downloading OpenAI's CLIP %s to %s", name, target)
     try:
         with own as folder:
-            os.replace(clip._download(url, folder), target)
+            own_file = os.path.join(folder, file_name)
+            torch.hub.download_url_to_file(url, own_file, hash_prefix=digest)
+            os.replace(own_file, target)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise FileNotFoundError(
             f"{KEY}: CLIP {name} is not at {target} and cannot be downloaded ({error}). Fetch {url} on a machine with "
@@ -150,6 +162,7 @@ def config_of(state: dict[str, Tensor], activation: str) -> ClipConfig:
     """The config that follows from the shapes of a state dict, as in the clip package."""
     embed_dim, width = state["text_projection"].shape[1], state["ln_final.weight"].shape[0]
     text = transformer_of(state, "", width, activation)
+    image: ViT | ResNet
     context_length, vocabulary = len(state["positional_embedding"]), len(state["token_embedding.weight"])
     if "visual.proj" in state:
         width, _, *patch = state["visual.conv1.weight"].shape
@@ -169,7 +182,8 @@ def config_of(state: dict[str, Tensor], activation: str) -> ClipConfig:
 
 def check_heads(path: Path, config: ClipConfig) -> None:
     """Raise ValueError for a tower whose number of heads does not follow from its width."""
-    for what, tower in (("image", getattr(config.image, "transformer", None)), ("text", config.text.transformer)):
+    for what, options in (("image", config.image), ("text", config.text)):
+        tower = getattr(options, "transformer", None)
         if tower is not None and tower.width > WIDEST:
             raise ValueError(
                 f"{KEY}: {path} has an {what} tower {tower.width} wide, whose number of heads a state dict does not "

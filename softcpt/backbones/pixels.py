@@ -27,7 +27,8 @@ class CentreCrop:
 
 def resizing(preprocessing: Preprocessing) -> list[Callable[[Image.Image], Image.Image]]:
     """The steps that make a picture of the model's size. Raises ValueError for an illegal `resize`."""
-    size, mode = tuple(preprocessing.size), InterpolationMode(preprocessing.interpolation)
+    (height, width), mode = preprocessing.size, InterpolationMode(preprocessing.interpolation)
+    size = height, width
     resize: list[Callable] = [T.Resize(preprocessing.resized(), interpolation=mode)]
     if preprocessing.resize == "shortest":
         return [*resize, T.CenterCrop(size)]

@@ -23,5 +23,10 @@ class Precision:
         scaled = self.half == torch.float16 and device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type) if scaled else None
 
+    @staticmethod
+    def default_device(gpu: bool = True) -> torch.device:
+        """A GPU if there is one and it may be used, else the CPU."""
+        return torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)

@@ -29,7 +29,7 @@ def why_not_plain(trunk: nn.Module) -> str:
     if stem is not None and type(stem).__name__ != "ConvStem":
         return f"it is a hybrid: timm's {name} behind convolutional stages ({type(stem).__name__})"
     for block in trunk.blocks:
-        attention = getattr(block, "attn", None)
+        attention: Any = getattr(block, "attn", None)
         if type(attention).__name__ not in ATTENTIONS:
             return f"it is timm's {name} with blocks of the kind {type(block).__name__}"
         square = {key: (len(part) * trunk.embed_dim, trunk.embed_dim) for key, part in parts_of(attention).items()}

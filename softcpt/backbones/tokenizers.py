@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from clip import clip
 from torch import Tensor
+
+from softcpt.packages import optional
 
 from .weights import KEY
 
+SOS, EOS = 49406, 49407  # the last of CLIP's vocabulary
 # What a library's tokenizer is tried on.
 TRIED = ("dog", "a photo of a dog.", "Zo\u00eb's 12 cats")
 
@@ -72,27 +74,24 @@ class Tokenizer:
 
 
 def clip_tokenizer(clean_as_transformers: bool) -> Tokenizer:
-    """The clip package's tokenizer, or the same vocabulary with transformers' cleaning of text."""
-    bpe = clip._tokenizer
-    sos, eos = (bpe.encoder[f"<|{word}oftext|>"] for word in ("start", "end"))
-    if clean_as_transformers:
-        return Tokenizer(_encode_as_transformers, bpe.decode, [sos], [eos], eos, by_word=True)
-    return Tokenizer(bpe.encode, bpe.decode, [sos], [eos], 0, by_word=True)
+    """The clip package's tokenizer, or the same vocabulary with transformers' cleaning of text. The package is imported
+    with the first text: an image tower needs none."""
+    encode, pad = (_encode_as_transformers, EOS) if clean_as_transformers else (_encode, 0)
+    return Tokenizer(encode, lambda ids: clip_vocabulary().decode(ids), [SOS], [EOS], pad, by_word=True)
 
 
-def clip_vocabulary() -> dict[str, int]:
-    """{token: id} of the clip package, which most CLIPs share."""
-    return clip._tokenizer.encoder
+def clip_vocabulary() -> Any:
+    """The byte-pair encoding of the clip package, which most CLIPs share. Raises ValueError without the package."""
+    return optional("clip.clip", "clip", "CLIP's tokenizer needs the package clip, as in clip-anytorch")._tokenizer
 
 
-def clip_merges() -> list[tuple[str, ...]]:
-    """The pairs that its byte-pair encoding merges, in their order."""
-    return list(clip._tokenizer.bpe_ranks)
+def _encode(text: str) -> list[int]:
+    return clip_vocabulary().encode(text)
 
 
 def _encode_as_transformers(text: str) -> list[int]:
     """transformers uses neither ftfy nor HTML entities, and lowers letters one by one."""
-    bpe = clip._tokenizer
+    bpe = clip_vocabulary()
     text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text))
     text = "".join(letter.lower() for letter in text)
     ids = []

@@ -1,14 +1,16 @@
 """TorchScript archives, the format of OpenAI's files, read as data: PyTorch runs code of an archive while it loads it.
 
 An archive is a zip with `data.pkl`, the pickled modules, with `data/`, the storages of their tensors, and with `code/`,
-which says what is a parameter or buffer of each class. Of the pickle's operations only those are known that make plain
-values and tensors, so none of its names is looked up or called.
+which says what is a parameter or buffer of each class. Of the pickle's operations only those are legal that make plain
+values and tensors, and none of its names is looked up in a module.
 """
 
+import io
+import pickle
 import pickletools
 import re
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,21 +34,22 @@ DTYPES = {
     "Bool": torch.bool,
 }
 PLAIN = ("torch._utils._rebuild_parameter", "torch.jit._pickle.")  # around a value, of which they say no more
+OPERATIONS = (
+    "PROTO", "STOP", "MARK", "GLOBAL", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1",
+    "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "EMPTY_TUPLE",
+    "EMPTY_LIST", "EMPTY_DICT", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "APPEND", "SETITEM", "APPENDS", "SETITEMS",
+    "NEWOBJ", "BUILD", "BINPERSID", "REDUCE",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Name:
-    """A class or function that a pickle names."""
-
-    text: str
-
-
-@dataclass(eq=False)
 class Thing:
     """An object of a class in an archive: the class's name, and the object's attributes."""
 
     kind: str
     state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
 
 def is_archive(path: Path) -> bool:
@@ -69,7 +72,7 @@ class Archive:
             self.prefix = next(name for name in self.entries if name.endswith(MARKER)).removesuffix(MARKER)
             self.file = file
             self.storages: dict[str, Tensor] = {}
-            self.root = self._read_pickle(self._text("data.pkl"))
+            self.root = self._unpickled(self._text("data.pkl"))
             self.code = {
                 name.removeprefix(f"{self.prefix}/code/"): self._text(name.removeprefix(f"{self.prefix}/")).decode()
                 for name in self.entries
@@ -125,100 +128,59 @@ class Archive:
             raise ValueError(f"it has no {name}" if info is None else f"{name} in it has {info.file_size:,} bytes")
         return self.file.read(info)
 
-    # -- the pickle ----------------------------------------------------------------------------------------------------
-
-    def _read_pickle(self, content: bytes) -> Any:
+    def _unpickled(self, content: bytes) -> Any:
         """The value of a pickle."""
         try:
-            return self._unpickled(content)
+            for operation, _, _ in pickletools.genops(content):
+                if operation.name not in OPERATIONS:
+                    raise ValueError(f"its pickle has the operation {operation.name}")
+            return Reader(content, self._storage).load()
         except ValueError:
             raise
         except Exception as error:  # of operations in another order, or on other values
             raise ValueError(f"its pickle is damaged ({type(error).__name__}: {error!s:.200})") from error
 
-    def _unpickled(self, content: bytes) -> Any:
-        stack: list[Any] = []
-        marks: list[int] = []
-        memo: dict[int, Any] = {}
-
-        def since_mark() -> list[Any]:
-            start = marks.pop()
-            items = stack[start:]
-            del stack[start:]
-            return items
-
-        for opcode, value, _ in pickletools.genops(content):
-            match opcode.name:
-                case "PROTO":
-                    pass
-                case "STOP":
-                    return stack.pop()
-                case "MARK":
-                    marks.append(len(stack))
-                case "GLOBAL":
-                    stack.append(Name(value.replace(" ", ".")))
-                case "NONE" | "NEWTRUE" | "NEWFALSE":
-                    stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
-                case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE" | "SHORT_BINSTRING":
-                    stack.append(value)
-                case "BINPUT" | "LONG_BINPUT":
-                    memo[value] = stack[-1]
-                case "BINGET" | "LONG_BINGET":
-                    stack.append(memo[value])
-                case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
-                    stack.append({"EMPTY_TUPLE": (), "EMPTY_LIST": [], "EMPTY_DICT": {}}[opcode.name])
-                case "TUPLE":
-                    stack.append(tuple(since_mark()))
-                case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                    marks.append(len(stack) - int(opcode.name[-1]))
-                    stack.append(tuple(since_mark()))
-                case "APPEND" | "SETITEM":
-                    marks.append(len(stack) - (1 if opcode.name == "APPEND" else 2))
-                    _fill(stack[marks[-1] - 1], since_mark())
-                case "APPENDS" | "SETITEMS":
-                    items = since_mark()
-                    _fill(stack[-1], items)
-                case "NEWOBJ":
-                    stack.pop()
-                    stack.append(Thing(stack.pop().text))
-                case "BUILD":
-                    state = stack.pop()
-                    stack[-1].state = state
-                case "BINPERSID":
-                    stack.append(self._storage(*stack.pop()))
-                case "REDUCE":
-                    arguments = stack.pop()
-                    stack.append(_called(stack.pop().text, arguments))
-                case other:
-                    raise ValueError(f"its pickle has the operation {other}")
-        raise ValueError("its pickle has no end")
-
-    def _storage(self, word: str, kind: Name, key: str, place: str, count: int) -> Tensor:
+    def _storage(self, word: str, kind: str, key: str, place: str, count: int) -> Tensor:
         """The values of a storage, all in one row."""
-        dtype = DTYPES.get(kind.text.removeprefix("torch.").removesuffix("Storage"))
+        dtype = DTYPES.get(kind.removeprefix("torch.").removesuffix("Storage"))
         info = self.entries.get(f"{self.prefix}/data/{key}")
         if dtype is None or info is None or info.compress_type or info.file_size != count * dtype.itemsize:
-            raise ValueError(f"it does not hold the {count} values {key!r:.40} of {kind.text:.40}")
+            raise ValueError(f"it does not hold the {count} values {key!r:.40} of {kind:.40}")
         if key not in self.storages:
             content = bytearray(self.file.read(info))
             self.storages[key] = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0).byte()
         return self.storages[key].view(dtype)
 
 
-def _fill(container: Any, items: list[Any]) -> None:
-    if isinstance(container, dict):
-        container.update(zip(items[::2], items[1::2], strict=True))
-    else:
-        container.extend(items)
+class Reader(pickle._Unpickler):
+    """Reads a pickle in Python, whose memory grows with the pickle alone. Its names stand for what is known here."""
 
+    stack: list[Any]
 
-def _called(name: str, arguments: tuple) -> Any:
-    """The value of a call in a pickle."""
-    if name == "torch._utils._rebuild_tensor_v2":
-        storage, offset, size, stride, *_ = arguments
-        return storage.as_strided(size, stride, offset)
-    if name == "collections.OrderedDict":
-        return {}
-    if name.startswith(PLAIN):
-        return arguments[0]
-    raise ValueError(f"it calls {name:.80}, which makes neither a tensor nor a plain value")
+    def __init__(self, content: bytes, storage: Callable[..., Tensor]) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self.storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        name = f"{module}.{name}"
+        if name == "torch._utils._rebuild_tensor_v2":
+            return lambda storage, offset, size, stride, *rest: storage.as_strided(size, stride, offset)
+        if name == "collections.OrderedDict":
+            return dict
+        if name.startswith(PLAIN):
+            return lambda value, *rest: value
+        if name.startswith("__torch__."):
+            return type("Thing", (Thing,), {"kind": name})
+        if name.endswith("Storage"):
+            return name
+        raise ValueError(f"it calls {name:.80}, which makes neither a tensor nor a plain value")
+
+    def load_build(self) -> None:
+        if not isinstance(self.stack[-2], Thing):
+            raise ValueError("its pickle gives a state to what is no module")
+        super().load_build()  # type: ignore[misc]
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # type: ignore[dict-item]
+
+    def persistent_load(self, place: Any) -> Tensor:
+        return self.storage(*place)

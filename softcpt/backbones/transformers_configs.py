@@ -49,10 +49,11 @@ def transformer(options: dict[str, Any]) -> Transformer:
         raise ValueError(f"hidden_act {activation!r:.60} is not one of {', '.join(ACTIVATIONS)}")
     if type(eps) is not float or not 0 < eps < 1:
         raise ValueError(f"layer_norm_eps is {eps!r:.60}, not a number between 0 and 1")
-    sizes = whole(options, "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    if sizes[0] % sizes[2]:
-        raise ValueError(f"hidden_size {sizes[0]} is no multiple of num_attention_heads {sizes[2]}")
-    return Transformer(*sizes, ACTIVATIONS[activation], eps)
+    names = "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"
+    width, layers, heads, hidden = whole(options, *names)
+    if width % heads:
+        raise ValueError(f"hidden_size {width} is no multiple of num_attention_heads {heads}")
+    return Transformer(width, layers, heads, hidden, ACTIVATIONS[activation], eps)
 
 
 def clip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> tuple[ViT, Text]:
@@ -69,8 +70,10 @@ def siglip(options: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]
     if vision["vision_use_head"] is not True:
         raise ValueError("its image tower has no head (vision_use_head is not true)")
     size, patch, width = whole(vision, "image_size", "patch_size", "hidden_size")
-    parts = {"class_token": False, "patch_bias": True, "pre_norm": False, "norm_first": True, "projection": False}
-    image = ViT(transformer(vision), (size, size), (patch, patch), width, pool="attention", **parts)
+    image = ViT(
+        transformer(vision), (size, size), (patch, patch), width, class_token=False, patch_bias=True, pre_norm=False,
+        pool="attention", norm_first=True, projection=False,
+    )  # fmt: skip
     key = "hidden_size" if text["projection_size"] is None else "projection_size"
     (embed_dim,) = whole(text, key)
     if embed_dim != width:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from softcpt.packages import optional
+
 from .config import TransformersText
 from .layers import UNTUNED, Tuning
 from .open_clip_files import library
@@ -31,13 +33,7 @@ SMALLEST = {
 
 def package() -> tuple[ModuleType, Callable[[], AbstractContextManager[None]]]:
     """transformers, and its context in which models draw no weights. Raises ValueError where it is missing."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError(
-            f"{KEY}: a text tower of transformers needs that package ({error}): "
-            "pip install -r requirements-transformers.txt"
-        ) from error
+    transformers = optional("transformers", "transformers", f"{KEY}: a text tower of transformers needs that package")
     source = transformers.modeling_utils  # where it was before transformers 5
     if importlib.util.find_spec("transformers.initialization"):
         source = importlib.import_module("transformers.initialization")
@@ -108,7 +104,7 @@ class TransformersTextTower(nn.Module):
 def build(options: TransformersText) -> tuple[nn.Module, nn.Module, nn.Module]:
     """A text tower, its pooling and its projection, without weights."""
     if options.options["model_type"] not in KEYS:
-        from .transformers_clips import build as build_of_clip
+        from .transformers_models import build as build_of_clip
 
         return build_of_clip(options)
     with building(options) as cfg:

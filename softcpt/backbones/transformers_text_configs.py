@@ -91,8 +91,8 @@ def find_options(where: str, name: str, folder: Path | None) -> dict[str, Any]:
     raise FileNotFoundError(
         f"{where}: its text tower is transformers' {name}, whose {CONFIG} is neither in huggingface_hub's cache on "
         "this machine nor in a folder with the weights, and a run downloads nothing. Get it first, with its tokenizer: "
-        f"python -c \"import transformers as t; t.AutoConfig.from_pretrained('{name}'); "
-        f"t.AutoTokenizer.from_pretrained('{name}')\""
+        f"python scripts/data.py weights NAME, with that of the CLIP, or hf download {name} --include '*.json' '*.txt' "
+        "'*.model'"
     )
 
 

@@ -1,17 +1,23 @@
 """The tokenizer of a folder of transformers: CLIP's own, or the library's."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
+from softcpt.packages import optional
+
 from .config import Text
-from .tokenizers import Tokenizer, clip_merges, clip_vocabulary, of_library
+from .tokenizers import EOS, Tokenizer, of_library
 from .weight_files import lfs_pointers
 from .weights import KEY, first_line, read_json
 
 CLASSES = (None, "CLIPTokenizer", "CLIPTokenizerFast")
 SPECIAL = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
 OTHER_FILES = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "added_tokens.json")
-FILES = ("merges.txt", *OTHER_FILES)  # besides tokenizer.json, tokenizer_config.json and vocab.json
+# SHA-256 of CLIP's vocabulary and merges, as JSON.
+CLIPS = "1409d1bfc9edcb7ebb15044870c857bf45e1ca6b36a062b503ce2ca5bae95ad4"
+FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt", *OTHER_FILES)
 
 
 def tokenizer_of(folder: Path, text: Text, pooled: int | str | None) -> dict[str, Any]:
@@ -22,13 +28,11 @@ def tokenizer_of(folder: Path, text: Text, pooled: int | str | None) -> dict[str
 
     Raises ValueError if CLIP's tokenizer has no such token.
     """
-    own = clip_vocabulary()
     if text.mask == "causal" and is_clips(folder, text.vocabulary):
-        eos = own[SPECIAL["eos_token"]]
-        if pooled not in ("largest", eos):
+        if pooled not in ("largest", EOS):
             raise ValueError(
                 f"{KEY}: {folder / 'config.json'}: text_config.eos_token_id is {pooled}, but its tokenizer ends a text "
-                f"with the token {eos}"
+                f"with the token {EOS}"
             )
         return {"kind": "clip-transformers"}
     return {"kind": "transformers", "folder": str(folder), "context_length": text.context_length, "pooled": pooled}
@@ -37,7 +41,6 @@ def tokenizer_of(folder: Path, text: Text, pooled: int | str | None) -> dict[str
 def is_clips(folder: Path, rows: int) -> bool:
     """Whether the tokenizer in a folder is CLIP's: of the same class, vocabulary, merges and special tokens. A folder
     without one has CLIP's if the text tower has rows for as many tokens."""
-    own = clip_vocabulary()
     if any((folder / name).is_file() for name in OTHER_FILES):
         return False
     found = []  # vocabulary and merges of each file
@@ -54,15 +57,16 @@ def is_clips(folder: Path, rows: int) -> bool:
             (read_json(folder / "vocab.json"), [x for x in lines if x.strip() and not x.startswith("#version")])
         )
     if not found:
-        return rows == len(own)
-    same = all(vocabulary == own and _pairs(merges) == clip_merges() for vocabulary, merges in found)
-    return same and rows >= len(own) and _is_plain(folder / "tokenizer_config.json")
+        return rows == EOS + 1
+    same = all(isinstance(vocabulary, dict) and _digest(vocabulary, merges) == CLIPS for vocabulary, merges in found)
+    return same and rows > EOS and _is_plain(folder / "tokenizer_config.json")
 
 
-def _pairs(merges: Any) -> list[tuple[str, ...]]:
-    if not isinstance(merges, list):
-        return []
-    return [tuple(pair.split()) if isinstance(pair, str) else tuple(map(str, pair)) for pair in merges]
+def _digest(vocabulary: dict[str, Any], merges: Any) -> str:
+    """SHA-256 of a vocabulary and of the pairs, "a b" or [a, b], that its encoding merges."""
+    pairs = merges if isinstance(merges, list) else []
+    split = [pair.split() if isinstance(pair, str) else list(map(str, pair)) for pair in pairs]
+    return hashlib.sha256(json.dumps([sorted(vocabulary.items()), split]).encode()).hexdigest()
 
 
 def _is_plain(path: Path) -> bool:
@@ -87,15 +91,10 @@ def load_tokenizer(folder: str, context_length: int, pooled: int | str | None = 
     Raises ValueError without transformers, or if the text feature is not read at the token that ends a text;
     FileNotFoundError without its files.
     """
+    need = f"{KEY}: the tokenizer of {folder} needs the package transformers"
+    transformers = optional("transformers", "transformers", need)
     try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise ValueError(
-            f"{KEY}: the tokenizer of {folder} needs the package transformers ({error}): "
-            "pip install -r requirements-transformers.txt"
-        ) from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of many kinds
         reason = lfs_pointers(Path(folder)) or first_line(error)
         raise FileNotFoundError(f"{KEY}: {folder} has no tokenizer that transformers can read ({reason})") from error

@@ -1,26 +1,27 @@
 """Files of weights: find, read, write and hash them, without running code that they may hold."""
 
-import contextlib
 import hashlib
 import json
 import os
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from softcpt.files.atomic import replacing
 
 from .state_dicts import load_plain, plain_state_dict
 from .torchscript import Archive, is_archive
 from .weight_files import INDEX, KEY, damage, read_shards
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = Path(__file__).resolve().parents[2]  # in a checkout
+FOLDERS = (PROJECT_ROOT,) if (PROJECT_ROOT / "train.py").is_file() else ()  # beside the current one
 SUFFIXES = (".pt", ".pth", ".bin", ".npz", ".safetensors")
 WIDEST = 8192  # the most columns of a token embedding that is given by some of its rows
 
@@ -28,7 +29,7 @@ WIDEST = 8192  # the most columns of a token embedding that is given by some of 
 def find_path(name: str) -> Path | None:
     """A file or folder in the current folder, else in the project's; None if there is none. Raises ValueError for a
     pipe or device, which would be waited for."""
-    for folder in (Path.cwd(), PROJECT_ROOT):
+    for folder in (Path.cwd(), *FOLDERS):
         path = folder / os.path.expanduser(name)
         if path.exists():
             if not (path.is_file() or path.is_dir()):
@@ -46,7 +47,7 @@ def weights_in(folder: Path, names: Sequence[str]) -> Path:
 
 
 def missing(name: str) -> FileNotFoundError:
-    folders = " or ".join(dict.fromkeys((str(Path.cwd()), str(PROJECT_ROOT))))
+    folders = " or ".join(dict.fromkeys(map(str, (Path.cwd(), *FOLDERS))))
     return FileNotFoundError(f"{KEY}: no file {name} in {folders}")
 
 
@@ -74,6 +75,15 @@ def sha256_of(*paths: Path) -> str:
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_of(tensors: Mapping[str, Tensor], description: str = "") -> str:
+    """Hexadecimal digest of tensors, their names, and a description."""
+    digest = hashlib.blake2b(description.encode(), digest_size=16)
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
@@ -122,15 +132,9 @@ def _read_saved(path: Path) -> Any:
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
     """Write a safetensors file with metadata, completely or not at all. Raises OSError or SafetensorError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.softcpt-tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=facts)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError):
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 def check_sums(path: Path) -> None:

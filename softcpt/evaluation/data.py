@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softcpt.files import read_json, write_atomically
+from softcpt.files import read_json, read_schema, write_atomically
 
 FILE_NAME = "data.json"
 SHOTS_FILE = "shots.json"
@@ -94,9 +94,13 @@ def write_data(folder: str | os.PathLike, root: str, tasks: Tasks, settings: str
     write_atomically(Path(folder, FILE_NAME), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
-def rows_of(tasks: Tasks) -> list[dict[str, Any]]:
-    """The tasks of a data.json."""
-    return [{"name": name} | {part: _packed(images) for part, images in own.items()} for name, own in tasks.items()]
+def rows_of(tasks: Tasks, parts: Sequence[str] = tuple(PARTS)) -> list[dict[str, Any]]:
+    """The tasks of a data.json, from those that a data set has now."""
+    return [{"name": name} | {part: _row(own[part]) for part in parts if part in own} for name, own in tasks.items()]
+
+
+def _row(part: Part) -> dict[str, Any]:
+    return {"n": len(part.names or ()), "images": part.marks, "times": part.times}
 
 
 def absolute(root: str) -> str:
@@ -104,19 +108,12 @@ def absolute(root: str) -> str:
     return os.path.abspath(os.path.expanduser(root)) if root else ""
 
 
-def _packed(part: Part) -> dict[str, Any]:
-    return {"n": len(part.names or ()), "images": part.marks or "", "times": part.times or ""}
-
-
 def data_in(folder: str | os.PathLike) -> dict[str, Any]:
     """A run's data.json; {} for a run of an older version. Raises ValueError, with the file, for another form."""
     path = Path(folder, FILE_NAME)
     if not path.is_file():
         return {}
-    record = read_json(path)
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else record
-        raise ValueError(f"{path}: schema is {reprlib.repr(found)}, this version reads schema {SCHEMA}")
+    record = read_schema(path, SCHEMA)
     texts = [key for key in ("root", "settings", "evaluates") if not isinstance(record.get(key), str)]
     tasks = record.get("tasks")
     if texts or not isinstance(tasks, list) or not all(_is_task(task) for task in tasks):
@@ -124,15 +121,13 @@ def data_in(folder: str | os.PathLike) -> dict[str, Any]:
     return record
 
 
-def _is_task(task: object) -> bool:
-    if not isinstance(task, dict) or not isinstance(task.get("name"), str):
-        return False
-    parts = [task[part] for part in PARTS if part in task]
-    return all(isinstance(part, dict) and _is_packed(part) for part in parts)
+def _is_task(task: Any) -> bool:
+    named = isinstance(task, dict) and isinstance(task.get("name"), str)
+    return named and all(_is_packed(task[part]) for part in PARTS if part in task)
 
 
-def _is_packed(part: dict) -> bool:
-    n = part.get("n")
+def _is_packed(part: Any) -> bool:
+    n = part.get("n") if isinstance(part, dict) else None
     return type(n) is int and all(
         isinstance(part.get(key), str) and re.fullmatch(r"[0-9a-f]*", part[key]) and len(part[key]) == n * WIDTH
         for key in ("images", "times")
@@ -144,8 +139,7 @@ def tasks_then(folder: str | os.PathLike, record: Mapping[str, Any] | None = Non
     an older version has only the latter, and a run of CoOp nothing."""
     tasks: Tasks = {}
     for row in (data_in(folder) if record is None else record).get("tasks", ()):
-        own = {part: row[part] for part in PARTS if part in row}
-        tasks[row["name"]] = {p: Part(None, x["images"], x["times"]) for p, x in own.items()}
+        tasks[row["name"]] = {p: Part(None, row[p]["images"], row[p]["times"]) for p in PARTS if p in row}
     known = bool(tasks)
     for task, parts in _drawn(Path(folder, SHOTS_FILE)).items():
         for part, names in parts.items():

@@ -1,7 +1,7 @@
 """What differs between the images of a run, in its data.json, and those that its data set has now."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,25 @@ MOST = 6  # parts of tasks in a message
 
 
 def differences(
-    folder: str | os.PathLike, now: Tasks, record: Mapping[str, Any] | None = None
+    folder: str | os.PathLike, record: Mapping[str, Any], now: Tasks, parts: Sequence[str]
 ) -> dict[tuple[str, str], str]:
-    """{(task, part): what differs, in words} between the images of a run and those of the data set, in the parts of
-    `now`; ("", "") stands for the tasks. A run that says nothing about a part differs in nothing there. `record` is its
-    data.json, if it is read already."""
-    record = data_in(folder) if record is None else record
-    if record and record["tasks"] == rows_of(now):
+    """{(task, part): what differs, in words} between the images of a run, whose data.json is `record`, and those of the
+    data set, in some parts; ("", "") stands for the tasks. A run that says nothing about a part differs in nothing
+    there."""
+    if record and record["tasks"] == rows_of(now, parts):
         return {}
     then, found = tasks_then(folder, record), {}
-    if not then:
-        return {}
-    only = [name for name in then if name not in now], [name for name in now if name not in then]
-    if any(only):
-        found["", ""] = f"tasks: {only_in(*only)}"
+    if then and (text := "; ".join(only_in(then, now))):
+        found["", ""] = f"tasks: {text}"
     tested: dict[str, list[str]] = {}
-    for task in (task for task in now if task in then):
-        for part, here in now[task].items():
-            there = then[task].get(part, Part())
-            if part == "test" and there.marks is not None and there.marks != here.marks:
-                tested = tested or _tested_names(Path(folder))
-                names = tested.get(task, [])
-                there.names = names if WIDTH * len(names) == len(there.marks) else None
-            text = part_difference(there, here)
-            if text:
-                found[task, part] = f"task {task!r}, {PARTS[part]} images: {text}"
+    for task, part in ((task, part) for task in now if task in then for part in parts):
+        here, there = now[task][part], then[task].get(part, Part())
+        if part == "test" and there.marks is not None and there.marks != here.marks:
+            tested = tested or _tested_names(Path(folder))
+            names = tested.get(task, [])
+            there.names = names if WIDTH * len(names) == len(there.marks) else None
+        if text := part_difference(there, here):
+            found[task, part] = f"task {task!r}, {PARTS[part]} images: {text}"
     return found
 
 
@@ -60,23 +54,21 @@ def part_difference(then: Part, now: Part) -> str:
         return f"the same names and sizes, but other times of change ({listed(other)})" if other else ""
     if then.names is None:  # those of an unfinished run's test are not known
         marks = set(each(then.marks))
-        gone = len(marks - {mark for mark, _ in here.values()})
+        gone, changed = len(marks - {mark for mark, _ in here.values()}), []
         texts = [f"{gone} only in the run"] if gone else []
-        added, changed = [name for name, (mark, _) in here.items() if mark not in marks], []
+        texts += only_in((), [name for name, (mark, _) in here.items() if mark not in marks])
     else:
         there = then.rows()
-        gone, added = ([name for name in a if name not in b] for a, b in ((there, here), (here, there)))
-        texts = [f"only in the run {listed(gone)}"] if gone else []
+        texts = only_in(there, here)
         changed = [name for name in here if there.get(name, ("",))[0] not in ("", here[name][0])]
-    texts += [f"only now {listed(added)}"] if added else []
     texts += [f"of another size {listed(changed)}"] if changed else []
     return "; ".join(texts) or "the same in another order"
 
 
-def only_in(then: Sequence[str], now: Sequence[str]) -> str:
-    """The names that only a run, and that only the data set has."""
-    texts = [f"only in the run {listed(then)}"] if then else []
-    return "; ".join(texts + ([f"only now {listed(now)}"] if now else []))
+def only_in(then: Collection[str], now: Collection[str]) -> list[str]:
+    """The names that only a run, and that only the data set has, in words."""
+    gone, added = ([name for name in a if name not in b] for a, b in ((then, now), (now, then)))
+    return [f"{where} {listed(names)}" for where, names in (("only in the run", gone), ("only now", added)) if names]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -85,11 +77,11 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:SHOWN])) + more
 
 
-def in_words(folder: str | os.PathLike, found: Mapping[tuple[str, str], str], root: str) -> str:
-    """One line on what differs, with both roots if they do."""
+def in_words(record: Mapping[str, Any], found: Mapping[tuple[str, str], str], root: str) -> str:
+    """One line on what differs from the run of a data.json, with both roots if they do."""
     texts = list(found.values())
     more = [f"and {len(texts) - MOST} more parts of tasks"] if len(texts) > MOST else []
-    then, now = data_in(folder).get("root", ""), absolute(root)
+    then, now = record.get("root", ""), absolute(root)
     roots = [f"its root is {then}, now it is {now}"] if then and then != now else []
     return ". ".join([*texts[:MOST], *more, *roots])
 

@@ -9,6 +9,11 @@ def mean_recall(counts: Tensor) -> float:
     return float((counts.diag()[n > 0] / n[n > 0].double()).mean())
 
 
+def percent(counts: Tensor, metric: str) -> float:
+    """The value of a metric, accuracy or mean_per_class, in percent; there must be samples."""
+    return 100 * (mean_recall(counts) if metric == "mean_per_class" else float(counts.trace()) / int(counts.sum()))
+
+
 def best_constant(counts: Tensor, metric: str) -> float:
     """The best value of `metric`, 0 to 1, for one answer to all samples.
 

@@ -101,7 +101,8 @@ def _prediction(row: Sequence[str], where: str) -> Prediction:
         probability = math.nan
     if not 0 <= probability <= 1:
         raise ValueError(f"{where}: {row[4][:40]!r} is not a probability")
-    return Prediction(*row[:4], probability)
+    task, image, classname, predicted = row[:4]
+    return Prediction(task, image, classname, predicted, probability)
 
 
 def merge_predictions(folder: Path, parts: Iterable[Path]) -> None:

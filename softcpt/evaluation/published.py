@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from ..tasks import METRICS
+from ..tasks import METRICS, is_template
 from .provenance import PROJECT_ROOT
 
 TABLE = PROJECT_ROOT / "configs" / "published_zeroshot.csv"
@@ -55,9 +55,10 @@ def _published(row: dict[str, str], where: str) -> Published:
         raise ValueError(f"{where}: accuracy is {row['accuracy']!r}, not a percentage")
     if row["metric"] not in METRICS:
         raise ValueError(f"{where}: metric is {row['metric']!r}, use one of {', '.join(METRICS)}")
-    if not row["template"].count("{}") == row["template"].count("{") == row["template"].count("}") == 1:
+    if not is_template(row["template"]):
         raise ValueError(f"{where}: template {row['template']!r} must have one {{}} for the class name")
-    return Published(**{**row, "accuracy": accuracy})
+    texts = {key: row[key] for key in ("dataset", "backbone", "metric", "template", "source")}
+    return Published(accuracy=accuracy, **texts)
 
 
 def published_of(rows: Sequence[Published], dataset: str, backbone: str) -> list[Published]:

@@ -1,8 +1,8 @@
-"""Executors with the interface of `concurrent.futures`, for this machine and for a SLURM cluster.
+"""Executors in the manner of `concurrent.futures`, for this machine and for a SLURM cluster.
 
-`submit(function, *args)` returns a Future for `as_completed`, and `shutdown` waits. Each call has its own process, so
+`submit_all` makes Futures of calls, and `as_completed` gives those that have ended. Each call has its own process, so
 every run starts with fresh random generators, loggers and memory. The state of a sweep is in the run folders, so
-executors of different kinds and machines can share one sweep. Imports no other room.
+executors of different kinds and machines can share one sweep. Imports no other package.
 """
 
 from .local import LocalExecutor, ProcessEndedError, prepare

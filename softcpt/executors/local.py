@@ -1,6 +1,5 @@
 """Calls as processes of this machine, each with its own device."""
 
-import contextlib
 import multiprocessing
 import os
 import pickle
@@ -8,9 +7,9 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ class ProcessEndedError(RuntimeError):
     """A process ended without an answer: it was killed, or exited."""
 
 
-def prepare(threads: int, preload: str = "train") -> BaseContext:
+def prepare(threads: int, preload: str = "train") -> ForkServerContext | SpawnContext:
     """A multiprocessing context whose processes have `threads` threads each. Call it once, before any process starts.
 
     On Linux a server process imports the module `preload` (and so PyTorch) once, and each call runs in a fork of it.
@@ -33,9 +32,10 @@ def prepare(threads: int, preload: str = "train") -> BaseContext:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     # Not every Python passes sys.path on to the server of forks.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-    if sys.platform == "linux":
-        context.set_forkserver_preload([preload])
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([preload])
     return context
 
 
@@ -52,7 +52,7 @@ class LocalExecutor(ThreadPoolExecutor):
         context: from `prepare`.
     """
 
-    def __init__(self, workers: int, devices: Sequence[str], context: BaseContext) -> None:
+    def __init__(self, workers: int, devices: Sequence[str], context: ForkServerContext | SpawnContext) -> None:
         self._devices: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for i in range(workers):
             self._devices.put(devices[i % len(devices)] if devices else None)
@@ -67,10 +67,13 @@ class LocalExecutor(ThreadPoolExecutor):
     def _take_device(self) -> None:
         self._own.device = self._devices.get()
 
-    batch = contextlib.nullcontext  # SlurmExecutor makes a job array of the calls within
-
-    def submit(self, function: Callable, /, *args: Any) -> Future:
+    def submit(self, function: Callable, /, *args: Any) -> Future:  # type: ignore[override]
         return super().submit(self._call, function, args)
+
+    def submit_all(self, calls: Sequence[Callable[[], Any]]) -> list[Future]:
+        return [self.submit(call) for call in calls]
+
+    as_completed = staticmethod(as_completed)
 
     def _call(self, function: Callable, args: tuple) -> Any:
         receiver, sender = self._context.Pipe(duplex=False)

@@ -1,12 +1,13 @@
 """Writing a file completely or not at all.
 
-Temporary files have names that no one else gives, with the process that writes them, also in `backbones` and `compat`,
-which stand alone: `.results.json.12.softcpt-tmp`. So those of killed processes are found, and no others.
+Temporary files have names that no one else gives, with the process that writes them, also in `compat`, which stands
+alone: `.results.json.12.softcpt-tmp`. So those of killed processes are found, and no others.
 """
 
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY = re.compile(r"\..+\.(\d+)\.softcpt-tmp")
@@ -59,12 +60,21 @@ def write_atomically(path: str | os.PathLike, content: str | bytes, follow: bool
     except UnicodeEncodeError as error:
         around = error.object[max(0, error.start - 40) : error.end + 20]
         raise ValueError(f"{path} cannot be written: a name in it is not in UTF-8: {around!r}") from error
-    temporary = temporary_of(path)
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         what = f"{path} cannot be written ({len(content):,} bytes): {error.strerror or error}"
         raise type(error)(what) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The temporary file of a file, whose place it takes at the end; after an error it is removed."""
+    temporary = temporary_of(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that cannot be looked into
+            temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import TracebackType
 
 from .texts import plain
 
@@ -24,6 +25,8 @@ Main = Callable[..., "int | None"]
 def one_line_errors(status: int, *also: type[Exception]) -> Callable[[Main], Callable[..., int]]:
     """Decorate `main(argv)`: print a ValueError, an OSError or one of `also`, and return `status`."""
 
+    expected: tuple[type[Exception], ...] = (ValueError, OSError, *also)
+
     def decorate(main: Main) -> Callable[..., int]:
         @functools.wraps(main)
         def run(argv: list[str] | None = None) -> int:
@@ -34,7 +37,7 @@ def one_line_errors(status: int, *also: type[Exception]) -> Callable[[Main], Cal
             except BrokenPipeError:
                 discard_output()
                 return CLOSED_PIPE
-            except (ValueError, OSError, *also) as error:
+            except expected as error:
                 print(f"error: {plain(error, keep=LINE_BREAK)}", file=sys.stderr)
                 return status
 
@@ -72,7 +75,7 @@ def end() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def report_uncaught(kind: type[BaseException], *error: object) -> None:
+def report_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Print one line for Ctrl-C, nothing for a closed pipe, and Python's traceback for other errors."""
     if issubclass(kind, KeyboardInterrupt):
         interrupted.append(os.getpid())
@@ -80,7 +83,7 @@ def report_uncaught(kind: type[BaseException], *error: object) -> None:
     elif issubclass(kind, BrokenPipeError):
         discard_output()
     else:
-        sys.__excepthook__(kind, *error)
+        sys.__excepthook__(kind, error, traceback)
 
 
 def print_any_text() -> None:

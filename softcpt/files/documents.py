@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ def read_json(path: str | os.PathLike) -> Any:
         return parse_json(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:  # also for bytes that are not text, and endless numbers
         raise ValueError(f"{path}: not a JSON file ({error})") from error
+
+
+def read_schema(path: str | os.PathLike, schema: int) -> dict[str, Any]:
+    """The content of a JSON file whose "schema" is the one that this version reads. Raises ValueError, with the file,
+    for any other."""
+    record = read_json(path)
+    found = record.get("schema") if isinstance(record, dict) else record
+    if not isinstance(record, dict) or found != schema:
+        raise ValueError(f"{path}: schema is {reprlib.repr(found)}, this version reads schema {schema}")
+    return record
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -12,7 +12,7 @@ def folders_below(place: str | os.PathLike) -> list[Path]:
     folder above it ends nowhere. Folders that cannot be read are left out.
     """
     found: dict[tuple[int, int], Path] = {}
-    waiting, links = [Path(place)], []
+    waiting, links = [Path(place)], list[Path]()
     while waiting or links:
         folder = waiting.pop() if waiting else links.pop()
         with contextlib.suppress(OSError), os.scandir(folder) as entries:

@@ -1,14 +1,14 @@
 """The lock of a run folder: one process at a time trains or evaluates there.
 
-`running.json` names the process's host, its boot and namespace of process ids, the id and the start. It is created
-exclusively (O_EXCL, which also works on network file systems) and touched every minute. So the lock of a killed process
-is recognised:
+`running.lock` is locked by the kernel (filelock), which lets go of it when the process ends, however it ends, and for
+all containers of a machine. Some network file systems pass such locks on to other hosts, some do not. So
+`running.json`, which names the holder, is created exclusively (O_EXCL, which works on them all) and touched every
+minute. A lock is stale
 
-- among the processes that this one sees, because the process no longer exists (its start time tells it from a later
-  one with the same id);
-- on another host, or in another container, whose processes are not seen from here, because the lock has not been
-  touched for some time, or not since this host was started;
-- by a SLURM job that was put back in the queue, because the lock holds the job's own id.
+- of this machine, if the kernel's lock is free;
+- of another one, if the kernel's lock is free and `running.json` has not been touched for some time, or not since this
+  host was started;
+- of this process's SLURM job, which was put back in the queue.
 """
 
 import contextlib
@@ -21,14 +21,18 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, Timeout
+
 from .atomic import temporary_of
 from .run_folder import remove_temporaries
 from .texts import plain
 
 FILE_NAME = "running.json"
+KERNEL_LOCK = "running.lock"
 TOUCHED_EVERY = 60  # seconds
 STALE_AFTER = 10 * TOUCHED_EVERY  # for a lock of another host, whose clock may differ a little
 UNWRITTEN_FOR = 10  # seconds after which a lock without content is stale: its process was killed before it wrote
+LONGEST_LOOK = 0.2  # seconds for which another process may have the kernel's lock only to see whether it is free
 
 
 class LockedError(OSError):
@@ -43,28 +47,14 @@ def describe(owner: Mapping) -> str:
 
 def this_process() -> dict[str, object]:
     """The content of this process's lock."""
-    return {
-        "host": socket.gethostname(),
-        "boot": boot_id(),
-        "namespace": pid_namespace(),
-        "pid": os.getpid(),
-        "start": start_time(os.getpid()),
-        "job": slurm_job(),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    return {"host": socket.gethostname(), "boot": boot_id(), "pid": os.getpid(), "job": slurm_job(), "since": since}
 
 
 def boot_id() -> str:
-    """The start of this host, as the kernel names it; "" if it does not."""
+    """The start of this machine, as the kernel names it in all its containers; "" if it does not."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    return ""
-
-
-def pid_namespace() -> str:
-    """The namespace in which this process's id counts, which containers have of their own; "" if it is not known."""
-    with contextlib.suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")
     return ""
 
 
@@ -74,27 +64,45 @@ def slurm_job() -> str:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
-def start_time(pid: int) -> str:
-    """The start of a process on this host, in ticks since boot; "" if it is not known, "ended" for a process that has
-    ended and waits for its parent."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    state, *fields = text.rpartition(")")[2].split()  # the name before it may hold anything
-    return "ended" if state in "ZX" else fields[18]
-
-
 def holder(folder: str | os.PathLike) -> dict | None:
     """The process that holds a run folder and is, or may be, alive; None if there is none."""
     path = Path(folder, FILE_NAME)
+    kernel = FileLock(path.with_name(KERNEL_LOCK))
+    free = _acquired(kernel) if os.path.exists(kernel.lock_file) else True
+    kernel.release()
+    return _holder(path, free) if path.exists() else None
+
+
+def _acquired(kernel: BaseFileLock) -> bool | None:
+    """Take the kernel's lock: whether it was free; None where it cannot be had, as on a file system without locks."""
+    try:
+        kernel.acquire(timeout=LONGEST_LOOK, poll_interval=LONGEST_LOOK / 10)
+    except Timeout:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _holder(path: Path, free: bool | None) -> dict | None:
+    """The process of a lock if it is, or may be, alive; `free`: whether the kernel's lock is, None if unknown."""
+    unknown = {"host": "?", "pid": "?", "since": "just now"}
     try:
         age, owner = _age(path), _read(path)
     except FileNotFoundError:
-        return None
+        return unknown if free is False else None
     if not owner:
-        return {"host": "?", "pid": "?", "since": "just now"} if age < UNWRITTEN_FOR else None
-    return owner if _held(owner, age) else None
+        return unknown if free is False or age < UNWRITTEN_FOR else None
+    boot, same_name = boot_id(), owner["host"] == socket.gethostname()
+    here = owner["boot"] == boot if boot and owner.get("boot") else same_name
+    if here and free is not None:
+        return None if free else owner
+    if not here and owner.get("job") and owner["job"] == slurm_job():
+        return None  # an earlier start of this process's job
+    limit: float = STALE_AFTER
+    if boot and same_name:  # before this host was started, or on another of its name
+        limit = min(limit, time.clock_gettime(time.CLOCK_BOOTTIME))
+    return owner if free is False or age < limit else None
 
 
 def _age(path: Path) -> float:
@@ -110,24 +118,6 @@ def _age(path: Path) -> float:
     return abs(now - touched)
 
 
-def _held(owner: Mapping, age: float) -> bool:
-    """Whether the process of a lock that was touched `age` seconds ago is alive, or may be."""
-    if owner["host"] != socket.gethostname():
-        return age < STALE_AFTER and not _same_job(owner)
-    if owner.get("boot") and owner["boot"] != boot_id():  # before this host was restarted, or on another of its name
-        return age < min(STALE_AFTER, _uptime())
-    if owner.get("namespace") and owner["namespace"] != pid_namespace():
-        return age < STALE_AFTER and not _same_job(owner)
-    return _alive(owner)
-
-
-def _uptime() -> float:
-    """Seconds since this host was started; without end if it is not known."""
-    with contextlib.suppress(OSError, ValueError):
-        return float(Path("/proc/uptime").read_text(encoding="utf-8").split()[0])
-    return float("inf")
-
-
 def _read(path: Path) -> dict:
     """A lock's content; {} if it is not written yet or not that of a lock. Raises FileNotFoundError."""
     if not stat.S_ISREG(path.stat().st_mode):
@@ -140,22 +130,6 @@ def _read(path: Path) -> dict:
     return owner if texts and type(owner.get("pid")) is int and owner["pid"] > 0 else {}
 
 
-def _same_job(owner: Mapping) -> bool:
-    """Whether the lock comes from an earlier start of this process's SLURM job."""
-    return bool(owner.get("job")) and owner["job"] == slurm_job()
-
-
-def _alive(owner: Mapping) -> bool:
-    try:
-        os.kill(int(owner["pid"]), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # another user's
-    start = start_time(int(owner["pid"]))
-    return start != "ended" and (not owner.get("start") or owner["start"] == start)
-
-
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
     """Hold a run folder, creating it if needed, and remove what a killed process left half-written there.
@@ -164,68 +138,48 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     """
     path = Path(folder, FILE_NAME)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _take(path)
-    remove_temporaries(path.parent)
-    _remove_asides(path)
-    released = threading.Event()
-    threading.Thread(target=_touch, args=(path, released), daemon=True).start()
+    kernel = FileLock(path.with_name(KERNEL_LOCK))
     try:
-        yield
+        _take(path, _acquired(kernel))
+        remove_temporaries(path.parent)
+        released = threading.Event()
+        threading.Thread(target=_touch, args=(path, released), daemon=True).start()
+        try:
+            yield
+        finally:
+            released.set()
+            for file in (path, Path(kernel.lock_file)):
+                with contextlib.suppress(OSError):  # the next process sees that this one has ended
+                    file.unlink()
     finally:
-        released.set()
-        with contextlib.suppress(OSError):  # the next process sees that this one has ended
-            path.unlink()
+        kernel.release()
 
 
-def _take(path: Path) -> None:
+def _take(path: Path, free: bool | None) -> None:
+    """Create the lock, in the place of a stale one; `free`: whether this process has the kernel's, see `_acquired`."""
     for _ in range(3):
         with contextlib.suppress(FileExistsError):
-            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-            try:
-                with os.fdopen(file, "w", encoding="utf-8") as stream:
-                    json.dump(this_process(), stream)
-            except OSError as error:
-                path.unlink(missing_ok=True)
-                raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
-            return
-        owner = holder(path.parent)
+            if free is not False:
+                return _create(path)
+        owner = _holder(path, free)
         if owner:
             raise LockedError(
                 f"{path.parent} is in use by {describe(owner)}; wait for it, or choose another --output-dir. "
-                f"If that process no longer exists, remove {path}{_unseen(owner)}"
+                f"If that process no longer exists, remove {path} and {KERNEL_LOCK} beside it"
             )
-        _remove_stale(path)
+        path.unlink(missing_ok=True)
+        free = free or None  # False: this job's earlier start has it, on a host that failed
     raise LockedError(f"{path.parent}: other processes are taking its lock at the same moment; try again")
 
 
-def _unseen(owner: Mapping) -> str:
-    """Why a process on this host cannot be looked up, and what happens then."""
-    other = owner.get("host") == socket.gethostname() and owner.get("namespace", "") not in ("", pid_namespace())
-    after = (
-        f"; it is of another container, so it counts as ended {STALE_AFTER // 60} minutes after its last sign of life"
-    )
-    return after if other else ""
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove a stale lock, but not a new one that another process may have put in its place meanwhile."""
-    aside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(path, aside)  # of several processes one succeeds
-        content, age = _read(aside), _age(aside)
-        if _held(content, age) if content else age < UNWRITTEN_FOR:
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-        aside.unlink()
-
-
-def _remove_asides(path: Path) -> None:
-    """Remove the stale locks that killed processes of this host moved aside."""
-    start = f"{path.name}.{socket.gethostname()}."
-    for aside in path.parent.glob(f"{path.name}.*"):
-        pid = aside.name.removeprefix(start)
-        if pid.isdigit() and not _alive({"pid": pid}):
-            aside.unlink(missing_ok=True)
+def _create(path: Path) -> None:
+    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    try:
+        with os.fdopen(file, "w", encoding="utf-8") as stream:
+            json.dump(this_process(), stream)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _touch(path: Path, released: threading.Event) -> None:

@@ -65,14 +65,14 @@ def markdown_text(text: object) -> str:
 
 # -- several names in one text, the value of DATASET.TASKS -------------------------------------------------------------
 
-HALF_WORDS = ("all", "base", "new")  # as the whole text, not names
+HALVES = ("all", "base", "new")  # as the whole text, not names
 
 
 def joined_names(names: Sequence[str]) -> str:
     r"""Names as one text, separated by commas. A comma within a name becomes \, and a single name that is one of
-    HALF_WORDS has a comma after it. `names_of` is the inverse."""
+    HALVES has a comma after it. `names_of` is the inverse."""
     text = ",".join(re.sub(r"([\\,])", r"\\\1", name) for name in names)
-    return f"{text}," if text in HALF_WORDS else text
+    return f"{text}," if text in HALVES else text
 
 
 def names_of(text: str) -> list[str]:

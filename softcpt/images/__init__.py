@@ -1,1 +1,1 @@
-"""Preprocessing, augmented views and cached features of images. Imports only the files beside the rooms."""
+"""The one reader of images, augmented views, and cached features of images."""

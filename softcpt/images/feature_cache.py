@@ -19,7 +19,7 @@ from tqdm import tqdm
 from softcpt.backbones.weights import write_safetensors
 from softcpt.files.texts import counted
 
-from ..distributed import from_first_rank, gather_parts, part_of, rank, share
+from ..distributed import from_first_rank, gather_parts, part_of, rank, shard
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class FeatureLoader:
 
     def __len__(self) -> int:
         """Number of this process's batches."""
-        part = share(len(self.loader.dataset))
+        part = shard(len(self.loader.dataset))
         return -(-(part.stop - part.start) // self.loader.batch_size)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -134,7 +134,7 @@ class FeatureLoader:
         key = {**self.key, "transform": str(self.loader.dataset.transform), "images": image_list(items)}
         features = self.cache.get(key, (len(items), -1), self._encode_all)
         labels = torch.tensor([item.label for item in items])
-        size, part = self.loader.batch_size, share(len(items))
+        size, part = self.loader.batch_size, shard(len(items))
         for image, label in zip(features[part].split(size), labels[part].split(size)):
             yield {"img": image, "label": label}
 

@@ -1,10 +1,10 @@
 """Exported classifiers, independent of the methods that trained them.
 
-    from softcpt.inference import load_classifier
+    from softcpt import load_classifier
     classifier = load_classifier("model.safetensors")
     classifier.predict(["a.jpg", "b.jpg"], task="bird species recognition")
 
-Needs the exported file and the weights of its CLIP. Imports `backbones` and `storage`, neither Dassl nor the trainers.
+Needs the exported file and the weights of its CLIP. Imports neither Dassl nor the trainers.
 See docs/inference.md.
 """
 

@@ -36,7 +36,7 @@ def load_classifier(
         FileNotFoundError: no such file, or no weights of its CLIP.
         ValueError: not an export, a damaged one, one of another schema, or another CLIP.
     """
-    path, device = Path(path), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    path, device = Path(path), torch.device(device or Precision.default_device())
     export = read_export(path)
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"precision: {precision!r} is not legal; one of {', '.join(PRECISIONS)}")
@@ -88,7 +88,7 @@ class Classifier:
         """Logits (B, R) of the task's classes. Raises OSError, naming the file, for an image that cannot be read, and
         ValueError for logits that are not finite."""
         name = self.task_named(task)
-        parts = [np.empty((0, len(self.classes_[name])), np.float32)]
+        parts: list[np.ndarray] = [np.empty((0, len(self.classes_[name])), np.float32)]
         for batch in self.batches(images, batch_size, workers):
             logits = self.logits(self.features(batch), name).cpu()
             check_finite(logits, [f"image {sum(map(len, parts)) + i}" for i in range(len(logits))], self.source)

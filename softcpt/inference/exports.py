@@ -1,6 +1,5 @@
 """The file of an exported classifier: safetensors, with everything but the tensors as JSON in its metadata."""
 
-import hashlib
 import json
 import os
 import reprlib
@@ -9,12 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from softcpt.backbones import Head
+from softcpt.backbones import Head, weights
 from softcpt.backbones.config import Preprocessing
 from softcpt.backbones.precision import PRECISIONS
 from softcpt.files import parse_json, write_atomically
@@ -116,7 +114,8 @@ def read_export(path: str | os.PathLike) -> Export:
         raise ValueError(f"{path} is not an exported classifier, or it is truncated ({error})") from error
     facts = check_facts(facts, tensors, path)
     projection = tensors.get("projection.weight")
-    shown = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["preprocessing"].items()}
+    shown: dict[str, Any] = dict(facts["preprocessing"])
+    shown |= {key: tuple(value) for key, value in shown.items() if isinstance(value, list)}
     try:
         return Export(
             tasks=facts["tasks"],
@@ -172,8 +171,4 @@ def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """A digest of everything in an export."""
-    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
-    for name, value in sorted(tensors.items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return weights.digest_of(tensors, json.dumps(facts, sort_keys=True))

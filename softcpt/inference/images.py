@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -62,7 +62,8 @@ def listed(images: Images) -> list[Picture]:
     """
     one = isinstance(images, Image.Image | str | os.PathLike)
     one |= isinstance(images, np.ndarray) and images.dtype.kind not in "OU" and images.ndim < 4
-    found = [images] if one else list(images)  # type: ignore[list-item]
+    given: Any = images
+    found = [given] if one else list(given)
     for image in found:
         if isinstance(image, np.ndarray):
             from_array(image)

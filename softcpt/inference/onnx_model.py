@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from softcpt.backbones import layers
+from softcpt.packages import optional
 
 from .classifier import Classifier
 
@@ -157,8 +158,4 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 def package(name: str) -> ModuleType:
-    """An optional package. Raises ValueError, with the command to install it, if it is missing."""
-    try:
-        return __import__(name)
-    except ImportError as error:
-        raise ValueError(f"ONNX models need the package {name}: pip install -r requirements-onnx.txt") from error
+    return optional(name, "onnx", f"ONNX models need the package {name}")

@@ -1,1 +1,1 @@
-"""Learned and hand-made prompts, and the encoder of their text features. Imports only the files beside the rooms."""
+"""Learned and zero-shot prompts, and the encoder of their text features."""

@@ -14,27 +14,22 @@ from .sentences import word_ids
 logger = logging.getLogger(__name__)
 
 
-def check_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
-    """Raise ValueError, with the reason and an alternative, for a CLIP whose image tower takes no tuning.
+def check_tunable(tower: str, model: CLIP, name: str, what: str, instead: str) -> None:
+    """Raise ValueError, with the reason and an alternative, for a CLIP whose tower takes no tuning.
 
     Args:
+        tower: "image" or "text".
         name: the value of MODEL.BACKBONE.NAME.
         what: what the method needs of the tower, for the message.
         instead: what the user can choose.
     """
-    if model.visual.not_tunable:
+    reason = model.visual.not_tunable if tower == "image" else model.text.not_tunable
+    plain = f"use a plain vision transformer, or {instead}"
+    own = f"use {instead}, or a CLIP whose text tower is this project's"
+    if reason:
         raise ValueError(
-            f"MODEL.BACKBONE.NAME: {what}, and the image tower of {name} takes none: {model.visual.not_tunable}; use a "
-            f"plain vision transformer, or {instead}"
-        )
-
-
-def check_text_tunable(model: CLIP, name: str, what: str, instead: str) -> None:
-    """The same for the text tower."""
-    if model.text.not_tunable:
-        raise ValueError(
-            f"MODEL.BACKBONE.NAME: {what}, and the text tower of {name} takes none: {model.text.not_tunable}; use "
-            f"{instead}, or a CLIP whose text tower is this project's"
+            f"MODEL.BACKBONE.NAME: {what}, and the {tower} tower of {name} takes none: {reason}; "
+            f"{plain if tower == 'image' else own}"
         )
 
 

@@ -56,21 +56,7 @@ class TextEncoder:
             tuning: of the tower; its prompts are the last tokens of the prefixes.
         """
         memory = self.encode_prefix(prefix, tuning)
-        return self.encode_chunks(self.chunk, memory, suffix, lengths, group, tuning)
-
-    def encode_chunks(
-        self, size: int, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning
-    ) -> Tensor:
-        """Features (R, E), `size` rows at a time."""
-        if len(suffix) <= size:
-            return self.encode_suffix(memory, suffix, lengths, group, tuning)
-        features = []
-        for args in zip(suffix.split(size), lengths.split(size), group.split(size)):
-            if torch.is_grad_enabled():
-                features.append(checkpoint(self.encode_suffix, memory, *args, tuning, use_reentrant=False))
-            else:
-                features.append(self.encode_suffix(memory, *args, tuning))
-        return torch.cat(features)
+        return in_chunks(self.encode_suffix, self.chunk, memory, (suffix, lengths, group), tuning)
 
     def encode_prefix(self, prefix: Tensor, tuning: Tuning = UNTUNED) -> Memory:
         """Keys and values of every layer, for prefixes (G, P, D)."""
@@ -131,9 +117,10 @@ class TextEncoder:
         return x.unflatten(-1, (x.shape[-1] // width, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
-class PlainTextEncoder(TextEncoder):
+class PlainTextEncoder:
     """Encodes whole prompts, for towers where a token's hidden states depend on what follows it. Fewer prompts than
     suffixes are encoded at a time, as they have more tokens; the padding is cut off where features do not depend on it.
+    Called as `TextEncoder` is.
     """
 
     def __init__(self, tower: TextTower | TransformersTextTower, chunk: int = 2048) -> None:
@@ -146,7 +133,7 @@ class PlainTextEncoder(TextEncoder):
         if self.tower.tail is not None:
             suffix = suffix[:, : int(lengths.max()) + self.tower.tail]
         size = max(1, self.tokens // (prefix.shape[1] + suffix.shape[1]))
-        return self.encode_chunks(size, prefix, suffix, lengths, group, tuning)
+        return in_chunks(self.encode_suffix, size, prefix, (suffix, lengths, group), tuning)
 
     def encode_suffix(
         self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
@@ -160,7 +147,10 @@ class PlainTextEncoder(TextEncoder):
         return self.tower.encode(x, count + lengths, enter if tuning.prompts else None, tuning)
 
 
-def text_encoder(tower: TextTower | TransformersTextTower, chunk: int) -> TextEncoder:
+Encoder = TextEncoder | PlainTextEncoder
+
+
+def text_encoder(tower: TextTower | TransformersTextTower, chunk: int) -> Encoder:
     """The encoder that suits a tower, for `chunk` suffixes of a few tokens at a time."""
     if tower.shared:
         return TextEncoder(tower, chunk)
@@ -168,6 +158,19 @@ def text_encoder(tower: TextTower | TransformersTextTower, chunk: int) -> TextEn
     length = "" if tower.tail is not None else f" and are padded to {tower.context_length}"
     logger.info("The text tower has %s: prompts share no prefix%s", reason, length)
     return PlainTextEncoder(tower, chunk)
+
+
+def in_chunks(
+    encode: Callable[..., Tensor], size: int, memory: Memory | Tensor, rows: tuple[Tensor, ...], tuning: Tuning
+) -> Tensor:
+    """Features (R, E) by `encode` of `size` rows at a time, whose activations the backward pass then computes anew.
+    rows: suffix, lengths and group."""
+    if len(rows[0]) <= size:
+        return encode(memory, *rows, tuning)
+    parts = zip(*(column.split(size) for column in rows))
+    if torch.is_grad_enabled():
+        return torch.cat([checkpoint(encode, memory, *part, tuning, use_reentrant=False) for part in parts])
+    return torch.cat([encode(memory, *part, tuning) for part in parts])
 
 
 def enter_layer(layer: int, x: Tensor, tuning: Tuning) -> Tensor:

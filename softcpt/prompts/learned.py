@@ -71,8 +71,8 @@ class PromptTemplate(nn.Module):
         longest = max(map(len, tokens))
         # Position s of a suffix takes entry index[s] of [suffix tokens (longest) | context tokens after the name].
         index = torch.zeros(len(names), longest + n_after, dtype=torch.long)
-        for r, ((name, _), row) in enumerate(zip(halves, tokens)):
-            n_name = len(name)
+        for r, ((own, _), row) in enumerate(zip(halves, tokens)):
+            n_name = len(own)
             order = [*range(n_name), *range(longest, longest + n_after), *range(n_name, len(row))]
             index[r, : len(order)] = torch.tensor(order)
 

@@ -1,6 +1,6 @@
 """Reports of finished runs: tables, paired tests, pictures, and writing them to files.
 
-Imports `sweeps` for the names of methods, and `interpretation` to show what it wrote beside the runs.
+Imports `sweeps` for the names of methods. `interpretation` and `leave_one_out` write what scripts/interpret.py finds.
 """
 
 # ruff: noqa: F401

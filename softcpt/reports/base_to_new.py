@@ -12,8 +12,8 @@ import pandas as pd
 from softcpt.files.texts import markdown_text
 
 from ..sweeps import HALVES
-from .tables import AVERAGE, COSTS, cells_table, over_seeds, results_frame, usual_n, zero_shot_methods
-from .texts import cost_columns, cost_note, markdown, section_title, section_titles, shots_name
+from .tables import AVERAGE, COSTS, cells_table, over_seeds, results_frame, sections, usual_n, zero_shot_methods
+from .texts import cost_columns, cost_note, markdown, section_title, shots_name
 
 MEASURES = ("base", "new", "H")
 SETTING = ["dataset", "backbone", "split"]  # identifies a section
@@ -68,15 +68,8 @@ def base_to_new_report(records: Iterable[Mapping], halves: str = "classes", shot
         raise ValueError(f"no run on base or new {halves}" + ("" if shots is None else f" with {shots} shots"))
     frame = frame.sort_values("shots", kind="stable")  # methods without training images first
     return "\n\n".join(
-        line for name, rows in halves_sections(base_to_new_summary(frame)) for line in _section(name, rows, halves)
+        line for name, rows in sections(base_to_new_summary(frame), SETTING) for line in _section(name, rows, halves)
     )
-
-
-def halves_sections(summary: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
-    """The sections of a `base_to_new_summary`: {key of SETTING: value} with the "title", and the rows."""
-    groups = list(summary.groupby(SETTING, sort=False))
-    names = [dict(zip(SETTING, values)) for values, _ in groups]
-    return [({**name, "title": title}, rows) for name, title, (_, rows) in zip(names, section_titles(names), groups)]
 
 
 def _section(names: dict[str, str], rows: pd.DataFrame, halves: str) -> list[str]:

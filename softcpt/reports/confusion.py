@@ -1,9 +1,8 @@
 """Which classes a method confuses, with images of the mistakes, from the predictions of its runs."""
 
-import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from softcpt.evaluation.provenance import PROJECT_ROOT
 from softcpt.files import read_yaml
 from softcpt.images.read import small_image
 
-from ..interpretation.pictures import data_url
+from .pictures import data_url, encoded
 
 PAIRS = 8  # pairs of classes shown per task
 IMAGES = 5  # images shown per pair
@@ -52,7 +51,7 @@ class TaskConfusion:
         """The counts (C, C), rows true and columns predicted classes; with `side` (side, side), for neighbouring
         classes together."""
         size = len(self.classes)
-        found = np.zeros((side or size,) * 2, dtype=int)
+        found: np.ndarray = np.zeros((side or size,) * 2, dtype=int)
         for (true, predicted), n in self.counts.items():
             found[true * len(found) // size, predicted * len(found) // size] += n
         return found
@@ -91,7 +90,7 @@ def _of_task(task: str, rows: pd.DataFrame) -> TaskConfusion:
 
 
 def of_method(
-    records: Sequence[dict], method: str, shots: int, data: str | Path | None = None, budget: int = BUDGET
+    records: Sequence[Mapping], method: str, shots: int, data: str | Path | None = None, budget: int = BUDGET
 ) -> MethodConfusion | None:
     """The confusion of a method's runs at one number of shots, with thumbnails of at most `budget` bytes.
 
@@ -162,20 +161,16 @@ def thumbnail(path: Path, upright: bool = False) -> str:
         small = small_image(path, THUMBNAIL, upright)
     except OSError:
         return ""
-    buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=72)
-    return data_url(buffer.getvalue(), "jpeg")
+    return data_url(encoded(small, "jpeg", quality=72), "jpeg")
 
 
 def matrix_picture(task: TaskConfusion, side: int = 360) -> bytes:
     """The matrix as a PNG, for tasks with many classes: the larger the share within the true class, the darker. A pixel
     is for one class, or for neighbouring ones if there are more than LARGEST."""
-    values = task.matrix(min(len(task.classes), LARGEST)).astype(float)
+    values = task.matrix(min(len(task.classes), LARGEST))
     shares = values / np.maximum(values.sum(1, keepdims=True), 1)
     blue = np.array([0, 114, 178]) / 255
     pixels = (255 * (1 - shares[..., None] * (1 - blue))).astype(np.uint8)
     scale = max(1, side // len(values))
     image = Image.fromarray(pixels).resize((scale * len(values),) * 2, Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    return encoded(image, "png", optimize=True)

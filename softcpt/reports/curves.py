@@ -1,12 +1,13 @@
 """Accuracy over shots: a few methods in strong colours, with their names at the ends of the lines."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .styles import GREY, Highlights, drawing_order
+from .styles import GREY, Highlights
 from .tables import zero_shot_methods
 from .texts import shots_name, wrapped
 
@@ -36,7 +37,8 @@ def draw_curves(
     shots = sorted(rows["shots"][rows["shots"] > 0].unique()) or [1]
     beyond = 2 * shots[-1]  # the place of runs on all images (-1 shots)
     ends = []
-    for name in drawing_order(rows["method"].unique(), stressed):
+    # The highlighted methods come last, so that they lie above the others.
+    for name in sorted(rows["method"].unique(), key=lambda name: (name in stressed, name == stressed.hero)):
         own = rows[rows["method"] == name]
         color, strong = shown[name], name in stressed or shown[name] != GREY
         if name in untrained:
@@ -46,9 +48,17 @@ def draw_curves(
         points = own[own["shots"] != 0].assign(x=own["shots"].where(own["shots"] > 0, beyond)).sort_values("x")
         wide = 2.2 if name in stressed else 1.5 if strong else 0.9
         spread = points["sd"] if strong and points["sd"].notna().any() else None
-        look = {"color": color, "linewidth": wide, "marker": "o", "markersize": 2 + wide, "label": name}
         axes.errorbar(
-            points["x"], points["mean"], spread, capsize=2 if strong else 0, zorder=3 if strong else 2, **look
+            points["x"],
+            points["mean"],
+            spread,
+            capsize=2 if strong else 0,
+            zorder=3 if strong else 2,
+            color=color,
+            linewidth=wide,
+            marker="o",
+            markersize=2 + wide,
+            label=name,
         )
         if strong:
             ends.append((points["mean"].iloc[-1], name, color))
@@ -63,7 +73,7 @@ def draw_curves(
         _name_ends(axes, ends, stressed)
 
 
-def light_grid(axes: Axes, along: str, nbins: int) -> None:
+def light_grid(axes: Axes, along: Literal["x", "y"], nbins: int) -> None:
     """Light grid lines at about `nbins` round values of the x or y axis, and no frame at the top and right."""
     getattr(axes, f"{along}axis").set_major_locator(MaxNLocator(nbins=nbins, steps=[1, 2, 5, 10]))
     axes.grid(axis=along, color="#e4e4e4", linewidth=0.6)

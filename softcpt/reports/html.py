@@ -9,8 +9,8 @@ import pandas as pd
 
 from softcpt.files.texts import counted, plain
 
-from ..interpretation.pictures import data_url
 from .confusion import BUDGET, MethodConfusion, TaskConfusion, matrix_picture, of_method
+from .pictures import data_url
 from .sections import Section, gains, signed
 from .styles import highlights
 from .tables import SECTION, method_name, tested
@@ -30,7 +30,6 @@ def html(
     pictures: Mapping[str, bytes],
     notes: Sequence[str] = (),
     data: Path | None = None,
-    inside: Sequence[Mapping] = (),
 ) -> str:
     """The page of a report.
 
@@ -39,7 +38,6 @@ def html(
         pictures: {description: PNG}.
         notes: on runs that are left out or kept apart.
         data: folder of the test images; None for the runs' own DATASET.ROOT.
-        inside: from `interpretation.read.insides`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -58,7 +56,6 @@ def html(
         commands=commands,
         commands_left_out=left_out,
         environment=environment_table(records),
-        inside=inside,
         notes=notes,
     )
 
@@ -87,7 +84,7 @@ def shade(share: float) -> str:
 
 def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Path | None) -> list[list[dict]]:
     """For each section the mistakes of SoftCPT and its best rival at their most shots; MOST_CONFUSIONS in all."""
-    runs = defaultdict(list)
+    runs: dict[tuple, list[Mapping]] = defaultdict(list)
     for record in records:
         runs[record["dataset"], record["backbone"], record["split"], tested(record["tasks"])].append(record)
     wanted = []
@@ -106,10 +103,9 @@ def confusions(sections: Sequence[Section], records: Sequence[Mapping], data: Pa
 
 
 def _confusion(found: MethodConfusion) -> dict:
-    runs = f"{len(found.seeds)} runs (seeds {', '.join(map(str, sorted(found.seeds)))})"
-    runs = runs if len(found.seeds) > 1 else "one run"
-    tasks = [_task(task) for task in found.tasks]
-    return {**vars(found), "shots": shots_name(found.shots), "runs": runs, "tasks": tasks}
+    several = f"{len(found.seeds)} runs (seeds {', '.join(map(str, sorted(found.seeds)))})"
+    runs = several if len(found.seeds) > 1 else "one run"
+    return {**vars(found), "shots": shots_name(found.shots), "runs": runs, "tasks": list(map(_task, found.tasks))}
 
 
 def _task(task: TaskConfusion) -> dict:

@@ -1,6 +1,6 @@
 """Did the tasks help each other? A method trained on all tasks at once against the same one trained once per task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -8,9 +8,9 @@ import pandas as pd
 from softcpt.files.texts import counted
 
 from ..sweeps import run_variant
-from .statistics import at_each_shots, compare, comparison_note, comparison_table, values_of
+from .statistics import at_each_shots, comparison_note, comparison_table, values_of
 from .tables import AVERAGE
-from .texts import cell, shots_name, shots_order
+from .texts import cell, shots_name
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Pair:
     separate: str
 
 
-def pairs(records: Sequence[dict], method: str) -> list[Pair]:
+def pairs(records: Sequence[Mapping], method: str) -> list[Pair]:
     """The joint and separate runs of a method.
 
     Args:
@@ -72,18 +72,15 @@ def joint_sections(frame: pd.DataFrame, found: Sequence[Pair]) -> list[tuple[str
     for pair in found:
         if not {pair.joint, pair.separate} <= set(frame["method"]):
             continue
-        shots = [set(frame.loc[frame["method"] == name, "shots"]) for name in (pair.joint, pair.separate)]
-        for value in sorted(shots[0] & shots[1], key=shots_order):
-            table = joint_table(frame, pair, value)
-            test = compare(values, pair.joint, pair.separate, value)
-            if test is not None:
-                heading = f"Did the tasks help each other? {pair.joint}, {shots_name(value)}"
+        tests = at_each_shots(values, pair.joint, pair.separate)
+        for test in tests:
+            if test.shots is not None:
+                heading = f"Did the tasks help each other? {pair.joint}, {shots_name(test.shots)}"
                 note = (
                     f"Joint training is ahead on {test.wins} of {counted(test.n, 'task')}, level on {test.ties} and "
                     f"behind on {test.losses}; {test.difference:+.1f} points on average."
                 )
-                parts.append((heading, table, note))
-        tests = at_each_shots(values, pair.joint, pair.separate) if parts else []
+                parts.append((heading, joint_table(frame, pair, test.shots), note))
         if tests:
             heading = f"Does {pair.joint} beat {pair.separate}?"
             parts.append((heading, comparison_table(tests), comparison_note(tests)))

@@ -55,11 +55,11 @@ def paper_table(section: pd.DataFrame, published: pd.DataFrame, names: Mapping[s
     return pd.DataFrame(columns, index=measured.index).reset_index()
 
 
-def _published(row: Mapping, key: str) -> str:
+def _published(row: Mapping[str, float], key: str) -> str:
     """A cell of the paper's table: `key` is "s<shots>", "parameters" or "training"."""
     if key == "s0":  # a method that learns nothing has one number, in the column of the average
         key = "avg" if pd.isna(row.get("s1")) else ""
-    value = row.get({"parameters": "params", "training": "train_minutes"}.get(key, key))
+    value = row.get({"parameters": "params", "training": "train_minutes"}.get(key, key), float("nan"))
     if pd.isna(value):
         return MISSING
     if key == "parameters":

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .base_to_new import halves_sections
+from .base_to_new import SETTING
 from .curves import draw_curves, light_grid
 from .styles import DARK_GREY, Highlights, colors, highlights
 from .tables import AVERAGE, at_shots, sections, shots_in, zero_shot_methods
@@ -59,7 +59,7 @@ def halves_figure(summary: pd.DataFrame, halves: str) -> Figure:
     average = summary[(summary["task"] == AVERAGE) & summary["mean"].notna()]
     titles = {"base": f"base {halves}", "new": f"new {halves}", "H": "harmonic mean H"}
     blocks = []
-    for name, rows in halves_sections(average):
+    for name, rows in sections(average, SETTING):
         untrained = zero_shot_methods(rows)
         for shots in shots_in(rows):
             shown = at_shots(rows, shots)

@@ -93,18 +93,17 @@ def readable_records(folder: str | os.PathLike, runs: Collection[Path] | None = 
             records.append(read_record(path))
         except (ValueError, OSError) as error:
             left_out.append(str(error))
-    if failed:
-        names = "; ".join(f"{where}: {reason_of(Path(where))}" for where in sorted(failed)[:NAMED])
-        left_out.append(f"failed runs: {len(failed)} ({names}{'; ...' if len(failed) > NAMED else ''})")
     untested = [record["path"] for record in records if record["split"] == NOT_TESTED]
-    records = [record for record in records if record["split"] != NOT_TESTED]
-    if untested:
-        names = ", ".join(untested[:NAMED]) + (", ..." if len(untested) > NAMED else "")
-        left_out.append(f"runs trained on all images, and so not tested: {len(untested)} ({names})")
-    if unfinished:
-        names = ", ".join(sorted(unfinished)[:NAMED]) + (", ..." if len(unfinished) > NAMED else "")
-        left_out.append(f"unfinished runs, without a {FILE_NAME}: {len(unfinished)} ({names})")
-    return records, left_out
+    reasons = [f"{where}: {reason_of(Path(where))}" for where in sorted(failed)[:NAMED]]
+    for what, some, names, comma in (
+        ("failed runs", failed, reasons, "; "),
+        ("runs trained on all images, and so not tested", untested, untested[:NAMED], ", "),
+        (f"unfinished runs, without a {FILE_NAME}", unfinished, sorted(unfinished)[:NAMED], ", "),
+    ):
+        if some:
+            more = ["..."] * (len(some) > NAMED)
+            left_out.append(f"{what}: {len(some)} ({comma.join([*names, *more])})")
+    return [record for record in records if record["split"] != NOT_TESTED], left_out
 
 
 def reason_of(folder: Path) -> str:
@@ -157,13 +156,9 @@ def named_records(
     With `steps` ({shots: steps}) only runs with that budget are kept; with `halves` only runs on halves of the
     "classes" or "tasks", and without it none of them.
     """
-
-    label_of, found = _labels(methods, steps, halves), []
-    for record in records:
-        label = label_of(Path(record["path"]), record["shots"])
-        if label:
-            found.append({**record, "method": label})
-    return found
+    label_of = _labels(methods, steps, halves)
+    found = [{**record, "method": label_of(Path(record["path"]), record["shots"])} for record in records]
+    return [record for record in found if record["method"]]
 
 
 def _labels(methods: Sequence[Method], steps: Mapping[int, int] | None, halves: str) -> Callable[[Path, int], str]:

@@ -2,7 +2,6 @@
 
 import re
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -97,8 +96,3 @@ def colors(section: pd.DataFrame, stressed: Highlights) -> dict[str, str]:
     every = len(trained) <= ALL_COLOURED and len(set(own.values())) == len(trained)
     shown = {name: own[name] if every or name in stressed else GREY for name in trained}
     return {**dict.fromkeys(untrained, DARK_GREY), **shown}
-
-
-def drawing_order(names: Iterable[str], stressed: Highlights) -> list[str]:
-    """The highlighted methods last, so that they lie above the others."""
-    return sorted(names, key=lambda name: (name in stressed, name == stressed.hero))

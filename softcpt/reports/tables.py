@@ -32,7 +32,8 @@ def results_frame(records: Iterable[Mapping]) -> pd.DataFrame:
 
     Raises ValueError, with both files, if two records are of the same run.
     """
-    rows, seen = [], {}
+    rows: list[dict] = []
+    seen: dict[tuple, Mapping] = {}
     for record in records:
         run = {
             **{key: record[key] for key in ("dataset", "backbone", "split")},
@@ -118,10 +119,10 @@ def at_shots(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
     return rows[(rows["shots"] == shots) | rows["method"].isin(zero_shot_methods(rows))]
 
 
-def sections(summary: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
-    """The sections of a summary: {key of SECTION: value} with the section's "title", and the rows."""
-    groups = list(summary.groupby(SECTION, sort=False))
-    names = [dict(zip(SECTION, values)) for values, _ in groups]
+def sections(summary: pd.DataFrame, keys: Sequence[str] = SECTION) -> list[tuple[dict[str, str], pd.DataFrame]]:
+    """The sections of a summary: {key: value} with the section's "title", and the rows."""
+    groups = list(summary.groupby(list(keys), sort=False))
+    names = [dict(zip(keys, values)) for values, _ in groups]
     titles = section_titles(names)
     return [
         ({**name, "title": title}, rows.reset_index(drop=True)) for name, title, (_, rows) in zip(names, titles, groups)

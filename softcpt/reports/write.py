@@ -1,7 +1,5 @@
 """Writing the report of finished runs: Markdown, CSV, LaTeX, one HTML page and pictures."""
 
-import os
-import urllib.parse
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,6 @@ import pandas as pd
 from softcpt.files import write_atomically
 from softcpt.files.texts import markdown_text
 
-from ..interpretation.pictures import png
-from ..interpretation.read import insides
 from ..sweeps import Method
 from .base_to_new import base_to_new, base_to_new_report, base_to_new_summary
 from .html import html
@@ -20,6 +16,7 @@ from .joint_training import pairs
 from .latex import document
 from .names import shown_name
 from .paper import PAPER_TABLE, paper_names, paper_table
+from .pictures import png
 from .plots import MOST_SECTIONS, accuracy_figure, halves_figure, tasks_figure
 from .runs import runs_below
 from .sections import Section, Table, markdown_of, section_of
@@ -69,14 +66,12 @@ def write_report(
     compare = [[shown_name(name, "method") for name in pair] for pair in compare]
     check_names([name for pair in compare for name in pair], summary["method"].unique())
     found = section_contents(records, frame, summary, paper, compare, joint)
-    inside, unread = insides(out_dir, [Path(record["path"]).parent for record in records])
-    notes += unread
     if len(found) > MOST_SECTIONS:
         notes.append(f"the pictures show the first {MOST_SECTIONS} of the {len(found)} sections")
     drawn = {"accuracy.png": png(accuracy_figure(summary)), "tasks.png": png(tasks_figure(summary))}
-    text = markdown_report(found, notes, inside, to)
+    text = markdown_report(found, notes)
     links = "\n".join(f"![{alt}]({name})\n" for name, alt in PICTURES.items())
-    page = html(found, records, {PICTURES[name]: content for name, content in drawn.items()}, notes, data, inside)
+    page = html(found, records, {PICTURES[name]: content for name, content in drawn.items()}, notes, data)
     files = {**drawn, "report.html": page, "report.tex": document(found), "report.csv": csv(summary)}
     _write(to, {**files, "report.md": text.replace("\n", f"\n\n{links}", 1)})
     return text
@@ -135,14 +130,9 @@ def section_contents(
     return contents
 
 
-def markdown_report(found: Sequence[Section], notes: Sequence[str], inside: Sequence[Mapping], to: Path) -> str:
-    """The text of report.md, whose links start from the folder `to`."""
-    paths = [Path(os.path.relpath(run["folder"], to), "interpret.md").as_posix() for run in inside]
-    links = "\n".join(
-        f"- [{markdown_text(run['title'])}]({urllib.parse.quote(path)})" for run, path in zip(inside, paths)
-    )
-    parts = ["# Results", *map(markdown_of, found), f"## Looking inside\n\n{links}" if links else ""]
-    return "\n\n".join([*filter(None, parts), *left_out_text(notes)]) + "\n"
+def markdown_report(found: Sequence[Section], notes: Sequence[str]) -> str:
+    """The text of report.md."""
+    return "\n\n".join(["# Results", *map(markdown_of, found), *left_out_text(notes)]) + "\n"
 
 
 def left_out_text(notes: Sequence[str]) -> list[str]:

@@ -1,7 +1,4 @@
-"""Sweeps: the runs of a sweep, the command and state of each, and starting those that are left.
-
-Imports `executors`, and `reports` at the end of a sweep. The names below describe a sweep and start nothing.
-"""
+"""Sweeps: the runs of a sweep, and the command and state of each. Starts nothing: scripts/lib/sweep_runs.py does."""
 
 # ruff: noqa: F401
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,10 @@ class Step:
     @cached_property
     def folder(self) -> Path:
         return self.job.folder(self.out, self.task_folder)
+
+    def parts(self, tasks: Sequence[str]) -> list["Step"]:
+        """One step per task."""
+        return [replace(self, task=task, task_folder=name) for task, name in task_folders(tasks).items()]
 
     @property
     def arguments(self) -> list[str]:
@@ -99,12 +103,24 @@ class Step:
 
 
 def steps_of(
-    job: Job, data: str, out: str, tasks: Sequence[str], others: Mapping[str, str] | None = None
+    job: Job,
+    data: str,
+    out: str,
+    tasks_of: Callable[[str], Sequence[str]],
+    others: Mapping[str, str] | None = None,
+    each: bool = False,
 ) -> list[Step]:
-    """The calls of train.py that a job needs; `tasks` are the tasks of its benchmark."""
-    others = {} if others is None else others
-    folders = task_folders(tasks) if job.method.separate else {"": ""}
-    return [Step(job, data, out, task, name, others) for task, name in folders.items()]
+    """The calls of train.py that a job needs: one, or one per task for a method that is trained so.
+
+    Args:
+        tasks_of: gives the tasks of a benchmark, which may have to be read from the data.
+        each: also a run that `is_merged`, which is otherwise one step and does without the list of its tasks, has a
+            step per task.
+    """
+    whole = Step(job, data, out, others={} if others is None else others)
+    if not job.method.separate or (is_merged(whole.folder) and not each):
+        return [whole]
+    return whole.parts(tasks_of(job.benchmark))
 
 
 def is_merged(folder: Path) -> bool:
@@ -192,8 +208,7 @@ def status_report(steps: Sequence[Step], queue: Mapping[str, str] | None = None)
     several = len({step.job.benchmark for step in steps}) > 1
     rows: dict[tuple[str, ...], Counter] = defaultdict(Counter)
     for step, (state, _) in states.items():
-        name = (step.job.benchmark, step.job.method.label) if several else (step.job.method.label,)
-        rows[name][state] += 1
+        rows[(*[step.job.benchmark] * several, step.job.method.label)][state] += 1
     total = sum(rows.values(), Counter())
     table = [[*name, *(count[state] or "" for state in STATES)] for name, count in rows.items()]
     table.append(["all", *[""] * several, *(total[state] for state in STATES)])

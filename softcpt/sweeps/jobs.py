@@ -86,6 +86,13 @@ def selected_tasks(benchmark: str) -> str:
     return joined_names(value) if isinstance(value, list) else str(value)
 
 
+def absolute(path: str | os.PathLike) -> str:
+    """An absolute path. A leading ~ that was quoted, so not expanded, is the home folder."""
+    if re.match("~(/|$)", os.fspath(path)) and not os.environ.get("HOME", "?"):
+        raise ValueError(f"{path}: HOME is not set")
+    return os.path.abspath(os.path.expanduser(path))
+
+
 @functools.cache
 def benchmark_folder(benchmark: str, data: str) -> str:
     """The name of a benchmark's folder of results; for users' own pictures it names the folder of these, too, so that

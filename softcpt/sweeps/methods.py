@@ -90,7 +90,9 @@ def read_sweep(path: str | os.PathLike) -> list[Method]:
     methods = [_method(row, f"{path}: methods[{i}]") for i, row in enumerate(rows)]
     for halves in ("", *HALVES):
         some = for_halves(methods, halves)
-        for what, keys in (("label", [m.label for m in some]), ("runs", [(m.trainer, m.run_label) for m in some])):
+        found: dict[str, list[object]] = {"label": [method.label for method in some]}
+        found["runs"] = [(method.trainer, method.run_label) for method in some]
+        for what, keys in found.items():
             twice = next((key for key in keys if keys.count(key) > 1), None)
             if twice is not None:
                 where = f" on halves of the {halves}" if halves else ""
@@ -137,11 +139,11 @@ def _method(row: object, where: str) -> Method:
     if not isinstance(row, dict):
         raise ValueError(f"{where}: expected a mapping, found {row!r}")
     types = {item.name: item.type for item in fields(Method) if not item.metadata.get("internal")}
-    legal = {str: str, bool: bool, Mapping: dict}
     _check_known(row, list(types), where)
     for key, value in row.items():
-        if not isinstance(value, legal[types[key]]):
-            raise ValueError(f"{where}: {key} must be a {legal[types[key]].__name__}, found {value!r}")
+        legal: type = next((kind for kind in (str, bool) if types[key] is kind), dict)
+        if not isinstance(value, legal):
+            raise ValueError(f"{where}: {key} must be a {legal.__name__}, found {value!r}")
     missing = [key for key in ("label", "trainer") if not row.get(key)]
     if missing:
         raise ValueError(f"{where}: missing {', '.join(missing)}")
@@ -206,8 +208,8 @@ def leaving_out(methods: Iterable[Method], tasks: Sequence[str]) -> list[Method]
             raise ValueError(f"{method.label}: leave_out needs two tasks or more, found {len(tasks)}")
         for task, folder in task_folders(tasks).items():
             others = {TASKS: joined_names([name for name in tasks if name != task])}
-            own = {"label": f"{method.label} without {task}", "settings": {**method.settings, **others}}
-            found.append(replace(method, without=folder, **own))
+            own = {**method.settings, **others}
+            found.append(replace(method, without=folder, label=f"{method.label} without {task}", settings=own))
     return found
 
 

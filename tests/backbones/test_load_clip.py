@@ -149,24 +149,24 @@ def cache(tmp_path, monkeypatch):
     """An empty cache folder, and a published model whose file has the contents b"weights"."""
     monkeypatch.setattr(openai, "CACHE_DIR", tmp_path / "cache")
     digest = hashlib.sha256(b"weights").hexdigest()
-    monkeypatch.setitem(clip._MODELS, "ViT-B/16", f"https://models/{digest}/ViT-B-16.pt")
+    monkeypatch.setitem(openai.FILES, "ViT-B/16", (digest, "ViT-B-16.pt"))
     return tmp_path / "cache"
 
 
-def no_network(url, root):
-    (Path(root) / "ViT-B-16.pt").touch()  # what an interrupted download leaves
+def no_network(url, path, hash_prefix):
+    Path(path).touch()  # what an interrupted download leaves
     raise OSError("no network")
 
 
 def test_failed_download_says_where_to_put_the_file(cache, monkeypatch):
-    monkeypatch.setattr(clip, "_download", no_network)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     with pytest.raises(FileNotFoundError, match=r"put it there.*MODEL.BACKBONE.NAME path/to/ViT-B-16.pt"):
         load_clip("ViT-B/16")
     assert not list(cache.iterdir())
 
 
 def test_home_that_cannot_be_written_is_named(cache, monkeypatch):
-    monkeypatch.setattr(clip, "_download", no_network)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     cache.touch()  # nor can root make a folder there
     with pytest.raises(FileNotFoundError, match=rf"be put at {cache}/ViT-B-16.pt \(File exists\)\. Fetch h"):
         load_clip("ViT-B/16")
@@ -182,6 +182,10 @@ def test_home_of_another_user_is_named(cache):
     with pytest.raises(FileNotFoundError, match=rf"be put at {cache}/ViT-B-16.pt \(Permission denied\)\. Fetch h"):
         load_clip("ViT-B/16")
     cache.chmod(0o755)
+
+
+def test_names_and_files_are_the_clip_packages():
+    assert {name: openai.URL.format(*file) for name, file in openai.FILES.items()} == clip._MODELS
 
 
 def test_user_without_a_home_folder_has_the_other_clips(monkeypatch):
@@ -201,7 +205,7 @@ def test_user_without_a_home_folder_has_the_other_clips(monkeypatch):
 
 
 def test_cached_file_is_verified_and_never_replaced(cache, monkeypatch):
-    monkeypatch.setattr(clip, "_download", no_network)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     cache.mkdir()
     file = cache / "ViT-B-16.pt"
     file.write_bytes(b"weights")
@@ -217,17 +221,16 @@ def test_cached_file_is_verified_and_never_replaced(cache, monkeypatch):
 def test_concurrent_downloads_do_not_interfere(cache, monkeypatch):
     begun = threading.Barrier(2, timeout=20)
 
-    def download(url, root):
-        path = Path(root) / "ViT-B-16.pt"
+    def download(url, path, hash_prefix):
+        path = Path(path)
         assert not path.exists()
         path.write_bytes(b"wei")
         begun.wait()
         assert not (cache / "ViT-B-16.pt").exists()
         begun.wait()
         path.write_bytes(b"weights")
-        return str(path)
 
-    monkeypatch.setattr(clip, "_download", download)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(openai.published_file, ["ViT-B/16"] * 2))
     assert found == [cache / "ViT-B-16.pt"] * 2 and [path.read_bytes() for path in cache.iterdir()] == [b"weights"]

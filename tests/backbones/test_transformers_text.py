@@ -1,7 +1,6 @@
 """Text towers of transformers in folders of open_clip: where configs come from, what is refused, shared copies."""
 
 import json
-import re
 import socket
 
 import huggingface_hub
@@ -50,11 +49,10 @@ def without_config(copied, monkeypatch, kind="bert"):
 def test_missing_config_is_one_line_with_the_command(copied, monkeypatch, no_network):
     folder, _ = without_config(copied, monkeypatch)
     with pytest.raises(
-        FileNotFoundError, match=r"MODEL.BACKBONE.NAME.*t.AutoConfig.from_pretrained\('mini/bert'\)"
+        FileNotFoundError, match=r"MODEL.BACKBONE.NAME.*data.py weights NAME.*hf download mini/bert "
     ) as error:
         load_clip(str(folder))
     assert "\n" not in str(error.value)
-    compile(re.search('python -c "(.*)"$', str(error.value))[1], "command", "exec")
 
 
 def test_config_is_read_from_the_cache_of_the_hub(copied, monkeypatch, tmp_path, no_network):

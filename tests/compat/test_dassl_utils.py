@@ -23,7 +23,8 @@ from dassl.utils import (
 )
 from yacs.config import CfgNode
 
-import train
+from trainers.engine.config import default_cfg
+from trainers.engine.same_config import check_same_config
 
 
 def test_registry_registers_once_and_suggests_the_nearest():
@@ -68,14 +69,14 @@ def test_unread_dassl_keys_are_ignored_with_a_warning(caplog):
 
 
 def test_config_with_an_old_key_can_be_resumed(tmp_path):
-    cfg = train.default_cfg()
+    cfg = default_cfg()
     (tmp_path / "prompt_learner").mkdir()
     (tmp_path / "prompt_learner/checkpoint").touch()
     (tmp_path / "config.yaml").write_text(cfg.dump() + "VERSION: 1\n")
-    train.check_same_config(cfg, tmp_path)
+    check_same_config(cfg, tmp_path, {})
     cfg.OPTIM.LR = 1.0
     with pytest.raises(ValueError, match=r"Differing: OPTIM.LR \(0.0003 there, 1.0 here\)$"):
-        train.check_same_config(cfg, tmp_path)
+        check_same_config(cfg, tmp_path, {})
 
 
 def test_files(tmp_path):

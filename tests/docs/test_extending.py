@@ -25,9 +25,12 @@ ROOT = train.PROJECT_ROOT
 TEXT = (ROOT / "docs/extending.md").read_text()
 FOLDERS = ("compat", "configs", "datasets", "softcpt", "trainers")
 FILES = ("train.py", "pyproject.toml", "scripts/data.py", "scripts/demo/tiny_clip.npz")
-FILES += ("scripts/lib/command.py", "scripts/lib/sentences.py")
+FILES += ("scripts/lib/command.py", "scripts/lib/sentences.py", "scripts/export.py", "scripts/predict.py")
 TESTS = ("conftest.py", "trainers/test_trainers.py", "golden/tiny_vit.npz")
-TESTS += ("helpers/methods.py", "helpers/surroundings.py", "helpers/toy.py")
+TESTS += tuple(
+    f"helpers/{name}.py"
+    for name in ("host_waits", "methods", "second_autocast", "second_device", "surroundings", "toy")
+)
 PRECISIONS = ("fp32", "amp", "fp16", "bf16")
 
 TRAIN = """

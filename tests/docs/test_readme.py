@@ -52,8 +52,8 @@ def test_named_files_exist():
 
 
 def test_scripts_know_their_variables_and_flags():
-    shared = {".sh": "scripts/lib/methods.sh", ".py": "scripts/lib/bench/harness.py"}
-    elsewhere = {"sweep.py": "softcpt/sweeps/arguments.py", "distil.py": "scripts/demo/pretrain.py"}
+    shared = {".sh": "scripts/lib/method_calls.py", ".py": "scripts/lib/bench/harness.py"}
+    elsewhere = {"sweep.py": "scripts/lib/sweep_arguments.py", "distil.py": "scripts/demo/pretraining/pretrain.py"}
     elsewhere["test.sh"] = "tests/fuzz/hostile.py"  # reads variables of its own
     for words in commands():
         variables, words = without_variables(words)

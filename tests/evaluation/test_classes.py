@@ -9,7 +9,7 @@ import toy
 import yaml
 
 import train
-from softcpt.evaluation.classes import check_same_classes, classes_in, read_classes, write_classes
+from softcpt.evaluation.classes import check_same_classes, classes_in, classes_of, read_classes, write_classes
 
 OPTS = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2)
 SPLIT = "toy/flower/split_zhou_ToyFlower.json"
@@ -33,7 +33,7 @@ def chosen(**dataset):
 def test_classes_are_read_as_written(tmp_path):
     run = run_with(tmp_path, [task(), task("texture recognition", classnames=["größer, rot"])])
     shared = {"template": "a {}.", "metric": "accuracy"}
-    assert read_classes(run / "classes.json") == [
+    assert classes_of(read_classes(run / "classes.json")) == [
         {"name": "bird recognition", **shared, "classnames": ["robin", "wren", "crow"]},
         {"name": "texture recognition", **shared, "classnames": ["größer, rot"]},
     ]
@@ -128,10 +128,10 @@ def test_run_writes_its_classes(finished_run):
     run = finished_run("CoOp")
     assert (run / "classes.json").read_text() == (run / "prompt_learner/classes.json").read_text()
     found = classes_in(run)
-    assert [t["classnames"] for t in found] == [
+    assert [list(t.classnames) for t in found] == [
         toy.CLASSES[name] for name in ("ToyFlower", "ToyTexture", "ToyAircraft")
     ]
-    assert [t["metric"] for t in found] == ["accuracy", "accuracy", "mean_per_class"]
+    assert [t.metric for t in found] == ["accuracy", "accuracy", "mean_per_class"]
 
 
 def test_run_with_renamed_classes_is_not_resumed(own, tmp_path, capsys):

@@ -6,10 +6,9 @@ from collections import namedtuple
 
 import pytest
 import torch
-from dassl.config import get_cfg_default
 from dassl.evaluation import build_evaluator
 
-import trainers
+from trainers.engine.config import default_cfg
 
 FakeTask = namedtuple("FakeTask", "name classnames metric")
 TASKS = (
@@ -21,8 +20,7 @@ OFFSETS = (0, 3, 7, 9)
 
 
 def evaluator(tasks=TASKS, lab2cname=None, **keys):
-    cfg = get_cfg_default()
-    trainers.extend_cfg(cfg)
+    cfg = default_cfg()
     cfg.VERBOSE = False
     cfg.merge_from_list([part for key, value in keys.items() for part in (key.replace("__", "."), value)])
     return build_evaluator(cfg, lab2cname=lab2cname, tasks=tasks)

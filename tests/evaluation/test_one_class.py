@@ -10,7 +10,7 @@ from dassl.config import get_cfg_default
 from records import record
 
 import train
-from scripts.lib.tasks import result_lines
+from scripts.lib.methods import result_lines
 from softcpt.evaluation.records import merge_tasks
 from softcpt.reports import tables
 from trainers.engine.evaluator import MultiTaskClassification

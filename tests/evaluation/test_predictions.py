@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import yaml
+from dassl.engine import build_trainer
 from toy import arguments
 
 import train
@@ -86,7 +87,7 @@ def test_predictions_of_a_run_give_its_record(run, toy_root):
 
 def test_probability_is_the_softmax_within_the_task(run, toy_root, tmp_path):
     given = arguments(toy_root, tmp_path / "again", "CoOp", "DATASET.NUM_SHOTS", 2)
-    trainer = train.build_trainer(train.setup_cfg(train.parse_args(given)))
+    trainer = build_trainer(train.setup_cfg(train.parse_args(given)))
     trainer.load_model(str(run))
     trainer.set_model_mode("eval")
     rows = iter(read_predictions(run / PREDICTIONS_FILE))

@@ -1,4 +1,4 @@
-"""scripts/base2new.sh with a stand-in for Python, its runs over the toy tasks, and its tables."""
+"""scripts/base2new.sh with a stand-in for train.py, its runs over the toy tasks, and its tables."""
 
 import re
 import shutil
@@ -110,9 +110,9 @@ def test_new_half_is_only_evaluated(call):
     assert f"--output-dir {base} DATASET" in calls[1] and "SUBSAMPLE_CLASSES base" in calls[1]
     assert "new-classes" in calls[2] and "--eval-only" not in calls[2] and "SUBSAMPLE_CLASSES new" in calls[2]
     assert f"--output-dir {new} --eval-only --model-dir {base} DATASET" in calls[3]
-    assert "SUBSAMPLE_CLASSES new" in calls[3] and calls[4].endswith(f"{out} --halves classes --shots 4")
+    assert "SUBSAMPLE_CLASSES new" in calls[3] and calls[4] == f"base2new.py {out} --halves classes --shots 4"
     status, calls, output = call("scripts/base2new.sh", "softcpt", "demo", "4", SEEDS="7")
-    assert status == 0 and len(calls) == 1 and output.count("done before") == 4
+    assert status == 0 and len(calls) == 1 and len(call.compared) == 4 and output.count("done before") == 4
 
 
 def test_halves_of_tasks_with_trailing_pairs_and_a_cfg(call):

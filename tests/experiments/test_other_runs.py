@@ -1,9 +1,8 @@
 """Done means the same data and the same config: for scripts, and for sweeps."""
 
-import io
 import shutil
-import types
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,15 @@ import softcpt.evaluation.data
 import train
 from datasets.base import reading_once
 from datasets.multitask import images_by_task
-from scripts.lib import done
+from scripts.lib import methods
+from scripts.lib.queries import other_runs
+from scripts.lib.sweep_arguments import parse_args
 from scripts.lib.sweep_runs import Sweep
-from scripts.lib.train_run import Call, TrainRun, other_runs
-from softcpt.sweeps.arguments import parse_args
+from scripts.lib.train_run import TrainRun
 from softcpt.sweeps.calls import state_of, status_report
 from softcpt.sweeps.jobs import benchmark_folder, benchmark_of
 from softcpt.sweeps.methods import pair_label
+from trainers.engine import config
 
 METHODS = [
     {"label": "zero", "trainer": "ZeroshotCLIP", "shots": False},
@@ -88,7 +89,7 @@ def test_merged_run_follows_its_tasks(sweep, tmp_path):
     shutil.rmtree(tmp_path / "data/new things")
     again = sweep("--only", "method=alone")
     record = again.steps[0].folder / "results.json"
-    toy.finish([*Call(again.steps[0].arguments, True).on_task("warm things", "warm-things"), "--test-again"])
+    toy.finish([*again.steps[0].parts(["warm things"])[0].arguments, "--test-again"])
     before = record.stat().st_mtime_ns
     newer = sweep("--only", "method=alone")
     assert [step.task for step in newer.steps] == ["cold things", "warm things"]  # a task's record is newer
@@ -105,46 +106,45 @@ def test_run_that_another_process_finished_is_compared(sweep, tmp_path, capsys):
     assert "is a run on other data" in capsys.readouterr().err
 
 
-def test_script_compares_all_its_seeds_at_once(sweep, tmp_path, capsys, monkeypatch):
-    steps = sweep("--only", "method=means").steps + sweep("--only", "method=zero").steps
-    for step in steps:
-        toy.finish(step.arguments)
-    words = [word for step in steps for word in (str(len(step.arguments)), *step.arguments)]
-
-    def status():
-        text = "".join(f"{word}\0" for word in words).encode()
-        monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(text)))
-        return done.main([])
-
-    assert status() == 0
+def test_script_is_done_only_with_runs_of_its_data(sweep, tmp_path, capsys, monkeypatch):
+    variables = {"DATA": tmp_path / "data", "OUT": tmp_path / "out", "SEEDS": "1 2", "SEPARATE": "1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(methods, "train", lambda words: (toy.finish(words), 0)[1])
+    call = ["protonet", "folder", "1", "tiny"]
+    assert methods.main(call) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("merged ") == 2 and printed.count("mean over 2 tasks") == 2
+    monkeypatch.setattr(methods, "train", None)  # nothing is to be made
+    assert methods.main(call) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rsplit("/", 1)[1].split()[0] for line in lines] == ["seed1", "seed2"] and "(" in lines[0]
     (tmp_path / IMAGE).unlink()
-    capsys.readouterr()
-    assert status() == 2 and capsys.readouterr().err.count("error: ") == 2
+    assert methods.main(call) == 2
+    out, error = capsys.readouterr()
+    assert not out and error.count("error: ") == 2 and "'warm things'" in error
+    assert error.endswith("Here OUT=FOLDER chooses the --output-dir; a flag named above is added to this command\n")
 
 
 def test_script_stops_at_a_run_of_other_data(call):
-    for seed in (1, 2):
-        folder = call.folder / f"results/demo/CoOp/tiny_1shots/shared/seed{seed}"
-        folder.mkdir(parents=True)
-        (folder / "results.json").touch()
-    status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2 3", OTHER="2")
+    folders = [call.folder / f"results/demo/CoOp/tiny_1shots/shared/seed{seed}" for seed in (1, 2)]
+    for folder in folders:
+        call.finish(folder)
+    call.other = "is a run on other data"
+    status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2 3")
     assert status == 2 and not calls and "done before" not in output
-    words = (call.folder / "calls.finished").read_text().split("\0")[:-1]
-    assert [call.arguments for call in done.read_calls("\0".join([*words, ""]), False)] == [
-        words[1 : int(words[0]) + 1],
-        words[int(words[0]) + 2 :],
-    ]
-    assert words[1] == "--root" and words[int(words[0])] == "shared"
+    assert [step.folder for step in call.compared] == folders and output.count("error: is a run on other data") == 2
 
 
 @pytest.mark.parametrize("separate", ["0", "1"])
 @pytest.mark.parametrize("flag", ["--data-changed", "--test-again"])
 def test_script_hands_flags_for_finished_runs_to_train(call, flag, separate):
     plain = call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2", SEPARATE=separate)[1]
+    call.other = "is a run on other data"
     for words in ((flag, "demo", "1"), ("demo", "1", flag), ("demo", "1", "tiny", flag, "OPTIM.LR", "0.1")):
         pair = "OPTIM.LR" in words
-        status, calls, output = call("scripts/coop/main.sh", *words, SEEDS="1 2", SEPARATE=separate, OTHER="2")
-        assert status == 0 and "done before" not in output and len(calls) == len(plain)
+        status, calls, output = call("scripts/coop/main.sh", *words, SEEDS="1 2", SEPARATE=separate)
+        assert status == 0 and "done before" not in output and len(calls) == len(plain) and not call.compared
         assert all(flag in line.split() for line in calls if "train.py" in line)
         assert pair or [line.replace(f" {flag}", "") for line in calls] == plain
     assert all(flag in line for line in call("scripts/base2new.sh", "coop", "demo", "1", flag)[1] if "train.py" in line)
@@ -180,13 +180,6 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES)
-def test_scripts_name_settings_as_sweeps_do(call, value):
-    for key in ("OPTIM.LR", "TRAINER.COOP.CTX_INIT", "TRAINER.COCOOP.CTX_INIT"):
-        _, calls, _ = call("scripts/coop/main.sh", "demo", "1", key, value, SEEDS="1")
-        assert f"tiny_1shots/shared_{pair_label('CoOp', key, value)}/seed1 " in calls[0]
-
-
 def test_no_two_settings_share_a_folder():
     keys = ["TRAIN_X.BATCH_SIZE", "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE", "TRAINER.COOP.N_CTX"]
     names = [pair_label("CoOp", key, value) for key in keys for value in VALUES]
@@ -206,7 +199,6 @@ def test_results_on_own_pictures_are_named_by_their_root(call, tmp_path, name):
             parse_args(["s.yaml", "--benchmark", "folder", "--data", str(call.folder / parent / name)]).runs.name
             == place
         )
-        (call.folder / "calls").unlink()
     places = {benchmark_folder("folder", str(call.folder / parent / name)) for parent in ("a", "b")}
     assert len(places) == 2 and benchmark_folder("demo", str(tmp_path)) == "demo"
 
@@ -219,21 +211,20 @@ def test_files_are_read_once_however_many_runs_are_compared(sweep, tmp_path, mon
         inner = getattr(module, name)
 
         def counted(*args, **kwargs):
-            read[Path(str(args[0] if name == "read_json" else args[-1])).name] += 1
+            read[Path(str(args[0] if name == "read_schema" else args[-1])).name] += 1
             return inner(*args, **kwargs)
 
         monkeypatch.setattr(module, name, counted)
 
-    counting(softcpt.evaluation.data, "read_json")
-    counting(train, "merge_file")
+    counting(softcpt.evaluation.data, "read_schema")
+    counting(config, "merge_file")
     (step,) = [step for step in sweep().steps if step.job.method.label == "means"]
     train.parser.cache_clear()
     for count in (1, 3):
-        folders = [step.folder.with_name(f"seed{i}") for i in range(1, count + 1)]
-        for folder in folders[1:]:
-            shutil.copytree(step.folder, folder)
+        steps = [step, *(replace(step, out=f"{step.out}{i}") for i in range(1, count))]
+        for own in steps[1:]:
+            shutil.copytree(step.out, own.out)
         read.clear()
-        words = [[str(folder) if word == str(step.folder) else word for word in step.arguments] for folder in folders]
-        assert not other_runs([Call(own) for own in words])
+        assert not other_runs(steps)
         assert read == {"data.json": count, "folder.yaml": 1, "tiny.yaml": 1}
     assert train.parser.cache_info().misses == 1

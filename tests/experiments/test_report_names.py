@@ -11,11 +11,10 @@ from records import record, write_runs
 
 from softcpt.evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
 from softcpt.evaluation.records import write_record
-from softcpt.interpretation.pictures import png
-from softcpt.interpretation.read import insides
 from softcpt.reports import REPORT_FILES, write_report
 from softcpt.reports.confusion import LARGEST, matrix_picture, of_method, of_rows
 from softcpt.reports.html import html
+from softcpt.reports.pictures import png
 from softcpt.reports.plots import accuracy_figure, tasks_figure
 from softcpt.reports.runs import missing_methods, runs_below, told_apart
 from softcpt.reports.tables import AVERAGE, results_frame, sections, summarise
@@ -158,10 +157,6 @@ def test_spoilt_files_beside_a_run_cost_only_themselves(tmp_path):
     (folder / "config.yaml").write_text(yaml.safe_dump({"DATASET": {"ROOT": 5}}))
     (folder / PREDICTIONS_FILE).write_bytes(b"\x1f\x8b damaged")
     os.mkfifo(tmp_path / "results.json")
-    for name, found in (("list", []), ("seed", {"shots": 4, "seed": "x"}), ("words", {"contexts": [7]})):
-        (tmp_path / name / "interpret").mkdir(parents=True)
-        (tmp_path / name / "interpret/interpret.json").write_text(json.dumps(found))
-    assert len(insides(tmp_path, [tmp_path / name for name in ("list", "seed", "words")])[1]) == 3
     text = write_report(tmp_path, tmp_path / "to")
     assert "| SoftCPT NATA" in text and f"{tmp_path}/results.json: not a regular file" in text
     page = (tmp_path / "to/report.html").read_text()

@@ -1,7 +1,5 @@
 """report.html and report.tex: their content, and the page in a real browser without a network."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,10 +10,9 @@ from records import record
 
 from softcpt.evaluation.predictions import PREDICTIONS_FILE, Prediction, write_predictions
 from softcpt.evaluation.records import write_record
-from softcpt.interpretation.read import insides
 from softcpt.reports import write_report
 from softcpt.reports.confusion import BUDGET, of_method, of_rows, thumbnail
-from softcpt.reports.html import command_of, html, shade
+from softcpt.reports.html import command_of, shade
 from softcpt.reports.latex import escape
 from softcpt.reports.sections import BEST, SECOND, best_two
 
@@ -214,23 +211,3 @@ def test_names_are_escaped(browser):
     assert browser.title == "Results: Demo" and len(browser.find_elements("css selector", "script")) == 1
     commands = browser.find_elements("css selector", "pre")
     assert any(f"--seed 2 '{HOSTILE}'" in pre.get_property("textContent") for pre in commands)
-
-
-def test_interpretations_are_shown_and_damaged_ones_noted(tmp_path):
-    folders = [tmp_path / name / "interpret" for name in ("a", "b")]
-    for folder in folders:
-        folder.mkdir(parents=True)
-    token = {"position": 1, "words": ["cat", "<b>"], "distances": [0.5, 0.75]}
-    found = {"title": "SoftCPT NATA", "shots": 4, "seed": 1, "word_distance": 0.25}
-    found["contexts"] = [{"owner": "animal recognition", "tokens": [token]}]
-    (folders[0] / "interpret.json").write_text(json.dumps(found))
-    Image.new("RGB", (2, 2)).save(folders[0] / "task_contexts.png")
-    (folders[1] / "interpret.json").write_text("{")
-    shown, notes = insides(tmp_path, [tmp_path / name for name in ("a", "b", "c", "a")])
-    assert [run["title"] for run in shown] == ["SoftCPT NATA"] and shown[0]["run"] == "4 shots, seed 1"
-    assert shown[0]["pictures"][0][0] == "Similarity of the tasks' contexts"
-    ((owner, words),) = shown[0]["words"]
-    assert owner == "animal recognition" and words.values.tolist() == [[1, "cat 0.50, <b> 0.75"]]
-    assert len(notes) == 1 and str(folders[1]) in notes[0] and "cannot be read" in notes[0]
-    page = html([], [], {}, inside=shown)
-    assert "Looking inside: SoftCPT NATA, 4 shots, seed 1" in page and "&lt;b&gt; 0.75" in page

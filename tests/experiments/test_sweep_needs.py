@@ -9,8 +9,8 @@ import yaml
 from records import run_of
 
 import train
-from scripts.lib import needs
-from scripts.lib.missing import backbones_of, missing
+from scripts.lib import methods
+from scripts.lib.queries import backbones_of, missing
 from softcpt.evaluation.records import write_record
 from softcpt.executors import arrays_of
 from softcpt.executors.slurm import MOST_IN_ARRAY
@@ -32,7 +32,7 @@ def test_each_missing_data_set_is_named_with_its_command_and_each_file_of_weight
     get = f"Get it: python scripts/data.py download {{}} --root {tmp_path}"
     pets = f"OxfordPets: in {tmp_path}/oxford_pets there is no split file, and of the raw files no "
     assert lines[0].startswith(pets) and lines[0].endswith(get.format("OxfordPets"))
-    food = f"Food101: no folder {tmp_path}/food-101. {get.format('Food101')}"
+    food = f"Food101: no folder {tmp_path}/food-101 (DATASET.ROOT is {tmp_path}). {get.format('Food101')}"
     assert food in lines and len([line for line in lines if line.startswith("OxfordPets")]) == 1, (
         "once, not per benchmark"
     )
@@ -60,27 +60,32 @@ def test_sweep_fails_once_before_its_first_run(tmp_path, capsys):
     arguments += ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert sweep.main(arguments) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: no run was started, because data or weights are missing:\n  DemoShape: no folder")
-    assert error.count("OxfordPets: no folder") == 1 and not (tmp_path / "out").exists()
+    assert error.startswith(
+        "error: no run was started, because data or weights are missing:\n  DemoShape: DATASET.ROOT: no folder"
+    )
+    assert error.count("OxfordPets: DATASET.ROOT: no folder") == 1 and not (tmp_path / "out").exists()
     assert sweep.main([*arguments, "--dry"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("python train.py ") for line in lines) == 4
-    assert lines[4] == "# 4 runs, 0 done, 4 to start" and lines[5].startswith("# missing: DemoShape: no folder")
+    assert lines[4] == "# 4 runs, 0 done, 4 to start" and lines[5].startswith(
+        "# missing: DemoShape: DATASET.ROOT: no folder"
+    )
     assert lines[-1] == "# time left: no finished run to estimate from"
 
 
-def test_script_for_the_shell_names_what_is_missing(tmp_path, capsys, at_home):
-    arguments = ["--root", str(tmp_path), "--config", "CoOp/rn50", "oxford_pets", "MODEL.BACKBONE.NAME", "x.pt"]
-    assert needs.main(arguments) == 1
+def test_methods_script_names_what_is_missing(tmp_path, capsys, monkeypatch, at_home):
+    monkeypatch.setenv("DATA", str(tmp_path))
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    assert methods.main(["coop", "oxford_pets", "1", "MODEL.BACKBONE.NAME", "x.pt"]) == 1
     error = capsys.readouterr().err
     assert "OxfordPets: no folder" in error and "MODEL.BACKBONE.NAME: no file x.pt" in error
+    assert not (tmp_path / "out").exists()
 
 
 def planned(tmp_path):
     methods = [Method("joint", "CoOp"), Method("alone", "CoOp", variant="shared", separate=True)]
-    return [
-        step for job in plan(methods, "demo", [1, 4], [1, 2]) for step in steps_of(job, "data", str(tmp_path), "ab")
-    ]
+    jobs = plan(methods, "demo", [1, 4], [1, 2])
+    return [step for job in jobs for step in steps_of(job, "data", str(tmp_path), lambda _: "ab")]
 
 
 def test_time_left_is_estimated_from_finished_runs_of_the_same_kind(tmp_path):

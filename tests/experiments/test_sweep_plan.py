@@ -5,8 +5,8 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 import train
+from scripts.lib.sweep_arguments import parse_args
 from softcpt.sweeps import Method, on_benchmark, plan, read_sweep
-from softcpt.sweeps.arguments import parse_args
 from softcpt.sweeps.jobs import without_config
 from softcpt.sweeps.methods import leaving_out, on_backbone, read_defaults
 

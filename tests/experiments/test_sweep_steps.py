@@ -6,8 +6,8 @@ import pytest
 from records import run_of, table_rows
 
 import train
-from scripts.lib import tasks
-from scripts.lib.train_run import benchmark_tasks
+from scripts.lib.methods import result_lines
+from scripts.lib.queries import benchmark_tasks
 from softcpt.evaluation.records import merge_tasks, read_records, write_record
 from softcpt.files import locked
 from softcpt.sweeps import Method, jobs, plan, task_folders
@@ -28,11 +28,11 @@ def test_tasks_have_their_own_folders():
     }
 
 
-def test_tasks_of_a_benchmark_are_listed_without_data(capsys):
-    assert tasks.main(["plant6"]) == 0
-    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == 6 and all(folder == name.replace(" ", "-").lower() for folder, name in lines)
-    assert tasks.main(["plant7"]) == 1 and "plant6" in capsys.readouterr().err
+def test_tasks_of_a_benchmark_are_listed_without_data():
+    folders = task_folders(benchmark_tasks("plant6"))
+    assert len(folders) == 6 and all(folder == name.replace(" ", "-").lower() for name, folder in folders.items())
+    with pytest.raises(FileNotFoundError, match="plant6"):
+        benchmark_tasks("plant7")
 
 
 @pytest.fixture
@@ -43,11 +43,9 @@ def listed(tmp_path, monkeypatch):
     (tmp_path / "some.yaml").write_text(f"DATASET:\n  NAME: Plant6\n  TASKS: {names}\n")
 
 
-def test_tasks_that_the_data_sets_file_lists_are_those_of_separate_and_leave_out_rows(listed, capsys, tmp_path):
+def test_tasks_that_the_data_sets_file_lists_are_those_of_separate_and_leave_out_rows(listed, tmp_path):
     names = ["fruit and vegetable recognition", "garden flower recognition", "plant leaf disease recognition"]
     assert benchmark_tasks("some") == names
-    assert tasks.main(["some"]) == 0
-    assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == names
     left_out = leaving_out([Method("soft", "SoftCPT", leave_out=True)], names)
     assert [method.settings["DATASET.TASKS"] for method in left_out] == [
         ",".join(name for name in names if name != out) for out in names
@@ -93,7 +91,7 @@ def test_merging_keeps_the_benchmarks_order(tmp_path):
 def test_merged_run_is_printed_per_task_with_its_mean():
     parts = [("sea animals", "mean_per_class", 40.0), ("air", "accuracy", None), ("cars", "accuracy", 60.04)]
     own = [{"name": name, "metric": metric, "value": value, "n": 3} for name, metric, value in parts]
-    lines = tasks.result_lines({"tasks": own, "metric": 50.02}).splitlines()
+    lines = result_lines({"tasks": own, "metric": 50.02}).splitlines()
     assert [line.split("  ", 1)[0] for line in lines] == ["sea animals", "air", "cars", "mean over 2 tasks"]
     assert [line[19:].strip() for line in lines] == ["40.0 % mean per class", "–", "60.0 % accuracy", "50.0 %"]
 
@@ -104,7 +102,7 @@ def test_merged_run_is_printed_per_task_with_its_mean():
 def steps_for(tmp_path):
     methods = [Method("joint", "SoftCPT"), Method("alone", "CoOp", separate=True)]
     planned = plan(methods, "demo", [1, 4], [1, 2])
-    return [step for job in planned for step in steps_of(job, "data", str(tmp_path), ["sea animals", "air"])]
+    return [step for job in planned for step in steps_of(job, "data", str(tmp_path), lambda _: ["sea animals", "air"])]
 
 
 def test_only_selects_matching_runs(tmp_path):

@@ -70,20 +70,20 @@ def test_checkpoint_holds_only_prompts_and_optimiser(finished_run):
 def test_initial_weights_are_loaded(finished_run, toy_root, tmp_path):
     file = finished_run("CoOp") / "prompt_learner/model.pth.tar-1"
     trainer = build_trainer(toy.config(toy_root, tmp_path, "CoOp", "MODEL.INIT_WEIGHTS", file))
-    assert torch.equal(trainer.prompts.ctx, torch.load(file, weights_only=True)["state_dict"]["ctx"])
+    assert torch.equal(trainer.learned.ctx, torch.load(file, weights_only=True)["state_dict"]["ctx"])
 
 
 def test_class_sampling_encodes_only_the_sampled_classes(toy_root, tmp_path, monkeypatch):
     options = ("TRAINER.SOFTCPT.VARIANT", "CATS", "TRAINER.SOFTCPT.CLASS_SAMPLE_RATE", 0.3)
     trainer = build_trainer(toy.config(toy_root, tmp_path, "SoftCPT", *options))
-    encoded, encode_names = [], trainer.prompts.encode_names
+    encoded, encode_names = [], trainer.learned.encode_names
 
     def recorded(template, context, rows):
-        if template is trainer.prompts.class_template:
+        if template is trainer.learned.class_template:
             encoded.append(rows.tolist())
         return encode_names(template, context, rows)
 
-    monkeypatch.setattr(trainer.prompts, "encode_names", recorded)
+    monkeypatch.setattr(trainer.learned, "encode_names", recorded)
     trainer.compute_loss(torch.randn(2, trainer.clip.embed_dim), torch.tensor([5, 7]))
     [rows] = encoded
     assert {5, 7} <= set(rows) < {5, 6, 7, 8, 9}  # some classes of the third task

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from methods import METHODS
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts/bench/long_run.py"
+SCRIPT = Path(__file__).resolve().parents[1] / "helpers/long_run.py"
 GROWTH = 0.05  # of resident memory, since epoch 20
 
 
 def long_run(method, epochs, *opts):
-    command = [sys.executable, str(SCRIPT), method, "--epochs", str(epochs), "--json", *opts]
+    command = [sys.executable, str(SCRIPT), method, "--epochs", str(epochs), *opts]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -5,6 +5,8 @@ import yaml
 
 import train
 from softcpt.files import BASE_KEY, read_config
+from trainers.engine.config import default_cfg
+from trainers.engine.settings import merge_file
 
 CONFIGS = train.PROJECT_ROOT / "configs"
 
@@ -47,7 +49,7 @@ def test_base_may_repeat_but_not_recur(tmp_path):
 def test_wrong_base_is_an_error(tmp_path, files, message):
     write(tmp_path, **files)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        train.merge_file(train.default_cfg(), str(tmp_path / "own.yaml"))
+        merge_file(default_cfg(), str(tmp_path / "own.yaml"))
 
 
 def test_every_method_config_has_method_and_backbone_bases():

@@ -1,5 +1,6 @@
 """The lock of a run folder: who holds it, who is refused, and when it is stale."""
 
+import contextlib
 import json
 import os
 import socket
@@ -11,28 +12,12 @@ import pytest
 import torch
 import toy
 from dassl.utils import save_checkpoint
+from locks import OTHER, age, ended_process, kernel_lock, write
 
 import train
 from softcpt.backbones.weights import write_safetensors
 from softcpt.files import lock, write_atomically
 from softcpt.files.atomic import TEMPORARY
-
-
-def write(folder, **changes):
-    owner = {**lock.this_process(), **changes}
-    (folder / lock.FILE_NAME).write_text(json.dumps(owner))
-    return owner
-
-
-def age(folder, seconds):
-    then = time.time() - seconds
-    os.utime(folder / lock.FILE_NAME, (then, then))
-
-
-def ended_process():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def test_folder_is_locked_within_the_block(tmp_path):
@@ -49,9 +34,7 @@ def test_lock_removes_leftovers_of_killed_processes(tmp_path):
     (tmp_path / "prompt_learner").mkdir()
     ended = ended_process()
     left = [f".results.json.{ended}.softcpt-tmp", f"prompt_learner/.model.pth.tar-3.{ended}.softcpt-tmp"]
-    left += [f"{lock.FILE_NAME}.{socket.gethostname()}.{ended_process()}"]
-    kept = [f"{lock.FILE_NAME}.{socket.gethostname()}.{os.getppid()}", f"{lock.FILE_NAME}.elsewhere.12"]
-    kept += ["results.json", "prompt_learner/model.pth.tar-2", f".results.json.{os.getppid()}.softcpt-tmp"]
+    kept = ["results.json", "prompt_learner/model.pth.tar-2", f".results.json.{os.getppid()}.softcpt-tmp"]
     kept += [
         f".results.json.{'9' * 30}.softcpt-tmp.bak",
         ".softcpt-tmp",
@@ -108,7 +91,7 @@ def test_one_of_many_processes_gets_the_lock(tmp_path):
         "try:\n    with locked(sys.argv[1]): print('held'); time.sleep(2)\n"
         "except OSError: print('refused')"
     )
-    write(tmp_path, pid=ended_process(), start="")
+    write(tmp_path, pid=ended_process())
     command = [sys.executable, "-c", code, str(tmp_path)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=train.PROJECT_ROOT) for _ in range(6)]
     assert sorted(process.communicate(timeout=60)[0].strip() for process in started) == ["held"] + 5 * ["refused"]
@@ -116,48 +99,44 @@ def test_one_of_many_processes_gets_the_lock(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes, seconds, held",
+    "changes, seconds, taken, held",
     [
-        ({}, 0, True),
-        ({}, 10**6, True),  # on this host the process decides, not the time
-        ({"pid": 0}, 0, False),  # of an ended process, see below
-        ({"start": "1"}, 0, False),  # an earlier process with the same id
-        ({"start": ""}, 0, True),  # unknown
-        ({"host": "elsewhere", "pid": 0}, lock.STALE_AFTER - 60, True),
-        ({"host": "elsewhere"}, lock.STALE_AFTER + 60, False),
-        ({"host": "elsewhere", "job": "7"}, 0, True),
-        ({"namespace": "pid:[1]", "pid": 0}, 0, True),  # in another container, whose processes are not seen from here
-        ({"namespace": "pid:[1]", "pid": 0}, lock.STALE_AFTER + 60, False),
-        ({"namespace": "pid:[1]"}, lock.STALE_AFTER + 60, False),  # of another process with the id of this one
-        ({"namespace": ""}, 10**6, True),  # of an older version
-        ({"boot": "another"}, 0, True),
-        ({"boot": "another"}, 10**9, False),  # from before this host was restarted
+        ({}, 0, True, True),
+        ({}, 10**6, True, True),  # on this machine the kernel decides, not the time
+        ({}, 0, False, False),  # of an ended process
+        ({"pid": 10**30}, 10**6, True, True),  # in another container, whose processes are not seen from here
+        ({"boot": ""}, 10**6, True, True),  # on a system whose kernel does not name its start
+        ({"boot": ""}, 0, False, False),
+        (OTHER, lock.STALE_AFTER - 60, False, True),
+        (OTHER, lock.STALE_AFTER + 60, False, False),
+        (OTHER, lock.STALE_AFTER + 60, True, True),  # on a file system that passes locks on to other hosts
+        ({**OTHER, "job": "7"}, 0, False, True),
+        ({"boot": "another"}, 0, False, True),  # on another host of this name
+        ({"boot": "another"}, 10**9, False, False),
     ],
 )
-def test_lock_of_an_ended_process_is_stale(tmp_path, changes, seconds, held, monkeypatch):
+def test_lock_of_an_ended_process_is_stale(tmp_path, changes, seconds, taken, held, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    if changes.get("pid") == 0:
-        changes = {**changes, "pid": ended_process()}
     write(tmp_path, **changes)
     age(tmp_path, seconds)
-    assert bool(lock.holder(tmp_path)) == held
-    if not held:
+    with kernel_lock(tmp_path) if taken else contextlib.nullcontext():
+        assert bool(lock.holder(tmp_path)) == held
+    if not taken and not held:
         with lock.locked(tmp_path):
             assert lock.holder(tmp_path)["pid"] == os.getpid()
+        assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say which processes have ended")
-def test_zombie_process_holds_no_lock(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
-    process.stdout.read()  # until it ends; nothing has waited for it
-    time.sleep(0.5)
-    write(tmp_path, pid=process.pid, start="")
+def test_lock_from_before_this_host_was_started_is_stale(tmp_path, monkeypatch):
+    write(tmp_path, boot="another")
+    age(tmp_path, 60)
+    assert lock.holder(tmp_path)
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: 30)
     assert lock.holder(tmp_path) is None
-    process.wait()
 
 
 def test_requeued_slurm_job_takes_its_own_lock(tmp_path, monkeypatch):
-    write(tmp_path, host="elsewhere", job="7")
+    write(tmp_path, **OTHER, job="7")
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     with pytest.raises(lock.LockedError, match="on elsewhere, SLURM job 7, since"):
         with lock.locked(tmp_path):
@@ -170,12 +149,22 @@ def test_requeued_slurm_job_takes_its_own_lock(tmp_path, monkeypatch):
         assert lock.slurm_job() == "5_2"
 
 
+def test_requeued_slurm_job_does_not_wait_for_the_server_of_a_failed_host(tmp_path, monkeypatch):
+    """Which lets go of the kernel's lock some time after the host has failed."""
+    write(tmp_path, **OTHER, job="7")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with kernel_lock(tmp_path), lock.locked(tmp_path):
+        assert lock.this_process().items() >= {"pid": os.getpid(), "job": "7"}.items()
+
+
 def test_process_of_another_container_is_refused_with_the_way_out(tmp_path):
-    write(tmp_path, namespace="pid:[1]", pid=ended_process())
-    with pytest.raises(lock.LockedError, match="remove .*running.json; it is of another container, so"):
-        with lock.locked(tmp_path):
-            pass
-    assert lock.holder(tmp_path)
+    """Its id means nothing here."""
+    write(tmp_path, pid=ended_process())
+    with kernel_lock(tmp_path):
+        with pytest.raises(lock.LockedError, match="remove .*running.json and running.lock beside it"):
+            with lock.locked(tmp_path):
+                pass
+        assert lock.holder(tmp_path)
 
 
 ODD = [None, "x", 1.5, True, -1, 0, [], {}]
@@ -207,14 +196,11 @@ def test_train_refuses_a_locked_folder(toy_root, tmp_path, capsys):
     arguments = toy.arguments(toy_root, tmp_path / "run", "ZeroshotCLIP")
     with lock.locked(tmp_path / "run"):
         assert train.main(arguments) == 2
-        assert [path.name for path in (tmp_path / "run").iterdir()] == [lock.FILE_NAME]
+        assert {path.name for path in (tmp_path / "run").iterdir()} == {lock.FILE_NAME, lock.KERNEL_LOCK}
     assert f"in use by process {os.getpid()} on {socket.gethostname()}" in capsys.readouterr().err
     assert train.main(arguments) == 0
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert "results.json" in names and lock.FILE_NAME not in names
-
-
-OTHER = {"host": "elsewhere", "namespace": "pid:[1]"}
+    assert "results.json" in names and not {lock.FILE_NAME, lock.KERNEL_LOCK} & names
 
 
 @pytest.mark.parametrize("ahead", [-7200, 7200])

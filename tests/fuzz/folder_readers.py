@@ -21,7 +21,6 @@ from PIL import Image
 from records import record
 from safetensors.torch import save
 
-import train
 from datasets.folder import read_tasks
 from softcpt.backbones import CLIP, Head, load_clip
 from softcpt.backbones.config import Preprocessing
@@ -30,6 +29,7 @@ from softcpt.evaluation.records import write_record
 from softcpt.inference import Export, load_classifier, write_export
 from softcpt.inference.exports import ENTRY, digest_of
 from softcpt.reports import write_report
+from trainers.engine.config import default_cfg
 
 # -- CLIPs of libraries ------------------------------------------------------------------------------------------------
 
@@ -109,12 +109,10 @@ def loaded_export(folder: Path) -> Reader:
 # -- run folders for a report ------------------------------------------------------------------------------------------
 
 ROWS = [list(COLUMNS), ["shape", "a.png", "a", "b", "0.5"], ["shape", "b.png", "b", "a", "0.75"]]
-INSIDES = {"schema": 1, "trainer": "SoftCPT", "shots": 1, "seed": 1, "contexts": [{"task": "shape", "words": ["a"]}]}
 RUN = {"DATASET": {"ROOT": "data", "NAME": "Demo"}, "TRAINER": {"NAME": "SoftCPT"}, "OPTIM": {"LR": 0.002}}
 BESIDE = {
     "results.json": record(),
     "config.yaml": RUN,
-    "interpret/interpret.json": INSIDES,
     "failure.json": {"epoch": 1, "loss": "nan"},
 }
 
@@ -134,7 +132,7 @@ def report(name: str, folder: Path) -> Reader:
     """A report of three runs, of which one has a spoilt file of this name."""
     out = folder / "out"
     for run, own in (("a", record()), ("b", record("CoOp", "")), ("c", {})):
-        (out / run / "interpret").mkdir(parents=True)
+        (out / run).mkdir(parents=True)
         if own:
             write_record(out / run / "results.json", own)
     if name == "predictions.csv.gz":
@@ -194,7 +192,7 @@ def own_pictures(path: Path) -> list[str]:
     """The real files of all tasks, each once, relative to the root."""
     root = path.with_suffix(".tree")
     grow(root, *json.loads(path.read_bytes()))
-    cfg = train.default_cfg()
+    cfg = default_cfg()
     cfg.DATASET.ROOT = str(root)
     items = [item.impath for task in read_tasks(cfg) for part in task.parts for item in part]
     assert len(items) == len(set(map(os.path.realpath, items))), "a picture twice"

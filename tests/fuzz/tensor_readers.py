@@ -16,7 +16,7 @@ from fuzz.hostile import ODD, Reader, damaged
 from safetensors.torch import save
 
 from softcpt.backbones import load_clip
-from trainers.engine.checkpoints import read_prompts
+from trainers.engine.checkpoints import read_learned
 
 TENSOR = torch.arange(6.0).view(2, 3)
 
@@ -96,7 +96,7 @@ def plain_restored(content: bytes):
 
 
 def prompts(path: Path):
-    return listed(read_prompts(path, {"weight": TENSOR}, "CoOp"))
+    return listed(read_learned(path, {"weight": TENSOR}, "CoOp"))
 
 
 def plain_prompts(content: bytes):

@@ -10,10 +10,12 @@ from collections import Counter
 import pytest
 import toy
 import yaml
+from dassl.engine import TrainerX
 from fuzz.hostile import TooLong, limited
 from methods import METHODS
 
 import train
+from trainers.engine.config import default_cfg
 from trainers.engine.settings import flatten
 
 SEED = int(os.environ.get("FUZZ_SEED", 21))  # of the order, and of the methods
@@ -30,7 +32,7 @@ FREE = {"OUTPUT_DIR", "USE_CUDA", "VERBOSE"}  # set by the test, or of no effect
 def cases():
     """(method, key, value) of each key, the shared ones with one method after the other."""
     rng, found = random.Random(SEED), []
-    for key, default in flatten(train.default_cfg()).items():
+    for key, default in flatten(default_cfg()).items():
         parts = key.split(".")
         own = [name for name in METHODS if parts[0] == "TRAINER" and len(parts) > 2 and name.upper() == parts[1]]
         for value in (*NUMBERS, *OTHERS, DEEP, default):
@@ -67,13 +69,13 @@ def outcome(root, folder, method, key, value, capsys):
 @pytest.fixture
 def one_epoch(monkeypatch):
     """Runs end after an epoch, whatever their number, and a search of settings tries few."""
-    before_train = train.TrainerX.before_train
+    before_train = TrainerX.before_train
 
     def short(self):
         before_train(self)
         self.max_epoch = min(self.max_epoch, 1)
 
-    monkeypatch.setattr(train.TrainerX, "before_train", short)
+    monkeypatch.setattr(TrainerX, "before_train", short)
 
 
 @pytest.mark.parametrize("count", [40, pytest.param(None, marks=pytest.mark.slow)])

@@ -9,7 +9,6 @@ import torch
 from dassl.utils.checkpoint import load_checkpoint, save_checkpoint
 from safetensors.torch import save_file
 
-import train
 from datasets.settings import read_settings
 from datasets.splits import read_split
 from datasets.tables import read_table
@@ -19,7 +18,8 @@ from softcpt.evaluation.predictions import COLUMNS, read_predictions
 from softcpt.evaluation.records import read_record
 from softcpt.files import read_json, read_yaml
 from trainers.engine.checkpoints import find_checkpoint
-from trainers.engine.settings import merge_file, merge_list
+from trainers.engine.config import default_cfg
+from trainers.engine.settings import merge, merge_file
 
 
 def test_duplicate_keys_are_refused(tmp_path):
@@ -31,7 +31,7 @@ def test_duplicate_keys_are_refused(tmp_path):
         read_settings(str(tmp_path / "tasks.yaml"), ["leaves"])
     (tmp_path / "config.yaml").write_text("OPTIM:\n  LR: 0.1\n  LR: 0.2\n")
     with pytest.raises(ValueError, match="config.yaml: .*line 2: the key 'LR' occurs twice"):
-        merge_file(train.default_cfg(), str(tmp_path / "config.yaml"))
+        merge_file(default_cfg(), str(tmp_path / "config.yaml"))
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e999", '"\\ud800"', "[" * 100_000])
@@ -60,40 +60,40 @@ def test_config_with_exponential_references_is_refused(tmp_path):
     ]
     (tmp_path / "config.yaml").write_text("\n".join(lines))
     with pytest.raises(ValueError, match="config.yaml: .*references repeat too much"):
-        merge_file(train.default_cfg(), str(tmp_path / "config.yaml"))
+        merge_file(default_cfg(), str(tmp_path / "config.yaml"))
 
 
 def test_config_file_is_never_run_as_python(tmp_path):
     """yacs runs a config file whose name ends in .py."""
     (tmp_path / "config.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\ncfg = {{}}\n")
     with pytest.raises(ValueError, match="config.py"):
-        merge_file(train.default_cfg(), str(tmp_path / "config.py"))
+        merge_file(default_cfg(), str(tmp_path / "config.py"))
     assert not (tmp_path / "run").exists()
 
 
 def test_key_without_a_value_is_refused(tmp_path):
     """yacs takes None for any type, and the optimiser fails over it later."""
     (tmp_path / "config.yaml").write_text("OPTIM:\n  LR:\n")
-    with pytest.raises(ValueError, match="config.yaml: LR has no value; its default is 0.0003"):
-        merge_file(train.default_cfg(), str(tmp_path / "config.yaml"))
+    with pytest.raises(ValueError, match="config.yaml: OPTIM.LR has no value; its default is 0.0003"):
+        merge_file(default_cfg(), str(tmp_path / "config.yaml"))
     with pytest.raises(ValueError, match="OPTIM.LR: None is no value"):
-        merge_list(train.default_cfg(), ["OPTIM.LR", "None"])
+        merge(default_cfg(), {"OPTIM.LR": "None"})
 
 
 def test_number_of_400_digits_is_refused(tmp_path):
     """No float holds it, and the error of that is no ValueError."""
     (tmp_path / "config.yaml").write_text(f"OPTIM:\n  LR: {10**400}\n")
-    with pytest.raises(ValueError, match="config.yaml: LR is 1000.*too large for a number"):
-        merge_file(train.default_cfg(), str(tmp_path / "config.yaml"))
+    with pytest.raises(ValueError, match="config.yaml: OPTIM.LR: 1000.* does not fit: int too large"):
+        merge_file(default_cfg(), str(tmp_path / "config.yaml"))
     with pytest.raises(ValueError, match="OPTIM.LR: 1000.* does not fit") as error:
-        merge_list(train.default_cfg(), ["OPTIM.LR", 10**400])
+        merge(default_cfg(), {"OPTIM.LR": 10**400})
     assert len(str(error.value)) < 2000
 
 
 def test_deeply_nested_setting_is_refused(tmp_path):
     for value in ("-" * 9000 + "1", "[" * 50_000):
         with pytest.raises(ValueError, match="OPTIM.LR") as error:
-            merge_list(train.default_cfg(), ["OPTIM.LR", value])
+            merge(default_cfg(), {"OPTIM.LR": value})
         assert len(str(error.value)) < 2000
 
 

@@ -14,14 +14,14 @@ from fuzz.hostile import Reader, damaged, edited, json_files, yaml_files
 from PIL import Image
 from yacs.config import CfgNode
 
-import train
 from datasets.settings import read_settings
 from datasets.splits import read_split
 from datasets.tables import read_table
-from softcpt.evaluation.classes import read_classes
+from softcpt.evaluation.classes import KEYS, classes_of, read_classes
 from softcpt.evaluation.data import tasks_then
 from softcpt.evaluation.predictions import read_predictions
 from softcpt.evaluation.records import LATER_KEYS, read_record
+from trainers.engine.config import default_cfg
 from trainers.engine.settings import flatten, merge_file
 
 IMAGES = [f"{name}{i}.png" for name in "ab" for i in range(3)]
@@ -75,6 +75,14 @@ def plain_record(content: bytes) -> dict:
     return {**LATER_KEYS, **{key: value for key, value in json.loads(content).items() if key != "path"}}
 
 
+def plain_classes(content: bytes) -> list:
+    rows = [{key: row[key] for key in KEYS} for row in json.loads(content)["tasks"]]
+    for row in rows:
+        row |= {"name": composed(row["name"]), "template": composed(row["template"])}
+        row["classnames"] = [composed(name) for name in row["classnames"]]
+    return rows
+
+
 DATA = {
     "schema": 1, "root": "/data", "settings": "0" * 32, "evaluates": "",
     "tasks": [{"name": "leaf", "train": {"n": 2, "images": "0123456789abcdef", "times": "0123456789abcde0"},
@@ -113,7 +121,7 @@ CONFIG = {
     "OPTIM": {"NAME": "sgd", "LR": 0.002, "MAX_EPOCH": 50, "STEPSIZE": [1]},
     "TRAINER": {"SOFTCPT": {"N_CTX": 16, "PREC": "amp", "CLASS_SAMPLE_RATE": "1e-1"}},
 }
-EVERY = train.default_cfg()
+EVERY = default_cfg()
 DEFAULTS = CfgNode(
     {**{key: EVERY[key] for key in ("DATALOADER", "INPUT", "OPTIM")}, "TRAINER": {"SOFTCPT": EVERY.TRAINER.SOFTCPT}}
 )
@@ -255,8 +263,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         "config yaml": Reader("config.yaml", config, plain_config, yaml_files(CONFIG)),
         "classes.json": Reader(
             "classes.json",
-            read_classes,
-            lambda content: json.loads(content)["tasks"],
+            lambda path: classes_of(read_classes(path)),
+            plain_classes,
             json_files({"schema": 1, "tasks": [TASK]}),
         ),
         "results.json": Reader("results.json", record, plain_record, json_files(RECORD)),

@@ -12,7 +12,7 @@ disable-background-networking disable-component-update window-size=1400,1600"""
 @contextlib.contextmanager
 def chromium(profile):
     """The driver of a browser with its profile in a folder, which logs errors and what is loaded; skips without one."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: requirements-browser.txt")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: requirements-test.txt")
     programs = [shutil.which("chromium"), shutil.which("chromedriver")]
     if None in programs:
         pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")

@@ -60,13 +60,13 @@ def task_cross_entropy(logits, label):
 def check_loss(trainer, batch, expected):
     """The trainer's loss of a batch and its gradients are those of `expected`, a function of the same parameters. What
     the loss logs is returned."""
-    loss, logs = trainer.training_loss(batch["img"], batch["label"])
+    loss, logs = trainer.compute_loss(batch["img"], batch["label"])
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
-    parameters = dict(trainer.prompts.named_parameters())
+    parameters = dict(trainer.learned.named_parameters())
     gradients = (torch.autograd.grad(value, list(parameters.values())) for value in (loss, expected))
     for name, found, wanted in zip(parameters, *gradients):
         assert relative(found, wanted) < 1e-3, name
-    return logs
+    return {name: value.item() for name, value in logs.items()}
 
 
 def probabilities_of(trainer, paths, task):
@@ -96,5 +96,5 @@ def resumes_after_two_epochs(root, folder, name, whole, *options, opts):
     again = build(root, folder / "cut", name, *options, opts=opts)
     again.train()
     assert again.start_epoch == 2
-    for key, value in whole.prompts.state_dict().items():
-        assert torch.equal(again.prompts.state_dict()[key], value), key
+    for key, value in whole.learned.state_dict().items():
+        assert torch.equal(again.learned.state_dict()[key], value), key

@@ -57,7 +57,7 @@ def case_of(name, root, folder, method, *opts) -> Case:
     opts = ("OPTIM.MAX_EPOCH", EPOCHS, *opts)
     trainer = build_trainer(toy.config(root, folder, method, *opts, dataset="ToySingle" if single else "ToyTasks"))
     arrays = golden(name)
-    trainer.prompts.load_state_dict({**trainer.prompts.state_dict(), **group(arrays, "init/")})
+    trainer.learned.load_state_dict({**trainer.learned.state_dict(), **group(arrays, "init/")})
     data = {key: torch.from_numpy(value) for key, value in golden("batches").items()}
     label = data["label"] % 5 if single else OFFSETS[data["task"]] + data["label"]
     task = torch.zeros_like(data["task"]) if single else data["task"]
@@ -68,8 +68,8 @@ def case_of(name, root, folder, method, *opts) -> Case:
 def check_gradients(case: Case) -> None:
     """Check that the gradients of the prompts are those of the public code."""
     gradients = group(case.arrays, "grads/")
-    assert gradients.keys() == dict(case.trainer.prompts.named_parameters()).keys()
-    for name, parameter in case.trainer.prompts.named_parameters():
+    assert gradients.keys() == dict(case.trainer.learned.named_parameters()).keys()
+    for name, parameter in case.trainer.learned.named_parameters():
         assert relative(parameter.grad, gradients[name]) < 1e-4, name
 
 
@@ -87,5 +87,5 @@ def check_training(case: Case, rtol: float = 1e-4, after_epoch=lambda: None) -> 
     np.testing.assert_allclose([step["loss"] for step in logs], arrays["losses"], rtol=rtol)
     assert relative(trainer.model_inference(batches[0]["img"]), arrays["final_logits"]) < rtol
     for name, value in group(arrays, "final/").items():
-        assert relative(trainer.prompts.state_dict()[name], value) < rtol, name
+        assert relative(trainer.learned.state_dict()[name], value) < rtol, name
     return logs

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from dassl.data.datasets import DATASET_REGISTRY
+from dassl.engine import TrainerX
 from PIL import Image
 
 import train
@@ -145,6 +147,21 @@ def finish(arguments: Sequence[str]) -> None:
     """Run train.py, whose output does not matter, to its end."""
     with as_a_process():
         assert train.main(arguments) == 0
+
+
+def finish_after_a_cut(arguments: Sequence[str]) -> None:
+    """Run train.py twice: an interrupt ends it in the second epoch, if there is one; the second call resumes."""
+    run_epoch = TrainerX.run_epoch
+
+    def cut(self) -> None:
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        run_epoch(self)
+
+    with contextlib.suppress(KeyboardInterrupt), as_a_process(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainerX, "run_epoch", cut)
+        train.main(arguments)
+    finish(arguments)
 
 
 def run(root: Path, out: Path, trainer: str, *opts: object, dataset: str = "ToyTasks") -> dict:

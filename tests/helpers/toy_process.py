@@ -27,5 +27,5 @@ def remembered(self, batch):
 
 PromptTrainer.forward_backward = remembered
 status = train.main(sys.argv[1:])
-torch.save(trainers[0].prompts.state_dict(), os.environ["COPIES"] + os.environ["RANK"])
+torch.save(trainers[0].learned.state_dict(), os.environ["COPIES"] + os.environ["RANK"])
 sys.exit(status)

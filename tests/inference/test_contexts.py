@@ -26,7 +26,7 @@ def test_each_method_shows_its_contexts_or_says_why_not(method, toy_root):
     if not issubclass(TRAINER_REGISTRY.get(method), PromptTrainer):
         pytest.skip("a trainer of Dassl's")
     trainer = build(toy_root, method)
-    if method in WITH or hasattr(trainer.prompts, "ctx"):  # the latter for methods of users
+    if method in WITH or hasattr(trainer.learned, "ctx"):  # the latter for methods of users
         contexts = contexts_of(trainer)
         assert contexts and all(context.tokens.shape[1] == trainer.clip.text.width for context in contexts)
     else:
@@ -42,7 +42,7 @@ def test_softcpt_contexts_come_from_the_task_features(variant, toy_root):
     if variant.startswith("NA"):
         assert [context.owner for context in contexts] == TASKS
         for t, context in enumerate(contexts):
-            expected = (f[t] @ trainer.prompts.meta_net.weight.detach()).view(16, -1)
+            expected = (f[t] @ trainer.learned.meta_net.weight.detach()).view(16, -1)
             torch.testing.assert_close(context.tokens, expected, atol=1e-5, rtol=1e-5)
     else:
         owners = [f"{task.name}: {name}" for task in trainer.tasks for name in task.classnames]
@@ -72,7 +72,7 @@ def test_contexts_name_their_owners(method, opts, owners, toy_root):
     if owners is None:
         owners = [f"{task.name}: {name}" for task in trainer.tasks for name in task.classnames]
     assert [context.owner for context in contexts] == owners
-    learned = trainer.prompts.ctx.detach().float()
+    learned = trainer.learned.ctx.detach().float()
     learned = learned.unsqueeze(0) if learned.dim() == 2 else learned
     assert torch.equal(torch.stack([context.tokens for context in contexts]), learned)
     assert (task_contexts(contexts, len(trainer.tasks)) is None) == (contexts[0].task is None)
@@ -82,7 +82,7 @@ def test_no_task_features_without_a_task_branch(toy_root):
     options = ("TRAINER.SOFTCPT.VARIANT", "CATA", "TRAINER.SOFTCPT.META_NET", "lincls")
     assert task_features_of(build(toy_root, "SoftCPT", *options)) is None
     learned = build(toy_root, "SoftCPT", "TRAINER.SOFTCPT.TASK_FEATURES", "learned")
-    assert torch.equal(task_features_of(learned), learned.prompts.task_features.detach())
+    assert torch.equal(task_features_of(learned), learned.learned.task_features.detach())
 
 
 def test_nearest_words_match_a_loop(toy_root):

@@ -32,7 +32,7 @@ def test_new_task_has_context_zero_shot_and_average_columns(finished_run, flower
 
     trainer = load_run(run)
     names = ["ink cap", "fly agaric", "chanterelle"]
-    clip, prompts = trainer.clip, trainer.prompts
+    clip, prompts = trainer.clip, trainer.learned
     with torch.no_grad():
         template = PromptTemplate(NEW[1:], prompts.task_context.n_context, clip)
         feature = prompts.encode_names(template, prompts.task_context, torch.zeros(1, dtype=torch.long))

@@ -18,7 +18,7 @@ from waiting import wait_for
 
 from scripts.demo import page
 from trainers.finished import load
-from trainers.finished.side_by_side import SideBySide
+from trainers.finished.predictors import RunPredictor
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def picture(toy_root):
 @pytest.mark.parametrize("method", ["SoftCPT", "CoCoOp", "PLOT", "MaPLe", "LinearProbe"])
 def test_answers_match_the_run_and_zero_shot(method, finished_run, picture):
     trainer = load.load_run(finished_run(method))
-    answers = SideBySide(trainer).answers(read_image(str(picture)))
+    answers = RunPredictor(trainer, zero_shot=True).answers(read_image(str(picture)))
     assert [answer.task for answer in answers] == TASKS
     x = trainer.test_transform(read_image(str(picture))).unsqueeze(0).to(trainer.device)
     logits = trainer.model_inference(x).detach()
@@ -49,7 +49,7 @@ def test_answers_match_the_run_and_zero_shot(method, finished_run, picture):
 
 
 def test_images_of_any_mode_have_answers(finished_run):
-    classifiers = SideBySide(load.load_run(finished_run("SoftCPT")))
+    classifiers = RunPredictor(load.load_run(finished_run("SoftCPT")), zero_shot=True)
     for mode in ("RGB", "L", "RGBA", "P", "CMYK", "1", "I;16", "LA"):
         for answer in classifiers.answers(Image.new("RGB", (50, 40), (200, 30, 30)).convert("L").convert(mode)):
             assert sum(answer.tuned.values()) == pytest.approx(1, abs=1e-5), mode
@@ -61,7 +61,7 @@ def test_file_is_read_as_predict_reads_it(finished_run, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 65536, (40, 50), dtype=np.uint16)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     Image.fromarray((pixels >> 8).astype(np.uint8)).save(tmp_path / "b.png")
-    classifiers = SideBySide(load.load_run(finished_run("SoftCPT")))
+    classifiers = RunPredictor(load.load_run(finished_run("SoftCPT")), zero_shot=True)
     answers = classifiers.answers(str(tmp_path / "a.png"))
     assert answers == classifiers.answers(tmp_path / "b.png") == classifiers.answers(Image.fromarray(pixels))
     assert answers != classifiers.answers(Image.new("RGB", (50, 40), "white"))
@@ -99,7 +99,7 @@ def test_dropped_image_is_answered_without_network(browser, finished_run, pictur
             return [element.text for element in browser.find_elements("css selector", f".{column} .output-class")]
 
         wait_for(lambda: len(shown("tuned")) == len(shown("zero-shot")) == len(TASKS))
-        answers = SideBySide(load.load_run(run)).answers(read_image(str(picture)))
+        answers = RunPredictor(load.load_run(run), zero_shot=True).answers(read_image(str(picture)))
         assert shown("tuned") == [max(answer.tuned, key=answer.tuned.get) for answer in answers]
         assert shown("zero-shot") == [max(answer.zero_shot, key=answer.zero_shot.get) for answer in answers]
         assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
@@ -131,8 +131,8 @@ def test_missing_gradio_and_wrong_run_are_one_line_errors(without_package, tmp_p
 
 def test_export_answers_what_its_run_does(finished_run, model, picture):
     image = read_image(str(picture))
-    ours, title = page.of_export(model, toy.CLIP)
-    run, title_of_run = page.of_run(finished_run("SoftCPT"), "")
+    ours, title = page.predictor_of(model, "", toy.CLIP)
+    run, title_of_run = page.predictor_of(finished_run("SoftCPT"), "", "")
     assert title == title_of_run == "SoftCPT NATA on ToyTasks" and ours.tasks == run.tasks
     for own, expected in zip(ours.answers(image), run.answers(image), strict=True):
         assert own.task == expected.task and own.zero_shot == {} and list(own.tuned) == list(expected.tuned)

@@ -39,7 +39,7 @@ def test_predictions_match_the_model_and_the_runs_accuracy(method, toy_root, flo
     rows = pd.read_csv(table)
     assert len(rows) == 9 * 3 and set(rows["task"]) == {task}
     trainer = build_trainer(train.setup_cfg(train.parse_args(arguments)))
-    trainer.load_model(str(out) if trainer.prompts.state_dict() else "")
+    trainer.load_model(str(out) if trainer.learned.state_dict() else "")
     wide = rows.pivot(index="path", columns="class", values="probability")[FLOWERS]
     p = probabilities_of(trainer, list(wide.index), task)
     torch.testing.assert_close(torch.tensor(wide.values.tolist()), p, atol=1e-4, rtol=1e-3)

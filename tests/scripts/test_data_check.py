@@ -114,15 +114,6 @@ def test_check_shows_all_problems_of_folders(data, tmp_path):
     assert "== shapes" in text
 
 
-def test_check_warns_of_odd_prompts(data, tmp_path):
-    write_folders(tmp_path, {"ink": ("red", "blue", "dotted"), "fruit": ("orange", "apple", "n01440764")}, 4)
-    status, text = data("check", "FolderTasks", "--workers", 1)
-    assert status == 0
-    assert 'note: 3 prompts naming no thing: "a photo of a blue.", "a photo of a dotted.", "a photo of a red."' in text
-    assert 'note: 1 class name without a word, unknown to any CLIP: "a photo of a n01440764."' in text
-    assert text.count("naming no thing") == 1
-
-
 def test_check_names_classes_with_equal_features(data, tmp_path):
     write_folders(tmp_path, {"plants": ("rose", "Rose", "oak")}, 4)
     clip = f"{toy.GOLDEN}/tiny_vit.npz@quickgelu"

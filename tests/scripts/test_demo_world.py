@@ -1,5 +1,6 @@
 """The drawn benchmark, its captions and the tiny CLIP's checkpoint."""
 
+import argparse
 import json
 import random
 
@@ -11,10 +12,9 @@ from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
 
 import datasets.demo as demo
-from scripts.demo import pretrain, render
-from scripts.demo.check import load_checkpoint
-from scripts.lib.drawn import captions, sampling, scenes, surfaces, towers, world
-from scripts.lib.drawn.words import Words
+from scripts.demo import render, scenes, surfaces, world
+from scripts.demo.pretraining import captions, distil, pretrain, sampling, towers
+from scripts.demo.pretraining.towers import Words, load
 
 SIZES = {"train": 2, "val": 1, "test": 1}
 CHECKPOINT, VIT = (render.Path(render.__file__).with_name(f"tiny_{name}.npz") for name in ("clip", "vit"))
@@ -123,7 +123,7 @@ def test_captions_hide_attributes_and_fit_the_context():
 
 def test_short_text_encoder_matches_clip():
     words = Words()
-    model, _ = load_checkpoint(CHECKPOINT)
+    model, _ = load(CHECKPOINT)
     small = pretrain.CLIP(vocab_size=len(words.ids), **pretrain.ARCHITECTURE)
     state = model.state_dict() | {"token_embedding.weight": model.token_embedding.weight[words.ids]}
     small.load_state_dict(state)
@@ -135,7 +135,7 @@ def test_short_text_encoder_matches_clip():
 
 
 def test_second_clip_differs_only_in_its_image_tower():
-    (first, rows), (second, same_rows) = load_checkpoint(CHECKPOINT), load_checkpoint(VIT)
+    (first, rows), (second, same_rows) = load(CHECKPOINT), load(VIT)
     text = {key: value for key, value in first.state_dict().items() if not key.startswith("visual.")}
     other = second.state_dict()
     assert rows == same_rows and all(torch.equal(value, other[key]) for key, value in text.items())
@@ -143,7 +143,7 @@ def test_second_clip_differs_only_in_its_image_tower():
 
 
 def test_short_image_encoder_matches_clip():
-    model, _ = load_checkpoint(VIT)
+    model, _ = load(VIT)
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.allclose(towers.encode_image(model.visual, images), model.visual(images), atol=1e-4)
@@ -167,35 +167,25 @@ def test_checkpoint_says_how_it_was_made(path, script):
     assert meta["command"].startswith(f"python scripts/demo/{script}.py") and {"seed", "steps"} <= meta.keys()
 
 
-def test_contact_sheet_has_a_row_per_task(tmp_path):
-    render.contact_sheet(tmp_path / "sheet.png", columns=3)
-    with Image.open(tmp_path / "sheet.png") as image:
-        assert image.size == (3 * 64, len(render.TASKS) * 64)
-
-
 @pytest.mark.parametrize("steps", [1, 2, 4, 50])
 def test_pretraining_of_any_length_has_a_schedule(steps):
-    optimiser, schedule = pretrain.make_optimiser([torch.nn.Linear(2, 2)], 1.0, steps)
+    optimiser, schedule = pretrain.make_optimiser([torch.nn.Linear(2, 2)], steps)
     rates = []
     for _ in range(steps):
         rates.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
         schedule.step()
-    assert all(0 < rate <= 1 for rate in rates)
+    assert all(0 < rate <= pretrain.RATE for rate in rates)
 
 
-def test_interrupted_pretraining_resumes_identically(tmp_path):
-    """The restored batches and optimiser are those of the uninterrupted training."""
-    shown, pictures = [scenes.Scene("sign")] * 8, np.zeros((8, 64, 64, 3), np.uint8)
-    batches = pretrain.Batches(shown, pictures, Words(), 4, seed=0)
-    layer = torch.nn.Linear(2, 2)
-    optimiser, schedule = pretrain.make_optimiser([layer], 1e-3, 10)
-    parts = {"layer": layer, "optimiser": optimiser, "schedule": schedule}
-    batches.draw()
-    saved = {"parts": {k: v.state_dict() for k, v in parts.items()}, "batches": batches.state(), "meta": {"steps": 5}}
-    torch.save(saved, tmp_path / "a.state")
-    expected, meta = batches.draw(), {}
-    assert pretrain.resume(tmp_path / "a.state", parts, batches, meta) == 6
-    for a, b in zip(expected, batches.draw()):
-        assert np.array_equal(np.asarray(a), np.asarray(b))
-    assert pretrain.resume(tmp_path / "none.state", parts, batches, meta) == 1
+@pytest.mark.parametrize("script", [pretrain, distil], ids=["clip", "vit"])
+def test_pretraining_writes_a_checkpoint(script, tmp_path, monkeypatch):
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    shown = [scenes.Scene("objects"), scenes.Scene("digit")] * 4
+    monkeypatch.setattr(sampling, "draw_world", lambda seed, count: (shown, pictures))
+    for module in (pretrain, distil):
+        monkeypatch.setattr(module, "BATCH", 8)
+    script.train(argparse.Namespace(out=tmp_path / "clip.npz", steps=2, seed=0))
+    meta = json.loads(str(np.load(tmp_path / "clip.npz")["meta"]))
+    assert meta["steps"] == 2 and np.isfinite(meta["losses"]).all()
+    assert load(tmp_path / "clip.npz")[1] == load(CHECKPOINT)[1]

@@ -70,7 +70,7 @@ def test_commands_but_train_are_the_first_process(launch):
     """A shell that torchrun started has its variables; predictions there are of all images."""
     launch(TOGETHER)
     distributed.check_launch()
-    assert (distributed.rank(), distributed.share(7), distributed.launched_rank()) == (0, slice(0, 7), 1)
+    assert (distributed.rank(), distributed.shard(7), distributed.launched_rank()) == (0, slice(0, 7), 1)
 
 
 @pytest.mark.parametrize("script", ["train.py", "parse_test_res.py", "scripts/report.py"])

@@ -11,7 +11,7 @@ import train
 
 ROOT = train.PROJECT_ROOT
 ARGUMENTS = {"base2new.sh": ["softcpt", "fgvc", "16"], "main.sh": ["fgvc", "16"]}
-OTHERS = ("setup.sh", "methods.sh", "plug_into.sh")  # the last is for the Python of a CoOp checkout
+OTHERS = ("setup.sh", "python.sh", "plug_into.sh")  # the last is for the Python of a CoOp checkout
 SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scripts").rglob("*.sh") if path.name not in OTHERS)
 
 

@@ -15,6 +15,8 @@ from PIL import Image
 from plug_into import files_to_add, plug
 
 import train
+from trainers.engine.config import default_cfg
+from trainers.engine.settings import merge_file
 
 ROOT = train.PROJECT_ROOT
 
@@ -148,8 +150,8 @@ def test_plugged_in_configs_have_no_bases(tmp_path):
     assert len(files) > 50
     for name, text in files.items():
         (tmp_path / "own.yaml").write_bytes(text)
-        own, plugged = train.default_cfg(), train.default_cfg()
-        train.merge_file(own, str(ROOT / Path(name).relative_to("softcpt")))
+        own, plugged = default_cfg(), default_cfg()
+        merge_file(own, str(ROOT / Path(name).relative_to("softcpt")))
         plugged.merge_from_file(str(tmp_path / "own.yaml"))
         assert b"_BASE_" not in text and plugged == own, name
 

@@ -1,17 +1,18 @@
-"""The shell scripts, with a stand-in for Python that records its calls."""
+"""The methods' scripts with a stand-in for train.py that records its calls, and what calls them in bash."""
 
-import json
 import os
-import re
 import shutil
+import signal
 import subprocess
 import sys
-import zipfile
 
 import pytest
 from sweep_calls import folder_of, settings_of, sweeps_calls
+from waiting import wait_for
 
 import train
+from scripts.lib import methods
+from scripts.lib.method_calls import method_scripts, trainer_of
 from softcpt.sweeps import read_sweep
 
 ROOT = train.PROJECT_ROOT
@@ -27,27 +28,31 @@ def test_one_run_per_seed_in_its_own_folder(call):
 
 
 def test_finished_runs_are_skipped_and_unfinished_ones_restarted(call):
-    assert call("scripts/coop/main.sh", "demo", "1", SEEDS="1", CUT="3")[0] == 3  # cut off: no results.json
+    call.status = 3  # cut off: no results.json
+    assert call("scripts/coop/main.sh", "demo", "1", SEEDS="1")[0] == 3
+    call.status = 0
     assert len(call("scripts/coop/main.sh", "demo", "1", SEEDS="1")[1]) == 1
     status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1")
     assert (status, calls) == (0, []) and "done before" in output
 
 
 def test_failing_run_stops_the_script(call):
-    status, calls, _ = call("scripts/softcpt/main.sh", "demo", "1", SEEDS="1 2 3", CUT="3")
+    call.status = 3
+    status, calls, _ = call("scripts/softcpt/main.sh", "demo", "1", SEEDS="1 2 3")
     assert status == 3 and len(calls) == 1
-    status, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1", CUT="3")
-    assert status == 3 and len(calls) == 2  # listing the tasks, and the first task
+    status, calls, _ = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1")
+    assert status == 3 and len(calls) == 1, "the first task"
+    status, calls, _ = call("scripts/base2new.sh", "coop", "demo", "4", SEEDS="1")
+    assert status == 3 and len(calls) == 1
 
 
 def test_missing_data_stops_a_script_before_its_first_run(call):
-    status, calls, _ = call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2", LACKING="1")
-    assert (status, calls) == (1, [])
+    call.lacking = "DemoShape: no folder"
+    status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2")
+    assert (status, calls) == (1, []) and output.endswith("data or weights are missing:\n  DemoShape: no folder\n")
     for seed in (1, 2):
-        folder = call.folder / f"results/demo/CoOp/tiny_1shots/shared/seed{seed}"
-        folder.mkdir(parents=True)
-        (folder / "results.json").touch()
-    assert call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2", LACKING="1")[0] == 0, "finished runs need no data"
+        call.finish(call.folder / f"results/demo/CoOp/tiny_1shots/shared/seed{seed}")
+    assert call("scripts/coop/main.sh", "demo", "1", SEEDS="1 2")[0] == 0, "finished runs need no data"
 
 
 def test_zero_shot_is_one_run_without_shots(call):
@@ -68,6 +73,8 @@ def test_wrong_arguments_print_the_usage(call):
         assert status == 2 and not calls and "usage: bash scripts/softcpt/main.sh DATASET SHOTS" in output
     status, _, output = call("scripts/coop/main.sh", "demo", "1", VARIANT="MT")
     assert status == 2 and "shared, per-task, per-class" in output
+    status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1 x")
+    assert (status, calls, output) == (2, [], "error: SEEDS=1 x: seeds are numbers, separated by spaces\n")
 
 
 @pytest.mark.parametrize(
@@ -103,9 +110,7 @@ def test_coops_argument_order_is_translated(call, csc, variant):
 
 def test_finished_run_shows_its_number(call):
     folder = call.folder / "results/demo/CoOp/tiny_1shots/shared/seed1"
-    folder.mkdir(parents=True)
-    tasks = [{"name": "air", "metric": "accuracy", "value": 50.0, "n": 2}]
-    (folder / "results.json").write_text(json.dumps({"metric": 71.6849, "tasks": tasks}, indent=1))
+    call.finish(folder, 71.6849)
     status, calls, output = call("scripts/coop/main.sh", "demo", "1", SEEDS="1")
     assert (status, calls) == (0, []) and f"done before: {folder} (71.7 %, the mean over its tasks)\n" in output
 
@@ -131,12 +136,33 @@ def test_method_without_variants_refuses_one(call, method, instead, command):
         assert (status, calls, output) == (2, [], f"error: VARIANT=NATA: {method} has no variants{instead}\n")
 
 
-def test_every_script_takes_or_refuses_variant():
-    scripts = {path: path.read_text() for path in (ROOT / "scripts").glob("*/main.sh")}
-    assert len(scripts) >= 15
-    assert not [
-        path for path, text in scripts.items() if not re.search("VARIANT:-|run_(context|plain)_method|refuse_var", text)
-    ]
+@pytest.mark.parametrize("script", ["base2new", *method_scripts()])
+def test_script_hands_its_words_to_python(call, script):
+    path = "scripts/base2new.sh" if script == "base2new" else f"scripts/{script}/main.sh"
+    status, calls, output = call.in_bash(path, "demo", "1", "--test-again", "a b", "")
+    assert (status, calls) == (0, [f"{ROOT}/scripts/lib/methods.py {script} demo 1 --test-again a b "]), output
+    assert script == "base2new" or (ROOT / "configs/trainers" / trainer_of(script) / "vit_b16.yaml").is_file()
+
+
+@pytest.mark.parametrize("end, status", [("exit 3", 3), ("kill -9 $$", 137), ("", 0)])
+def test_status_of_a_run_is_that_of_its_process(tmp_path, monkeypatch, end, status):
+    (tmp_path / "python").write_text(f'#!/usr/bin/env bash\n[ "$*" = "train.py a b" ] || exit 9\n{end}\n')
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert methods.train(["a", "b"]) == status
+
+
+@pytest.mark.waits
+def test_ctrl_c_leaves_the_last_word_to_train(tmp_path):
+    stand_in = '#!/usr/bin/env bash\ntrap "echo goes on; exit 130" INT\ntouch "$0.ready"\nwhile :; do sleep 0.1; done\n'
+    (tmp_path / "python").write_text(stand_in)
+    (tmp_path / "python").chmod(0o755)
+    code = "import sys; from scripts.lib import methods; sys.executable = sys.argv[1]; sys.exit(methods.train(['x']))"
+    command, pipes = [sys.executable, "-c", code, str(tmp_path / "python")], {"stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True, **pipes)
+    wait_for((tmp_path / "python.ready").exists, 60)
+    os.killpg(process.pid, signal.SIGINT)
+    assert (*process.communicate(timeout=30), process.returncode) == ("goes on\n", "", 130)
 
 
 def test_quoted_tilde_is_the_home_folder(call):
@@ -168,12 +194,11 @@ def test_scripts_and_sweeps_make_the_same_calls(call, method):
 
 def test_separate_run_merges_last_and_skips_finished_tasks(call):
     folder = call.folder / "results/demo/CoOp/tiny_4shots/separate-shared/seed1"
-    (folder / "tasks/air").mkdir(parents=True)
-    (folder / "tasks/air/results.json").touch()
+    call.finish(folder / "tasks/air")
     status, calls, output = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1")
     assert status == 0 and f"done before: {folder}/tasks/air" in output
-    assert [line.split()[0].split("/")[-1] for line in calls] == ["tasks.py", "train.py", "tasks.py"]
-    assert calls[-1].endswith(f"tasks.py demo --root {ROOT}/data --merge {folder}")
+    assert [line.split()[0] for line in calls] == ["train.py", "merge"]
+    assert calls[-1] == f"merge {folder}: ['sea animals', 'air'], all" and f"merged {folder}:\n" in output
     status, calls, output = call("scripts/coop/main.sh", "demo", "4", SEEDS="1", SEPARATE="1")
     assert (status, calls) == (0, []) and f"done before: {folder}" in output
 
@@ -198,25 +223,6 @@ def test_demo_renders_sweeps_and_predicts(call):
     assert calls[2] == f"{ROOT}/scripts/predict.py {run} {call.folder}/{image}/test_000.png {task}"
 
 
-def test_install_brings_no_modules(tmp_path):
-    pytest.importorskip("setuptools", minversion="77")  # older ones do not know this form of the license field
-    for folder in ("datasets", "trainers", "evaluation", "configs"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "__init__.py").touch()
-    for name in ("pyproject.toml", "train.py"):
-        shutil.copy(ROOT / name, tmp_path)
-    added = {}
-    for kind in ("build_wheel", "build_editable"):
-        command = f"from setuptools import build_meta as build; print(build.{kind}('.'))"
-        done = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
-            added[kind] = {name: wheel.read(name) for name in wheel.namelist() if ".dist-info/" not in name}
-    assert added["build_wheel"] == {}
-    ((name, content),) = added["build_editable"].items()
-    assert name.endswith(".pth") and content.decode().strip() == str(tmp_path)
-
-
 def test_ctrl_c_during_imports_is_one_line():
     code = f"{sys.executable} -c 'import scripts.lib.command; raise KeyboardInterrupt'; exit $?"
     done = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -238,7 +244,10 @@ def test_setup_refuses_an_unsuitable_python(tmp_path):
 def test_setup_compares_versions_with_or_without_packaging(tmp_path, absent, requirements, status):
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts/setup.sh", tmp_path / "scripts")
-    (tmp_path / "requirements.txt").write_text(requirements or (ROOT / "requirements.txt").read_text())
+    for path in ROOT.glob("requirements*.txt"):  # the first names others
+        shutil.copy(path, tmp_path)
+    if requirements:
+        (tmp_path / "requirements.txt").write_text(requirements)
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({absent!r}))\n")
     env = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(["bash", tmp_path / "scripts/setup.sh"], capture_output=True, text=True, env=env)

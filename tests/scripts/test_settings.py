@@ -5,7 +5,8 @@ import toy
 import yaml
 
 import train
-from trainers.engine.settings import unread_keys
+from trainers.engine.config import default_cfg
+from trainers.engine.settings import flatten, unread_keys
 
 
 def cfg_of(*arguments):
@@ -88,7 +89,7 @@ def test_unread_keys_are_named(toy_root, tmp_path):
     saved = tmp_path / "run/config.yaml"
     assert set(yaml.safe_load(saved.read_text())["TRAINER"]) > {"TASKRES", "COOP"}  # all methods' keys, not set by hand
     cfg = cfg_of("--config-file", saved)
-    assert unread_keys(cfg, train.default_cfg()) == ["TRAINER.TASKRES.ALPHA"]
+    assert unread_keys(cfg, flatten(default_cfg())) == ["TRAINER.TASKRES.ALPHA"]
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file", "/proc"])

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import as_completed
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,8 @@ from warm_python import python
 
 import train
 from scripts.lib.train_run import ROOT
-from softcpt.executors import ProcessEndedError, SlurmExecutor
+from softcpt.executors import SlurmExecutor
+from softcpt.executors.slurm import Queue
 from softcpt.sweeps import plan, read_sweep
 from softcpt.sweeps.jobs import benchmark_folder
 
@@ -68,22 +69,19 @@ def preempt(folder, send):
 
 
 def test_local_jobs_behave_like_futures(tmp_path):
-    with SlurmExecutor(tmp_path / "jobs", {}, cluster="local") as executor:
-        with executor.batch():
-            futures = {executor.submit(double, number): number for number in (3, 4)}
-            assert not any(future.job_id for future in futures), "submitted when the batch is complete"
-        assert {futures[future]: future.result() for future in as_completed(futures, timeout=60)} == {3: 6, 4: 8}
-        with pytest.raises(Exception, match="not today"):
-            executor.submit(fail).result(timeout=60)
-    attached = SlurmExecutor(tmp_path / "jobs", {}, cluster="local").attach(next(iter(futures)).job_id)
-    assert attached.result(timeout=60) == 6
+    executor = SlurmExecutor(tmp_path / "jobs", {}, cluster="local")
+    futures = executor.submit_all([partial(double, number) for number in (3, 4)])
+    assert {future: future.result() for future in executor.as_completed(futures)} == dict(zip(futures, (6, 8)))
+    (failing,) = executor.submit_all([fail])
+    with pytest.raises(Exception, match="not today"):
+        failing.result()
+    assert SlurmExecutor(tmp_path / "jobs", {}, cluster="local").attach(futures[0].job_id).result() == 6
 
 
 def test_preempted_local_job_restarts(tmp_path):
-    with SlurmExecutor(tmp_path / "jobs", {}, cluster="local") as executor:
-        future = executor.submit(Counted(tmp_path))
-        preempt(tmp_path, lambda pid: os.kill(pid, signal.SIGUSR2))
-        assert future.result(timeout=60) == 2
+    (future,) = SlurmExecutor(tmp_path / "jobs", {}, cluster="local").submit_all([Counted(tmp_path)])
+    preempt(tmp_path, lambda pid: os.kill(pid, signal.SIGUSR2))
+    assert future.result() == 2
 
 
 def test_missing_submitit_or_slurm_is_an_error(tmp_path, monkeypatch, without_package):
@@ -98,37 +96,43 @@ def test_missing_submitit_or_slurm_is_an_error(tmp_path, monkeypatch, without_pa
 # -- a real SLURM ----------------------------------------------------------------------------------------------------
 
 
-def test_batch_is_a_job_array(cluster, tmp_path):
-    with SlurmExecutor(tmp_path / "jobs", {"time": 5, "partition": "test", "comment": "ours"}) as executor:
-        with executor.batch():
-            futures = [executor.submit(job_id) for _ in range(3)]
-            futures.append(executor.submit(fail))
-        assert len({future.job_id.split("_")[0] for future in futures}) == 1
-        assert [future.result(timeout=60)[1] for future in futures[:3]] == ["0", "1", "2"]
-        with pytest.raises(Exception, match="not today"):
-            futures[3].result(timeout=60)
+def test_calls_are_a_job_array(cluster, tmp_path):
+    executor = SlurmExecutor(tmp_path / "jobs", {"time": 5, "partition": "test", "comment": "ours"})
+    futures = executor.submit_all([job_id, job_id, job_id, fail])
+    assert len({future.job_id.split("_")[0] for future in futures}) == 1
+    assert set(executor.as_completed(futures)) == set(futures)
+    assert [future.result()[1] for future in futures[:3]] == ["0", "1", "2"]
+    with pytest.raises(Exception, match="not today"):
+        futures[3].result()
 
 
 def test_lost_or_refused_job_is_an_error(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("softcpt.executors.slurm.SLOWEST_POLL", 1)
-    with SlurmExecutor(tmp_path / "jobs", {"time": 5}) as executor:
-        future = executor.submit(time.sleep, 60)
-        wait_for(lambda: "RUNNING" in cluster.call("squeue", "--noheader", "--format=%T", "--jobs", future.job_id))
-        cluster.call("scancel", "--signal=KILL", "--full", future.job_id)
-        with pytest.raises(ProcessEndedError, match=f"job {future.job_id} ended without an answer"):
-            future.result(timeout=60)
+    monkeypatch.setattr("softcpt.executors.slurm.QUEUE_POLL", 1)
+    (future,) = SlurmExecutor(tmp_path / "jobs", {"time": 5}).submit_all([partial(time.sleep, 60)])
+    future._results_timeout_s = 1
+    wait_for(lambda: "RUNNING" in cluster.call("squeue", "--noheader", "--format=%T", "--jobs", future.job_id))
+    cluster.call("scancel", "--signal=KILL", "--full", future.job_id)
+    with pytest.raises(Exception, match=f"Job {future.job_id} .*\nhas not produced any output"):
+        future.result()
     with pytest.raises(OSError, match="sbatch refused the jobs: .*partition"):
-        SlurmExecutor(tmp_path / "jobs", {"partition": "none"}).submit(double, 1)
+        SlurmExecutor(tmp_path / "jobs", {"partition": "none"}).submit_all([job_id])
+
+
+def test_job_of_a_slurm_that_does_not_answer_is_waited_for(monkeypatch):
+    monkeypatch.setattr("softcpt.executors.slurm.job_states", lambda: None)
+    assert not Queue().is_done("12_0") and Queue().get_state("12_0") == "UNKNOWN"
+    monkeypatch.setattr("softcpt.executors.slurm.job_states", lambda: {"12_0": "PENDING"})
+    queue = Queue()
+    assert not queue.is_done("12_0") and queue.is_done("12_1")
 
 
 @pytest.mark.slow  # the sweep below is pre-empted, too
 @pytest.mark.parametrize("by", ["signal", "requeue"])
 def test_preempted_job_is_requeued(cluster, tmp_path, by):
-    with SlurmExecutor(tmp_path / "jobs", {"time": 5}) as executor:
-        future = executor.submit(Counted(tmp_path))
-        command = {"signal": ["scancel", "--signal=USR2"], "requeue": ["scontrol", "requeue"]}[by]
-        preempt(tmp_path, lambda pid: cluster.call(*command, future.job_id))
-        assert future.result(timeout=120) == 2
+    (future,) = SlurmExecutor(tmp_path / "jobs", {"time": 5}).submit_all([Counted(tmp_path)])
+    command = {"signal": ["scancel", "--signal=USR2"], "requeue": ["scontrol", "requeue"]}[by]
+    preempt(tmp_path, lambda pid: cluster.call(*command, future.job_id))
+    assert future.result() == 2
 
 
 def draw(root):

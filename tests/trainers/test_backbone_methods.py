@@ -66,7 +66,7 @@ def test_method_works_on_a_family_or_says_why_not(toy_root, tmp_path, family, me
     batch = batch_of(trainer)
     if CLASSES[method].learns_by_gradient:
         assert torch.tensor(trainer.forward_backward(batch)["loss"]).isfinite()
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.prompts.parameters())
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.learned.parameters())
         assert not any(p.requires_grad or p.grad is not None for p in trainer.clip.parameters())
         trainer.save_model(0, str(tmp_path / "run"))
     else:
@@ -74,7 +74,7 @@ def test_method_works_on_a_family_or_says_why_not(toy_root, tmp_path, family, me
     expected = trainer.model_inference(batch["img"])
     assert expected.isfinite().all()
     fresh = build(toy_root, tmp_path / "other", method, opts=opts)
-    if fresh.prompts.state_dict():
+    if fresh.learned.state_dict():
         fresh.load_model(str(tmp_path / "run"))
     assert torch.equal(fresh.model_inference(batch["img"]), expected)
     assert 0 <= fresh.test() <= 100
@@ -90,7 +90,7 @@ def test_method_that_leaves_the_text_tower_alone_runs_on_a_foreign_one(
     opts = ("MODEL.BACKBONE.NAME", backbone("open_clip-bert"), "OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2)
     trainer = build(toy_root, tmp_path / "run", method, key, value, opts=opts)
     assert torch.tensor(trainer.forward_backward(batch_of(trainer))["loss"]).isfinite()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.prompts.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.learned.parameters())
     assert not trainer.clip.training
 
 

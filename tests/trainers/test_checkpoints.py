@@ -7,7 +7,7 @@ from methods import build
 
 def test_frozen_tokens_in_upstream_checkpoints_are_ignored(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "CoOp", dataset="ToySingle")
-    state = {**trainer.prompts.state_dict(), "token_prefix": torch.zeros(2, 1, 64), "0.token_suffix": torch.zeros(1)}
+    state = {**trainer.learned.state_dict(), "token_prefix": torch.zeros(2, 1, 64), "0.token_suffix": torch.zeros(1)}
     (tmp_path / "prompt_learner").mkdir()
     torch.save({"state_dict": state, "epoch": 2}, tmp_path / "prompt_learner" / "model.pth.tar-2")
     trainer.load_model(str(tmp_path), epoch=2)
@@ -25,11 +25,11 @@ def test_frozen_tokens_in_upstream_checkpoints_are_ignored(toy_root, tmp_path):
 )
 def test_wrapped_prompts_are_the_same_prompts(wrap, toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "CoOp", dataset="ToySingle")
-    state = {key: torch.full_like(value, 0.25) for key, value in trainer.prompts.state_dict().items()}
+    state = {key: torch.full_like(value, 0.25) for key, value in trainer.learned.state_dict().items()}
     (tmp_path / "prompt_learner").mkdir()
     torch.save(wrap(state), tmp_path / "prompt_learner" / "model.pth.tar-2")
     trainer.load_model(str(tmp_path), epoch=2)
-    assert all(torch.equal(value, state[key]) for key, value in trainer.prompts.state_dict().items())
+    assert all(torch.equal(value, state[key]) for key, value in trainer.learned.state_dict().items())
     torch.save({"state_dict": state, "model": state}, tmp_path / "prompt_learner" / "model.pth.tar-3")
     with pytest.raises(ValueError, match="tar-3 is no checkpoint of this CoOp: it holds several state dicts"):
         trainer.load_model(str(tmp_path), epoch=3)

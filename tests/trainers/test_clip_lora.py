@@ -28,7 +28,7 @@ PAPER = ("OPTIM.NAME", "adamw", "OPTIM.LR", 2e-4, "OPTIM.WEIGHT_DECAY", 1e-2, "O
 
 def randomise(trainer, std=0.1):
     with torch.no_grad():
-        for parameter in trainer.prompts.parameters():
+        for parameter in trainer.learned.parameters():
             parameter.normal_(std=std)
 
 
@@ -47,8 +47,13 @@ def test_logits_loss_and_gradients_match_the_public_code(case):
     arrays, trainer, batches = case
     image, label = batches[0]["img"], batches[0]["label"]
     assert relative(trainer.model_inference(image), arrays["logits"]) < 1e-4  # merged
-    assert relative(trainer.class_logits(trainer.image_features(image)).detach(), arrays["logits"]) < 1e-4  # branches
-    loss, _ = trainer.training_loss(image, label)
+    assert (
+        relative(
+            trainer.class_logits(trainer.image_features(image), trainer.class_features()).detach(), arrays["logits"]
+        )
+        < 1e-4
+    )  # branches
+    loss, _ = trainer.compute_loss(image, label)
     assert relative(loss.detach(), arrays["loss"]) < 1e-4
     loss.backward()
     check_gradients(case)
@@ -71,7 +76,7 @@ def updated_reference(trainer):
     """The clip package's model with W + gamma B A written into its weights, one row at a time."""
     model = copy.deepcopy(plain.reference())
     for name, transformer in (("text", model.transformer), ("image", model.visual.transformer)):
-        for update, block in zip(trainer.prompts[name], transformer.resblocks):
+        for update, block in zip(trainer.learned[name], transformer.resblocks):
             width = update.a.shape[2]
             for i in range(3):
                 for row in range(width):
@@ -92,7 +97,7 @@ def test_features_and_loss_match_clip_with_updated_weights(toy_root, tmp_path):
             torch.testing.assert_close(trainer.text_features(), texts, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(trainer.image_features(batch["img"]), images, rtol=1e-4, atol=1e-5)
     logits = model.logit_scale.exp() * F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
-    loss, _ = trainer.training_loss(batch["img"], batch["label"])
+    loss, _ = trainer.compute_loss(batch["img"], batch["label"])
     assert loss.item() == pytest.approx(task_cross_entropy(logits, batch["label"]).item(), rel=1e-4)
 
 
@@ -131,7 +136,7 @@ def test_merged_weight_is_rounded_once():
 def test_parameters_are_two_factors_per_matrix(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "CLIPLoRA")
     assert trainer.n_params == (3 + 2) * 3 * 2 * 2 * 64  # layers of both towers, q k v, A and B, rank, width
-    assert not any(block.b.any() for blocks in trainer.prompts.values() for block in blocks)
+    assert not any(block.b.any() for blocks in trainer.learned.values() for block in blocks)
     assert (trainer.variant, trainer.tunes_images) == ("", True)
     text = build(toy_root, tmp_path, "CLIPLoRA", "TOWERS", "text")
     assert (text.variant, text.n_params, text.tunes_images) == ("text-tower", 3 * 3 * 2 * 2 * 64, False)
@@ -189,7 +194,7 @@ def test_checkpointed_chunks_repeat_their_dropout(toy_root, tmp_path, monkeypatc
     for _ in range(2):
         torch.manual_seed(0)
         loss = trainer.text_features().square().sum()
-        gradients.append(torch.autograd.grad(loss, list(trainer.prompts["text"].parameters())))
+        gradients.append(torch.autograd.grad(loss, list(trainer.learned["text"].parameters())))
         # The second time nothing is recomputed in the backward pass.
         monkeypatch.setattr(text_encoder, "checkpoint", lambda function, *args, use_reentrant: function(*args))
     for value, expected in zip(*gradients):

@@ -61,10 +61,10 @@ def test_plot_matches_the_public_code(toy_root, tmp_path):
     opts = ("MODEL.BACKBONE.NAME", f"{tmp_path}/clip.npz@quickgelu")
     trainer = build_trainer(toy.config(toy_root, tmp_path / "run", "PLOT", *opts, dataset="ToySingle"))
     arrays = golden("single-PLOT")
-    trainer.prompts.load_state_dict({**trainer.prompts.state_dict(), **group(arrays, "init/")})
+    trainer.learned.load_state_dict({**trainer.learned.state_dict(), **group(arrays, "init/")})
     local, label = torch.from_numpy(arrays["tokens"])[1:].transpose(0, 1), torch.from_numpy(arrays["lab"])
     assert relative(trainer.model_inference(local), arrays["logits"]) < 1e-4
     loss, _ = trainer.compute_loss(local, label)
     assert relative(loss.detach(), arrays["loss"]) < 1e-4
     loss.backward()
-    assert relative(trainer.prompts.ctx.grad, group(arrays, "grads/")["ctx"]) < 1e-4
+    assert relative(trainer.learned.ctx.grad, group(arrays, "grads/")["ctx"]) < 1e-4

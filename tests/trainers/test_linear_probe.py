@@ -48,7 +48,7 @@ def test_probe_is_a_logistic_regression_on_raw_features(toy_root, tmp_path):
     opts = ("DATASET.TASKS", "ToyTexture", "DATASET.SUBSAMPLE_CLASSES", "base")
     single = build(toy_root, tmp_path / "single", "LinearProbe", opts=opts)
     single.train()
-    assert not single.prompts.weight.any(), "one class has no weights"
+    assert not single.learned.weight.any(), "one class has no weights"
 
 
 def test_search_uses_the_metric_of_the_task():

@@ -23,8 +23,8 @@ def test_start_and_steps_match_the_public_code(toy_root, tmp_path, steps):
         assert relative(alpha, arrays["alpha"]) < 1e-4
         weight[:, -1] = torch.from_numpy(arrays["bias"])  # that it draws
         descend(weight, alpha, f, label.flatten()[index], trainer.base, steps, 10, "released")
-        trainer.prompts.weight.copy_(weight)
-        trainer.prompts.alpha.copy_(alpha)
+        trainer.learned.weight.copy_(weight)
+        trainer.learned.alpha.copy_(alpha)
     assert relative(alpha, arrays[f"alpha{steps}"]) < 1e-4
     assert relative(weight[:, :-1], arrays[f"weight{steps}"]) < 1e-4
     assert relative(weight[:, -1], arrays[f"bias{steps}"]) < 1e-4
@@ -59,9 +59,9 @@ def test_each_task_has_its_own_loss_and_step_sizes(toy_root, tmp_path, schedule)
             if step % 3 == 0:
                 alpha.data -= len(f) / (4 * bound) * alpha.grad
         mine = t == TASK
-        assert relative(trainer.prompts.weight[mine, :-1], w.detach()) < 1e-4
-        assert relative(trainer.prompts.weight[mine, -1], b.detach()) < 1e-3
-        assert relative(trainer.prompts.alpha[mine], alpha.detach()) < 1e-4
+        assert relative(trainer.learned.weight[mine, :-1], w.detach()) < 1e-4
+        assert relative(trainer.learned.weight[mine, -1], b.detach()) < 1e-3
+        assert relative(trainer.learned.alpha[mine], alpha.detach()) < 1e-4
         logits = trainer.model_inference(f)[:, mine]
         torch.testing.assert_close(logits, (f @ (w + alpha.unsqueeze(1) * names).T + b).detach(), rtol=1e-3, atol=1e-3)
     assert trainer.n_params == 10 * (32 + 2)

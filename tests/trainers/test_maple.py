@@ -15,8 +15,8 @@ from softcpt.prompts.deep import context_of_words
 
 def naive(trainer, image, words="a photo of a"):
     """Text features (C, E) and image features (B, E)."""
-    learned = [trainer.prompts.ctx, *trainer.prompts.deep]
-    seen = [F.linear(p, f.weight, f.bias) for p, f in zip(learned, trainer.prompts.couplings)]
+    learned = [trainer.learned.ctx, *trainer.learned.deep]
+    seen = [F.linear(p, f.weight, f.bias) for p, f in zip(learned, trainer.learned.couplings)]
     texts = torch.stack([plain.text_feature(plain.reference(), name, learned, words) for name in CLASSNAMES])
     return texts, torch.stack([plain.image_feature(plain.reference(), x, seen) for x in image])
 
@@ -39,13 +39,13 @@ def test_parameters_are_prompts_and_couplings(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "MaPLe")
     assert trainer.n_params == 2 * (2 * 64) + 2 * (64 * 64 + 64)  # J = 2 layers of the tiny image tower
     words = trainer.clip.text.token_embedding(clip.tokenize("a photo")[0, 1:3])
-    assert torch.equal(trainer.prompts.ctx.detach(), words)
+    assert torch.equal(trainer.learned.ctx.detach(), words)
 
 
 def test_excessive_depth_is_logged_and_reduced(toy_root, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         trainer = build(toy_root, tmp_path, "MaPLe")
-    assert len(trainer.prompts.couplings) == 2 and "DEPTH is 9, but this CLIP has towers of 2 layers" in caplog.text
+    assert len(trainer.learned.couplings) == 2 and "DEPTH is 9, but this CLIP has towers of 2 layers" in caplog.text
 
 
 def test_first_words_are_learned_and_the_others_fixed():

@@ -13,8 +13,8 @@ from methods import CLASSNAMES, build, relative
 
 from softcpt.backbones import load_clip
 from softcpt.prompts.encoder import text_encoder
-from softcpt.prompts.hand_made import encode_sentences
 from softcpt.prompts.learned import Context, PromptTemplate
+from softcpt.prompts.zero_shot import encode_sentences
 
 WORDS = "a photo of a"
 CLASSES = ["rose", "ox-eye daisy", "707-320", "Hard_leaved_pocket orchid", "St. Bernard"]
@@ -118,7 +118,7 @@ def causal(tmp_path_factory):
 def test_every_method_has_the_tokens_of_sentences(method, causal, toy_root, tmp_path):
     folder, tokenize = causal
     trainer = build(toy_root, tmp_path, method, *OPTIONS[method], opts=("MODEL.BACKBONE.NAME", str(folder)))
-    weight, prompts = trainer.clip.text.token_embedding.weight, trainer.prompts
+    weight, prompts = trainer.clip.text.token_embedding.weight, trainer.learned
 
     def check(template, context, names, pattern):
         group = torch.zeros(len(names), dtype=torch.long)

@@ -97,7 +97,7 @@ def test_logits_match_the_plan_of_loops(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "PLOT", "N", 2, "THRESH", 0.0, "MAX_ITER", 20)
     local = torch.randn(2, 4, 32)
     logits = trainer.model_inference(local)
-    contexts = trainer.prompts.ctx.detach()
+    contexts = trainer.learned.ctx.detach()
     texts = [plain.features(plain.reference(), CLASSNAMES, context.expand(10, -1, -1)) for context in contexts]
     scale = trainer.clip.logit_scale.exp().item()
     for b in range(2):
@@ -113,7 +113,7 @@ def test_iterations_stop_per_task(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "PLOT", "N", 2)
     local, label = torch.randn(6, 4, 32), torch.tensor([0, 4, 9, 1, 3, 8])
     task = trainer.class_task[label]
-    logits = trainer.class_logits(local, task=task)
+    logits = trainer.class_logits(local, trainer.class_features(), task=task)
     texts = trainer.text_features()
     for t in range(3):
         own = trainer.class_task == t
@@ -121,14 +121,14 @@ def test_iterations_stop_per_task(toy_root, tmp_path):
         torch.testing.assert_close(logits[task == t][:, own], expected, rtol=1e-5, atol=1e-5)
         assert (logits[task == t][:, ~own] == -torch.inf).all()
     rows = torch.tensor([3, 4, 8, 9])  # of the tasks 1 and 2
-    some = trainer.class_logits(local[task > 0], rows, task[task > 0])
-    full = trainer.class_logits(local[task > 0], rows)
+    some = trainer.class_logits(local[task > 0], trainer.class_features(rows), rows, task[task > 0])
+    full = trainer.class_logits(local[task > 0], trainer.class_features(rows), rows)
     finite = some.isfinite()
     assert torch.equal(finite, trainer.class_task[rows] == task[task > 0].unsqueeze(1))
     torch.testing.assert_close(some[finite], full[finite], rtol=0.05, atol=0.5)
     loss, _ = trainer.compute_loss(local, label)
     loss.backward()
-    assert trainer.prompts.ctx.grad.abs().sum() > 0
+    assert trainer.learned.ctx.grad.abs().sum() > 0
 
 
 def test_eps_is_not_the_optimisers(toy_root, tmp_path):

@@ -194,7 +194,7 @@ def test_last_test_is_compared_with_zero_shot(toy_root, tmp_path, caplog):
 
 @pytest.mark.parametrize("name", ["PLOT", "ProLIP", "CLIPLoRA", "ZeroshotCLIP"])
 def test_methods_with_other_features_are_not_compared(toy_root, tmp_path, name):
-    assert build(toy_root, tmp_path, name).zero_shot() is None
+    assert build(toy_root, tmp_path, name).tester.zero_shot() is None
 
 
 @pytest.mark.parametrize(

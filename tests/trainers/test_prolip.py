@@ -29,18 +29,18 @@ def test_thirty_steps_match_the_public_code(toy_root, tmp_path):
         losses.append(logs["loss"])
         distances.append(logs["distance"])
         if trainer.epoch == 1:
-            assert relative(trainer.prompts.weight.grad, arrays["grads"]) < 1e-4
+            assert relative(trainer.learned.weight.grad, arrays["grads"]) < 1e-4
     np.testing.assert_allclose(rates, arrays["lrs"], rtol=1e-6)
     np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-4)
     np.testing.assert_allclose(distances, arrays["distances"], rtol=1e-4, atol=1e-9)
-    assert relative(trainer.prompts.weight.detach(), arrays["final"]) < 1e-4
+    assert relative(trainer.learned.weight.detach(), arrays["final"]) < 1e-4
     assert relative(trainer.model_inference(images[5]), arrays["final_logits"]) < 1e-4
 
 
 def test_tasks_share_the_projection(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "ProLIP", "LAMBDA", 3.0, "POWER", 2.0, opts=("DATASET.NUM_SHOTS", 2))
     batch = batch_of(trainer)
-    weight = trainer.prompts.weight
+    weight = trainer.learned.weight
     weight.data += 0.1 * torch.randn(64, 32)
     visual, below = plain.reference().visual, []
     hook = visual.ln_post.register_forward_hook(lambda module, inputs, output: below.append(output))
@@ -70,7 +70,7 @@ def test_it_starts_as_zero_shot_clip_and_serves_new_tasks(toy_root, tmp_path):
     new.load_model(str(tmp_path / "base"))
     new.test()
     assert [task.name for task in new.tasks] == ["aircraft model recognition"]
-    assert torch.equal(new.prompts.weight, trainer.prompts.weight)
+    assert torch.equal(new.learned.weight, trainer.learned.weight)
 
 
 def test_shots_per_class_are_counted(toy_root, tmp_path):

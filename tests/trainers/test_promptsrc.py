@@ -19,7 +19,7 @@ from methods import (
 )
 from public_code import EPOCHS, case_of, check_gradients, check_training
 
-from softcpt.prompts.hand_made import IMAGENET
+from softcpt.prompts.zero_shot import IMAGENET
 from trainers import promptsrc
 from trainers.parts.averaging import gaussian_weights
 
@@ -46,9 +46,9 @@ def test_logits_losses_and_gradients_match_the_public_code(case):
     with torch.no_grad():
         frozen = trainer.logits(trainer.clip.encode_image(image), trainer.teacher)
     assert relative(frozen, arrays["frozen_logits"]) < 1e-4
-    loss, logs = trainer.training_loss(image, label)
+    loss, logs = trainer.compute_loss(image, label)
     assert relative(loss.detach(), arrays["loss"]) < 1e-4
-    cross_entropy = loss.item() - logs["text"] - logs["image"] - logs["divergence"]
+    cross_entropy = (loss - logs["text"] - logs["image"] - logs["divergence"]).item()
     assert cross_entropy == pytest.approx(float(arrays["cross_entropy"]), rel=1e-4)
     loss.backward()
     check_gradients(case)
@@ -65,7 +65,7 @@ def test_thirty_steps_and_the_average_match_the_public_code(case):
 
 def naive(trainer, image, words="a photo of a"):
     """Text features (C, E) and image features (B, E), one prompt and one image at a time."""
-    model, prompts = plain.reference(), trainer.prompts
+    model, prompts = plain.reference(), trainer.learned
     texts = torch.stack([plain.text_feature(model, name, [prompts.ctx, *prompts.text], words) for name in CLASSNAMES])
     return texts, torch.stack([plain.image_feature(model, x, list(prompts.image)) for x in image])
 
@@ -106,11 +106,11 @@ def test_run_ends_with_the_average_of_its_epochs(toy_root, tmp_path, monkeypatch
     opts = ("OPTIM.MAX_EPOCH", 3, "TRAIN.CHECKPOINT_FREQ", 1)
     whole = build(toy_root, tmp_path / "whole", "PromptSRC", *options, opts=opts)
     seen, run_epoch = [], whole.run_epoch
-    monkeypatch.setattr(whole, "run_epoch", lambda: run_epoch() or seen.append(whole.prompts.ctx.detach().clone()))
+    monkeypatch.setattr(whole, "run_epoch", lambda: run_epoch() or seen.append(whole.learned.ctx.detach().clone()))
     whole.train()
     weights = gaussian_weights(3, 2.0, 1.5).tolist()
-    torch.testing.assert_close(whole.prompts.ctx.detach(), sum(w * ctx for w, ctx in zip(weights, seen)))
-    assert not torch.allclose(whole.prompts.ctx.detach(), seen[-1])
+    torch.testing.assert_close(whole.learned.ctx.detach(), sum(w * ctx for w, ctx in zip(weights, seen)))
+    assert not torch.allclose(whole.learned.ctx.detach(), seen[-1])
     resumes_after_two_epochs(toy_root, tmp_path, "PromptSRC", whole, *options, opts=opts)
 
 
@@ -122,7 +122,7 @@ def test_parameters_are_prompts_of_both_towers(toy_root, tmp_path, caplog):
         trainer = build(toy_root, tmp_path, "PromptSRC", "N_CTX_VISION", 2)
     assert trainer.n_params == 3 * 4 * 64 + 2 * 2 * 64  # three layers of the text tower, two of the image tower
     words = trainer.clip.text.token_embedding(clip.tokenize("a photo of a")[0, 1:5])
-    assert torch.equal(trainer.prompts.ctx.detach(), words)
+    assert torch.equal(trainer.learned.ctx.detach(), words)
     assert "PROMPT_DEPTH_TEXT is 9, but this CLIP has towers of 3 layers" in caplog.text
     assert "PROMPT_DEPTH_VISION is 9, but this CLIP has towers of 2 layers" in caplog.text
 

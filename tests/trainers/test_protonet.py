@@ -34,7 +34,7 @@ def test_fine_tuned_scale_minimises_the_leave_one_out_loss(toy_root, tmp_path):
         rows.append([cosine(x[b].tolist(), mean.tolist()) for mean in means])
     leave_one_out = torch.tensor(rows).masked_fill(TASK != TASK[label].unsqueeze(1), -math.inf)
     losses = {s: F.cross_entropy(s * leave_one_out, label).item() for s in np.geomspace(1, 1000, 200)}
-    scale = trainer.prompts.log_scale.exp().item()
+    scale = trainer.learned.log_scale.exp().item()
     assert F.cross_entropy(scale * leave_one_out, label).item() <= min(losses.values()) + 1e-4
     assert trainer.n_params == 1
 

@@ -21,9 +21,9 @@ def test_classifier_is_text_feature_plus_scaled_residual(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path, "TaskRes", "ALPHA", 0.3)
     batch = batch_of(trainer)
     x = trainer.image_features(batch["img"])
-    torch.nn.init.normal_(trainer.prompts.residual)
+    torch.nn.init.normal_(trainer.learned.residual)
     base = plain.zero_shot(CLASSNAMES, TEMPLATES)
-    classifier = torch.stack([base[c] + 0.3 * trainer.prompts.residual[c] for c in range(10)])
+    classifier = torch.stack([base[c] + 0.3 * trainer.learned.residual[c] for c in range(10)])
     logits = trainer.clip.logit_scale.exp() * F.normalize(x, dim=1) @ F.normalize(classifier, dim=1).T
     torch.testing.assert_close(trainer.model_inference(batch["img"]), logits.detach(), rtol=1e-4, atol=1e-4)
     check_loss(trainer, batch, task_cross_entropy(logits, batch["label"]))

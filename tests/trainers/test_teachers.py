@@ -17,7 +17,7 @@ def test_kgcoop_adds_the_distance_to_each_tasks_template(toy_root, tmp_path):
     plain_loss, _ = super(type(trainer), trainer).compute_loss(x, label)
     learned, teacher = trainer.text_features()[:5].tolist(), plain.zero_shot(CLASSNAMES, TEMPLATES)[:5].tolist()
     distance = 1 - sum(cosine(a, b) for a, b in zip(learned, teacher)) / 5
-    assert logs["distance"] == pytest.approx(distance, rel=1e-4)
+    assert logs["distance"].item() == pytest.approx(distance, rel=1e-4)
     assert loss.item() == pytest.approx(plain_loss.item() + 3 * distance, rel=1e-5)
 
 
@@ -40,17 +40,17 @@ def test_prograd_steps_along_the_projected_gradient(toy_root, tmp_path, scaled):
     logits = trainer.logits(x, trainer.text_features()).masked_fill(~own, -math.inf)
     teacher = trainer.logits(x, plain.zero_shot(CLASSNAMES, TEMPLATES)).masked_fill(~own, -math.inf).softmax(1)
     kl = -(teacher * logits.log_softmax(1).masked_fill(~own, 0)).sum(1).mean()
-    (domain,) = torch.autograd.grad(F.cross_entropy(logits, label), trainer.prompts.ctx, retain_graph=True)
-    (general,) = torch.autograd.grad(kl, trainer.prompts.ctx)
+    (domain,) = torch.autograd.grad(F.cross_entropy(logits, label), trainer.learned.ctx, retain_graph=True)
+    (general,) = torch.autograd.grad(kl, trainer.learned.ctx)
     dot = (domain * general).sum()
     expected = domain - 0.8 * dot / general.norm() ** 2 * general if dot < 0 else domain
-    step = expected + trainer.cfg.OPTIM.WEIGHT_DECAY * trainer.prompts.ctx.detach()
-    after = trainer.prompts.ctx.detach() - trainer.get_current_lr() * step
+    step = expected + trainer.cfg.OPTIM.WEIGHT_DECAY * trainer.learned.ctx.detach()
+    after = trainer.learned.ctx.detach() - trainer.get_current_lr() * step
 
     logs = trainer.forward_backward(batch)
     assert logs["kl"] == pytest.approx(kl.item(), rel=1e-4)
-    assert relative(trainer.prompts.ctx.grad, expected) < 1e-4
-    torch.testing.assert_close(trainer.prompts.ctx.detach(), after, rtol=1e-5, atol=1e-8)
+    assert relative(trainer.learned.ctx.grad, expected) < 1e-4
+    torch.testing.assert_close(trainer.learned.ctx.detach(), after, rtol=1e-5, atol=1e-8)
 
 
 def test_prograd_pads_its_initial_words_with_zeros(toy_root, tmp_path):
@@ -58,4 +58,4 @@ def test_prograd_pads_its_initial_words_with_zeros(toy_root, tmp_path):
     words = trainer.clip.text.token_embedding(
         clip.tokenize("a type of pet, a photo of a")[0, 1:10]
     )  # a comma is a token
-    assert torch.equal(trainer.prompts.ctx[7:], words) and not trainer.prompts.ctx[:7].any()
+    assert torch.equal(trainer.learned.ctx[7:], words) and not trainer.learned.ctx[:7].any()

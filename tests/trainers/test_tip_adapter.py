@@ -35,8 +35,8 @@ def public(toy_root, tmp_path, name, *opts):
     trainer.clip.logit_scale.data.fill_(math.log(100))  # the public code's own
     with torch.no_grad():
         views = [trainer.clip.encode_image(images[:4].flatten(0, 1).roll(v, -1)) for v in range(3)]
-    state = {**trainer.prompts.state_dict(), "keys": torch.zeros(32, 32), "labels": label[:4].flatten()}
-    trainer.prompts.load_state_dict(state)
+    state = {**trainer.learned.state_dict(), "keys": torch.zeros(32, 32), "labels": label[:4].flatten()}
+    trainer.learned.load_state_dict(state)
     trainer.view_features = lambda count: torch.stack(views[:count], dim=1)
     trainer.features_of = lambda items: (trainer.clip.encode_image(images[4]), label[4])
     return golden("single-TipAdapter"), trainer, images, label
@@ -46,11 +46,11 @@ def test_keys_search_and_logits_match_the_public_code(toy_root, tmp_path):
     arrays, trainer, images, _ = public(toy_root, tmp_path, "TipAdapter")
     assert relative(F.normalize(trainer.text_features(), dim=1), arrays["clip_weights"]) < 1e-4
     trainer.fill_cache()
-    assert relative(trainer.prompts.keys, arrays["keys"]) < 1e-4
+    assert relative(trainer.learned.keys, arrays["keys"]) < 1e-4
     assert relative(trainer.model_inference(images[5]), arrays["logits"]) < 1e-4
     with torch.no_grad():
         trainer.fit()
-    np.testing.assert_allclose([trainer.prompts.beta.item(), trainer.prompts.alpha.item()], arrays["search"], rtol=1e-6)
+    np.testing.assert_allclose([trainer.learned.beta.item(), trainer.learned.alpha.item()], arrays["search"], rtol=1e-6)
     assert relative(trainer.model_inference(images[5]), arrays["searched_logits"]) < 1e-4
 
 
@@ -67,12 +67,12 @@ def test_twenty_steps_match_the_public_code(toy_root, tmp_path):
             batch = {"img": images[trainer.batch_idx], "label": label[trainer.batch_idx], "domain": torch.zeros(8)}
             losses.append(trainer.forward_backward(batch)["loss"])
             if len(losses) == 1:
-                assert relative(trainer.prompts.keys.grad, arrays["grads"]) < 1e-4
+                assert relative(trainer.learned.keys.grad, arrays["grads"]) < 1e-4
     np.testing.assert_allclose(rates, arrays["lrs"], rtol=1e-6)
     np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-4)
-    assert relative(trainer.prompts.keys.detach(), arrays["final_keys"]) < 1e-4
+    assert relative(trainer.learned.keys.detach(), arrays["final_keys"]) < 1e-4
     trainer.search()
-    found = [trainer.prompts.beta.item(), trainer.prompts.alpha.item()]
+    found = [trainer.learned.beta.item(), trainer.learned.alpha.item()]
     np.testing.assert_allclose(found, arrays["final_search"], rtol=1e-6)
     assert relative(trainer.model_inference(images[5]), arrays["final_logits"]) < 1e-4
 
@@ -80,7 +80,7 @@ def test_twenty_steps_match_the_public_code(toy_root, tmp_path):
 def naive_logits(trainer, x):
     """(B, C): the keys of each class answer with its task's alpha and beta."""
     t = F.normalize(plain.zero_shot(CLASSNAMES, TEMPLATES), dim=1)
-    x, prompts = F.normalize(x, dim=1), trainer.prompts
+    x, prompts = F.normalize(x, dim=1), trainer.learned
     rows = []
     for f in x:
         row = []
@@ -98,8 +98,8 @@ def test_cache_matches_loops_and_trains_within_tasks(toy_root, tmp_path):
     batch = batch_of(trainer)
     with torch.no_grad():
         trainer.fill_cache()
-        trainer.prompts.alpha.copy_(torch.tensor([1.0, 2.0, 0.5]))
-        trainer.prompts.beta.copy_(torch.tensor([1.0, 3.0, 5.5]))
+        trainer.learned.alpha.copy_(torch.tensor([1.0, 2.0, 0.5]))
+        trainer.learned.beta.copy_(torch.tensor([1.0, 3.0, 5.5]))
     expected = naive_logits(trainer, trainer.image_features(batch["img"]))
     torch.testing.assert_close(trainer.model_inference(batch["img"]), expected.detach(), rtol=1e-4, atol=1e-4)
     check_loss(trainer, batch, task_cross_entropy(expected, batch["label"]))
@@ -110,8 +110,8 @@ def test_key_is_the_mean_of_its_views(toy_root, tmp_path):
     trainer.fill_cache()
     views = trainer.view_features(3)
     expected = [F.normalize(sum(views[i, v] for v in range(3)), dim=0) for i in range(40)]
-    torch.testing.assert_close(trainer.prompts.keys, torch.stack(expected))
-    assert trainer.prompts.labels.tolist() == [item.label for item in trainer.dm.dataset.train_x]
+    torch.testing.assert_close(trainer.learned.keys, torch.stack(expected))
+    assert trainer.learned.labels.tolist() == [item.label for item in trainer.dm.dataset.train_x]
     more = build(toy_root, tmp_path / "more", "TipAdapter", "VIEWS", 3, opts=("FEATURES.TRAIN_VIEWS", 5))
     torch.testing.assert_close(more.view_features(3), views)  # the first of them
 
@@ -168,11 +168,11 @@ def test_search_needs_validation_shots_that_are_not_test_images(toy_root, tmp_pa
 def test_keys_are_saved_with_their_number(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "run", "TipAdapterF", "SEARCH_STEPS", (5, 5))
     trainer.train()
-    assert not torch.equal(trainer.prompts.alpha, torch.full((3,), 1.17))
+    assert not torch.equal(trainer.learned.alpha, torch.full((3,), 1.17))
     other = build(toy_root, tmp_path / "other", "TipAdapterF", opts=("DATASET.NUM_SHOTS", 1))
-    assert other.prompts.keys.shape == (10, 32)
+    assert other.learned.keys.shape == (10, 32)
     other.load_model(str(tmp_path / "run"))
-    assert other.prompts.keys.shape == (40, 32)
+    assert other.learned.keys.shape == (40, 32)
     image = batch_of(trainer)["img"]
     assert torch.equal(other.model_inference(image), trainer.model_inference(image))
 

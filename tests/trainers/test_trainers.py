@@ -1,8 +1,16 @@
 """What every registered method must do, over several tasks and over one."""
 
+import json
+
+import export
+import predict
 import pytest
+import second_device
 import torch
+import toy
 from methods import CLASSES, FITTED, LEARNING, METHODS, batch_of, build
+
+from softcpt.inference import load_classifier
 
 VARIANTS = {
     "SoftCPT": [("VARIANT", variant) for variant in ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")]
@@ -50,8 +58,12 @@ def name_of(value):
     return value if isinstance(value, str) else "-".join(map(str, value))
 
 
-def cases(names):
-    grid = [(name, options) for name in names for options in VARIANTS.get(name, [()])]
+def cases(names, slow=lambda name, options: False):
+    grid = [
+        pytest.param(name, options, marks=pytest.mark.slow if slow(name, options) else ())
+        for name in names
+        for options in VARIANTS.get(name, [()])
+    ]
     return pytest.mark.parametrize("name, options", grid, ids=name_of)
 
 
@@ -79,20 +91,20 @@ def counted_steps(trainer):
 @cases_and_data(LEARNING)
 def test_only_prompts_get_gradients(toy_root, tmp_path, name, options, dataset):
     trainer = build(toy_root, tmp_path, name, *options, dataset=dataset)
-    for module in trainer.prompts.modules():
+    for module in trainer.learned.modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.ones_(module.bias)  # the two ReLUs of a tiny meta network may be dead
-    for parameter in trainer.prompts.parameters():
+    for parameter in trainer.learned.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)  # a factor of zero would hide the gradient of the other
     image, label, _ = trainer.parse_batch_train(batch_of(trainer))
-    trainer.training_loss(image, label)[0].backward()
-    for key, parameter in trainer.prompts.named_parameters():
+    trainer.compute_loss(image, label)[0].backward()
+    for key, parameter in trainer.learned.named_parameters():
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), key
     assert not any(p.requires_grad or p.grad is not None for p in trainer.clip.parameters())
     optimised = [p for group in trainer.optim.param_groups for p in group["params"]]
-    assert {id(p) for p in optimised} == {id(p) for p in trainer.prompts.parameters()}
+    assert {id(p) for p in optimised} == {id(p) for p in trainer.learned.parameters()}
     assert trainer.n_params == sum(p.numel() for p in optimised)
 
 
@@ -140,7 +152,7 @@ def test_fitted_method_loads_with_the_same_results(toy_root, tmp_path, name, opt
     trainer.train()
     assert trainer.train_seconds > 0 and trainer.test_seconds > 0 and trainer.max_epoch == 0
     assert trainer.optim is None and not any(p.grad is not None for p in trainer.clip.parameters())
-    assert trainer.n_params == sum(p.numel() for p in trainer.prompts.parameters())
+    assert trainer.n_params == sum(p.numel() for p in trainer.learned.parameters())
     image = next(iter(trainer.train_loader_x))["img"]
     expected = trainer.model_inference(image)
     assert expected.isfinite().all()
@@ -160,7 +172,7 @@ def test_test_loop_matches_model_inference(toy_root, tmp_path, name, dataset):
     trainer = build(toy_root, tmp_path / "run", name, dataset=dataset, opts=("FEATURES.TEST_CACHE", False))
     plain = trainer.test()
     cached = build(toy_root, tmp_path / "run", name, dataset=dataset)
-    cached.prompts.load_state_dict(trainer.prompts.state_dict())
+    cached.learned.load_state_dict(trainer.learned.state_dict())
     assert cached.test() == cached.test() == plain
     assert len(list((tmp_path / "features").glob("*.safetensors"))) == (not trainer.tunes_images)
 
@@ -181,7 +193,7 @@ def test_every_precision_trains_without_nan(toy_root, tmp_path, name, precision)
     trainer = build(toy_root, tmp_path / "run", name, "PREC", precision, opts=opts)
     trainer.train()
     assert 0 <= trainer.evaluator.task_results[0]["value"] <= 100
-    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in trainer.prompts.parameters())
+    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in trainer.learned.parameters())
 
 
 @pytest.mark.slow
@@ -193,7 +205,7 @@ def test_200_steps_stay_finite(toy_root, tmp_path, name, precision):
     for _ in range(200 // len(trainer.train_loader_x)):
         for batch in trainer.train_loader_x:
             assert torch.tensor(trainer.forward_backward(batch)["loss"]).isfinite()
-    assert all(p.isfinite().all() for p in trainer.prompts.parameters())
+    assert all(p.isfinite().all() for p in trainer.learned.parameters())
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -205,7 +217,10 @@ def test_logits_of_present_tasks_match_those_of_all(toy_root, tmp_path, name):
         )  # the loader of images below the feature cache
         x = trainer.image_features(next(iter(loader))["img"])
         rows = torch.tensor([0, 1, 2, 5, 6, 7, 8, 9])
-        torch.testing.assert_close(trainer.class_logits(x, rows), trainer.class_logits(x)[:, rows])
+        torch.testing.assert_close(
+            trainer.class_logits(x, trainer.class_features(rows), rows),
+            trainer.class_logits(x, trainer.class_features())[:, rows],
+        )
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -241,3 +256,45 @@ def test_checkpoint_of_another_shape_or_method_is_an_error(toy_root, tmp_path, n
         build(toy_root, tmp_path, other).load_model(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="model.pth.tar-7.*there: model.pth.tar-1"):
         trainer.load_model(str(tmp_path), epoch=7)
+
+
+# -- on a second device, which refuses what a GPU refuses --------------------------------------------------------------
+
+
+@second_device.NEEDS
+@cases(METHODS, slow=lambda name, options: name != "SoftCPT" or len(options) > 2)
+def test_variant_trains_on_another_device(toy_root, tmp_path, name, options):
+    opts = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2)
+    with second_device.used():
+        trainer = build(toy_root, tmp_path / "run", name, *options, opts=opts)
+        trainer.train()
+    assert 0 <= trainer.evaluator.task_results[0]["value"] <= 100
+    assert all(tensor.device == second_device.DEVICE for tensor in trainer.learned.state_dict().values())
+
+
+@second_device.NEEDS
+@pytest.mark.parametrize("name", METHODS)
+def test_lives_on_another_device(toy_root, tmp_path, name, capsys):
+    """It is trained, cut off and resumed, evaluated, exported, and predicts on its tasks and on a new one."""
+    pairs = ("DATASET.TASKS", ",".join(toy.TASKS[:2]), "DATASET.NUM_SHOTS", 1, "OPTIM.MAX_EPOCH", 1)
+    two = ("OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_FREQ", 1) if name in LEARNING else ()
+    run, again, file, names = (tmp_path / path for path in ("a/run", "b/run", "a/m.safetensors", "names.txt"))
+    pictures = [str(path) for path in sorted(toy_root.glob("toy/*/images/test-*"))[:3]]
+    names.write_text("ink cap\nfly agaric\n")
+    with second_device.used():
+        toy.finish_after_a_cut(toy.arguments(toy_root, run, name, *pairs, *two))
+        loaded = ["--model-dir", str(run)] if CLASSES[name].uses_shots else []
+        toy.finish([*toy.arguments(toy_root, again, name, *pairs), "--eval-only", *loaded])
+        first, second = (json.loads((folder / "results.json").read_text()) for folder in (run, again))
+        assert first["tasks"] == second["tasks"] and first["device"] == "second"
+        assert export.main([str(run), str(file)]) == (2 if CLASSES[name].no_heads else 0)
+        if file.exists():
+            assert predict.main([str(file), *pictures, "--task", toy.TASKS[1], "MODEL.BACKBONE.NAME", toy.CLIP]) == 0
+        for task in ("--task", toy.TASKS[1]), ("--task", "mushroom recognition", "--classes", str(names)):
+            capsys.readouterr()
+            if predict.main([str(run), *pictures, *task]):
+                assert "its own parameters for each class or task" in capsys.readouterr().err and len(task) == 4
+    if file.exists():
+        cpu, there = (load_classifier(file, toy.CLIP, device) for device in ("cpu", second_device.DEVICE))
+        expected = cpu.decision_function(pictures, toy.TASKS[0])
+        assert there.decision_function(pictures, toy.TASKS[0]) == pytest.approx(expected, rel=1e-4)

@@ -18,7 +18,6 @@ from softcpt.inference.images import image_batches
 from trainers.finished.export import export_of
 from trainers.finished.load import load_run
 from trainers.finished.predictors import RunPredictor
-from trainers.finished.side_by_side import SideBySide
 
 BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,7 +110,7 @@ def test_predictions_are_those_of_the_test(roots, runs, tmp_path):
     for same in (twins, [Image.open(path) for path in paths], [np.asarray(Image.open(path)) for path in twins]):
         again = classifier.predict_proba(same, "warm things")
         assert (again == classifier.predict_proba(paths, "warm things")).all()
-    page = SideBySide(predictor.trainer)
+    page = RunPredictor(predictor.trainer, zero_shot=True)
     for path, twin in zip(paths, twins):
         assert page.answers(path) == page.answers(twin)
 
@@ -172,7 +171,7 @@ def test_export_follows_its_run(roots, runs, tmp_path):
     found = []
     for upright in (True, False):
         file = tmp_path / f"{upright}.safetensors"
-        write_export(file, export_of(load_run(runs[1], opts=("INPUT.UPRIGHT", str(upright))), runs[1]))
+        write_export(file, export_of(load_run(runs[1], settings={"INPUT.UPRIGHT": upright}), runs[1]))
         classifier = load_classifier(file, toy.CLIP, "cpu")
         assert classifier.export.upright is upright
         found.append(classifier.predict_proba(sorted((roots[1] / "warm things").rglob("*.png")), "warm things"))

@@ -11,6 +11,7 @@ from methods import CLASSES, METHODS
 import train
 from trainers.base import PromptTrainer
 from trainers.engine.checks import SWITCH, TEMPLATE, Range, check_value, rule_of
+from trainers.engine.config import build_cfg, default_cfg, read_files
 from trainers.engine.legal import REGISTRIES, RULES
 from trainers.engine.settings import flatten
 
@@ -22,7 +23,7 @@ def cfg_of(*arguments):
 
 
 def test_every_key_has_a_rule_that_its_default_satisfies():
-    keys, elsewhere = flatten(train.default_cfg()), {*REGISTRIES, "DATASET.NUM_SHOTS"}
+    keys, elsewhere = flatten(default_cfg()), {*REGISTRIES, "DATASET.NUM_SHOTS"}
     of_methods = {f"TRAINER.{name.upper()}.{key}" for name in METHODS for key in ("PREC", *CLASSES[name].defaults)}
     assert set(RULES) | elsewhere | of_methods <= set(keys)
     rules = {key: rule_of(key, RULES, keys[key]) for key in keys.keys() - of_methods - elsewhere}
@@ -206,14 +207,14 @@ def test_values_of_a_finished_run_that_older_versions_took_do_not_stop_its_predi
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(saved), encoding="utf-8")
     arguments = ["--config-file", str(path)]
-    loaded = flatten(train.setup_cfg(train.parse_args(arguments), loaded=tmp_path))
+    loaded = flatten(build_cfg(read_files(path), {}, loaded=tmp_path))
     assert {
         key: list(loaded[key]) if isinstance(value, list) else loaded[key] for key, value in values.items()
     } == values
     evaluation = cfg_of("--eval-only", "--model-dir", tmp_path)
     assert (evaluation.OPTIM.MAX_EPOCH, evaluation.DATASET.NUM_SHOTS) == (0, -5)
-    for more in (["TRAIN.PRINT_FREQ", "-3"], ["TRAINER.COOP.N_CTX", "-1"]):  # of the call itself
-        with pytest.raises(ValueError, match=more[0]):
-            train.setup_cfg(train.parse_args([*arguments, *more]), loaded=tmp_path)
+    for key, value in (("TRAIN.PRINT_FREQ", "-3"), ("TRAINER.COOP.N_CTX", "-1")):  # of the call itself
+        with pytest.raises(ValueError, match=key):
+            build_cfg(read_files(path), {key: value}, loaded=tmp_path)
     with pytest.raises(ValueError, match="is not"):
         cfg_of(*arguments)  # a new run

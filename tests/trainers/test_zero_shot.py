@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from methods import CLASSNAMES, TEMPLATES, build
 
-from softcpt.prompts.hand_made import ENSEMBLE
+from softcpt.prompts.zero_shot import ENSEMBLE
 
 
 def test_methods_share_cached_features(toy_root, tmp_path):

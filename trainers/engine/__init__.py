@@ -1,1 +1,1 @@
-"""The training and testing of every method: `Engine`, and the parts of its loop. Imports `images` and `prompts`."""
+"""What Dassl calls, for every method alike: `Engine`, with its `Tester` and `Saver`, and the rules of a run."""

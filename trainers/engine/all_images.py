@@ -1,5 +1,7 @@
 """Training on all images of a data set, DATASET.TRAIN_ON_ALL: what it allows, and the loaders."""
 
+from typing import Any
+
 from dassl.data import DataManager
 from dassl.data.data_manager import build_data_loader
 from torchvision.transforms import ToTensor
@@ -13,7 +15,7 @@ def trains_on_all(cfg: CfgNode) -> bool:
     return bool(cfg.DATASET.get("TRAIN_ON_ALL", False))
 
 
-def check_all_images(cfg: CfgNode, method: type) -> None:
+def check_all_images(cfg: CfgNode, method: Any) -> None:
     """Raise ValueError for settings that do not go with DATASET.TRAIN_ON_ALL."""
     if not trains_on_all(cfg):
         return

@@ -6,12 +6,18 @@ the last epoch may end early.
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from yacs.config import CfgNode
 
 logger = logging.getLogger(__name__)
+
+
+def max_steps(cfg: CfgNode) -> int:
+    """The number of steps of a run; 0 if OPTIM.MAX_EPOCH counts. A method may have STEPS_PER_SHOT among its keys."""
+    own = cfg.TRAINER.get(cfg.TRAINER.NAME.upper(), {})
+    return cfg.OPTIM.MAX_STEPS or own.get("STEPS_PER_SHOT", 0) * cfg.DATASET.NUM_SHOTS
 
 
 def with_epochs(cfg: CfgNode, steps: int, batches: int) -> CfgNode:
@@ -57,7 +63,7 @@ class FirstBatches:
         return itertools.islice(iter(self.loader), self.count)
 
 
-def batches_left(loader: Iterable, max_steps: int, epoch: int) -> Iterable:
+def batches_left(loader: Any, max_steps: int, epoch: int) -> Any:
     """The loader of epoch `epoch`, which ends early if `max_steps` > 0 are reached in it."""
     left = max_steps - epoch * len(loader)
     return FirstBatches(loader, left) if 0 < left < len(loader) else loader

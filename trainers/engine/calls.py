@@ -9,10 +9,12 @@ from yacs.config import CfgNode
 from softcpt.files import CHECKPOINT, PROMPTS
 from softcpt.files.texts import in_utf8
 
-NEEDED = {  # what a call cannot do without: {key: (flag, what it names)}
-    "TRAINER.NAME": ("--trainer", "a method"),
-    "DATASET.NAME": ("--dataset-config-file", "a data set, such as configs/datasets/demo.yaml"),
-    "MODEL.BACKBONE.NAME": ("--config-file", "a method's settings, such as configs/trainers/CoOp/rn50.yaml"),
+from .settings import flatten
+
+NEEDED = {  # what a call cannot do without: {key: (flag, what it names, where the names are known)}
+    "TRAINER.NAME": ("--trainer", "a method", TRAINER_REGISTRY),
+    "DATASET.NAME": ("--dataset-config-file", "a data set, such as configs/datasets/demo.yaml", DATASET_REGISTRY),
+    "MODEL.BACKBONE.NAME": ("--config-file", "a method's settings, such as configs/trainers/CoOp/rn50.yaml", None),
 }
 
 
@@ -37,15 +39,10 @@ def check_run_folder(flag: str, folder: str) -> None:
 
 def check_complete(cfg: CfgNode) -> None:
     """Raise ValueError if a call names no method, data set or CLIP, FileNotFoundError if there is nothing to resume."""
-    values = {
-        "TRAINER.NAME": cfg.TRAINER.NAME,
-        "DATASET.NAME": cfg.DATASET.NAME,
-        "MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME,
-    }
-    for key, (flag, what) in NEEDED.items():
+    values = flatten(cfg)
+    for key, (flag, what, registry) in NEEDED.items():
         if not values[key]:
-            names = {"TRAINER.NAME": TRAINER_REGISTRY, "DATASET.NAME": DATASET_REGISTRY}.get(key)
-            known = f"; known are {', '.join(sorted(names.registered_names()))}" if names else ""
+            known = f"; known are {', '.join(sorted(registry.registered_names()))}" if registry else ""
             raise ValueError(f"{key} is empty: {flag} names {what}{known}")
     if cfg.RESUME:
         check_run_folder("--resume (RESUME)", cfg.RESUME)

@@ -1,4 +1,4 @@
-"""Finds, checks and removes checkpoints of prompts, which Dassl writes and resumes from."""
+"""Finds, checks and removes checkpoints of what is learned, which Dassl writes and resumes from."""
 
 import re
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def pointed_name(pointer: Path) -> str:
     return name
 
 
-def read_prompts(
+def read_learned(
     path: Path, expected: dict[str, Tensor], method: str, any_number: Sequence[str] = ()
 ) -> dict[str, Tensor]:
     """The learned tensors of a checkpoint. Raises ValueError unless they have the names and shapes of `expected`.

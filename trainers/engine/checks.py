@@ -37,7 +37,7 @@ def each(item: Range, counts: Sequence[int], text: str) -> Range:
 
 
 def is_number(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def is_text(value: object) -> bool:
@@ -76,8 +76,10 @@ def type_of(default: object) -> Range | None:
     }
     if isinstance(default, list | tuple):
         item = type_of(default[0]) if default else Range(lambda x: is_text(x) or is_number(x), "text or a number")
-        several = Range(lambda x: isinstance(x, list | tuple) and all(map(item.holds, x)), f"a list, each {item.text}")
-        return several if item else None
+        if item is None:
+            return None
+        holds = item.holds
+        return Range(lambda x: isinstance(x, list | tuple) and all(map(holds, x)), f"a list, each {item.text}")
     return kinds.get(type(default))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from softcpt.files import FAILURE_FILE, write_atomically
@@ -17,39 +18,34 @@ def gradient_norm(module: nn.Module) -> float | None:
     return math.sqrt(sum(squares)) if squares else None
 
 
-def stop_diverged(
-    loss: Tensor,
-    folder: str,
-    prompts: nn.Module,
-    batch: Mapping[str, Any],
-    terms: Mapping[str, float],
-    method: str,
-    **place: float,
-) -> None:
+def stop_diverged(trainer: Any, loss: Tensor, terms: Mapping[str, Any], batch: Mapping[str, Any], step: int) -> None:
     """Raise FloatingPointError if a loss () is not finite, after writing failure.json into the run's folder.
 
     Args:
-        prompts: the learned module, whose gradients are still those of the step before.
+        trainer: whose learned parameters still have the gradients of the step before.
+        terms: the parts of the loss that are logged.
         batch: of the data loader.
-        terms: the logged parts of the loss.
-        place: epoch and step, counted from 1, and learning rate.
+        step: counted from 1.
     """
     if loss.isfinite():
         return
+    epoch, rate = trainer.epoch + 1, trainer.get_current_lr()
     facts = {
-        **place,
+        "epoch": epoch,
+        "step": step,
+        "learning_rate": rate,
         "loss": str(loss.item()),
-        "terms": {name: str(value) for name, value in terms.items()},
-        "gradient_norm_before": str(gradient_norm(prompts)),
+        "terms": {name: str(torch.as_tensor(value).item()) for name, value in terms.items()},
+        "gradient_norm_before": str(gradient_norm(trainer.learned)),
         "images": list(batch.get("impath", ())),
         "labels": batch["label"].tolist(),
     }
-    where = f"the loss is {loss.item()} in epoch {place['epoch']}, step {place['step']}"
-    if folder:
-        path = Path(folder, FAILURE_FILE)
+    where = f"the loss is {loss.item()} in epoch {epoch}, step {step}"
+    if trainer.output_dir:
+        path = Path(trainer.output_dir, FAILURE_FILE)
         write_atomically(path, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         where += f" (see {path}, with the step's images, and log.txt)"
     raise FloatingPointError(
-        f"{where}. A smaller OPTIM.LR (now {place['learning_rate']:g}) or TRAINER.{method.upper()}.PREC fp32 usually "
+        f"{where}. A smaller OPTIM.LR (now {rate:g}) or TRAINER.{type(trainer).__name__.upper()}.PREC fp32 usually "
         "helps; the last checkpoint, if there is one, is from before"
     )

@@ -8,9 +8,10 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dassl.data.datasets import build_dataset
+from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
@@ -26,7 +27,7 @@ from softcpt.files import CHECKPOINT, FAILURE_FILE, remove_run, write_atomically
 from softcpt.tasks import Task
 
 from .all_images import trains_on_all
-from .same_config import check_same_config, digest, method_of, saved_values
+from .same_config import check_same_config, digest, registered, saved_values
 
 logger = logging.getLogger(__name__)
 
@@ -67,50 +68,58 @@ def quiet() -> Iterator[None]:
 def parts_used(cfg: CfgNode, evaluates: bool) -> tuple[str, ...]:
     """The parts of the data on which a run depends; an evaluation, and a method without training images, only on what
     it tests."""
-    if getattr(method_of(cfg.TRAINER.NAME), "uses_shots", True) and not evaluates:
+    if uses_shots(cfg) and not evaluates:
         return "train", "val", "test"
     return ("val", "test") if cfg.TEST.SPLIT == "val" else ("test",)
 
 
-def used_by(cfg: CfgNode, now: Now, evaluates: bool) -> Tasks:
-    """The images of the parts that a run uses."""
-    parts = parts_used(cfg, evaluates)
-    return {task: {part: own[part] for part in parts} for task, own in now.images.items()}
+def uses_shots(cfg: CfgNode) -> bool:
+    return getattr(registered(TRAINER_REGISTRY, cfg.TRAINER.NAME), "uses_shots", True)
 
 
 # -- what a call does ------------------------------------------------------------------------------------------------
 
 
-def plan(args: argparse.Namespace, cfg: CfgNode, defaults: CfgNode, read: Callable[[CfgNode], Now] = read_now) -> str:
+def plan(
+    args: argparse.Namespace,
+    cfg: CfgNode,
+    defaults: Mapping[str, Any],
+    read: Callable[[CfgNode], Now] = read_now,
+    quick: bool = False,
+) -> str:
     """What a call of train.py does in its output folder: GO_ON (start or resume, or test again), ANEW (remove the
     earlier run, then start), or DONE. Nothing is written.
 
     Args:
-        args: eval_only, model_dir and load_epoch, test_again and data_changed.
+        args: eval_only, tested (the run that is evaluated) and load_epoch, test_again and data_changed.
         defaults: of all keys, for what a run's version did not have.
         read: of the data set.
+        quick: a run whose config has the same digest is not compared key by key.
 
-    Raises ValueError, with what differs and how to go on, if the runs are not of this config and these data.
+    Raises ValueError, with what differs and how to go on, if the runs are not of this config and these data; for
+    another config it is an OtherConfigError.
     """
-    folder, evaluated = Path(cfg.OUTPUT_DIR), args.model_dir if args.eval_only else ""
+    folder = Path(cfg.OUTPUT_DIR)
     if args.eval_only and trains_on_all(cfg):
         raise ValueError("--eval-only: DATASET.TRAIN_ON_ALL leaves no images to test on; it must be False")
     finished = (folder / RESULTS).is_file()
     started = finished or (folder / CHECKPOINT).is_file()
     record = data_in(folder) if started else {}
-    if started and record.get("settings") != digest(cfg, defaults):
+    if started and not (quick and record.get("settings") == digest(cfg, defaults)):
         check_same_config(cfg, folder, defaults)
-    if not (started or evaluated or cfg.RESUME):
+    if cfg.RESUME:
+        check_same_config(cfg, Path(cfg.RESUME), defaults)
+    if not (started or args.tested or cfg.RESUME):
         return GO_ON
     now = read(cfg)
-    if evaluated and getattr(method_of(cfg.TRAINER.NAME), "uses_shots", True):
-        check_evaluated(Path(evaluated), cfg, now)
+    if args.tested and uses_shots(cfg):
+        check_evaluated(Path(args.tested), cfg, now)
     if cfg.RESUME:
-        check_resumed(Path(cfg.RESUME), cfg, now, defaults)
+        check_resumed(Path(cfg.RESUME), cfg, now)
     if not started:
         return GO_ON
-    other = evaluates_other(folder, record, evaluated, args.load_epoch) if finished else ""
-    if other and not (args.test_again or (args.data_changed and evaluated)):
+    other = evaluates_other(folder, record, args.tested, args.load_epoch) if finished else ""
+    if other and not (args.test_again or (args.data_changed and args.tested)):
         raise ValueError(other)
     again = args.test_again or other
     return compared_with(folder, record, cfg, now, args) or (DONE if finished and not again else GO_ON)
@@ -129,7 +138,7 @@ def compared_with(folder: Path, record: Mapping, cfg: CfgNode, now: Now, args: a
         if not args.data_changed:
             raise
         return GO_ON if args.eval_only else ANEW
-    found = differences(folder, used_by(cfg, now, args.eval_only), record)
+    found = differences(folder, record, now.images, parts_used(cfg, args.eval_only))
     if not found:
         return ""
     keeps = args.eval_only or {part for _, part in found} == {"test"}
@@ -139,7 +148,7 @@ def compared_with(folder: Path, record: Mapping, cfg: CfgNode, now: Now, args: a
     if all("other times" in text for text in found.values()):
         way += "; copies keep their times with cp -p, rsync -a or tar"
     raise ValueError(
-        f"{folder} is a run on other data: {in_words(folder, found, cfg.DATASET.ROOT)}. Choose another --output-dir, "
+        f"{folder} is a run on other data: {in_words(record, found, cfg.DATASET.ROOT)}. Choose another --output-dir, "
         f"or add --data-changed, {way}"
     )
 
@@ -161,15 +170,15 @@ def check_evaluated(run: Path, cfg: CfgNode, now: Now) -> None:
     raise ValueError(f"--eval-only: {run} {what}. {way}")
 
 
-def check_resumed(run: Path, cfg: CfgNode, now: Now, defaults: CfgNode) -> None:
-    """Raise ValueError if a run to be resumed in another folder has another config, other classes or images."""
-    check_same_config(cfg, run, defaults)
+def check_resumed(run: Path, cfg: CfgNode, now: Now) -> None:
+    """Raise ValueError if a run to be resumed in another folder has other classes or images."""
     check_same_classes(run, now.tasks, cfg.DATASET)
-    found = differences(run, used_by(cfg, now, False))
+    record = data_in(run)
+    found = differences(run, record, now.images, parts_used(cfg, False))
     if found:
         raise ValueError(
-            f"--resume: {run} is a run on other data: {in_words(run, found, cfg.DATASET.ROOT)}. Restore the data, or "
-            "train without --resume"
+            f"--resume: {run} is a run on other data: {in_words(record, found, cfg.DATASET.ROOT)}. "
+            "Restore the data, or train without --resume"
         )
 
 
@@ -222,19 +231,16 @@ def remove_earlier(folder: Path) -> None:
         raise OSError(f"{folder / CHECKPOINT} cannot be removed")
 
 
-def write_inputs(folder: Path, trainer: object, cfg: CfgNode, defaults: CfgNode, evaluates: str, only: bool) -> None:
-    """Record what a run starts from: its config, images and classes.
-
-    Args:
-        cfg: as it was given; the trainer's own is completed by the model.
-        evaluates: `identity` of the run that it evaluates.
-        only: whether it only evaluates.
-    """
-    dataset = trainer.dm.dataset
+def write_inputs(
+    folder: Path, trainer: Any, cfg: CfgNode, defaults: Mapping[str, Any], args: argparse.Namespace
+) -> None:
+    """Record what a run starts from: its config, images and classes. `cfg` is as it was given; the trainer's own is
+    completed by the model."""
+    dataset, evaluates = trainer.dm.dataset, identity(args.tested, args.load_epoch)
     write_atomically(folder / "config.yaml", trainer.cfg.dump())
     write_shots(dataset, folder / SHOTS_FILE, cfg.DATASET.ROOT)
-    now = Now(trainer.tasks, tasks_now(images_by_task(dataset, cfg.DATASET.ROOT), parts_used(cfg, only)))
-    write_data(folder, cfg.DATASET.ROOT, now.images, digest(cfg, defaults), evaluates)
+    images = tasks_now(images_by_task(dataset, cfg.DATASET.ROOT), parts_used(cfg, args.eval_only))
+    write_data(folder, cfg.DATASET.ROOT, images, digest(cfg, defaults), evaluates)
     write_classes(folder / "classes.json", trainer.tasks)
     (folder / FAILURE_FILE).unlink(missing_ok=True)  # of an earlier attempt
     write_split_used(dataset, folder / SPLIT_FILE)

@@ -5,7 +5,6 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -13,20 +12,12 @@ from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
 
-from softcpt.evaluation.metrics import best_constant, macro_f1, mean_recall
+from softcpt.evaluation.metrics import best_constant, macro_f1, percent
 from softcpt.evaluation.records import LEFT_OUT, in_the_mean
 from softcpt.files.texts import counted, plain, spreadsheet
-from softcpt.tasks import METRICS
+from softcpt.tasks import METRICS, Task
 
 logger = logging.getLogger(__name__)
-
-
-class AllClasses(NamedTuple):
-    """The single task of an ordinary data set."""
-
-    name: str
-    classnames: tuple[str, ...]
-    metric: str = "accuracy"
 
 
 @EVALUATOR_REGISTRY.register()
@@ -54,7 +45,7 @@ class MultiTaskClassification(EvaluatorBase):
     ):
         super().__init__(cfg)
         if not tasks and lab2cname:
-            tasks = [AllClasses("all classes", tuple(lab2cname[label] for label in sorted(lab2cname)))]
+            tasks = [Task("all classes", tuple(lab2cname[label] for label in sorted(lab2cname)))]
         self.set_tasks(tasks or ())
 
     def set_tasks(self, tasks: Sequence) -> None:
@@ -83,7 +74,7 @@ class MultiTaskClassification(EvaluatorBase):
         Raises ValueError if shapes or labels do not fit the tasks, FloatingPointError for logits that are not finite.
         """
         if not self.tasks:
-            self.set_tasks([AllClasses("all classes", tuple(str(label) for label in range(mo.shape[1])))])
+            self.set_tasks([Task("all classes", tuple(str(label) for label in range(mo.shape[1])))])
         n_classes = len(self._task_of_class)
         if mo.shape != (len(gt), n_classes):
             raise ValueError(f"logits of shape {tuple(mo.shape)} for {len(gt)} labels and {n_classes} classes")
@@ -193,10 +184,8 @@ class MultiTaskClassification(EvaluatorBase):
         return {"name": task.name, "metric": task.metric, "value": value, "n": n, **left_out}
 
     def _value(self, t: int) -> float | None:
-        counts, n = self.confusion[t], int(self.confusion[t].sum())
-        if not n:
-            return None
-        return 100 * (mean_recall(counts) if self.tasks[t].metric == "mean_per_class" else float(counts.trace()) / n)
+        counts = self.confusion[t]
+        return percent(counts, self.tasks[t].metric) if counts.sum() else None
 
     def _print_classes(self) -> float:
         print("=> per-class result")

@@ -2,13 +2,13 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from yacs.config import CfgNode
 
 from datasets.base import reading_once
 from softcpt.evaluation.data import Stats
 
+from .config import ConfigFiles, read_files
 from .earlier import Now, plan, read_now
 from .settings import flatten
 
@@ -23,9 +23,7 @@ class FinishedRuns:
 
     Args:
         parse: arguments of train.py to a namespace.
-        base: that namespace to the config of its files, and what `setup` needs beside it.
-        setup: namespace and `base` to the config of the call.
-        defaults: of all keys.
+        setup: the namespace and its config files to the config of the call.
 
     Attributes:
         no_data: why data could not be compared, a line for each data set.
@@ -34,29 +32,31 @@ class FinishedRuns:
     def __init__(
         self,
         parse: Callable[[Sequence[str]], argparse.Namespace],
-        base: Callable[[argparse.Namespace], Any],
-        setup: Callable[[argparse.Namespace, Any], CfgNode],
-        defaults: CfgNode,
+        setup: Callable[[argparse.Namespace, ConfigFiles], CfgNode],
     ) -> None:
-        self.parse, self.base, self.setup, self.defaults = parse, base, setup, defaults
+        self.parse, self.setup = parse, setup
         self.no_data: dict[str, None] = {}
-        self._bases: dict[tuple[str, str], Any] = {}
+        self._files: dict[tuple[str, ...], ConfigFiles] = {}
         self._data: dict[str, Now | str] = {}
-        self._stats, self._lists = Stats(), {}
+        self._stats = Stats()
+        self._lists: dict = {}
 
-    def config(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, CfgNode]:
-        """The namespace and the config of a call. Raises ValueError and OSError as train.py does."""
-        args = self.parse(arguments)
-        files = args.dataset_config_file, args.config_file
-        if files not in self._bases:
-            self._bases[files] = self.base(args)
-        return args, self.setup(args, self._bases[files])
+    def config(self, arguments: Sequence[str]) -> CfgNode:
+        """The config of a call. Raises ValueError and OSError as train.py does."""
+        return self._config(self.parse(arguments))
+
+    def _config(self, args: argparse.Namespace) -> CfgNode:
+        if args.files not in self._files:
+            self._files[args.files] = read_files(*args.files)
+        return self.setup(args, self._files[args.files])
 
     def difference(self, arguments: Sequence[str]) -> str:
         """What distinguishes the finished run in a call's output folder from what the call would make; "" if it is the
         same, or if the data are not there."""
+        args = self.parse(arguments)
         try:
-            plan(*self.config(arguments), self.defaults, self._read)
+            cfg = self._config(args)
+            plan(args, cfg, self._files[args.files].defaults, self._read, quick=True)
         except NoDataError as error:
             self.no_data[str(error)] = None
         except (ValueError, OSError) as error:

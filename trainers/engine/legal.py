@@ -16,7 +16,10 @@ from yacs.config import CfgNode
 
 from softcpt.backbones.config import RESIZE, RESIZES
 from softcpt.backbones.precision import PRECISIONS
-from trainers.engine.checks import (
+from softcpt.files.texts import HALVES
+
+from .budget import check_warmup
+from .checks import (
     ABOVE_0,
     AT_LEAST_0,
     BELOW_1,
@@ -32,9 +35,7 @@ from trainers.engine.checks import (
     each,
     rule_of,
 )
-
-from .budget import check_warmup
-from .same_config import plain
+from .same_config import plain, registered
 from .settings import flatten
 
 NAMES = Range(lambda x: all(isinstance(name, str) for name in x), "a list of names")
@@ -62,7 +63,7 @@ RULES: Mapping[str, Rule] = {
     "DATASET.ROOT": TEXT,
     "DATASET.CSV": TEXT,
     "DATASET.TASKS": Range(lambda x: bool(x.strip()), "all, base, new, or names of tasks"),
-    "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "DATASET.SUBSAMPLE_CLASSES": HALVES,
     "DATASET.SOURCE_DOMAINS": NAMES,
     "DATASET.TARGET_DOMAINS": NAMES,
     "DATALOADER.NUM_WORKERS": between(-1, 256, "-1: one per processor"),
@@ -108,23 +109,21 @@ SHOTS = Range(lambda x: x == -1 or 1 <= x <= MOST, "-1 (all images) or at least 
 ANY_SHOTS = Range(lambda x: -1 <= x <= MOST, "-1, 0 or more")  # of a method that uses none; the scripts write 0
 
 
-def check_values(cfg: CfgNode, defaults: CfgNode, trained: Mapping[str, Any] = {}) -> None:
-    """Check the values of all keys that the run's method reads; `defaults` is the config before any was set.
+def check_values(cfg: CfgNode, defaults: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
+    """Check the values of all keys that the run's method reads; `defaults` are those before any was set.
 
     `trained` has the values of a finished run that is only loaded. Of those that say how it was trained, which an older
     version may have taken, the type is checked alone.
 
     Raises ValueError, with the key, its value and what is legal.
     """
-    names = TRAINER_REGISTRY.registered_names()
-    method = TRAINER_REGISTRY.get(cfg.TRAINER.NAME) if cfg.TRAINER.NAME in names else None
+    method = registered(TRAINER_REGISTRY, cfg.TRAINER.NAME)
     rules = {**RULES, **{key: ("", *registry.registered_names()) for key, registry in REGISTRIES.items()}}
     rules["DATASET.NUM_SHOTS"] = SHOTS if getattr(method, "uses_shots", True) else ANY_SHOTS
-    types, values = flatten(defaults), flatten(cfg)
-    for key, value in values.items():
+    for key, value in flatten(cfg).items():
         if key.count(".") < 2 or not key.startswith("TRAINER."):  # else a method's own key
             over = key in trained and key.startswith(TRAINING) and trained[key] == plain(value)
-            check_value(key, value, types.get(key), None if over else rule_of(key, rules, types.get(key)))
+            check_value(key, value, defaults.get(key), None if over else rule_of(key, rules, defaults.get(key)))
     if hasattr(method, "legal"):
         check_method(method, cfg)
         if method.learns_by_gradient and not trained:

@@ -7,26 +7,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def multitask_cross_entropy(logits: Tensor, label: Tensor, class_task: Tensor, rows: Tensor | None = None) -> Tensor:
+def multitask_cross_entropy(logits: Tensor, label: Tensor, class_task: Tensor, classes: Tensor | None = None) -> Tensor:
     """Cross-entropy of each sample over the classes of its own task, averaged over the joint batch (SoftCPT, Eq. 8).
 
     Args:
-        logits: (B, R) of the classes `rows`.
-        label: (B,) global class labels, each of them among `rows`.
+        logits: (B, R) of `classes`.
+        label: (B,) global class labels, each of them among `classes`.
         class_task: (C,) the task of every class.
-        rows: (R,) sorted class labels of the logits' columns; None for all C.
+        classes: (R,) sorted class labels of the logits' columns; None for all C.
 
     Returns:
         a scalar.
     """
-    column = label if rows is None else torch.searchsorted(rows, label)
-    return F.cross_entropy(within_task(logits, label, class_task, rows), column)
+    column = label if classes is None else torch.searchsorted(classes, label)
+    return F.cross_entropy(within_task(logits, label, class_task, classes), column)
 
 
-def within_task(logits: Tensor, label: Tensor, class_task: Tensor, rows: Tensor | None = None) -> Tensor:
+def within_task(logits: Tensor, label: Tensor, class_task: Tensor, classes: Tensor | None = None) -> Tensor:
     """The logits (B, R), with -inf at the classes of all tasks but the sample's own, so that their softmax is over the
     own task; arguments as above."""
-    column_task = class_task if rows is None else class_task[rows]
+    column_task = class_task if classes is None else class_task[classes]
     foreign = column_task.unsqueeze(0) != class_task[label].unsqueeze(1)  # (B, R)
     return logits.masked_fill(foreign, -math.inf)
 
@@ -38,13 +38,13 @@ def classes_of_present_tasks(label: Tensor, class_task: Tensor) -> Tensor:
     return present[class_task].nonzero().squeeze(1)
 
 
-def sample_classes(rows: Tensor, label: Tensor, class_task: Tensor, rate: float) -> Tensor:
-    """SoftCPT's class sampling, which bounds the memory of a step: of the candidates `rows`, all classes that occur in
-    the batch, and at random ceil(rate x n) of the n other classes of each task.
+def sample_classes(classes: Tensor, label: Tensor, class_task: Tensor, rate: float) -> Tensor:
+    """SoftCPT's class sampling, which bounds the memory of a step: of the candidates `classes`, all that occur in the
+    batch, and at random ceil(rate x n) of the n other classes of each task.
 
     Args:
-        rows: (R,) sorted candidate labels.
-        label: (B,) labels of the batch, all among `rows`.
+        classes: (R,) sorted candidate labels.
+        label: (B,) labels of the batch, all among `classes`.
         class_task: (C,) the task of every class.
         rate: in (0, 1].
 
@@ -53,8 +53,8 @@ def sample_classes(rows: Tensor, label: Tensor, class_task: Tensor, rate: float)
     """
     positive = torch.zeros_like(class_task, dtype=torch.bool)
     positive[label] = True
-    kept = [rows[positive[rows]]]
-    negative = rows[~positive[rows]]
+    kept = [classes[positive[classes]]]
+    negative = classes[~positive[classes]]
     for task in class_task[negative].unique():
         candidates = negative[class_task[negative] == task]
         chosen = torch.randperm(len(candidates), device=candidates.device)[: math.ceil(rate * len(candidates))]

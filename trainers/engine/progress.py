@@ -46,7 +46,9 @@ class TrainingBar:
     """
 
     def __init__(self, total: int, done: int, epochs: int) -> None:
-        self.epochs, self.bar, self.logger = epochs, None, sys.stdout
+        self.epochs, self.bar = epochs, None
+        logger: Any = sys.stdout  # Dassl's logger, which writes to its `console`
+        self.logger = logger
         terminal = getattr(self.logger, "console", None)
         if terminal is not None and terminal.isatty() and total > done:
             width = shutil.get_terminal_size().columns  # unlike tqdm's, never 0

@@ -10,6 +10,8 @@ from softcpt.evaluation.predictions import PREDICTIONS_FILE, prediction_rows, wr
 from softcpt.evaluation.provenance import git_commit, software_versions
 from softcpt.evaluation.records import FILE_NAME, NOT_TESTED, record_in, run_record, write_record
 
+from .choosing import chosen_on
+
 
 def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command: str, loaded_from: str) -> None:
     """Write predictions.csv.gz, unless TEST.PREDICTIONS is False, and last results.json, after a test of `trainer`.
@@ -43,7 +45,7 @@ def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command
         commit=git_commit(),
         versions=software_versions(),
         command=command,
-        chosen_on=record_in(loaded_from).get("chosen_on") if loaded_from else trainer.chosen_on,
+        chosen_on=record_in(loaded_from).get("chosen_on") if loaded_from else chosen_on(trainer),
         loaded_from=loaded_from,
     )
     write_record(folder / FILE_NAME, record)

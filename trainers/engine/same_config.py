@@ -9,12 +9,12 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
+from softcpt.evaluation.records import FILE_NAME as RESULTS
 from softcpt.files import CHECKPOINT, read_yaml
 
-from . import preprocessing
+from . import budget, preprocessing
 from .settings import flatten
 
-RESULTS = "results.json"
 FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty ones take the model's values
 # These keys do not change what a run computes, so that it may be continued with other values.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
@@ -22,62 +22,53 @@ FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TRAIN.PRINT_FREQ", "TRAI
 FREE_KEYS |= {"TEST.PREDICTIONS", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "MODEL.HEAD.NAME"}
 # Keys that an older version did not have: what its runs did, where that is not the default of the key.
 OF_OLDER_RUNS: dict[str, object] = {preprocessing.UPRIGHT: False}
-# Keys that nothing reads if another key has one of some values: {key: (the other one, its values)}.
-UNREAD_WITH = {
-    "OPTIM.MOMENTUM": ("OPTIM.NAME", ("adam", "adamw")),
-    "OPTIM.SGD_DAMPNING": ("OPTIM.NAME", ("adam", "adamw")),
-    "OPTIM.SGD_NESTEROV": ("OPTIM.NAME", ("adam", "adamw")),
-    "OPTIM.ADAM_BETA1": ("OPTIM.NAME", ("sgd",)),
-    "OPTIM.ADAM_BETA2": ("OPTIM.NAME", ("sgd",)),
-    "OPTIM.STEPSIZE": ("OPTIM.LR_SCHEDULER", ("cosine",)),
-    "OPTIM.GAMMA": ("OPTIM.LR_SCHEDULER", ("cosine",)),
-    "OPTIM.WARMUP_CONS_LR": ("OPTIM.WARMUP_TYPE", ("linear",)),
-    "OPTIM.WARMUP_MIN_LR": ("OPTIM.WARMUP_TYPE", ("constant",)),
-}
+# Keys that nothing reads if another key has one of some values: (how they begin, the other one, its values).
+UNREAD_WITH: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
+    (("OPTIM.MOMENTUM", "OPTIM.SGD_"), "OPTIM.NAME", ("adam", "adamw")),
+    (("OPTIM.ADAM_",), "OPTIM.NAME", ("sgd",)),
+    (("OPTIM.STEPSIZE", "OPTIM.GAMMA"), "OPTIM.LR_SCHEDULER", ("cosine",)),
+    (("OPTIM.WARMUP_CONS_LR",), "OPTIM.WARMUP_TYPE", ("linear",)),
+    (("OPTIM.WARMUP_MIN_LR",), "OPTIM.WARMUP_TYPE", ("constant",)),
+)
 OF_STEPS = ("OPTIM.", "DATALOADER.TRAIN_X.")  # sections of methods that make optimiser steps
+WARMUP = ("OPTIM.WARMUP_TYPE", "OPTIM.WARMUP_RECOUNT", "OPTIM.WARMUP_CONS_LR", "OPTIM.WARMUP_MIN_LR")
 
 
-def method_of(name: str) -> type | None:
-    """The trainer class of a name; None for an unknown one."""
-    return TRAINER_REGISTRY.get(name) if name in TRAINER_REGISTRY.registered_names() else None
+class OtherConfigError(ValueError):
+    """A folder holds a run with another config."""
 
 
-def dataset_of(name: str) -> type | None:
-    """The data set's class of a name; None for an unknown one."""
-    return DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY.registered_names() else None
+def registered(registry: Any, name: str) -> Any:
+    """The class of a name; None for an unknown one."""
+    return registry.get(name) if name in registry.registered_names() else None
 
 
-def is_read(key: str, values: Mapping[str, Any]) -> bool:
-    """Whether a run with the config `values`, {"A.B": value}, reads a key.
+def keys_read(values: Mapping[str, Any]) -> set[str]:
+    """The keys that a run with the config `values`, {"A.B": value}, reads.
 
     It does not read the keys of other trainers; without an optimiser, what belongs to one; without training images,
     their number; and what UNREAD_WITH or the method (`ignores`) excludes.
     """
-    method = method_of(values["TRAINER.NAME"])
-    section, dot, _ = key.removeprefix("TRAINER.").partition(".")
-    if key.startswith("TRAINER.") and dot and section != values["TRAINER.NAME"].upper():
-        return False
-    if not getattr(method, "learns_by_gradient", True) and key.startswith(OF_STEPS):
-        return False
-    if not getattr(method, "uses_shots", True) and key == "DATASET.NUM_SHOTS":
-        return values["TEST.SPLIT"] == "val"  # validation shots are as many
-    if key in getattr(method, "ignores", ()):
-        return False
-    if key == "OPTIM.MAX_EPOCH" and values["OPTIM.MAX_STEPS"]:
-        return False  # it follows from the steps
-    if key.startswith("OPTIM.WARMUP_") and key != "OPTIM.WARMUP_EPOCH" and values["OPTIM.WARMUP_EPOCH"] < 1:
-        return False
-    other, excluding = UNREAD_WITH.get(key, ("", ()))
-    return not other or values[other] not in excluding
+    method = registered(TRAINER_REGISTRY, values["TRAINER.NAME"])
+    own = f"TRAINER.{values['TRAINER.NAME'].upper()}."
+    unread = tuple(start for starts, other, of in UNREAD_WITH if values[other] in of for start in starts)
+    unread += () if getattr(method, "learns_by_gradient", True) else OF_STEPS
+    unread += WARMUP if values["OPTIM.WARMUP_EPOCH"] < 1 else ()
+    names = set(getattr(method, "ignores", ()))
+    if not getattr(method, "uses_shots", True) and values["TEST.SPLIT"] != "val":  # validation shots are as many
+        names.add("DATASET.NUM_SHOTS")
+    if values["OPTIM.MAX_STEPS"]:
+        names.add("OPTIM.MAX_EPOCH")  # it follows from the steps
+    others = {key for key in values if key.startswith("TRAINER.") and key.count(".") > 1 and not key.startswith(own)}
+    return {key for key in values.keys() - names - others if not key.startswith(unread)}
 
 
 def compared(cfg: CfgNode) -> dict[str, Any]:
     """{key: value} of the keys that a run of this config depends on, with tuples as lists."""
-    values, method = flatten(cfg), method_of(cfg.TRAINER.NAME)
-    values[preprocessing.UPRIGHT] = preprocessing.upright_of(cfg.INPUT.UPRIGHT, dataset_of(cfg.DATASET.NAME))
-    if hasattr(method, "max_steps"):
-        values["OPTIM.MAX_STEPS"] = method.max_steps(cfg)
-    return {key: plain(value) for key, value in values.items() if key not in FREE_KEYS and is_read(key, values)}
+    values, dataset = flatten(cfg), registered(DATASET_REGISTRY, cfg.DATASET.NAME)
+    values[preprocessing.UPRIGHT] = preprocessing.upright_of(cfg.INPUT.UPRIGHT, dataset)
+    values["OPTIM.MAX_STEPS"] = budget.max_steps(cfg)
+    return {key: plain(values[key]) for key in keys_read(values) - FREE_KEYS}
 
 
 def plain(value: Any) -> Any:
@@ -85,10 +76,9 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def digest(cfg: CfgNode, defaults: CfgNode) -> str:
+def digest(cfg: CfgNode, defaults: Mapping[str, Any]) -> str:
     """Hexadecimal digest of the compared keys that differ from `defaults`: equal ones are runs of one config."""
-    known = flatten(defaults)
-    own = sorted((key, value) for key, value in compared(cfg).items() if value != plain(known.get(key)))
+    own = sorted((key, value) for key, value in compared(cfg).items() if value != plain(defaults.get(key)))
     return hashlib.sha256(repr(own).encode()).hexdigest()[:32]
 
 
@@ -107,35 +97,21 @@ def value_then(key: str, saved: Mapping[str, Any], defaults: Mapping[str, Any]) 
     return plain(OF_OLDER_RUNS.get(key, defaults.get(key)) if value is None else value)
 
 
-def differing(cfg: CfgNode, folder: str | Path, defaults: Mapping | None = None) -> list[str]:
-    """ "KEY (x there, y here)" for each key in which a config differs from that of the run in a folder; a run without
-    config.yaml differs in nothing."""
-    saved, known = saved_values(folder), flatten(defaults or {})
-    if not saved:
-        return []
-    here = compared(cfg)
-    here = {key: value for key, value in here.items() if value or key not in FILLED_KEYS}
-    there = {key: value_then(key, saved, known) for key in here}
-    if there["TRAINER.NAME"] != here["TRAINER.NAME"]:  # the others follow
-        here = {"TRAINER.NAME": here["TRAINER.NAME"]}
-    return [f"{key} ({there[key]!r} there, {here[key]!r} here)" for key in sorted(here) if there[key] != here[key]]
+def check_same_config(cfg: CfgNode, folder: Path, defaults: Mapping[str, Any]) -> None:
+    """Raise OtherConfigError if the folder has a checkpoint or the results of a run with another config.
 
-
-def check_same_config(cfg: CfgNode, folder: Path, defaults: Mapping | None = None) -> None:
-    """Raise ValueError if the run folder has a checkpoint or the results of another config.
-
-    `defaults` are for the keys that the run's version did not have.
+    `defaults`, {"A.B": value}, are for the keys that the run's version did not have. A run without config.yaml passes.
     """
-    if not any((folder / name).is_file() for name in (CHECKPOINT, RESULTS)):
-        return
-    found = differing(cfg, folder, defaults)
+    saved = saved_values(folder) if any((folder / name).is_file() for name in (CHECKPOINT, RESULTS)) else {}
+    here = {key: value for key, value in compared(cfg).items() if value or key not in FILLED_KEYS} if saved else {}
+    there = {key: value_then(key, saved, defaults) for key in here}
+    found = sorted(key for key in here if there[key] != here[key])
+    if "TRAINER.NAME" in found:  # the others follow
+        found = ["TRAINER.NAME"]
     if found:
-        older = [
-            f"{key} {value}" for key, value in OF_OLDER_RUNS.items() if any(text.startswith(key) for text in found)
-        ]
-        began = f"; an older version began it with {', '.join(older)}: add that to go on" if older else ""
-        raise ValueError(
+        older = ", ".join(f"{key} {value}" for key, value in OF_OLDER_RUNS.items() if key in found)
+        raise OtherConfigError(
             f"{folder} holds a run with another config; choose another --output-dir or remove it. Differing: "
-            + ", ".join(found)
-            + began
+            + ", ".join(f"{key} ({there[key]!r} there, {here[key]!r} here)" for key in found)
+            + (f"; an older version began it with {older}: add that to go on" if older else "")
         )

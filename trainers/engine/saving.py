@@ -2,10 +2,10 @@
 
 import importlib.util
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dassl.engine import TrainerX
 from dassl.utils import load_checkpoint
 from yacs.config import CfgNode
 
@@ -13,7 +13,7 @@ from softcpt import distributed
 from softcpt.evaluation.classes import write_classes
 from softcpt.files import CHECKPOINT, PROMPTS
 
-from .checkpoints import find_checkpoint, keep_newest, read_prompts
+from .checkpoints import find_checkpoint, keep_newest, read_learned
 from .settings import flatten
 
 logger = logging.getLogger(__name__)
@@ -32,60 +32,66 @@ def check_tracking(cfg: CfgNode) -> None:
         )
 
 
-class WandbRun:
-    """The curves and the config of a run, in the project of Weights & Biases that TRAIN.WANDB names.
+class WandbWriter:
+    """Writes curves as `writer` does, and to the project of Weights & Biases that TRAIN.WANDB names, with the config.
 
     The accuracy of a test, for one, is measured between two training steps and has the number of the last one.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
+    def __init__(self, writer: Any, cfg: CfgNode) -> None:
         import wandb
 
-        self.step = 0
+        self.writer, self.step = writer, 0
         name = "/".join(part for part in (cfg.DATASET.NAME, cfg.TRAINER.NAME, cfg.TRAINER.LABEL) if part)
         self.run = wandb.init(project=cfg.TRAIN.WANDB, name=name, dir=cfg.OUTPUT_DIR, config=flatten(cfg))
 
-    def add_scalar(self, tag: str, value: Any, step: int | None) -> None:
+    def add_scalar(self, tag: str, value: Any, step: int | None = None) -> None:
+        self.writer.add_scalar(tag, value, step)
         if tag.startswith("train/") and step is not None:
             self.step = step
-        self.run.log({tag: float(value)}, step=self.step)
+        if self.run is not None:
+            self.run.log({tag: float(value)}, step=self.step)
 
     def close(self) -> None:
-        self.run.finish()
+        """A second call does nothing."""
+        self.writer.close()
+        if self.run is not None:
+            self.run.finish()
+            self.run = None
 
 
-class SavingTrainer(TrainerX):
-    """Saves and loads `prompts`, the only module that a trainer learns, and writes the curves of its training."""
+class Saver:
+    """Saves and loads what a trainer learns, the only module that it registers."""
 
-    _tracker: WandbRun | None = None
-    _told_of_checkpoints = False
+    def __init__(self, trainer: Any) -> None:
+        self.trainer, self.told = trainer, False  # which checkpoints are kept
 
-    def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
-        """Save a checkpoint, and remove all but the TRAIN.KEEP_CHECKPOINTS newest."""
+    def save(self, write: Callable[..., None], epoch: int, directory: str, **kwargs: Any) -> None:
+        """Save a checkpoint by Dassl's `write`, and remove all but the TRAIN.KEEP_CHECKPOINTS newest."""
         if distributed.rank() == 0:
-            folder, count = Path(directory, PROMPTS), self.cfg.TRAIN.KEEP_CHECKPOINTS
+            folder, count = Path(directory, PROMPTS), self.trainer.cfg.TRAIN.KEEP_CHECKPOINTS
             folder.mkdir(parents=True, exist_ok=True)
-            write_classes(folder / "classes.json", self.tasks)  # first: a killed run leaves no checkpoint without it
-            super().save_model(epoch, directory, **kwargs)
+            write_classes(folder / "classes.json", self.trainer.tasks)  # first: no checkpoint of a killed run lacks it
+            write(epoch, directory, **kwargs)
             keep_newest(folder, epoch + 1, count)
-            if count and not self._told_of_checkpoints:
+            if count and not self.told:
                 kept = "checkpoint alone is" if count == 1 else f"{count} checkpoints are"
                 logger.info("The newest %s kept (TRAIN.KEEP_CHECKPOINTS)", kept)
-                self._told_of_checkpoints = True
-        distributed.wait()
+                self.told = True
+        distributed.barrier()
 
-    def resume_model_if_exist(self, directory: str) -> int:
-        """Resume as Dassl does, after checking that the checkpoint belongs to these classes and tasks."""
-        folder = Path(directory, PROMPTS)
+    def resume(self, read: Callable[[str], int], directory: str) -> int:
+        """Resume by Dassl's `read`, after checking that the checkpoint belongs to these classes and tasks."""
+        trainer, folder = self.trainer, Path(directory, PROMPTS)
         if Path(directory, CHECKPOINT).is_file():
-            read_prompts(find_checkpoint(folder), self.prompts.state_dict(), type(self).__name__)
-        epoch = super().resume_model_if_exist(directory)
-        if epoch and directory == self.output_dir and distributed.rank() == 0:
-            keep_newest(folder, epoch, self.cfg.TRAIN.KEEP_CHECKPOINTS)  # a kill may have come before
+            read_learned(find_checkpoint(folder), trainer.learned.state_dict(), type(trainer).__name__)
+        epoch = read(directory)
+        if epoch and directory == trainer.output_dir and distributed.rank() == 0:
+            keep_newest(folder, epoch, trainer.cfg.TRAIN.KEEP_CHECKPOINTS)  # a kill may have come before
         return epoch
 
-    def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load the prompts that a run saved: of `epoch`, else the best of the validation set, else the last.
+    def load(self, directory: str, epoch: int | None = None) -> None:
+        """Load what a run saved: of `epoch`, else the best of the validation set, else the last.
 
         Raises:
             FileNotFoundError: no such checkpoint.
@@ -94,25 +100,10 @@ class SavingTrainer(TrainerX):
         if not directory:
             logger.info("No model directory is given: the prompts stay as they are initialised")
             return
-        path = find_checkpoint(Path(directory, PROMPTS), epoch)
-        any_number = getattr(self.prompts, "any_number", ())
-        self.prompts.load_state_dict(read_prompts(path, self.prompts.state_dict(), type(self).__name__, any_number))
-        self.epochs_done = load_checkpoint(str(path)).get("epoch", 0) if self.learns_by_gradient else 0
-        self.steps_done = None if self.learns_by_gradient else 0
+        trainer, path = self.trainer, find_checkpoint(Path(directory, PROMPTS), epoch)
+        learned = trainer.learned
+        state = read_learned(path, learned.state_dict(), type(trainer).__name__, getattr(learned, "any_number", ()))
+        learned.load_state_dict(state)
+        trainer.epochs_done = load_checkpoint(str(path)).get("epoch", 0) if trainer.learns_by_gradient else 0
+        trainer.steps_done = None if trainer.learns_by_gradient else 0
         logger.info("Prompts loaded from %s", path)
-
-    def init_writer(self, log_dir: str) -> None:
-        if distributed.rank() == 0:  # the others write no curves
-            super().init_writer(log_dir)
-            self._tracker = WandbRun(self.cfg) if self.cfg.TRAIN.WANDB else None
-
-    def write_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> None:
-        super().write_scalar(tag, scalar_value, global_step)
-        if self._tracker is not None:
-            self._tracker.add_scalar(tag, scalar_value, global_step)
-
-    def close_writer(self) -> None:
-        super().close_writer()
-        if self._tracker is not None:
-            self._tracker.close()
-            self._tracker = None

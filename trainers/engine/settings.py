@@ -1,10 +1,11 @@
-"""The config of a run: files and KEY VALUE pairs, merged into Dassl's tree with errors that name the key."""
+"""Settings of a run, from files and commands, merged into Dassl's tree with errors that name the key."""
 
 import ast
 import difflib
+import os
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from yacs.config import CfgNode
@@ -25,41 +26,51 @@ UNREAD = {
 }
 
 
-def merge_file(cfg: CfgNode, path: str) -> set[str]:
-    """Merge a YAML file and its bases, and return its keys.
-
-    Raises ValueError, naming the file, for an unknown key or a wrong type.
-    """
-    loaded = read_config(path)
+def merge_file(cfg: CfgNode, path: str | os.PathLike) -> set[str]:
+    """Merge a YAML file and its bases, and return its keys. Raises ValueError, naming the file, as `merge` does."""
     try:
-        check_keys(loaded)
-        for key, value in flatten(loaded).items():
-            check_unread(cfg, key, value)
-        if isinstance(own := loaded.get("DATASET"), dict) and "TASKS" in own:
-            loaded["DATASET"] = {**own, "TASKS": as_names(own["TASKS"])}
-        cfg.merge_from_other_cfg(with_declared_numbers(CfgNode(loaded), cfg))
-    except KeyError as error:
-        raise ValueError(f"{path}: {unknown_key(cfg, str(error.args[0]).rsplit(' ', 1)[-1])}") from error
-    except (ValueError, AssertionError, AttributeError, RecursionError, MemoryError) as error:
+        loaded = dict(_leaves(read_config(path)))
+        merge(cfg, loaded)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {shortened(error)}") from error
-    return set(flatten(loaded))
+    return set(loaded)
 
 
-def merge_list(cfg: CfgNode, opts: Sequence) -> None:
-    """Merge pairs KEY VALUE. Raises ValueError, naming the key, as `merge_file` does."""
-    if len(opts) % 2:
-        raise ValueError(f"trailing options come in pairs KEY VALUE, got {len(opts)}: {' '.join(map(str, opts))}")
-    for key, value in zip(opts[::2], opts[1::2]):
-        if value == "None" and declared(cfg, key) is not None:
-            raise ValueError(f"{key}: None is no value; its default is {reprlib.repr(declared(cfg, key))}")
+def _leaves(node: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The ("A.B", value) of a file. Raises ValueError for a key that is no name."""
+    for key, value in node.items():
+        if not isinstance(key, str) or "." in key:
+            raise ValueError(f"{reprlib.repr(key)} is not the name of a config key{f' in {prefix}' if prefix else ''}")
+        name = f"{prefix}.{key}" if prefix else key
+        yield from _leaves(value, name) if value and isinstance(value, dict) else [(name, value)]
+
+
+def merge(cfg: CfgNode, settings: Mapping[str, Any]) -> None:
+    """Set keys of a config; texts are read as yacs reads them. Raises ValueError, naming the key, for an unknown key or
+    a wrong type."""
+    for key, value in settings.items():
+        default = declared(cfg, key)
+        if value is None and default is not None:
+            raise ValueError(f"{key} has no value; its default is {reprlib.repr(default)}")
+        if value == "None" and default is not None:
+            raise ValueError(f"{key}: None is no value; its default is {reprlib.repr(default)}")
+        if value == {} and isinstance(default, CfgNode):
+            continue
         check_unread(cfg, key, value)
         value = as_names(value) if key == TASKS else value
         try:
-            cfg.merge_from_list([key, as_declared(value, declared(cfg, key))])
-        except (AssertionError, AttributeError, KeyError) as error:
+            cfg.merge_from_list([key, as_declared(value, default)])
+        except (AssertionError, AttributeError, KeyError, TypeError) as error:
             raise ValueError(unknown_key(cfg, key)) from error
         except (ValueError, OverflowError, RecursionError, MemoryError) as error:  # the last: nested too deep
             raise ValueError(f"{key}: {reprlib.repr(value)} does not fit: {shortened(error)}") from error
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """{KEY: VALUE} of the trailing words of a command. Raises ValueError for a key without a value."""
+    if len(words) % 2:
+        raise ValueError(f"trailing options come in pairs KEY VALUE, got {len(words)}: {' '.join(words)}")
+    return dict(zip(words[::2], words[1::2]))
 
 
 def as_names(value: Any) -> Any:
@@ -83,30 +94,6 @@ def check_unread(cfg: CfgNode, key: str, value: object) -> None:
     """Raise ValueError for a value that would change the run in Dassl, of a key that `cfg` ignores."""
     if key in UNREAD and cfg.key_is_deprecated(key) and str(value) != str(UNREAD[key]):
         raise ValueError(f"{key}: {value!r}, but nothing here reads this key of Dassl; leave it out")
-
-
-def check_keys(node: dict, prefix: str = "") -> None:
-    """Raise ValueError for a key that is not a string."""
-    for key, value in node.items():
-        if not isinstance(key, str):
-            raise ValueError(f"{reprlib.repr(key)} is not the name of a config key{f' in {prefix}' if prefix else ''}")
-        if isinstance(value, dict):
-            check_keys(value, key)
-
-
-def with_declared_numbers(loaded: CfgNode, cfg: CfgNode) -> CfgNode:
-    """`loaded`, with its numbers in the types that `cfg` declares; otherwise yacs refuses `LR: 1`."""
-    for key, value in loaded.items():
-        if isinstance(value, CfgNode):
-            with_declared_numbers(value, cfg.get(key) if isinstance(cfg.get(key), CfgNode) else CfgNode())
-        elif value is None and cfg.get(key) is not None:
-            raise ValueError(f"{key} has no value; its default is {reprlib.repr(cfg[key])}")
-        else:
-            try:
-                loaded[key] = as_declared(value, cfg.get(key))
-            except OverflowError as error:
-                raise ValueError(f"{key} is {reprlib.repr(value)}, too large for a number") from error
-    return loaded
 
 
 def as_declared(value: Any, default: Any) -> Any:
@@ -144,19 +131,20 @@ def unknown_key(cfg: CfgNode, key: str) -> str:
     return f"unknown config key {key}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def flatten(node: dict, prefix: str = "") -> dict[str, object]:
+def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"A.B": value} of a nested config."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in node.items():
         flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return flat
 
 
-def unread_keys(cfg: CfgNode, defaults: CfgNode) -> list[str]:
-    """The keys with changed values that nothing reads, because they belong to other methods than TRAINER.NAME."""
-    before, own = flatten(defaults.TRAINER), cfg.TRAINER.NAME.upper()
+def unread_keys(cfg: CfgNode, defaults: Mapping[str, Any]) -> list[str]:
+    """The keys with changed values that nothing reads, because they belong to other methods than TRAINER.NAME.
+    `defaults` are the flat ones."""
+    own = f"TRAINER.{cfg.TRAINER.NAME.upper()}."
     return [
-        f"TRAINER.{key}"
-        for key, value in sorted(flatten(cfg.TRAINER).items())
-        if "." in key and key.split(".")[0] != own and value != before.get(key)
+        key
+        for key, value in sorted(flatten(cfg).items())
+        if key.startswith("TRAINER.") and key.count(".") > 1 and not key.startswith(own) and value != defaults.get(key)
     ]

@@ -1,13 +1,15 @@
-"""The engine below all methods: data, CLIP, optimiser steps, several processes, checkpoints and the test."""
+"""The engine below all methods: data, CLIP, cached features, the loop over epochs, checkpoints and the test."""
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from dassl.data import DataManager
 from dassl.data.transforms import build_transform
+from dassl.engine import TrainerX
 from dassl.utils import load_pretrained_weights
 from torch import Tensor
 from torchvision.transforms import ToTensor
@@ -18,21 +20,21 @@ from softcpt.backbones import load_clip
 from softcpt.backbones.openai import initial_draws, skip_draws
 from softcpt.backbones.precision import Precision
 from softcpt.files import PROMPTS
-from softcpt.images.feature_cache import FeatureCache, FeatureLoader
 from softcpt.images.loading import picture_loader
-from softcpt.images.views import seeded_loader, view_loader
+from softcpt.images.views import seeded_loader
 from softcpt.prompts.encoder import text_encoder
 from softcpt.prompts.learned import check_words
 from softcpt.tasks import Task
 
 from . import budget
 from .all_images import take_all_images, trains_on_all
-from .choosing import check_choices, chosen_on
-from .divergence import stop_diverged
-from .evaluating import EvaluatingTrainer
+from .choosing import check_choices
+from .evaluating import Tester
+from .image_features import cached, caching_of, features_of, views_of
 from .memory import PeakMemory
 from .preprocessing import OPENAI, filled, test_transform, with_preprocessing
 from .progress import TrainingBar
+from .saving import Saver, WandbWriter
 
 logger = logging.getLogger(__name__)
 
@@ -41,18 +43,20 @@ LOADERS = ("train_loader_x", "val_loader", "test_loader")
 TAKEN = (*LOADERS, "train_loader_u", "num_classes", "num_source_domains", "lab2cname")
 
 
-class Engine(EvaluatingTrainer):
+class Engine(TrainerX):
     """What Dassl calls, for every method alike; what a method may override is in `PromptTrainer`, its only subclass.
 
-    It builds `prompts`, by `build_prompts`, and trains it, by `training_loss`. Its base classes test and save it.
+    It builds `learned`, by `build_learned`, trains it by `forward_backward` or `fit`, and has a `Saver` and a `Tester`.
     """
 
+    optim: Any
     train_seconds: float | None = None
+    test_seconds: float | None = None
     epochs_done: int = 0
-    steps_done: int | None = 0  # None: unknown, for prompts that were loaded
+    steps_done: int | None = 0  # None: unknown, for parameters that were loaded
 
     def __init__(self, cfg: Any) -> None:
-        self._bar = TrainingBar(0, 0, 0)  # none yet
+        self.bar, self.saver, self.tester = TrainingBar(0, 0, 0), Saver(self), Tester(self)  # of no steps yet
         super().__init__(cfg)
         if hasattr(self.evaluator, "set_tasks"):  # Dassl builds it, and knows no tasks
             self.evaluator.set_tasks(self.tasks)
@@ -62,7 +66,8 @@ class Engine(EvaluatingTrainer):
     def build_data_loader(self) -> None:
         """Read the data, then CLIP, whose preprocessing the transforms follow. The data comes first, so that a missing
         file is reported before a large model is read."""
-        cfg, self.memory = self.cfg, PeakMemory(self.device)
+        cfg, self.device = self.cfg, Precision.default_device(self.cfg.USE_CUDA)
+        self.memory = PeakMemory(self.device)
         self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
         if trains_on_all(cfg):
             take_all_images(self.dm, filled(cfg, OPENAI))
@@ -82,7 +87,7 @@ class Engine(EvaluatingTrainer):
         for name in TAKEN:
             setattr(self, name, getattr(self.dm, name))
         if self.learns_by_gradient:
-            self.cfg = budget.with_epochs(self.cfg, self.max_steps(cfg), len(self.train_loader_x))
+            self.cfg = budget.with_epochs(self.cfg, budget.max_steps(cfg), len(self.train_loader_x))
             self.max_epoch = self.cfg.OPTIM.MAX_EPOCH
         elif self.cfg.OPTIM.MAX_STEPS:
             logger.info("OPTIM.MAX_STEPS is ignored: %s makes no optimiser steps", type(self).__name__)
@@ -112,119 +117,94 @@ class Engine(EvaluatingTrainer):
 
         check_words(type(self), self.options, self.clip)
         skip_draws(skipped)
-        with self.autocast():  # `build_prompts` may encode text, and the towers may be in half precision
-            self.prompts = self.build_prompts(self.clip, self.tasks).to(self.device)
-        for parameter in self.prompts.parameters():
+        with self.autocast():  # `build_learned` may encode text, and the towers may be in half precision
+            self.learned = self.build_learned(self.clip, self.tasks).to(self.device)
+        for parameter in self.learned.parameters():
             parameter.data = parameter.data.float()
-        distributed.copy_from_first_rank(self.prompts)  # without a seed each process has drawn its own
+        distributed.copy_from_first_rank(self.learned)  # without a seed each process has drawn its own
         if cfg.MODEL.INIT_WEIGHTS:
             try:
-                load_pretrained_weights(self.prompts, cfg.MODEL.INIT_WEIGHTS)
+                load_pretrained_weights(self.learned, cfg.MODEL.INIT_WEIGHTS)
             except FileNotFoundError as error:
                 raise FileNotFoundError(f"MODEL.INIT_WEIGHTS: {error}") from error
-        self.n_params = sum(p.numel() for p in self.prompts.parameters())
+        self.n_params = sum(p.numel() for p in self.learned.parameters())
         logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
-        self.optim = self.sched = None
+        self.optim: Any = None
+        self.sched: Any = None
         if self.learns_by_gradient:
-            self.optim = self.build_optimiser()
-            self.sched = self.build_schedule(self.optim)
-        self.register_model(PROMPTS, self.prompts, self.optim, self.sched)
-        self.use_feature_cache()
+            self.optim, self.sched = self.build_optimiser()
+        self.register_model(PROMPTS, self.learned, self.optim, self.sched)
+        self.tunes_images = bool(self.tuning("image"))
+        self.caching = caching_of(self)
+        self.test_loader, self.val_loader = (cached(self, loader) for loader in (self.test_loader, self.val_loader))
 
-    def use_feature_cache(self) -> None:
-        """Cache the image features of the test and, with FEATURES.TRAIN_VIEWS, of training."""
-        options = self.cfg.FEATURES
-        self.tunes_images = bool(self.image_tuning())
-        if options.TRAIN_VIEWS and self.tunes_images:
-            raise ValueError(
-                f"FEATURES.TRAIN_VIEWS: {options.TRAIN_VIEWS}, but {type(self).__name__} changes the image tower in "
-                "every step, so no features can be cached; it must be 0"
-            )
-        cache = FeatureCache(self.cache_folder or "features", self.memory.set_aside)
-        key = {"features": self.feature_kind, "precision": self.precision.name, "device": self.device.type}
-        test_cache = options.TEST_CACHE and not self.tunes_images
-        if self.cfg.INPUT.UPRIGHT:  # else the key is that of versions that turned no image
-            key["upright"] = True
-        if test_cache or options.TRAIN_VIEWS:
-            key["tower"] = self.clip.image_digest
-        self.caching = self.encode_batch, cache, key
-        for name in ("test_loader", "val_loader"):
-            loader = getattr(self, name)
-            if loader is not None:
-                cached = FeatureLoader(loader, *self.caching) if test_cache else distributed.part_of(loader)
-                setattr(self, name, cached)
+    # -- image features ----------------------------------------------------------------------------------------------
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Image features (B, E) of images (B, 3, H, W), not normalised; of the method's `feature_kind`."""
+        if self.feature_kind == "local":
+            return self.clip.visual.local_features(image)  # (B, L, E), of the image's L regions
+        if self.feature_kind == "unprojected":
+            return self.clip.visual.unprojected(image)  # (B, W), below the projection
+        return self.clip.encode_image(image, self.tuning("image"))
+
+    def image_features(self, image: Tensor) -> Tensor:
+        """`encode_image` of images (B, 3, H, W); features from the cache are returned as they are."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tunes_images):
+            return self.encode_image(image) if image.dim() == 4 else image
 
     def encode_batch(self, image: Tensor) -> Tensor:
         with self.autocast():
             return self.image_features(image.to(self.device))
 
-    @property
-    def chosen_on(self) -> str:
-        """The part of the data on which a run chooses its epoch or its method's settings, "" for none."""
-        return chosen_on(self)
+    def features_of(self, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Image features (N, E), fp32 and not normalised, and global labels (N,) of the Datum `items`."""
+        return features_of(self, items)
+
+    def view_features(self, views: int) -> Tensor:
+        """Features (N, views, E) of augmented views of the N training images, in the order of the data set; fp32, not
+        normalised. Training sees the first FEATURES.TRAIN_VIEWS of them."""
+        count = max(views, self.cfg.FEATURES.TRAIN_VIEWS)
+        return views_of(self, self.dm.train_loader_x, count).dataset.features[:, :views].float().to(self.device)
 
     # -- training ----------------------------------------------------------------------------------------------------
 
     def train(self) -> None:
+        """Dassl's epochs, or `fit` for a method without an optimiser, then the test; without shots the test alone."""
+        if not self.uses_shots:
+            self.test()
+            return
+        start = time.time(), time.perf_counter()
         check_choices(self)
-        try:
-            super().train()
-        finally:
-            self._bar.close()
+        if self.learns_by_gradient:
+            try:
+                super().train()
+            finally:
+                self.bar.close()
+        else:
+            self.time_start, self._train_start = start
+            self.max_epoch = 0  # for the record of the run
+            self.fit()
+            self.save_model(self.epoch, self.output_dir)
+            self.after_train()
 
     def before_train(self) -> None:
         start, cfg = time.perf_counter(), self.cfg
         views = cfg.FEATURES.TRAIN_VIEWS
         if views:
-            loader = view_loader(self.train_loader_x, *self.caching, views, cfg.SEED, cfg.DATASET.ROOT)
+            loader = views_of(self, self.train_loader_x, views)
         else:
             loader = seeded_loader(self.train_loader_x, cfg.SEED, cfg.DATASET.ROOT)
         self.train_loader_x = distributed.sharded(loader)
         super().before_train()
         if distributed.rank() == 0:
             total, done = (budget.steps_of(cfg, n, len(loader)) for n in (self.max_epoch, self.start_epoch))
-            self._bar = TrainingBar(total, done, self.max_epoch)
+            self.bar = TrainingBar(total, done, self.max_epoch)
         self._train_start = start
 
     def before_epoch(self) -> None:
         self.train_loader_x.dataset.set_epoch(self.epoch)
         self.train_loader_x = budget.batches_left(self.train_loader_x, self.cfg.OPTIM.MAX_STEPS, self.epoch)
-
-    def forward_backward(self, batch: dict[str, Any]) -> dict[str, float]:
-        """One training step on a batch; returns the values to log."""
-        image, label = self.parse_batch_train(batch)[:2]
-        # Each process's loss is a mean over its images: weighted by its share, the losses add up to the batch's.
-        self.batch_share = distributed.share_of_batch(len(label))
-        with self.autocast():
-            loss, logs = self.training_loss(image, label)
-        step = self.epoch * self.num_batches + self.batch_idx + 1
-        place = {"epoch": self.epoch + 1, "step": step, "learning_rate": self.get_current_lr()}
-        stop_diverged(loss, self.output_dir, self.prompts, batch, logs, type(self).__name__, **place)
-        self.update_prompts(loss * self.batch_share)
-        ends_epoch = self.batch_idx + 1 == self.num_batches or step == self.cfg.OPTIM.MAX_STEPS
-        if self.schedule_unit == "batch" or ends_epoch:
-            self.update_lr()
-        logs = distributed.weighted_sums({"loss": loss.item(), **logs}, self.batch_share)
-        self._bar.update(self.epoch, logs, self.get_current_lr())
-        return logs
-
-    def update_prompts(self, loss: Tensor) -> None:
-        """One backward pass and `steps_per_batch` optimiser steps."""
-        self.optim.zero_grad()
-        steps = self.steps_per_batch
-        if self.scaler is None:
-            self.backward(loss)
-        else:
-            self.backward(self.scaler.scale(loss))
-            scale = self.scaler.get_scale()
-            self.scaler.step(self.optim)
-            self.scaler.update()
-            overflow = self.scaler.get_scale() < scale  # then the scaler has made no step
-            if self.options.PREC == "amp" or overflow:
-                return
-            steps -= 1
-        for _ in range(steps):
-            self.optim.step()
 
     def count_right(self, label: Tensor, prediction: Tensor) -> None:
         """Count labels and predictions (B,) for each task's training accuracy."""
@@ -239,10 +219,35 @@ class Engine(EvaluatingTrainer):
         super().after_epoch()
 
     def after_train(self) -> None:
-        self._bar.close()
+        self.bar.close()
         if self.start_epoch == 0:  # the time of a resumed run is unknown
             _, cache, _ = self.caching
             self.train_seconds = time.perf_counter() - self._train_start - cache.seconds
         super().after_train()
         self.epochs_done = self.max_epoch
         self.steps_done = budget.steps_of(self.cfg, self.max_epoch, len(self.train_loader_x))
+
+    # -- the test, and files -----------------------------------------------------------------------------------------
+
+    def test(self, split: str | None = None) -> float:
+        return self.tester.test(split)
+
+    def model_inference(self, image: Tensor) -> Tensor:
+        """Logits (B, C) over the classes of all tasks; image (B, 3, H, W)."""
+        with torch.no_grad(), self.autocast():
+            return self.class_logits(self.image_features(image), self.class_features())
+
+    def save_model(self, epoch: int, directory: str, **kwargs: Any) -> None:
+        self.saver.save(super().save_model, epoch, directory, **kwargs)
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        return self.saver.resume(super().resume_model_if_exist, directory)
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        self.saver.load(directory, epoch)
+
+    def init_writer(self, log_dir: str) -> None:
+        if distributed.rank() == 0:  # the others write no curves
+            super().init_writer(log_dir)
+            if self.cfg.TRAIN.WANDB:
+                self._writer = WandbWriter(self._writer, self.cfg)

@@ -34,7 +34,7 @@ def contexts_of(trainer: PromptTrainer) -> list[Context]:
     not shifted by an image, and that of MaPLe and PromptSRC is the first layer's (prompts of deeper layers replace
     hidden states, which words are not comparable with). Raises ValueError, with the reason, for a method without any.
     """
-    prompts, tasks = trainer.prompts, [task.name for task in trainer.tasks]
+    prompts, tasks = trainer.learned, [task.name for task in trainer.tasks]
     if isinstance(prompts, SoftContextSharing):
         rows = trainer.all_classes()
         with trainer.autocast():
@@ -72,7 +72,7 @@ def _classes(trainer: PromptTrainer) -> tuple[list[str], list[int]]:
 
 def _instead(trainer: PromptTrainer) -> str:
     """What a method without contexts has learned."""
-    learned = [name for name, _ in trainer.prompts.named_parameters()]
+    learned = [name for name, _ in trainer.learned.named_parameters()]
     if not learned:
         return "its prompts are hand-made words, and nothing of them is learned"
     more = f" and {len(learned) - 4} more" if len(learned) > 4 else ""
@@ -82,7 +82,7 @@ def _instead(trainer: PromptTrainer) -> str:
 @torch.no_grad()
 def task_features_of(trainer: PromptTrainer) -> Tensor | None:
     """SoftCPT's task features f_t (T, E); None for a method or variant without them."""
-    prompts = trainer.prompts
+    prompts = trainer.learned
     if not isinstance(prompts, SoftContextSharing):
         return None
     with trainer.autocast():

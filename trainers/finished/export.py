@@ -29,7 +29,9 @@ def export_of(trainer: PromptTrainer, run: Path, heads: Sequence[Head] | None = 
 
     Raises ValueError, with the reason, for a method or setting that cannot be exported.
     """
-    weights, prompts, projection = {}, [], None
+    weights: dict[str, torch.Tensor] = {}
+    prompts: list[torch.Tensor] = []
+    projection = None
     own = trainer.heads() if heads is None else list(heads)
     if heads is None:
         weights, prompts = tuned_weights(trainer)
@@ -64,9 +66,11 @@ def export_of(trainer: PromptTrainer, run: Path, heads: Sequence[Head] | None = 
 def tuned_weights(trainer: PromptTrainer) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
     """The weights of the image tower that training changes, merged, and the prompts of its layers."""
     with trainer.autocast():
-        tuning = trainer.image_tuning()
-    visual, weights = trainer.clip.visual, {}
-    for i, update in enumerate(tuning.updates):
+        tuning = trainer.tuning("image")
+    visual: Any = trainer.clip.visual
+    weights = {}
+    updates: Sequence[Any] = tuning.updates  # of methods that tune images: with `merged`
+    for i, update in enumerate(updates):
         for name, part in visual.attention_weights(i).items():
             weights[name] = update.merged(visual.get_parameter(name), part)
     return weights, [prompt.detach().float() for prompt in tuning.prompts]
@@ -95,12 +99,12 @@ def check_export(trainer: PromptTrainer, export: Export, heads: list[Head] | Non
     classifier = Classifier(export, TunedTower(visual, export), Precision(export.precision, trainer.device))
     features, worst = classifier.features(image), 0.0
     with trainer.autocast():
-        x = trainer.image_features(image)
+        x, class_features = trainer.image_features(image), trainer.class_features()
         for t, name in enumerate(classifier.tasks):
             if heads is not None:
                 expected = heads[t](trainer.clip.encode_image(image))
             else:
-                expected = trainer.class_logits(x)[:, trainer.class_task == t]
+                expected = trainer.class_logits(x, class_features)[:, trainer.class_task == t]
             difference = classifier.logits(features, name).softmax(1) - expected.float().softmax(1)
             worst = max(worst, difference.abs().max().item())
     if not worst < 1e-3:

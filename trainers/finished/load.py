@@ -6,30 +6,30 @@ such file, takes them from its data set.
 
 import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from dassl.engine import build_trainer
 from yacs.config import CfgNode
 
-import train
 from datasets.splits import datum
-from softcpt.evaluation.classes import read_classes, write_classes
-from softcpt.files import PROMPTS
+from softcpt.evaluation.classes import FILE_NAME, classes_in, write_classes
 from softcpt.prompts.owners import OWNERS
 from softcpt.sweeps import TASKS_FOLDER
 from softcpt.tasks import Task
 from trainers import PromptTrainer
+from trainers.engine.config import build_cfg, read_files
 
 
 @DATASET_REGISTRY.register()
 class ClassesAlone(DatasetBase):
-    """The tasks of a classes.json (DATASET.ROOT) without images: one datum per class, whose file is never read."""
+    """The tasks of a classes.json in a folder (DATASET.ROOT), without images: one datum per class, never read."""
 
     def __init__(self, cfg: CfgNode) -> None:
         self.root = cfg.DATASET.ROOT
-        self.tasks = tuple(Task(**task) for task in read_classes(self.root))
+        self.tasks = classes_in(self.root)
         names = [(t, name) for t, task in enumerate(self.tasks) for name in task.classnames]
         items = [datum(self.root, label, name, t) for label, (t, name) in enumerate(names)]
         super().__init__(train_x=items, test=items)
@@ -45,17 +45,15 @@ def check_run(run: Path) -> None:
         raise FileNotFoundError(f"{run} is not the folder of a run: it has no config.yaml{hint}")
 
 
-def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path | None = None) -> CfgNode:
+def config_of(run: Path, settings: Mapping[str, Any], classes: Path | None = None) -> CfgNode:
     """A run's config without references to other files: output folder, initial weights, cached features.
 
     Args:
-        root: folder of the data sets, for a run without classes.json.
-        opts: KEY VALUE pairs.
-        classes: a classes.json to use in place of the data set.
+        settings: values of keys that win over the run's.
+        classes: folder whose classes.json is used in place of the data set.
     """
     check_run(run)
-    args = train.parse_args(["--config-file", str(run / "config.yaml"), "--root", root, *opts])
-    cfg = train.setup_cfg(args, loaded=run)
+    cfg = build_cfg(read_files(run / "config.yaml"), settings, loaded=run)
     cfg.defrost()
     cfg.OUTPUT_DIR = cfg.RESUME = cfg.MODEL.INIT_WEIGHTS = ""
     cfg.DATASET.TRAIN_ON_ALL = False
@@ -72,26 +70,29 @@ def config_of(run: Path, root: str = "", opts: Sequence[str] = (), classes: Path
     return cfg
 
 
-def load_run(run: Path, root: str = "", opts: Sequence[str] = ()) -> PromptTrainer:
+def load_run(run: Path, root: str = "", settings: Mapping[str, Any] | None = None) -> PromptTrainer:
     """The trainer of a run, with its classes and learned prompts, ready to predict.
+
+    Args:
+        root: folder of the data sets, for a run without classes.json.
+        settings: values of config keys that win over the run's.
 
     Raises FileNotFoundError without run, checkpoint or CLIP, ValueError if they do not fit together.
     """
-    own = [path for path in (run / "classes.json", run / PROMPTS / "classes.json") if path.is_file()]
+    settings = ({"DATASET.ROOT": root} if root else {}) | dict(settings or {})
     with contextlib.redirect_stdout(None):  # what Dassl prints
-        return _loaded(build_trainer(config_of(run, root, opts, own[0] if own else None)), run)
+        return _loaded(build_trainer(config_of(run, settings, run if classes_in(run) else None)), run)
 
 
-def load_run_for(run: Path, task: Task, opts: Sequence[str] = ()) -> PromptTrainer:
+def load_run_for(run: Path, task: Task, settings: Mapping[str, Any]) -> PromptTrainer:
     """The trainer of a run with one task that it was not trained on.
 
     Raises ValueError for a method with parameters for each class or task, which do not apply to new ones.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
-        classes = Path(folder, "classes.json")
-        write_classes(classes, [task])
-        trainer = build_trainer(config_of(run, opts=opts, classes=classes))
-    owned = [key for key in trainer.prompts.state_dict() if OWNERS.search(key)]
+        write_classes(Path(folder, FILE_NAME), [task])
+        trainer = build_trainer(config_of(run, settings, Path(folder)))
+    owned = [key for key in trainer.learned.state_dict() if OWNERS.search(key)]
     if owned:
         name = " ".join(filter(None, (type(trainer).__name__, trainer.variant)))
         raise ValueError(
@@ -102,20 +103,28 @@ def load_run_for(run: Path, task: Task, opts: Sequence[str] = ()) -> PromptTrain
 
 
 def _loaded(trainer: PromptTrainer, run: Path) -> PromptTrainer:
-    if trainer.prompts.state_dict():  # else the method learns nothing
+    if trainer.learned.state_dict():  # else the method learns nothing
         trainer.load_model(str(run))
     trainer.set_model_mode("eval")
     return trainer
 
 
 def zero_shot_trainer(
-    dataset: str, backbone: str, root: str, opts: Mapping[str, object] | None = None
+    dataset: str, backbone: str, root: str, settings: Mapping[str, Any] | None = None
 ) -> PromptTrainer:
     """Zero-shot CLIP on all images of a data set, in full precision."""
-    flags = ["--root", root, "--trainer", "ZeroshotCLIP", "--backbone", backbone]
-    pairs = {"DATASET.NAME": dataset, "DATASET.NUM_SHOTS": -1, "INPUT.TRANSFORMS": ("normalize",)} | dict(opts or {})
-    pairs |= {"DATALOADER.NUM_WORKERS": -1, "DATALOADER.TEST.BATCH_SIZE": 100}
-    pairs |= {"TRAINER.ZEROSHOTCLIP.PREC": "fp32", "FEATURES.TEST_CACHE": False}
-    words = [str(word) for pair in pairs.items() for word in pair]
+    settings = {
+        "TRAINER.NAME": "ZeroshotCLIP",
+        "MODEL.BACKBONE.NAME": backbone,
+        "DATASET.NAME": dataset,
+        "DATASET.ROOT": root,
+        "DATASET.NUM_SHOTS": -1,
+        "INPUT.TRANSFORMS": ("normalize",),
+        "DATALOADER.NUM_WORKERS": -1,
+        "DATALOADER.TEST.BATCH_SIZE": 100,
+        "TRAINER.ZEROSHOTCLIP.PREC": "fp32",
+        "FEATURES.TEST_CACHE": False,
+        **(settings or {}),
+    }
     with contextlib.redirect_stdout(None):
-        return build_trainer(train.setup_cfg(train.parse_args([*flags, *words])))
+        return build_trainer(build_cfg(read_files(), settings))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from softcpt.backbones import Head
 from softcpt.files import line_not_in_utf8
 from softcpt.files.texts import in_utf8
-from softcpt.prompts.hand_made import hand_made_features
+from softcpt.prompts.zero_shot import zero_shot_features
 from softcpt.tasks import DEFAULT_TEMPLATE, Task
 from trainers import PromptTrainer
 
@@ -33,9 +33,9 @@ def new_task_heads(trainer: PromptTrainer) -> dict[str, Head]:
     """Heads for an untrained task on the unchanged image tower: "zero-shot" from hand-made prompts and, if the method
     has class features, "context" from these and "average" from the mean of both after normalisation."""
     with trainer.autocast():
-        handmade = hand_made_features(trainer.tasks, "", trainer.clip, trainer.text_encoder)
-    heads = {"zero-shot": PromptTrainer.head(trainer, handmade, 0)}
-    learns = bool(trainer.prompts.state_dict())  # unlike zero-shot CLIP
+        zero_shot = zero_shot_features(trainer.tasks, "", trainer.clip, trainer.text_encoder)
+    heads = {"zero-shot": PromptTrainer.head(trainer, zero_shot, 0)}
+    learns = bool(trainer.learned.state_dict())  # unlike zero-shot CLIP
     if not learns or trainer.no_heads or trainer.tunes_images or trainer.image_projection() is not None:
         return heads
     with trainer.autocast():

@@ -1,11 +1,13 @@
 """SoftCPT's BLEND: a mix of generated and hand-made class features, by each task's trust in the generated ones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from softcpt.distributed import sum_over_ranks
 from softcpt.prompts.owners import digest_of_names
 
 from ..engine.losses import within_task
@@ -45,9 +47,19 @@ def digests(names: Sequence[str]) -> Tensor:
     return torch.stack([digest_of_names([name]) for name in names])
 
 
-def blend(generated: Tensor, handmade: Tensor, trust: Tensor | float) -> Tensor:
+def blend(generated: Tensor, zero_shot: Tensor, trust: Tensor | float) -> Tensor:
     """trust x generated + (1 - trust) x hand-made features, both (R, E) and normalised first; trust (R, 1) or one."""
-    return trust * F.normalize(generated.float(), dim=-1) + (1 - trust) * F.normalize(handmade.float(), dim=-1)
+    return trust * F.normalize(generated.float(), dim=-1) + (1 - trust) * F.normalize(zero_shot.float(), dim=-1)
+
+
+def best_trusts(trainer: Any, generated: Tensor, zero_shot: Tensor) -> Tensor:
+    """(T,) of TRUSTS those with the lowest cross-entropy on each task's validation shots; 1 without them."""
+    losses = torch.zeros(len(TRUSTS), len(trainer.tasks), device=trainer.device)
+    for batch in trainer.val_loader or ():
+        x, label = trainer.image_features(batch["img"].to(trainer.device)), batch["label"].to(trainer.device)
+        for i, trust in enumerate(TRUSTS.tolist()):
+            losses[i] += task_losses(trainer.logits(x, blend(generated, zero_shot, trust)), label, trainer.class_task)
+    return TRUSTS.to(trainer.device)[sum_over_ranks(losses).argmin(0)]
 
 
 def task_losses(logits: Tensor, label: Tensor, class_task: Tensor) -> Tensor:

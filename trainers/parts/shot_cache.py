@@ -55,7 +55,7 @@ def cache_logits(affinity: Tensor, labels: Tensor, n_classes: int, alpha: Any, b
 
 
 def search_grid(
-    zero_shot: Tensor, affinity: Tensor, labels: Tensor, right: Tensor, shares: Tensor, grids: tuple[Tensor, Tensor]
+    zero_shot: Tensor, affinity: Tensor, labels: Tensor, right: Tensor, shares: Tensor, grids: Sequence[Tensor]
 ) -> tuple[float, float]:
     """The alpha and beta with the best metric; among equals the smallest beta, then the smallest alpha.
 

@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import scripts.lib.command  # noqa: F401  first: the imports below take seconds
@@ -148,8 +148,26 @@ def versus(plain: dict | None, ours: dict) -> dict:
     }
 
 
+def main(description: str, rows_of: Callable[[argparse.Namespace], Iterable[dict]], *options: tuple) -> None:
+    """Print the rows of a benchmark as a table, or as one JSON object per line.
+
+    Args:
+        rows_of: a function of the parsed options.
+        options: those of this benchmark, beside the ones of all: (flag, default) or (flag, default, help).
+    """
+    args = parser(description, *options).parse_args()
+    rows = list(rows_of(args))
+    if args.json:
+        print(*map(json.dumps, rows), sep="\n", flush=True)
+        return
+    import pandas as pd
+
+    device = torch.cuda.get_device_name() if DEVICE == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    print(f"PyTorch {torch.__version__}, {device}")
+    print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+
+
 def parser(description: str, *options: tuple) -> argparse.ArgumentParser:
-    """The options of all benchmarks, and those of one: (flag, default) or (flag, default, help)."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--json", action="store_true", help="print one JSON object per line instead of a table")
     result.add_argument("--threads", type=int, default=0, help="threads (default: PyTorch's)")
@@ -160,18 +178,8 @@ def parser(description: str, *options: tuple) -> argparse.ArgumentParser:
     for flag, default, *text in options:
         choices = BENCHMARKS if flag == "--case" else None
         about = f"{text[0]} (%(default)s)" if text else "default: %(default)s"
+        if default is False:
+            result.add_argument(flag, action="store_true", help=text[0])
+            continue
         result.add_argument(flag, default=default, type=type(default), choices=choices, help=about)
     return result
-
-
-def show(rows: list[dict], as_json: bool) -> None:
-    """Print rows as a table, or as one JSON object per line."""
-    if as_json:
-        for row in rows:
-            print(json.dumps(row), flush=True)
-        return
-    import pandas as pd
-
-    device = torch.cuda.get_device_name() if DEVICE == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    print(f"PyTorch {torch.__version__}, {device}")
-    print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.4g}"))

@@ -15,10 +15,10 @@ from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.engine import TRAINER_REGISTRY
 from PIL import Image
 
-import train
 from softcpt.tasks import Task
 from trainers.base import PromptTrainer
 from trainers.engine import trainer as engine
+from trainers.engine.config import build_cfg, read_files
 
 CONFIGS = {"RN50": "rn50", "ViT-B/32": "vit_b32", "ViT-B/16": "vit_b16", "ViT-L/14": "vit_b16"}  # methods' settings
 
@@ -68,11 +68,11 @@ def built(
         opts = (*opts, "FEATURES.TEST_CACHE", False, "FEATURES.TRAIN_VIEWS", 0)
     with tempfile.TemporaryDirectory() as root, contextlib.redirect_stdout(io.StringIO()):
         draw_images(Path(root), images)
-        flags = f"--root {root} --output-dir {root}/run --trainer {method} --seed 1 --backbone {backbone}"
-        flags += f" --config-file {harness.ROOT}/configs/trainers/{method}/{CONFIGS[backbone]}.yaml"
-        pairs = ["DATASET.NAME", "Bench", "DATASET.TASKS", case, "DATASET.NUM_SHOTS", 1, "DATALOADER.NUM_WORKERS", 0]
-        pairs += [f"TRAINER.{method.upper()}.PREC", prec, *opts]
-        cfg = train.setup_cfg(train.parse_args(flags.split() + [str(item) for item in pairs]))
+        settings = {"DATASET.ROOT": root, "DATASET.NAME": "Bench", "DATASET.TASKS": case, "DATASET.NUM_SHOTS": 1}
+        settings |= {"TRAINER.NAME": method, f"TRAINER.{method.upper()}.PREC": prec, "MODEL.BACKBONE.NAME": backbone}
+        settings |= {"OUTPUT_DIR": f"{root}/run", "SEED": 1, "DATALOADER.NUM_WORKERS": 0}
+        settings |= dict(zip(opts[::2], opts[1::2]))
+        cfg = build_cfg(read_files(harness.ROOT / f"configs/trainers/{method}/{CONFIGS[backbone]}.yaml"), settings)
         trainer = TRAINER_REGISTRY.get(method)(cfg)
         if kind == "plain":
             trainer.candidates = lambda label: None

@@ -1,0 +1,58 @@
+"""Features of the frozen image tower: of the test and of augmented views, which other runs share in a cache."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dassl.data.data_manager import build_data_loader
+from torch import Tensor
+
+from softcpt import distributed
+from softcpt.images.feature_cache import FeatureCache, FeatureLoader
+from softcpt.images.loading import picture_loader
+from softcpt.images.views import view_loader
+
+
+def caching_of(trainer: Any) -> tuple[Any, FeatureCache, dict[str, Any]]:
+    """What computes the features of a batch, the cache that keeps them, and the key of a trainer's own features.
+
+    Raises ValueError for FEATURES.TRAIN_VIEWS with an image tower that changes.
+    """
+    cfg = trainer.cfg
+    if cfg.FEATURES.TRAIN_VIEWS and trainer.tunes_images:
+        raise ValueError(
+            f"FEATURES.TRAIN_VIEWS: {cfg.FEATURES.TRAIN_VIEWS}, but {type(trainer).__name__} changes the image tower "
+            "in every step, so no features can be cached; it must be 0"
+        )
+    cache = FeatureCache(trainer.cache_folder or "features", trainer.memory.set_aside)
+    key = {"features": trainer.feature_kind, "precision": trainer.precision.name, "device": trainer.device.type}
+    if cfg.INPUT.UPRIGHT:  # else the key is that of versions that turned no image
+        key["upright"] = True
+    if cfg.FEATURES.TEST_CACHE and not trainer.tunes_images or cfg.FEATURES.TRAIN_VIEWS:
+        key["tower"] = trainer.clip.image_digest
+    return trainer.encode_batch, cache, key
+
+
+def cached(trainer: Any, loader: Any) -> Any:
+    """A loader of images as one of their features, if these are cached; None for None."""
+    if loader is None:
+        return None
+    if trainer.cfg.FEATURES.TEST_CACHE and not trainer.tunes_images:
+        return FeatureLoader(loader, *trainer.caching)
+    return distributed.part_of(loader)
+
+
+def features_of(trainer: Any, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """Image features (N, E), fp32 and not normalised, and global labels (N,) of the Datum `items`."""
+    cfg, transform = trainer.cfg, trainer.test_transform
+    size = cfg.DATALOADER.TEST.BATCH_SIZE
+    loader = build_data_loader(cfg, data_source=items, batch_size=size, tfm=transform, is_train=False)
+    loader = cached(trainer, picture_loader(loader, transform, cfg.INPUT.UPRIGHT))
+    batches = [(trainer.encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]
+    columns = ([batch[i] for batch in batches] for i in range(2))
+    features, label = (distributed.gather_parts(column).to(trainer.device) for column in columns)
+    return features, label
+
+
+def views_of(trainer: Any, loader: Any, count: int) -> Any:
+    """A training loader as one of the features of `count` augmented views."""
+    return view_loader(loader, *trainer.caching, count, trainer.cfg.SEED, trainer.cfg.DATASET.ROOT)
