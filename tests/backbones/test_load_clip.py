@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from warm_python import python
 
 from softcpt.backbones import load_clip, openai
+from softcpt.backbones.draws import initial_draws, skip_draws
 from softcpt.backbones.model import store_in_half
-from softcpt.backbones.openai import initial_draws, skip_draws
 from softcpt.backbones.weights import find_path, licence_of, read_state_dict, restore_token_rows
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,7 @@ from torchvision.transforms import ToTensor
 from datasets.multitask import tasks_of
 from softcpt import distributed
 from softcpt.backbones import load_clip
-from softcpt.backbones.openai import initial_draws, skip_draws
+from softcpt.backbones.draws import initial_draws, skip_draws
 from softcpt.backbones.precision import Precision
 from softcpt.files import PROMPTS
 from softcpt.images.loading import picture_loader
@@ -50,6 +50,7 @@ class Engine(TrainerX):
     """
 
     optim: Any
+    sched: Any
     train_seconds: float | None = None
     test_seconds: float | None = None
     epochs_done: int = 0
@@ -129,10 +130,7 @@ class Engine(TrainerX):
                 raise FileNotFoundError(f"MODEL.INIT_WEIGHTS: {error}") from error
         self.n_params = sum(p.numel() for p in self.learned.parameters())
         logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
-        self.optim: Any = None
-        self.sched: Any = None
-        if self.learns_by_gradient:
-            self.optim, self.sched = self.build_optimiser()
+        self.optim, self.sched = self.build_optimiser() if self.learns_by_gradient else (None, None)
         self.register_model(PROMPTS, self.learned, self.optim, self.sched)
         self.tunes_images = bool(self.tuning("image"))
         self.caching = caching_of(self)
