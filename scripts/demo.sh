@@ -4,8 +4,6 @@
 # JOBS: runs at a time (default: one per core, 8 at most). OUT, DATA, SEEDS: see scripts/lib/methods.py.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0 ..." >&2; exit 2; }
 source "$(dirname "${BASH_SOURCE[0]}")/lib/python.sh"
-# absolute PATH: a leading ~ that was quoted, so not expanded, is the home folder.
-absolute() { case "$1" in "~/"*) echo "$HOME/${1:2}" ;; /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 DATA="$(absolute "${DATA:-$ROOT/data}")" OUT="$(absolute "${OUT:-$ROOT/output}")" SEEDS="${SEEDS:-1 2 3}"
 
 "$PYTHON" "$ROOT/scripts/demo/render.py" --out "$DATA/demo"

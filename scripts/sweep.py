@@ -52,12 +52,15 @@ def terminable() -> Iterator[None]:
 
 
 def executor_of(args: argparse.Namespace, cores: int, context: object) -> LocalExecutor | SlurmExecutor:
-    """The executor that --on names."""
+    """The executor that --on names. Raises ValueError for --per-gpu without a GPU."""
     if args.on == "slurm":
         return SlurmExecutor(args.to / "slurm", args.job_options, args.jobs)
     with LocalExecutor(1, [], context) as own:
         devices = own.submit(device_names).result()
-    return LocalExecutor(args.jobs or len(devices) or min(cores, MOST_JOBS), devices, context)
+    if args.per_gpu and not devices:
+        raise ValueError(f"--per-gpu is {args.per_gpu}, but there is no GPU; --jobs is the number of runs at a time")
+    at_a_time = len(devices) * (args.per_gpu or 1)
+    return LocalExecutor(args.jobs or at_a_time or min(cores, MOST_JOBS), devices, context)
 
 
 def dry_lines(sweep: Sweep) -> list[str]:

@@ -38,8 +38,11 @@ def parse_args(argv: list[str] | None, description: str | None = None) -> argpar
         Path(args.out, benchmark_folder(args.benchmarks[0], args.data)) if len(args.benchmarks) == 1 else Path(args.out)
     )
     args.to = args.to or args.runs / "-".join(filter(None, names))
-    if args.jobs is not None and args.jobs < 1:
-        parser.error(f"--jobs is {args.jobs}; it must be at least 1")
+    for flag, count in (("--jobs", args.jobs), ("--per-gpu", args.per_gpu)):
+        if count is not None and count < 1:
+            parser.error(f"{flag} is {count}; it must be at least 1")
+    if args.per_gpu and args.on == "slurm":
+        parser.error("--per-gpu is for --on local; as SLURM jobs each run has the GPUs of --gpus")
     if args.paper and args.halves:
         parser.error("--paper: the paper's table has no numbers for --halves")
     args.steps = _steps_by_shots(args, parser.error)
@@ -63,7 +66,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", default=PROJECT_ROOT / "data", help="folder of the data sets")
     to = "<sweep>[-steps][-HALVES][-BACKBONE]"
     add("--to", type=Path, help=f"folder of the report (default: OUT/BENCHMARK/{to}, or OUT/{to} for several)")
-    add("--jobs", type=int, help="runs at a time (default: one per GPU, or per core and 8 at most; on slurm all)")
+    at_a_time = parser.add_mutually_exclusive_group()
+    jobs = "runs at a time (default: one per GPU, or per core and 8 at most; on slurm all)"
+    at_a_time.add_argument("--jobs", type=int, help=jobs)
+    at_a_time.add_argument("--per-gpu", type=int, help="runs at a time on each GPU of this machine (default: 1)")
     add("--config", help="config of all methods, e.g. vit_b16; methods without it are left out (default: tiny or rn50)")
     add("--backbone", default="", help="MODEL.BACKBONE.NAME of all methods (default: the config's)")
     add("--shots", type=int, nargs="+", help="images per class (default: the sweep's own, or 1 4 16)")

@@ -29,7 +29,7 @@ FILES += ("scripts/lib/command.py", "scripts/lib/sentences.py", "scripts/export.
 TESTS = ("conftest.py", "trainers/test_trainers.py", "golden/tiny_vit.npz")
 TESTS += tuple(
     f"helpers/{name}.py"
-    for name in ("host_waits", "methods", "second_autocast", "second_device", "surroundings", "toy")
+    for name in ("host_waits", "lives", "methods", "second_autocast", "second_device", "surroundings", "toy")
 )
 PRECISIONS = ("fp32", "amp", "fp16", "bf16")
 

@@ -8,7 +8,8 @@ import time
 from concurrent.futures import CancelledError, as_completed
 
 import pytest
-from local_calls import CONTEXT, kill_itself, process_id, sleep, work
+import sweep
+from local_calls import CONTEXT, kill_itself, no_gpu, process_id, sleep, two_gpus, work
 from waiting import wait_for
 
 from scripts.lib.train_run import BUSY, ROOT, TrainRun
@@ -55,6 +56,26 @@ def test_parallel_calls_use_different_devices(executor, tmp_path):
     assert {device for device, *_ in found} == {"4", "7"}
     assert {share for _, share, _ in found} == {"2"}
     assert max(beside for *_, beside in found) <= 1
+
+
+@pytest.mark.parametrize("flags, at_a_time", [([], 2), (["--per-gpu", "3"], 6), (["--jobs", "5"], 5)])
+def test_runs_at_a_time_share_the_gpus_evenly(flags, at_a_time, monkeypatch):
+    monkeypatch.setattr(sweep, "device_names", two_gpus)
+    args = sweep.parse_args(["configs/sweeps/demo.yaml", "--benchmark", "demo", *flags])
+    with sweep.executor_of(args, 16, CONTEXT) as executor:
+        devices = [executor._devices.get() for _ in range(executor._devices.qsize())]
+    assert devices == (["4", "7"] * 3)[:at_a_time]
+
+
+def test_runs_per_gpu_need_a_gpu_here(monkeypatch, capsys):
+    monkeypatch.setattr(sweep, "device_names", no_gpu)
+    own = ["configs/sweeps/demo.yaml", "--benchmark", "demo", "--per-gpu"]
+    with pytest.raises(ValueError, match="--per-gpu is 2, but there is no GPU; --jobs is the number"):
+        sweep.executor_of(sweep.parse_args([*own, "2"]), 16, CONTEXT)
+    for flags, message in ((["0"], "must be at least 1"), (["2", "--on", "slurm"], "is for --on local")):
+        with pytest.raises(SystemExit):
+            sweep.parse_args([*own, *flags])
+        assert message in capsys.readouterr().err
 
 
 def test_terminate_ends_running_calls_and_starts_no_more(tmp_path):

@@ -30,3 +30,11 @@ def work(folder):
 def sleep(file, seconds=60):
     file.write_text(str(os.getpid()))
     time.sleep(seconds)
+
+
+def two_gpus():
+    return ["4", "7"]
+
+
+def no_gpu():
+    return []

@@ -1,16 +1,10 @@
 """What every registered method must do, over several tasks and over one."""
 
-import json
-
-import export
-import predict
 import pytest
 import second_device
 import torch
-import toy
+from lives import lives
 from methods import CLASSES, FITTED, LEARNING, METHODS, batch_of, build
-
-from softcpt.inference import load_classifier
 
 VARIANTS = {
     "SoftCPT": [("VARIANT", variant) for variant in ("NATA", "NATS", "CATA", "CATS", "CSTA", "CSTS")]
@@ -275,26 +269,5 @@ def test_variant_trains_on_another_device(toy_root, tmp_path, name, options):
 @second_device.NEEDS
 @pytest.mark.parametrize("name", METHODS)
 def test_lives_on_another_device(toy_root, tmp_path, name, capsys):
-    """It is trained, cut off and resumed, evaluated, exported, and predicts on its tasks and on a new one."""
-    pairs = ("DATASET.TASKS", ",".join(toy.TASKS[:2]), "DATASET.NUM_SHOTS", 1, "OPTIM.MAX_EPOCH", 1)
-    two = ("OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_FREQ", 1) if name in LEARNING else ()
-    run, again, file, names = (tmp_path / path for path in ("a/run", "b/run", "a/m.safetensors", "names.txt"))
-    pictures = [str(path) for path in sorted(toy_root.glob("toy/*/images/test-*"))[:3]]
-    names.write_text("ink cap\nfly agaric\n")
-    with second_device.used():
-        toy.finish_after_a_cut(toy.arguments(toy_root, run, name, *pairs, *two))
-        loaded = ["--model-dir", str(run)] if CLASSES[name].uses_shots else []
-        toy.finish([*toy.arguments(toy_root, again, name, *pairs), "--eval-only", *loaded])
-        first, second = (json.loads((folder / "results.json").read_text()) for folder in (run, again))
-        assert first["tasks"] == second["tasks"] and first["device"] == "second"
-        assert export.main([str(run), str(file)]) == (2 if CLASSES[name].no_heads else 0)
-        if file.exists():
-            assert predict.main([str(file), *pictures, "--task", toy.TASKS[1], "MODEL.BACKBONE.NAME", toy.CLIP]) == 0
-        for task in ("--task", toy.TASKS[1]), ("--task", "mushroom recognition", "--classes", str(names)):
-            capsys.readouterr()
-            if predict.main([str(run), *pictures, *task]):
-                assert "its own parameters for each class or task" in capsys.readouterr().err and len(task) == 4
-    if file.exists():
-        cpu, there = (load_classifier(file, toy.CLIP, device) for device in ("cpu", second_device.DEVICE))
-        expected = cpu.decision_function(pictures, toy.TASKS[0])
-        assert there.decision_function(pictures, toy.TASKS[0]) == pytest.approx(expected, rel=1e-4)
+    with second_device.used() as device:
+        lives(toy_root, tmp_path, name, device, capsys)

@@ -36,6 +36,7 @@ BENCHMARKS = {
     "rs8": (30, 45, 21, 19, 7, 31, 45, 10),
     "fashion20": (4,) * 18 + (3, 3),
     "classes100": (100,),
+    "toy": (3, 2),
 }
 TEXT = dict(context_length=77, vocab_size=49408, transformer_width=512, transformer_heads=8, transformer_layers=12)
 VIT_B = dict(TEXT, embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768)
@@ -48,6 +49,10 @@ BACKBONES = {
     ),
     "RN50": dict(
         TEXT, embed_dim=1024, image_resolution=224, vision_layers=(3, 4, 6, 3), vision_width=64, vision_patch_size=None
+    ),
+    "toy": dict(
+        TEXT, transformer_width=64, transformer_heads=1, transformer_layers=2, embed_dim=64, image_resolution=32,
+        vision_layers=1, vision_width=64, vision_patch_size=16,
     ),
 }  # fmt: skip
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -164,12 +169,18 @@ def main(description: str, rows_of: Callable[[argparse.Namespace], Iterable[dict
 
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else f"{torch.get_num_threads()} CPU threads"
     print(f"PyTorch {torch.__version__}, {device}")
-    print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    table = pd.DataFrame(rows)
+    if args.markdown:
+        print(f"\n{table.dropna(axis=1, how='all').to_markdown(index=False, floatfmt='.4g')}")
+    else:
+        print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
 
 
 def parser(description: str, *options: tuple) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--json", action="store_true", help="print one JSON object per line instead of a table")
+    forms = result.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print one JSON object per line instead of a table")
+    forms.add_argument("--markdown", action="store_true", help="print the table as Markdown, without empty columns")
     result.add_argument("--threads", type=int, default=0, help="threads (default: PyTorch's)")
     result.add_argument(
         "--repeats", type=int, default=5, help="number of calls, of which the fastest counts (%(default)s)"

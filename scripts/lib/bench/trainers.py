@@ -20,7 +20,8 @@ from trainers.base import PromptTrainer
 from trainers.engine import trainer as engine
 from trainers.engine.config import build_cfg, read_files
 
-CONFIGS = {"RN50": "rn50", "ViT-B/32": "vit_b32", "ViT-B/16": "vit_b16", "ViT-L/14": "vit_b16"}  # methods' settings
+# Of the methods' settings.
+CONFIGS = {"RN50": "rn50", "ViT-B/32": "vit_b32", "ViT-B/16": "vit_b16", "ViT-L/14": "vit_b16", "toy": "vit_b16"}
 
 
 @DATASET_REGISTRY.register()
