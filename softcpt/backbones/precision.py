@@ -33,6 +33,11 @@ class Precision:
         return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
 
 
+def on_cpu(value: Tensor) -> bool:
+    """Whether a tensor takes the path that suits a CPU, where the two differ."""
+    return value.device.type == "cpu"
+
+
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on a device. The host does not wait for a copy to CUDA: it copies from memory that is pinned first."""
     if device.type == "cuda" and tensor.device.type == "cpu":

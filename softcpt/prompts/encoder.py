@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,14 +9,18 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from softcpt.backbones.layers import UNTUNED, Tuning
+from softcpt.backbones.precision import on_cpu, to_device
 from softcpt.backbones.text import TextTower
 from softcpt.backbones.transformers_text import TransformersTextTower
+
+from .packing import GroupSums, Packing, Rows, put
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = 4  # tokens of a usual suffix: TRAINER.TEXT_CHUNK is a number of suffixes, whole prompts are longer
 CPU_SLICE = 128  # rows whose activations stay in a CPU's cache: at 1191 classes a third faster than all at once
-Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the prefixes in every layer
+WHOLE = 4096  # tokens up to which a GPU encodes whole prompts: half the launches, and nothing that depends on lengths
+Memory = list[Tensor]  # keys and values (G, 2, H, P, D/H) of the prefixes in every layer
 
 
 class TextEncoder:
@@ -26,7 +29,8 @@ class TextEncoder:
     In a causal tower a token depends only on those before it, and the feature is read at a prompt's last token. So what
     follows that token is never computed, and each prefix is encoded once: in every layer the suffixes attend to the
     keys and values of their group. For the matrix products the tokens of all suffixes are packed, whatever their
-    lengths; only the attention, about 1 % of the arithmetic, sees them padded.
+    lengths; only the attention, about 1 % of the arithmetic, sees them padded. A GPU, which the number of launches
+    bounds when there are few tokens, encodes those as whole prompts.
 
     In other towers nothing can be shared: `PlainTextEncoder`.
 
@@ -51,10 +55,15 @@ class TextEncoder:
         Args:
             prefix: (G, P, D) token embeddings.
             suffix: (R, S, D) token embeddings.
-            lengths: (R,) number of tokens of each suffix, [EOS] included.
+            lengths: (R,) number of tokens of each suffix, [EOS] included; on a GPU the host waits for nothing if they
+                are on the CPU.
             group: (R,) index of each row's prefix.
             tuning: of the tower; its prompts are the last tokens of the prefixes.
         """
+        lengths = lengths.cpu()
+        tokens = len(suffix) * (prefix.shape[1] + suffix.shape[1])
+        if not on_cpu(suffix) and tokens <= min(WHOLE, SUFFIX * self.chunk):
+            return encode_whole(self.tower, prefix, suffix[:, : int(lengths.max())], lengths, group, tuning)
         memory = self.encode_prefix(prefix, tuning)
         return in_chunks(self.encode_suffix, self.chunk, memory, (suffix, lengths, group), tuning)
 
@@ -65,10 +74,11 @@ class TextEncoder:
         for i, block in enumerate(self.blocks):
             x = enter_layer(i, x, tuning)
             last = block is self.blocks[-1]
-            *q, k, v = self._heads(block.attn.project(block.ln_1(x), "kv" if last else "qkv", tuning.update(i)))
-            memory.append((k, v))
+            heads = self._heads(block.attn.project(block.ln_1(x), "kv" if last else "qkv", tuning.update(i)))
+            *q, kv = (heads,) if last else heads.split([1, 2], dim=1)
+            memory.append(kv)
             if not last:
-                out = _attention(*q, k, v, is_causal=True)
+                out = _attention(q[0].squeeze(1), *kv.unbind(1), is_causal=True)
                 x = x + block.ls_1(block.attn.out_proj(out.transpose(1, 2).flatten(2)))
                 x = x + block.ls_2(block.mlp(block.ln_2(x)))
         return memory
@@ -78,43 +88,44 @@ class TextEncoder:
     ) -> Tensor:
         """Features (R, E) of suffixes (R, S, D) that follow their group's prefix."""
         size = len(suffix)
-        if suffix.device.type == "cpu":  # autocast converts the weights anew for every slice: fewer of them
+        if on_cpu(suffix):  # autocast converts the weights anew for every slice: fewer of them
             size = 4 * CPU_SLICE if torch.is_autocast_enabled("cpu") else CPU_SLICE
         parts = zip(suffix.split(size), lengths.split(size), group.split(size))
         return torch.cat([self._encode_slice(memory, *part, tuning) for part in parts])
 
     def _encode_slice(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning) -> Tensor:
-        n_prefix = memory[0][0].shape[2]
-        at = Packing.of(lengths)
+        n_prefix = memory[0].shape[3]
+        at, sums = Packing.of(lengths, suffix.device), GroupSums()
         x = suffix[at.row, at.column] + self.position[n_prefix + at.column]  # (N, D), N tokens in all
         n = at.padded.shape[1]
         # Suffix position s sees the whole prefix and the suffix up to s.
-        visible = torch.ones(n, n_prefix + n, dtype=torch.bool, device=x.device).tril(n_prefix)
-        for i, (block, (prefix_k, prefix_v)) in enumerate(zip(self.blocks, memory)):
+        kind = torch.float32 if on_cpu(x) else memory[0].dtype  # that of the attention
+        hidden = torch.full((n, n_prefix + n), -torch.inf, dtype=kind, device=x.device).triu(n_prefix + 1)
+        for i, (block, prefix_kv) in enumerate(zip(self.blocks, memory)):
             last, update = block is self.blocks[-1], tuning.update(i)
             h = block.ln_1(x)
             projected = block.attn.project(h, "kv" if last else "qkv", update)  # (N, n D)
             projected = Rows.apply(projected, at.padded.flatten(), at.unpad)
-            *q, k, v = self._heads(projected.unflatten(0, at.padded.shape))  # (R, H, S, D/H)
-            k = torch.cat([Rows.apply(prefix_k, group, _sum), k], dim=2)
-            v = torch.cat([Rows.apply(prefix_v, group, _sum), v], dim=2)
+            heads = self._heads(projected.unflatten(0, at.padded.shape))  # (R, 2 or 3, H, S, D/H)
+            *q, kv = (heads,) if last else heads.split([1, 2], dim=1)
+            k, v = torch.cat([Rows.apply(prefix_kv, group, sums), kv], dim=3).unbind(1)  # (R, H, P + S, D/H)
             if not last:
-                out = _attention(*q, k, v, attn_mask=visible)
-                out = Rows.apply(out.transpose(1, 2).flatten(2).flatten(0, 1), at.flat, _put)  # (N, D)
+                out = _attention(q[0].squeeze(1), k, v, attn_mask=hidden)
+                out = Rows.apply(out.transpose(1, 2).flatten(2).flatten(0, 1), at.flat, put)  # (N, D)
             else:  # only the feature at [EOS] is read from here on
-                q = block.attn.project(h.index_select(0, at.end), "q", update)
-                (q,) = self._heads(q.unsqueeze(1))  # (R, H, 1, D/H)
-                mask = visible[lengths - 1].view(-1, 1, 1, n_prefix + n)
-                out = _attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
+                query = block.attn.project(h.index_select(0, at.end), "q", update).unsqueeze(1)
+                query = self._heads(query).squeeze(1)  # (R, H, 1, D/H)
+                mask = hidden.index_select(0, at.last).view(-1, 1, 1, n_prefix + n)
+                out = _attention(query, k, v, attn_mask=mask).flatten(1)  # (R, D)
                 x = x.index_select(0, at.end)
             x = x + block.ls_1(block.attn.out_proj(out))
             x = x + block.ls_2(block.mlp(block.ln_2(x)))
         return self.tower.project(x)  # (R, E)
 
-    def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """n tensors (N, H, L, D/H) of (N, L, n D): queries, keys, values."""
+    def _heads(self, x: Tensor) -> Tensor:
+        """(N, n, H, L, D/H) of (N, L, n D): queries, keys, values."""
         width = self.tower.width
-        return x.unflatten(-1, (x.shape[-1] // width, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return x.unflatten(-1, (x.shape[-1] // width, self.heads, -1)).permute(0, 2, 3, 1, 4)
 
 
 class PlainTextEncoder:
@@ -130,6 +141,7 @@ class PlainTextEncoder:
     def __call__(
         self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
     ) -> Tensor:
+        lengths = lengths.cpu()
         if self.tower.tail is not None:
             suffix = suffix[:, : int(lengths.max()) + self.tower.tail]
         size = max(1, self.tokens // (prefix.shape[1] + suffix.shape[1]))
@@ -138,13 +150,26 @@ class PlainTextEncoder:
     def encode_suffix(
         self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
     ) -> Tensor:
-        count = prefix.shape[1]
+        return encode_whole(self.tower, prefix, suffix, lengths, group, tuning)
 
-        def enter(layer: int, x: Tensor) -> Tensor:
-            return torch.cat([enter_layer(layer, x[:, :count], tuning), x[:, count:]], dim=1)
 
-        x = torch.cat([prefix[group], suffix], dim=1)  # (R, L, D)
-        return self.tower.encode(x, count + lengths, enter if tuning.prompts else None, tuning)
+def encode_whole(
+    tower: TextTower | TransformersTextTower,
+    prefix: Tensor,
+    suffix: Tensor,
+    lengths: Tensor,
+    group: Tensor,
+    tuning: Tuning,
+) -> Tensor:
+    """Features (R, E) of whole prompts, of which every token passes through every layer; lengths (R,) on the CPU."""
+    count = prefix.shape[1]
+
+    def enter(layer: int, x: Tensor) -> Tensor:
+        return torch.cat([enter_layer(layer, x[:, :count], tuning), x[:, count:]], dim=1)
+
+    x = torch.cat([Rows.apply(prefix, group, GroupSums()), suffix], dim=1)  # (R, L, D)
+    lengths = to_device(count + lengths, x.device)
+    return tower.encode(x, lengths, enter if tuning.prompts else None, tuning)
 
 
 Encoder = TextEncoder | PlainTextEncoder
@@ -181,61 +206,9 @@ def enter_layer(layer: int, x: Tensor, tuning: Tuning) -> Tensor:
     return torch.cat([x[:, : -len(prompt)], prompt.expand(len(x), -1, -1)], dim=1)
 
 
-class Packing(NamedTuple):
-    """The places of the N tokens of R rows of different lengths."""
-
-    row: Tensor  # (N,)
-    column: Tensor  # (N,)
-    end: Tensor  # (R,) the packed index of each row's last token
-    padded: Tensor  # (R, S) packed indices; beyond a row's end those of its last token
-    flat: Tensor  # (N,) the index of each token among the R S padded places
-
-    @classmethod
-    def of(cls, lengths: Tensor) -> "Packing":
-        end = lengths.cumsum(0) - 1
-        row = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
-        start = end - lengths + 1
-        column = torch.arange(len(row), device=lengths.device) - start[row]
-        steps = torch.arange(int(lengths.max()), device=lengths.device)
-        padded = (start.unsqueeze(1) + steps).minimum(end.unsqueeze(1))
-        return cls(row, column, end, padded, row * len(steps) + column)
-
-    def unpad(self, grad: Tensor, index: Tensor, count: int) -> Tensor:
-        """The gradient (N, ...) of packed tokens that were padded: the copies behind a row's end have none."""
-        return grad.index_select(0, self.flat)
-
-
-class Rows(torch.autograd.Function):
-    """x[index] of x (n, ...), with the backward pass `back(gradient, index, n)`. PyTorch's own adds row by row, which
-    on a CPU takes a tenth of the time of the matrix products."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, index: Tensor, back: Callable[[Tensor, Tensor, int], Tensor]) -> Tensor:
-        ctx.save_for_backward(index)
-        ctx.back, ctx.count = back, len(x)
-        return x.index_select(0, index)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.back(grad, *ctx.saved_tensors, ctx.count), None, None
-
-
-def _put(grad: Tensor, index: Tensor, count: int) -> Tensor:
-    """For an index without repetitions."""
-    return grad.new_zeros(count, *grad.shape[1:]).index_copy_(0, index, grad)
-
-
-def _sum(grad: Tensor, index: Tensor, count: int) -> Tensor:
-    """For few rows, each taken many times, a product with the indicator matrix (count, R) is fastest."""
-    if 8 * count > len(index):
-        return grad.new_zeros(count, *grad.shape[1:]).index_add_(0, index, grad)
-    indicator = (torch.arange(count, device=index.device).unsqueeze(1) == index).to(grad.dtype)
-    return (indicator @ grad.flatten(1)).view(count, *grad.shape[1:])
-
-
 def _attention(q: Tensor, k: Tensor, v: Tensor, **mask) -> Tensor:
     """Attention of (N, H, L, D/H); on a CPU in fp32, since its backward pass in bf16 is ten times slower there."""
-    if q.device.type == "cpu" and q.dtype != torch.float32:
+    if on_cpu(q) and q.dtype != torch.float32:
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), **mask).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, **mask)
