@@ -121,7 +121,7 @@ class Engine(TrainerX):
         with self.autocast():  # `build_learned` may encode text, and the towers may be in half precision
             self.learned = self.build_learned(self.clip, self.tasks).to(self.device)
         for parameter in self.learned.parameters():
-            parameter.data = parameter.data.float()
+            parameter.data = parameter.data.float().contiguous()  # nccl takes no gradient with other strides
         distributed.copy_from_first_rank(self.learned)  # without a seed each process has drawn its own
         if cfg.MODEL.INIT_WEIGHTS:
             try:
