@@ -16,6 +16,8 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler, Subset
 from softcpt.files import start_method
 from softcpt.files.texts import counted
 
+MOST_WORKERS = 8  # each keeps batches of images in shared memory, of which a container often has 64 MB
+
 
 def check_launch() -> None:
     """Raise ValueError, naming the variable, unless the environment describes one process or one of torchrun's."""
@@ -76,6 +78,11 @@ def cores_per_process() -> int:
     """The number of CPU cores of this machine, divided by that of its processes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // max(1, launched("LOCAL_WORLD_SIZE", 1)))
+
+
+def reading_processes(workers: int) -> int:
+    """DATALOADER.NUM_WORKERS, of which -1 is one per core of this process, `MOST_WORKERS` at most."""
+    return min(MOST_WORKERS, cores_per_process()) if workers < 0 else workers
 
 
 def shard(count: int) -> slice:

@@ -32,7 +32,7 @@ from .choosing import check_choices
 from .evaluating import Tester
 from .image_features import cached, caching_of, features_of, views_of
 from .memory import PeakMemory
-from .preprocessing import OPENAI, filled, test_transform, with_preprocessing
+from .preprocessing import for_loaders, test_transform, with_preprocessing
 from .progress import TrainingBar
 from .saving import Saver, WandbWriter
 
@@ -69,9 +69,9 @@ class Engine(TrainerX):
         file is reported before a large model is read."""
         cfg, self.device = self.cfg, Precision.default_device(self.cfg.USE_CUDA)
         self.memory = PeakMemory(self.device)
-        self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
+        self.dm = DataManager(for_loaders(cfg), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
         if trains_on_all(cfg):
-            take_all_images(self.dm, filled(cfg, OPENAI))
+            take_all_images(self.dm, for_loaders(cfg))
         self.precision = Precision(self.options.PREC, self.device)
         self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
