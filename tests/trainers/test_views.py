@@ -15,7 +15,7 @@ from dassl.engine import build_trainer
 from warm_python import python
 
 import train
-from softcpt.distributed import part_of
+from softcpt.images.sharding import part_of
 from softcpt.images.views import ViewFeatures, ViewImages, seeded_loader, view_generators
 from trainers.base import PromptTrainer
 from trainers.engine.preprocessing import OPENAI, filled

@@ -9,6 +9,7 @@ from torch import Tensor
 from softcpt import distributed
 from softcpt.images.feature_cache import FeatureCache, FeatureLoader
 from softcpt.images.loading import picture_loader
+from softcpt.images.sharding import part_of
 from softcpt.images.views import view_loader
 
 from .preprocessing import for_loaders
@@ -40,7 +41,7 @@ def cached(trainer: Any, loader: Any) -> Any:
         return None
     if trainer.cfg.FEATURES.TEST_CACHE and not trainer.tunes_images:
         return FeatureLoader(loader, *trainer.caching)
-    return distributed.part_of(loader)
+    return part_of(loader)
 
 
 def features_of(trainer: Any, items: Sequence[Any]) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ from softcpt.backbones.draws import initial_draws, skip_draws
 from softcpt.backbones.precision import Precision
 from softcpt.files import PROMPTS
 from softcpt.images.loading import picture_loader
+from softcpt.images.sharding import sharded
 from softcpt.images.views import seeded_loader
 from softcpt.prompts.encoder import text_encoder
 from softcpt.prompts.learned import check_words
@@ -193,7 +194,7 @@ class Engine(TrainerX):
             loader = views_of(self, self.train_loader_x, views)
         else:
             loader = seeded_loader(self.train_loader_x, cfg.SEED, cfg.DATASET.ROOT)
-        self.train_loader_x = distributed.sharded(loader)
+        self.train_loader_x = sharded(loader)
         super().before_train()
         if distributed.rank() == 0:
             total, done = (budget.steps_of(cfg, n, len(loader)) for n in (self.max_epoch, self.start_epoch))
