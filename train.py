@@ -33,7 +33,7 @@ from yacs.config import CfgNode
 
 from softcpt import distributed
 from softcpt.evaluation.provenance import command_line
-from softcpt.files import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, remove_run
+from softcpt.files import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, remove_empty, remove_run
 from softcpt.files.console import print_any_text
 from softcpt.files.texts import PlainFormatter, plain
 from trainers.engine import earlier
@@ -60,15 +60,15 @@ def main(argv: list[str] | None = None) -> int:
         files = read_files(*args.files)
         cfg = setup_cfg(args, files)
         check_complete(cfg)
-        # Only the first process, which removes the folder if the run fails.
-        new_folders = make_run_folder(Path(cfg.OUTPUT_DIR)) if distributed.launched_rank() == 0 else []
+        distributed.start(cfg.USE_CUDA)
     except (ValueError, OSError) as error:
         return could_not_start(error)
-    distributed.start(cfg.USE_CUDA)
     try:
-        return locked_run(args, cfg, files.defaults, new_folders)
-    except OSError as error:  # another process holds the folder
+        return locked_run(args, cfg, files.defaults)
+    except OSError as error:  # the folder cannot be made, or another process holds it
         return could_not_start(error)
+    except distributed.OtherRankError:
+        return 2
     finally:
         distributed.stop()
 
@@ -78,15 +78,23 @@ def could_not_start(error: Exception) -> int:
     return 2
 
 
-def locked_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, Any], new_folders: list[Path]) -> int:
-    """Call `logged_run` while this process holds the run folder. A failed run with nothing to resume is removed."""
-    folder, first = Path(cfg.OUTPUT_DIR), distributed.rank() == 0
-    with locked(folder) if first else contextlib.nullcontext():
-        status = logged_run(args, cfg, defaults)
-    kept = [path for path in (folder / CHECKPOINT, folder / FAILURE_FILE) if path.is_file()]
-    if status and first and new_folders and not kept:
-        remove_run(folder, new_folders)
-    return status
+def locked_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, Any]) -> int:
+    """Call `logged_run` while the first process makes and holds the run folder. A failed run with nothing to resume is
+    removed, and so are folders that would be left empty."""
+    folder, new_folders = Path(cfg.OUTPUT_DIR), list[Path]()
+    try:
+        with contextlib.ExitStack() as held:
+            with distributed.together():
+                if distributed.rank() == 0:
+                    new_folders += make_run_folder(folder)
+                    held.enter_context(locked(folder))
+            status = logged_run(args, cfg, defaults)
+        kept = [path for path in (folder / CHECKPOINT, folder / FAILURE_FILE) if path.is_file()]
+        if status and new_folders and not kept:
+            remove_run(folder)
+        return status
+    finally:
+        remove_empty(new_folders)
 
 
 def logged_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, Any]) -> int:
@@ -114,12 +122,15 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, An
         raise
     except OtherConfigError as error:
         return could_not_start(error)
+    except distributed.OtherRankError:
+        return 1
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         message = message_of(error)
         if not message:
             raise
         message = plain(message, keep="\n")
-        print(f"error: {message}" if first else f"process {distributed.rank()}: {message}", file=sys.stderr)
+        alone = first or isinstance(error, FloatingPointError)  # which the other processes leave to this one
+        print(f"error: {message}" if alone else f"process {distributed.rank()}: {message}", file=sys.stderr)
         return 1
     return 0
 

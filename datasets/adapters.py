@@ -3,9 +3,9 @@
     python datasets/adapters.py torchvision CIFAR10 --root my_data --task small_object_recognition
     python datasets/adapters.py huggingface beans --root my_data --task bean_leaf_disease_recognition
 
-Image files on disk are linked, encoded images are copied, and others are saved as PNG. An existing folder is left
-alone. Hugging Face's package is also called `datasets`; Python finds it only if this file, which imports nothing from
-this project but `softcpt`, runs as above.
+Image files on disk are linked (copied where no links can be made), encoded images are copied, and others are saved as
+PNG. An existing folder is left alone. Hugging Face's package is also called `datasets`; Python finds it only if this
+file, which imports nothing from this project but `softcpt`, runs as above.
 """
 
 from __future__ import annotations
@@ -134,7 +134,11 @@ def store(image: Any, path: str) -> None:
     if isinstance(image, Image.Image):
         turned(image).save(f"{path}.png")  # which does not keep its EXIF entry
     elif isinstance(image, str | os.PathLike) and os.path.isfile(image):
-        os.symlink(os.path.abspath(image), path + os.path.splitext(image)[1].lower())
+        place = path + os.path.splitext(image)[1].lower()
+        try:
+            os.symlink(os.path.abspath(image), place)
+        except OSError:  # Windows allows links to some users alone, and some file systems have none
+            shutil.copyfile(image, place)
     else:
         raise ValueError(f"{image!r} is not a PIL image, the path of a file or {{'bytes', 'path'}}")
 

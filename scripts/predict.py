@@ -37,8 +37,9 @@ from trainers.finished.load import check_run, load_run, load_run_for
 from trainers.finished.new_tasks import new_task, read_names
 from trainers.finished.predictors import ExportPredictor, NewTaskPredictor, RunPredictor
 
+WORKERS = "DATALOADER.NUM_WORKERS"
 # The config keys that apply to an export.
-EXPORT_KEYS = ("DATALOADER.TEST.BATCH_SIZE", "DATALOADER.NUM_WORKERS", "USE_CUDA", "MODEL.BACKBONE.NAME")
+EXPORT_KEYS = ("DATALOADER.TEST.BATCH_SIZE", WORKERS, "USE_CUDA", "MODEL.BACKBONE.NAME")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -87,7 +88,8 @@ def check_args(args: argparse.Namespace) -> None:
 
 
 def predictor_of(args: argparse.Namespace) -> tuple[Any, int, int]:
-    """The predictor, its batch size and the number of processes that read images, at most one per core."""
+    """The predictor, its batch size and the number of processes that read images: as many as the call says, at most one
+    per core."""
     predictor: Any
     settings = pairs(args.opts)
     if args.run.is_file():
@@ -104,7 +106,8 @@ def predictor_of(args: argparse.Namespace) -> tuple[Any, int, int]:
         else:
             predictor = RunPredictor(load_run(args.run, args.root, settings))
         cfg = predictor.trainer.cfg
-    return predictor, cfg.DATALOADER.TEST.BATCH_SIZE, min(cfg.DATALOADER.NUM_WORKERS, distributed.cores_per_process())
+    workers = distributed.reading_processes(cfg.DATALOADER.NUM_WORKERS if WORKERS in settings else -1)
+    return predictor, cfg.DATALOADER.TEST.BATCH_SIZE, min(workers, distributed.cores_per_process())
 
 
 def printed(made: Iterator[Prediction], count: int, names: list[str], top: int) -> list[Prediction]:
@@ -126,7 +129,7 @@ def unfinished(args: argparse.Namespace, paths: list[Path], task: str, names: li
     if target is None:
         return None
     files = [args.run] if args.run.is_file() else [args.run / "config.yaml", *sorted((args.run / PROMPTS).glob("*"))]
-    settings = [pair for pair in pairs(args.opts).items() if pair[0] != "DATALOADER.NUM_WORKERS"]  # changes no answer
+    settings = [pair for pair in pairs(args.opts).items() if pair[0] != WORKERS]  # changes no answer
     of = {
         "the run or export": [str(args.run.resolve()), picture_list(files)],
         "the settings": [*settings, args.template, args.top],

@@ -4,17 +4,22 @@ Class features are gathered with their gradients, and the gradients of the promp
 that of one process on the whole batch. In one process every function here is the identity.
 """
 
+import contextlib
+import math
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, Sampler, Subset
 
-from softcpt.files import start_method
-from softcpt.files.texts import counted
+MEETING = ("MASTER_ADDR", "MASTER_PORT")  # torchrun's variables of where the processes meet
+PIECE = 1 << 26  # bytes that are sent at a time, so that nccl needs no more of a GPU for features that stay on the CPU
+MOST_WORKERS = 8  # each keeps batches of images in shared memory, of which a container often has 64 MB
+
+
+class OtherRankError(RuntimeError):
+    """Another process of this run has failed, and says why."""
 
 
 def check_launch() -> None:
@@ -25,7 +30,7 @@ def check_launch() -> None:
             f"the environment has RANK {own} and WORLD_SIZE {count}: start several processes with torchrun, or unset "
             "both"
         )
-    needed = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if count > 1 else ()
+    needed = ("RANK", "LOCAL_RANK", *MEETING) if count > 1 else ()
     missing = [name for name in needed if not os.environ.get(name)]
     if missing:
         raise ValueError(
@@ -44,18 +49,23 @@ def launched(name: str, default: int) -> int:
     return int(text)
 
 
-def launched_rank() -> int:
-    """The number that this process will have after `start`."""
-    return launched("RANK", 0)
-
-
 def start(use_cuda: bool) -> None:
-    """Join the group that torchrun's environment describes, if any; the backend is nccl with GPUs and gloo without."""
-    if launched("WORLD_SIZE", 1) > 1 and not dist.is_initialized():
-        cuda = use_cuda and torch.cuda.is_available()
-        if cuda:
-            torch.cuda.set_device(launched("LOCAL_RANK", 0))
-        dist.init_process_group("nccl" if cuda else "gloo")
+    """Join the group that torchrun's environment describes, if any.
+
+    The backend is nccl if this machine has a GPU for each of its processes, else gloo: the processes then take the GPUs
+    in turn, and some share one. Raises OSError, in one line, if the processes cannot reach each other.
+    """
+    if launched("WORLD_SIZE", 1) == 1 or dist.is_initialized():
+        return
+    gpus = torch.cuda.device_count() if use_cuda and torch.cuda.is_available() else 0
+    if gpus:
+        torch.cuda.set_device(launched("LOCAL_RANK", 0) % gpus)
+    enough = launched("LOCAL_WORLD_SIZE", 1) <= gpus and dist.is_nccl_available()
+    try:
+        dist.init_process_group("nccl" if gpus and enough else "gloo")
+    except (RuntimeError, ValueError) as error:
+        place, reason = ":".join(os.environ[name] for name in MEETING), str(error).partition("\n")[0]
+        raise OSError(f"the processes of this run cannot meet at {place} ({', '.join(MEETING)}): {reason}") from error
 
 
 def stop() -> None:
@@ -76,6 +86,11 @@ def cores_per_process() -> int:
     """The number of CPU cores of this machine, divided by that of its processes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // max(1, launched("LOCAL_WORLD_SIZE", 1)))
+
+
+def reading_processes(workers: int) -> int:
+    """DATALOADER.NUM_WORKERS, of which -1 is one per core of this process, `MOST_WORKERS` at most."""
+    return min(MOST_WORKERS, cores_per_process()) if workers < 0 else workers
 
 
 def shard(count: int) -> slice:
@@ -108,21 +123,44 @@ def gather_labels(label: Tensor) -> Tensor:
 
 
 def gather_parts(parts: list[Tensor]) -> Tensor:
-    """All ranks' lists of tensors (n, ...), of any lengths, concatenated in the order of the ranks."""
+    """All ranks' lists of tensors (n, ...), of any lengths, concatenated in the order of the ranks; on the CPU."""
     if world() == 1:
         return torch.cat(parts)
-    lists: list = [None] * world()
-    dist.all_gather_object(lists, [part.cpu() for part in parts])
-    return torch.cat([part for parts in lists for part in parts])
+    own = torch.cat([part.cpu() for part in parts]) if parts else None
+    facts: list = [None] * world()
+    dist.all_gather_object(facts, None if own is None else (own.dtype, own.shape))
+    dtype, shape = next(filter(None, facts))
+    counts = [found[1][0] if found else 0 for found in facts]
+    whole = torch.empty(sum(counts), *shape[1:], dtype=dtype)
+    for source, part in enumerate(whole.split(counts)):
+        if source == rank() and own is not None:
+            part.copy_(own)
+        _send(part, source)
+    return whole
 
 
-def from_first_rank(value: Any) -> Any:
-    """The tensor, or None, of rank 0; for what is drawn at random."""
+def from_first_rank(value: Tensor) -> Tensor:
+    """The tensor of rank 0, of the same shape and type on all; for what is drawn at random."""
     if world() == 1:
         return value
-    values: list[Any] = [None if value is None else value.cpu()]
-    dist.broadcast_object_list(values)
-    return values[0] if value is None else values[0].to(value.device)
+    value = value.detach().clone(memory_format=torch.contiguous_format)
+    _send(value, 0)
+    return value
+
+
+def found_by_first_rank(value: Tensor | None) -> Tensor | None:
+    """The tensor on the CPU, or None, of rank 0; what the others give does not count."""
+    if world() == 1:
+        return value
+    facts = [None if value is None else (value.dtype, value.shape)]
+    dist.broadcast_object_list(facts)
+    if facts[0] is None:
+        return None
+    if rank() or value is None:
+        value = torch.empty(facts[0][1], dtype=facts[0][0])
+    value = value.contiguous()
+    _send(value, 0)
+    return value
 
 
 def copy_from_first_rank(module: nn.Module) -> None:
@@ -130,6 +168,15 @@ def copy_from_first_rank(module: nn.Module) -> None:
     with torch.no_grad():
         for value in module.state_dict().values():
             value.copy_(from_first_rank(value))
+
+
+def _send(value: Tensor, source: int) -> None:
+    """Replace a contiguous tensor of all ranks by that of the rank `source`, bit for bit, whatever its type."""
+    for piece in value.view(-1).view(torch.uint8).split(PIECE) if value.numel() else ():
+        sent = _on_backend(piece)
+        dist.broadcast(sent, source)
+        if sent is not piece and source != rank():
+            piece.copy_(sent)
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
@@ -149,58 +196,6 @@ def sum_gradients(module: nn.Module) -> None:
                 dist.all_reduce(parameter.grad)
 
 
-class ShardedBatches(BatchSampler):
-    """This rank's share of each global batch, in the order that rank 0 draws.
-
-    Raises ValueError if a global batch has fewer images than there are ranks.
-    """
-
-    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool) -> None:
-        super().__init__(sampler, batch_size, drop_last)
-        smallest = batch_size if drop_last or len(sampler) % batch_size == 0 else len(sampler) % batch_size
-        if smallest < world():
-            raise ValueError(
-                f"DATALOADER.TRAIN_X.BATCH_SIZE: a batch of {counted(smallest, 'image')} (of {len(sampler)}) cannot be "
-                f"shared by {world()} processes; start at most {smallest}"
-            )
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = from_first_rank(torch.tensor(list(self.sampler))).tolist()
-        for batch in BatchSampler(order, self.batch_size, self.drop_last):
-            yield batch[shard(len(batch))]
-
-
-def sharded(loader: DataLoader) -> DataLoader:
-    """A training loader with the same global batches, of which each rank reads its share."""
-    if world() == 1:
-        return loader
-    batches = ShardedBatches(loader.sampler, loader.batch_size, loader.drop_last)
-    return DataLoader(
-        loader.dataset,
-        batch_sampler=batches,
-        num_workers=loader.num_workers,
-        pin_memory=loader.pin_memory,
-        multiprocessing_context=loader.multiprocessing_context,
-        persistent_workers=loader.persistent_workers,
-        generator=loader.generator,
-    )
-
-
-def part_of(loader: DataLoader) -> DataLoader:
-    """This rank's part of a sequential evaluation loader."""
-    loader.multiprocessing_context = start_method(loader.num_workers)
-    if world() == 1:
-        return loader
-    part = shard(len(loader.dataset))
-    images = Subset(loader.dataset, range(part.start, part.stop))
-    return DataLoader(
-        images,
-        batch_size=loader.batch_size,
-        num_workers=loader.num_workers,
-        multiprocessing_context=loader.multiprocessing_context,
-    )
-
-
 def share_of_batch(count: int) -> float:
     """`count` over its sum over the ranks."""
     return 1.0 if world() == 1 else count / sum_over_ranks(_on_backend(torch.tensor(float(count)))).item()
@@ -212,6 +207,32 @@ def weighted_sums(values: dict[str, float], weight: float) -> dict[str, float]:
         return values
     sums = sum_over_ranks(_on_backend(torch.tensor(list(values.values()), dtype=torch.float64) * weight))
     return dict(zip(values, sums.tolist()))
+
+
+def first_failure(step: float = math.inf) -> int | None:
+    """The rank that failed at the earliest step, of several the lowest; None if none did. All ranks call it at once.
+
+    Args:
+        step: at which this rank failed; infinity if it did not.
+    """
+    key = step * world() + rank()
+    if world() > 1:
+        keys = _on_backend(torch.tensor(key, dtype=torch.float64))
+        dist.all_reduce(keys, dist.ReduceOp.MIN)
+        key = keys.item()
+    return None if math.isinf(key) else int(key) % world()
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What some ranks do before all go on: if an OSError ends it on one, the others raise an OtherRankError."""
+    try:
+        yield
+    except OSError:
+        first_failure(0)
+        raise
+    if first_failure() is not None:
+        raise OtherRankError
 
 
 def barrier() -> None:

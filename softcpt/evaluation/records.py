@@ -29,7 +29,8 @@ KEYS = {  # {key of a record: type of its value}
     "n_params": int,
     "train_seconds": (int, float, type(None)),  # without filling feature caches; None if unknown (a resumed run)
     "test_seconds": (int, float),
-    # Peak of the run's first process without filling feature caches: allocated on a GPU, resident on a CPU.
+    # Peak of the run's first process without filling feature caches: allocated on a GPU, resident on a CPU; 0
+    # on Windows, which has no such count.
     "peak_memory_bytes": int,
     "device": str,  # "cpu" or a GPU's name; "" if unknown
     "epochs": int,

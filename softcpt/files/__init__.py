@@ -10,5 +10,5 @@ from .atomic import check_replaceable, write_atomically
 from .configs import BASE_KEY, read_config
 from .documents import line_not_in_utf8, parse_json, read_json, read_schema, read_yaml
 from .lock import describe, holder, locked
-from .run_folder import CHECKPOINT, FAILURE_FILE, PROMPTS, RUN_FILES, make_run_folder, remove_run
+from .run_folder import CHECKPOINT, FAILURE_FILE, PROMPTS, RUN_FILES, make_run_folder, remove_empty, remove_run
 from .workers import start_method

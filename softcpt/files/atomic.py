@@ -28,6 +28,8 @@ def remove_left_behind(folder: Path) -> None:
 
 
 def _exists(pid: int) -> bool:
+    if os.name == "nt":  # where signal 0 is a Ctrl-C for all processes of a console
+        return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -140,7 +140,13 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     kernel = FileLock(path.with_name(KERNEL_LOCK))
     try:
-        _take(path, _acquired(kernel))
+        try:
+            _take(path, _acquired(kernel))
+        except LockedError:
+            raise
+        except OSError:  # of the disk
+            Path(kernel.lock_file).unlink(missing_ok=True)
+            raise
         remove_temporaries(path.parent)
         released = threading.Event()
         threading.Thread(target=_touch, args=(path, released), daemon=True).start()

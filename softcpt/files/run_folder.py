@@ -28,27 +28,32 @@ RUN_FILES = (
 
 def make_run_folder(folder: Path) -> list[Path]:
     """Create a run's folder; returns the new folders, innermost first. Raises OSError, naming the flag."""
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    new = [path for path in (folder, *folder.parents) if not os.path.exists(path)]  # unlike Path.exists, never raises
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        remove_empty(new)
         raise type(error)(f"--output-dir: cannot create the folder {folder} ({error.strerror or error})") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"--output-dir: no permission to write into {folder}")
     return new
 
 
-def remove_run(folder: Path, new_folders: Sequence[Path]) -> None:
-    """Remove the files of a failed run that has nothing to resume, and those of its new folders that are empty."""
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove those of the folders, innermost first, that are there and empty."""
+    for path in folders:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the files of a run that has nothing to resume, but not its folder."""
     for name in RUN_FILES:
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        for path in new_folders:
-            path.rmdir()
 
 
 def remove_temporaries(folder: Path) -> None:

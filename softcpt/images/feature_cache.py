@@ -19,7 +19,8 @@ from tqdm import tqdm
 from softcpt.backbones.weights import write_safetensors
 from softcpt.files.texts import counted
 
-from ..distributed import from_first_rank, gather_parts, part_of, rank, shard
+from ..distributed import found_by_first_rank, gather_parts, rank, shard
+from .sharding import part_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class FeatureCache:
         digest = hashlib.sha256(text.encode()).hexdigest()
         path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None
         # Only rank 0 reads, so that either all ranks have the tensor or all compute it.
-        tensor = from_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
+        tensor = found_by_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
         images = counted(shape[0], "image")
         if tensor is None:
             logger.info("Computing the features of %s, to be kept in %s", images, self.folder or "memory alone")

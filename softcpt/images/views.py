@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 from softcpt.files import start_method
 from softcpt.images.read import read_image
 
-from ..distributed import gather_parts, part_of
+from ..distributed import gather_parts
 from .feature_cache import Encode, FeatureCache, image_list, progress_bar
+from .sharding import part_of
 
 ENCODED_AT_ONCE = 256  # images, at most: a training batch of features may be larger
 

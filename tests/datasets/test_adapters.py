@@ -1,6 +1,7 @@
 """Data sets of other libraries become tasks."""
 
 import io
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from data_sets import build, fill
 from PIL import Image
 from warm_python import python
 
-from datasets.adapters import export_task
+from datasets.adapters import export_task, store
 from softcpt.tasks import Task
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -98,6 +99,17 @@ def test_images_on_disk_are_linked(tmp_path):
     files = list((tmp_path / "mine").rglob("*.png"))
     assert len(files) == 10 and all(path.is_symlink() for path in files)
     assert build(tmp_path / "mine").classnames == ["a", "b"]
+
+
+def test_images_on_disk_are_copied_where_no_links_can_be_made(tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise OSError("A required privilege is not held by the client")
+
+    fill(tmp_path / "source", 1)
+    (picture,) = (tmp_path / "source").iterdir()
+    monkeypatch.setattr(os, "symlink", refused)
+    store(str(picture), str(tmp_path / "copy"))
+    assert (tmp_path / f"copy{picture.suffix}").read_bytes() == picture.read_bytes()
 
 
 def test_failed_export_leaves_nothing_behind(tmp_path):

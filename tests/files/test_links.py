@@ -57,6 +57,6 @@ def test_checkpoint_that_cannot_be_removed_is_an_error(tmp_path, monkeypatch):
     (tmp_path / PROMPTS).mkdir()
     (tmp_path / CHECKPOINT).touch()
     monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
-    remove_run(tmp_path, ())
+    remove_run(tmp_path)
     with pytest.raises(OSError, match="checkpoint cannot be removed"):
         remove_earlier(tmp_path)

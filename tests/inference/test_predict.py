@@ -16,6 +16,7 @@ from methods import METHODS, probabilities_of
 import train
 
 FLOWERS = toy.CLASSES["ToyFlower"]
+WORKERS = "DATALOADER.NUM_WORKERS"
 FLOWER = ("--task", "flower recognition")
 # THRESH: so that no other image stops a transport plan.
 OPTS = ("OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 2, "TRAINER.PLOT.THRESH", 0.0)
@@ -63,6 +64,13 @@ def test_batches_and_workers_change_nothing(run, flowers, capsys):
     assert predict.main([*arguments, "DATALOADER.TEST.BATCH_SIZE", "4", "DATALOADER.NUM_WORKERS", "1"]) == 0
     assert capsys.readouterr().out == whole and len(whole.splitlines()) == 9
     assert all(line.count(" %") == 2 for line in whole.splitlines())
+
+
+@pytest.mark.parametrize("own, workers", [((), 8), ((WORKERS, "-1"), 8), ((WORKERS, "3"), 3)])
+def test_workers_are_those_of_the_call_not_of_the_run(run, flowers, monkeypatch, own, workers):
+    monkeypatch.setattr("softcpt.distributed.cores_per_process", lambda: 128)
+    args = predict.parse_args([str(run), str(flowers), *own])
+    assert predict.predictor_of(args)[2] == workers
 
 
 def test_find_images_sorts_and_skips_hidden_and_repeated_files(tmp_path):

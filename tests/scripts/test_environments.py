@@ -63,14 +63,14 @@ def test_environment_of_one_process_is_none_at_all(launch, variables):
     launch(variables)
     distributed.check_launch()
     distributed.start(use_cuda=False)
-    assert (distributed.rank(), distributed.world(), distributed.launched_rank()) == (0, 1, 0)
+    assert (distributed.rank(), distributed.world()) == (0, 1)
 
 
 def test_commands_but_train_are_the_first_process(launch):
     """A shell that torchrun started has its variables; predictions there are of all images."""
     launch(TOGETHER)
     distributed.check_launch()
-    assert (distributed.rank(), distributed.shard(7), distributed.launched_rank()) == (0, slice(0, 7), 1)
+    assert (distributed.rank(), distributed.shard(7)) == (0, slice(0, 7))
 
 
 @pytest.mark.parametrize("script", ["train.py", "parse_test_res.py", "scripts/report.py"])

@@ -13,7 +13,7 @@ from records import prompts
 from warm_python import python
 
 import train
-from softcpt.files import RUN_FILES, remove_run
+from softcpt.files import RUN_FILES, remove_empty, remove_run
 
 EPOCHS = ("OPTIM.MAX_EPOCH", 4, "TRAIN.CHECKPOINT_FREQ", 1)
 
@@ -81,7 +81,8 @@ def test_untrained_method_is_not_evaluated(toy_root, tmp_path, capsys):
 
 def test_failed_run_removes_only_its_own_files(tmp_path):
     (tmp_path / "out/other").mkdir(parents=True)
-    remove_run(tmp_path / "out", [tmp_path / "out", tmp_path])
+    remove_run(tmp_path / "out")
+    remove_empty([tmp_path / "out", tmp_path])
     assert (tmp_path / "out/other").is_dir()
 
 

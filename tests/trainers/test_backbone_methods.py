@@ -67,6 +67,7 @@ def test_method_works_on_a_family_or_says_why_not(toy_root, tmp_path, family, me
     if CLASSES[method].learns_by_gradient:
         assert torch.tensor(trainer.forward_backward(batch)["loss"]).isfinite()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.learned.parameters())
+        assert all(p.is_contiguous() and p.grad.is_contiguous() for p in trainer.learned.parameters())  # for nccl
         assert not any(p.requires_grad or p.grad is not None for p in trainer.clip.parameters())
         trainer.save_model(0, str(tmp_path / "run"))
     else:

@@ -94,8 +94,8 @@ def test_only_prompts_get_gradients(toy_root, tmp_path, name, options, dataset):
     image, label, _ = trainer.parse_batch_train(batch_of(trainer))
     trainer.compute_loss(image, label)[0].backward()
     for key, parameter in trainer.learned.named_parameters():
-        assert parameter.dtype == torch.float32
-        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), key
+        assert parameter.dtype == torch.float32 and parameter.is_contiguous(), key
+        assert parameter.grad.isfinite().all() and parameter.grad.any() and parameter.grad.is_contiguous(), key
     assert not any(p.requires_grad or p.grad is not None for p in trainer.clip.parameters())
     optimised = [p for group in trainer.optim.param_groups for p in group["params"]]
     assert {id(p) for p in optimised} == {id(p) for p in trainer.learned.parameters()}

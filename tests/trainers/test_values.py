@@ -66,7 +66,11 @@ def test_every_key_has_a_rule_that_its_default_satisfies():
         ("OPTIM.STAGED_LR", True, "True, but nothing here reads this key"),
         ("OPTIM.WARMUP_RECOUNT", False, "False, but nothing here reads this key"),
         ("DATALOADER.K_TRANSFORMS", 2, "2, but nothing here reads this key"),
-        ("DATALOADER.NUM_WORKERS", 10**6, r"1000000 is not at least -1 and at most 256 \(-1: one per processor\)"),
+        (
+            "DATALOADER.NUM_WORKERS",
+            10**6,
+            r"1000000 is not at least -1 and at most 256 \(-1: one per processor, 8 at most\)",
+        ),
         ("DATALOADER.NUM_WORKERS", -3, "-3 is not at least -1"),
         ("DATALOADER.TRAIN_X.BATCH_SIZE", 0, "0 is not at least 1"),
         ("DATALOADER.TEST.BATCH_SIZE", -1, "-1 is not at least 1"),

@@ -15,7 +15,7 @@ from dassl.engine import build_trainer
 from warm_python import python
 
 import train
-from softcpt.distributed import part_of
+from softcpt.images.sharding import part_of
 from softcpt.images.views import ViewFeatures, ViewImages, seeded_loader, view_generators
 from trainers.base import PromptTrainer
 from trainers.engine.preprocessing import OPENAI, filled
@@ -83,6 +83,16 @@ def test_views_do_not_depend_on_the_workers(toy_root, tmp_path, workers):
             epochs += [torch.cat([batch["img"] for batch in loader])]
         batches.append(torch.stack(epochs))
     assert torch.equal(*batches) and len(batches[0].unique(dim=1).flatten(0, 1).unique(dim=0)) > 30
+
+
+@pytest.mark.parametrize("cores, workers", [(128, 8), (3, 3)])
+def test_one_worker_per_core_is_saved_as_such(toy_root, tmp_path, monkeypatch, cores, workers):
+    """128 of them would fill the shared memory, and on a machine with other cores the run would have another config."""
+    monkeypatch.setattr("softcpt.distributed.cores_per_process", lambda: cores)
+    trainer = build_trainer(toy.config(toy_root, tmp_path, "CoOp", "DATALOADER.NUM_WORKERS", -1))
+    loaders = trainer.train_loader_x, trainer.test_loader.loader, trainer.val_loader.loader
+    assert [loader.num_workers for loader in loaders] == 3 * [workers]
+    assert trainer.cfg.DATALOADER.NUM_WORKERS == -1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks are safe on Linux alone")

@@ -10,7 +10,6 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 import datasets
-from softcpt import distributed
 
 from .evaluated import with_config_of
 from .legal import check_values
@@ -84,7 +83,5 @@ def build_cfg(
     if tested:
         with_config_of(cfg, Path(tested), saved, {*files.keys, *settings}, files.defaults)
     check_values(cfg, files.defaults, saved)
-    if cfg.DATALOADER.NUM_WORKERS < 0:
-        cfg.DATALOADER.NUM_WORKERS = distributed.cores_per_process()
     cfg.freeze()
     return cfg

@@ -226,7 +226,7 @@ def remove_earlier(folder: Path) -> None:
     """Remove a run whose data have changed, its results first: a folder with results is a finished run. Raises OSError
     if its checkpoint stays, with which the new one would go on."""
     (folder / RESULTS).unlink(missing_ok=True)
-    remove_run(folder, ())
+    remove_run(folder)
     if (folder / CHECKPOINT).exists():
         raise OSError(f"{folder / CHECKPOINT} cannot be removed")
 

@@ -9,7 +9,10 @@ from torch import Tensor
 from softcpt import distributed
 from softcpt.images.feature_cache import FeatureCache, FeatureLoader
 from softcpt.images.loading import picture_loader
+from softcpt.images.sharding import part_of
 from softcpt.images.views import view_loader
+
+from .preprocessing import for_loaders
 
 
 def caching_of(trainer: Any) -> tuple[Any, FeatureCache, dict[str, Any]]:
@@ -38,14 +41,14 @@ def cached(trainer: Any, loader: Any) -> Any:
         return None
     if trainer.cfg.FEATURES.TEST_CACHE and not trainer.tunes_images:
         return FeatureLoader(loader, *trainer.caching)
-    return distributed.part_of(loader)
+    return part_of(loader)
 
 
 def features_of(trainer: Any, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
     """Image features (N, E), fp32 and not normalised, and global labels (N,) of the Datum `items`."""
     cfg, transform = trainer.cfg, trainer.test_transform
     size = cfg.DATALOADER.TEST.BATCH_SIZE
-    loader = build_data_loader(cfg, data_source=items, batch_size=size, tfm=transform, is_train=False)
+    loader = build_data_loader(for_loaders(cfg), data_source=items, batch_size=size, tfm=transform, is_train=False)
     loader = cached(trainer, picture_loader(loader, transform, cfg.INPUT.UPRIGHT))
     batches = [(trainer.encode_batch(batch["img"]).float(), batch["label"]) for batch in loader]
     columns = ([batch[i] for batch in batches] for i in range(2))

@@ -66,7 +66,7 @@ RULES: Mapping[str, Rule] = {
     "DATASET.SUBSAMPLE_CLASSES": HALVES,
     "DATASET.SOURCE_DOMAINS": NAMES,
     "DATASET.TARGET_DOMAINS": NAMES,
-    "DATALOADER.NUM_WORKERS": between(-1, 256, "-1: one per processor"),
+    "DATALOADER.NUM_WORKERS": between(-1, 256, "-1: one per processor, 8 at most"),
     "DATALOADER.TRAIN_X.SAMPLER": ("RandomSampler", "RandomDomainSampler", "SequentialSampler"),
     "DATALOADER.TRAIN_X.BATCH_SIZE": COUNT,
     "DATALOADER.TRAIN_X.N_DOMAIN": between(-1, MOST, "below 1: all"),

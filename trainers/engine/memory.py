@@ -3,18 +3,22 @@
 import contextlib
 import ctypes
 import re
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 PROCESS = Path("/proc/self")  # of Linux
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory of this process so far: allocated on the GPU, or resident on the CPU."""
+    """Peak memory of this process so far: allocated on the GPU, or resident on the CPU; 0 on Windows."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with contextlib.suppress(OSError):
@@ -22,6 +26,8 @@ def peak_memory_bytes(device: torch.device) -> int:
         found = re.search(r"^VmHWM:\s*(\d+) kB$", (PROCESS / "status").read_text(), re.M)
         if found:
             return 1024 * int(found.group(1))
+    if resource is None:
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -31,7 +37,7 @@ def forget_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # TypeError: of None on Windows
         ctypes.CDLL(None).malloc_trim(0)  # glibc: return freed memory to the system
     with contextlib.suppress(OSError):
         (PROCESS / "clear_refs").write_text("5")

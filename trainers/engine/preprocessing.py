@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 
 from softcpt.backbones.config import Preprocessing
 from softcpt.backbones.pixels import resizing
+from softcpt.distributed import reading_processes
 
 OPENAI = Preprocessing((224, 224))
 UPRIGHT = "INPUT.UPRIGHT"
@@ -62,6 +63,15 @@ def filled(cfg: CfgNode, model: Preprocessing, upright: bool = False) -> CfgNode
     for key, attribute in KEYS.items():
         cfg.INPUT[key] = cfg.INPUT[key] or _plain(getattr(model, attribute))
     cfg.INPUT.UPRIGHT = upright
+    cfg.freeze()
+    return cfg
+
+
+def for_loaders(cfg: CfgNode) -> CfgNode:
+    """A config that Dassl builds loaders from: the CLIP's preprocessing is not known yet, the number of workers is."""
+    cfg = filled(cfg, OPENAI)
+    cfg.defrost()
+    cfg.DATALOADER.NUM_WORKERS = reading_processes(cfg.DATALOADER.NUM_WORKERS)
     cfg.freeze()
     return cfg
 

@@ -21,6 +21,7 @@ from softcpt.backbones.draws import initial_draws, skip_draws
 from softcpt.backbones.precision import Precision
 from softcpt.files import PROMPTS
 from softcpt.images.loading import picture_loader
+from softcpt.images.sharding import sharded
 from softcpt.images.views import seeded_loader
 from softcpt.prompts.encoder import text_encoder
 from softcpt.prompts.learned import check_words
@@ -32,7 +33,7 @@ from .choosing import check_choices
 from .evaluating import Tester
 from .image_features import cached, caching_of, features_of, views_of
 from .memory import PeakMemory
-from .preprocessing import OPENAI, filled, test_transform, with_preprocessing
+from .preprocessing import for_loaders, test_transform, with_preprocessing
 from .progress import TrainingBar
 from .saving import Saver, WandbWriter
 
@@ -69,9 +70,9 @@ class Engine(TrainerX):
         file is reported before a large model is read."""
         cfg, self.device = self.cfg, Precision.default_device(self.cfg.USE_CUDA)
         self.memory = PeakMemory(self.device)
-        self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
+        self.dm = DataManager(for_loaders(cfg), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
         if trains_on_all(cfg):
-            take_all_images(self.dm, filled(cfg, OPENAI))
+            take_all_images(self.dm, for_loaders(cfg))
         self.precision = Precision(self.options.PREC, self.device)
         self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
@@ -121,7 +122,7 @@ class Engine(TrainerX):
         with self.autocast():  # `build_learned` may encode text, and the towers may be in half precision
             self.learned = self.build_learned(self.clip, self.tasks).to(self.device)
         for parameter in self.learned.parameters():
-            parameter.data = parameter.data.float()
+            parameter.data = parameter.data.float().contiguous()  # nccl takes no gradient with other strides
         distributed.copy_from_first_rank(self.learned)  # without a seed each process has drawn its own
         if cfg.MODEL.INIT_WEIGHTS:
             try:
@@ -193,7 +194,7 @@ class Engine(TrainerX):
             loader = views_of(self, self.train_loader_x, views)
         else:
             loader = seeded_loader(self.train_loader_x, cfg.SEED, cfg.DATASET.ROOT)
-        self.train_loader_x = distributed.sharded(loader)
+        self.train_loader_x = sharded(loader)
         super().before_train()
         if distributed.rank() == 0:
             total, done = (budget.steps_of(cfg, n, len(loader)) for n in (self.max_epoch, self.start_epoch))
