@@ -187,13 +187,17 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def sum_gradients(module: nn.Module) -> None:
-    """Replace the gradients of a module's parameters by their sums over the ranks."""
-    if world() > 1:
-        for parameter in module.parameters():
-            if parameter.requires_grad:
-                if parameter.grad is None:  # no class of this rank's share uses it
-                    parameter.grad = torch.zeros_like(parameter)
-                dist.all_reduce(parameter.grad)
+    """Replace the gradients of a module's parameters by their sums over the ranks, in one call."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if world() == 1 or not parameters:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:  # no class of this rank's share uses it
+            parameter.grad = torch.zeros_like(parameter)
+    sums = torch.cat([parameter.grad.flatten() for parameter in parameters])
+    dist.all_reduce(sums)
+    for parameter, part in zip(parameters, sums.split([parameter.numel() for parameter in parameters])):
+        parameter.grad.copy_(part.view_as(parameter))
 
 
 def share_of_batch(count: int) -> float:
@@ -201,12 +205,12 @@ def share_of_batch(count: int) -> float:
     return 1.0 if world() == 1 else count / sum_over_ranks(_on_backend(torch.tensor(float(count)))).item()
 
 
-def weighted_sums(values: dict[str, float], weight: float) -> dict[str, float]:
-    """The sums over the ranks of each rank's values times its weight."""
+def weighted_sums(values: dict[str, Tensor], weight: float) -> dict[str, Tensor]:
+    """The sums over the ranks of each rank's scalars times its weight."""
     if world() == 1:
         return values
-    sums = sum_over_ranks(_on_backend(torch.tensor(list(values.values()), dtype=torch.float64) * weight))
-    return dict(zip(values, sums.tolist()))
+    sums = sum_over_ranks(torch.stack([value.double() for value in values.values()]) * weight)
+    return dict(zip(values, sums.unbind()))
 
 
 def first_failure(step: float = math.inf) -> int | None:

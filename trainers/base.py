@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from softcpt import distributed
 from softcpt.backbones import CLIP, UNTUNED, Head, Tuning
+from softcpt.placement import on_cpu, on_host, to_device
 from softcpt.prompts.zero_shot import zero_shot_features
 from softcpt.tasks import Task
 
@@ -18,7 +19,6 @@ from .engine import budget
 from .engine.all_images import check_all_images
 from .engine.checks import Rule
 from .engine.choosing import Choice
-from .engine.divergence import stop_diverged
 from .engine.legal import check_method
 from .engine.losses import classes_of_present_tasks, multitask_cross_entropy, within_task
 from .engine.saving import check_tracking
@@ -51,16 +51,17 @@ class PromptTrainer(Engine):
 
     # -- one training step -------------------------------------------------------------------------------------------
 
-    def forward_backward(self, batch: dict[str, Any]) -> dict[str, float]:
-        """One training step on a batch: loss, gradients, new parameters and learning rate. Returns what to log."""
+    def forward_backward(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """One training step on a batch: loss, gradients, new parameters and learning rate. Returns what to log, which
+        is not read from a GPU."""
         image, label, _ = self.parse_batch_train(batch)
         step = self.epoch * self.num_batches + self.batch_idx + 1
         with self.autocast():
             loss, terms = self.compute_loss(image, label)
-        stop_diverged(self, loss, terms, batch, step)
+        logged = self.unread.add(step, loss, terms, batch)  # raises if it has diverged
         # Each process's loss is a mean over its images: weighted by its share of the batch, the losses add up.
         share = distributed.share_of_batch(len(label))
-        factor = share if self.scaler is None else self.scaler.scale(torch.tensor(share, device=self.device))
+        factor = share if self.scaler is None else self.scaler.scale(torch.full_like(loss, share))
         self.optim.zero_grad()
         self.backward(loss, terms, factor)
         self.step_optimiser()
@@ -68,20 +69,19 @@ class PromptTrainer(Engine):
         if self.schedule_unit == "batch" or ends_epoch:
             for _ in range(self.steps_per_batch):
                 self.update_lr()
-        logs = {name: torch.as_tensor(value).item() for name, value in {"loss": loss, **terms}.items()}
-        logs = distributed.weighted_sums(logs, share)
-        self.bar.update(self.epoch, logs, self.get_current_lr())
-        return logs
+        self.bar.update(self.epoch, self.unread.last, self.get_current_lr())
+        logs = distributed.weighted_sums(logged, share)
+        return {name: value.item() for name, value in logs.items()} if on_cpu(loss) else logs
 
     def step_optimiser(self) -> None:
         """`steps_per_batch` steps along the gradient; none if it overflows at the gradient scaler's factor."""
         steps = self.steps_per_batch
         if self.scaler is not None:
-            scale = self.scaler.get_scale()
+            once = self.options.PREC == "amp" or steps == 1
+            scale = 0 if once else self.scaler.get_scale()
             self.scaler.step(self.optim)
             self.scaler.update()
-            overflow = self.scaler.get_scale() < scale
-            if self.options.PREC == "amp" or overflow:
+            if once or self.scaler.get_scale() < scale:
                 return
             steps -= 1
         for _ in range(steps):
@@ -93,7 +93,7 @@ class PromptTrainer(Engine):
         """Loss () and other values () to log, of images (B, 3, H, W) or their cached features, label (B,) global."""
         image_features, classes = self.image_features(image), self.candidates(label)
         class_features = self.class_features(classes)
-        logits = self.class_logits(image_features, class_features, classes, self.class_task[label])
+        logits = self.class_logits(image_features, class_features, classes, self.task_of(label))
         return self.cross_entropy(logits, label, classes)
 
     def backward(self, loss: Tensor, terms: dict[str, Tensor], factor: float | Tensor) -> None:
@@ -106,7 +106,7 @@ class PromptTrainer(Engine):
         those of all tasks. label (B,) is of this process's images."""
         if len(self.tasks) == 1:
             return None
-        return classes_of_present_tasks(distributed.gather_labels(label), self.class_task)
+        return classes_of_present_tasks(distributed.gather_labels(on_host(label)), self.class_task)
 
     def check_cfg(self, cfg: Any) -> None:
         """Raise ValueError for a value that is not `legal`, before anything is read. Call super() first."""
@@ -188,7 +188,11 @@ class PromptTrainer(Engine):
 
     def all_classes(self) -> Tensor:
         """(C,) the labels of all classes: what `classes` None means."""
-        return torch.arange(len(self.class_task), device=self.device)
+        return self._all_classes
+
+    def task_of(self, label: Tensor) -> Tensor:
+        """(...) the tasks of global labels (...), which the host knows, too, if it knows the labels."""
+        return to_device(on_host(self.class_task)[on_host(label)], self.device)
 
     def zero_shot_features(self, template: str = "") -> Tensor:
         """Features (C, E) of all class names in `template`, "" for each task's own: fp32, not normalised, detached."""

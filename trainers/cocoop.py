@@ -9,6 +9,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from softcpt.backbones import CLIP
+from softcpt.placement import distinct, on_host, to_device
 from softcpt.prompts.learned import Context, PromptTemplate
 from softcpt.tasks import Task
 
@@ -68,18 +69,21 @@ class CoCoOp(PromptTrainer):
         classes = self.all_classes() if classes is None else classes
         x = F.normalize(image_features.float(), dim=-1)
         context = self.learned(x)  # (B, M, D), v_m(x) = v_m + h(x)
-        wanted = torch.ones(len(x), len(classes), dtype=torch.bool, device=self.device)
+        classes = on_host(classes)
+        wanted = torch.ones(len(x), len(classes), dtype=torch.bool)
         if task is not None:
-            wanted = self.class_task[classes] == task.unsqueeze(1)  # (B, R)
-        image, column = wanted.nonzero(as_tuple=True)
+            wanted = on_host(self.class_task)[classes] == on_host(task).unsqueeze(1)  # (B, R)
+        image, column = wanted.nonzero(as_tuple=True)  # the pairs, known to the host
         # In training one call, since the encoder recomputes its chunks in the backward pass; else few pairs at a time.
         size = len(image) if torch.is_grad_enabled() else self.text_encoder.chunk
         logits = [self.pair_logits(x, context, i, classes[c]) for i, c in zip(image.split(size), column.split(size))]
         foreign = torch.full(wanted.shape, -torch.inf, device=self.device)
-        return foreign.index_put((image, column), torch.cat(logits))
+        places = tuple(to_device(index, self.device) for index in (image, column))
+        return foreign.index_put(places, torch.cat(logits))
 
     def pair_logits(self, x: Tensor, context: Tensor, image: Tensor, label: Tensor) -> Tensor:
         """Logits (P,) of pairs of an image and a class: image (P,) counts in x (B, E) and context (B, M, D)."""
-        images, group = image.unique(return_inverse=True)
+        image, label = to_device(image, self.device), to_device(label, self.device)
+        images, group = distinct(image)
         features = self.encode_classes(context[images], label, group).float()  # (P, E)
         return self.clip.with_bias(self.clip.logit_scale.exp() * F.cosine_similarity(x[image], features, dim=-1))

@@ -6,6 +6,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from softcpt.backbones import CLIP
+from softcpt.placement import distinct
 from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
 from softcpt.tasks import Task
 
@@ -60,6 +61,5 @@ class CoOp(PromptTrainer):
         if not (self.options.CSC or self.options.TSC):
             return self.encode_classes(contexts, classes)
         classes = self.all_classes() if classes is None else classes
-        owner = classes if self.options.CSC else self.class_task[classes]
-        used, group = owner.unique(return_inverse=True)
+        used, group = distinct(classes if self.options.CSC else self.task_of(classes))
         return self.encode_classes(contexts[used], classes, group)

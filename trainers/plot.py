@@ -8,6 +8,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from softcpt.backbones import CLIP
+from softcpt.placement import on_host, to_device
 from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
 from softcpt.tasks import Task
 
@@ -74,17 +75,18 @@ class PLOT(PromptTrainer):
         classes = self.all_classes() if classes is None else classes
         n = self.options.N
         group = torch.arange(n, device=self.device).repeat(len(classes))
-        return self.encode_classes(self.learned(), classes.repeat_interleave(n), group).unflatten(0, (-1, n))
+        each = to_device(on_host(classes).repeat_interleave(n), self.device)
+        return self.encode_classes(self.learned(), each, group).unflatten(0, (-1, n))
 
     def class_logits(
         self, image_features: Tensor, class_features: Tensor, classes: Tensor | None = None, task: Tensor | None = None
     ) -> Tensor:
         if task is None or len(self.tasks) == 1:
             return self.logits(image_features, class_features)
-        column_task = self.class_task if classes is None else self.class_task[classes]
+        task, column_task = on_host(task), on_host(self.task_of(self.all_classes() if classes is None else classes))
         logits = torch.full((len(task), len(column_task)), -torch.inf, device=self.device)
         for t in task.unique():
-            images, columns = (task == t).nonzero().squeeze(1), (column_task == t).nonzero().squeeze(1)
+            images, columns = (to_device((of == t).nonzero().squeeze(1), self.device) for of in (task, column_task))
             own = self.logits(image_features[images], class_features[columns])
             logits = logits.index_put((images.unsqueeze(1), columns), own)
         return logits

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from softcpt import distributed
 from softcpt.backbones import CLIP
+from softcpt.placement import distinct, on_host, to_device
 from softcpt.prompts.encoder import Encoder
 from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
 from softcpt.prompts.owners import register_owners
@@ -82,7 +83,7 @@ class SoftContextSharing(nn.Module):
 
     def forward(self, classes: Tensor, class_task: Tensor) -> tuple[Tensor, Tensor]:
         """Contexts (G, M, D) for `classes` (R,), and each class's context (R,)."""
-        tasks, group = class_task[classes].unique(return_inverse=True)
+        tasks, group = distinct(to_device(on_host(class_task)[on_host(classes)], classes.device))
         f = self.task_features_of(tasks)  # f_t (T', E) of the tasks in use
         if not self.class_branch:
             return self.meta_net(f), group  # ctx_t, one per task
@@ -218,5 +219,6 @@ class SoftCPT(PromptTrainer):
         if rate == 1:
             return classes
         classes = self.all_classes() if classes is None else classes
-        label = distributed.gather_labels(label)
-        return distributed.from_first_rank(sample_classes(classes, label, self.class_task, rate))
+        label = distributed.gather_labels(on_host(label))
+        drawn = sample_classes(classes, label, self.class_task, rate)
+        return to_device(distributed.from_first_rank(on_host(drawn)), self.device)

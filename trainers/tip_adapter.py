@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from softcpt.backbones import CLIP, Head
+from softcpt.placement import on_host, to_device
 from softcpt.tasks import Task
 
 from .base import PromptTrainer
@@ -66,13 +67,15 @@ class CacheTrainer(PromptTrainer):
         self, image_features: Tensor, class_features: Any, classes: Tensor | None = None, task: Tensor | None = None
     ) -> Tensor:
         classes = self.all_classes() if classes is None else classes
-        labels = self.learned.labels
-        column = torch.searchsorted(classes, labels).clamp(max=len(classes) - 1)
-        mine = classes[column] == labels
-        alpha, beta = self.learned.alpha[self.class_task[classes]], self.learned.beta[self.class_task[labels[mine]]]
+        here, labels = on_host(classes), on_host(self.learned.labels)
+        column = torch.searchsorted(here, labels).clamp(max=len(here) - 1)
+        mine = (here[column] == labels).nonzero().squeeze(1)  # the keys of these classes
+        task = self.task_of(labels[mine])
+        mine, column = to_device(mine, self.device), to_device(column[mine], self.device)
+        alpha, beta = self.learned.alpha[self.task_of(classes)], self.learned.beta[task]
         with torch.autocast(self.device.type, enabled=False):
             affinity = F.normalize(image_features.float(), dim=-1) @ self.learned.keys[mine].T  # (B, N)
-            cache = cache_logits(affinity, column[mine], len(classes), alpha, beta)
+            cache = cache_logits(affinity, column, len(classes), alpha, beta)
         return self.logits(image_features, class_features) + cache
 
     def head(self, text_features: Tensor, task: int) -> Head:

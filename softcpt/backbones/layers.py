@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..placement import on_cpu
 from .config import Transformer
-from .precision import on_cpu
 
 
 class QuickGELU(torch.autograd.Function):

@@ -40,6 +40,7 @@ def sharded(loader: DataLoader) -> DataLoader:
     return DataLoader(
         loader.dataset,
         batch_sampler=batches,
+        collate_fn=loader.collate_fn,
         num_workers=loader.num_workers,
         pin_memory=loader.pin_memory,
         multiprocessing_context=loader.multiprocessing_context,

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from softcpt.files import start_method
 from softcpt.images.read import read_image
+from softcpt.placement import to_device
 
 from ..distributed import gather_parts
 from .feature_cache import Encode, FeatureCache, image_list, progress_bar
@@ -99,10 +100,18 @@ class ViewImages(Dataset):
 
 
 class ViewFeatures(Dataset):
-    """A training set of features in place of images: `features` (N, views, ...), of which `view` is in use."""
+    """A training set of features in place of images: `features` (N, views, ...), of which `view` is in use.
 
-    def __init__(self, items: Sequence[Any], features: Tensor) -> None:
-        self.items, self.features = items, features
+    It reads whole batches, which a loader need not collate: the features of a batch are indexed where they lie, on
+    `device` unless they would take more than a quarter of the memory that is free there.
+    """
+
+    def __init__(self, items: Sequence[Any], features: Tensor, device: torch.device) -> None:
+        fits = device.type != "cuda" or 4 * features.nbytes <= torch.cuda.mem_get_info(device)[0]
+        self.items, self.features = items, features.to(device) if fits else features
+        self.labels, self.domains = (
+            torch.tensor([getattr(item, key) for item in items]) for key in ("label", "domain")
+        )
         self.view = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -111,15 +120,36 @@ class ViewFeatures(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        item, image = self.items[index], self.features[index, self.view]
-        return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index, "img": image}
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
+        index = torch.tensor(indices)
+        image = self.features[to_device(index, self.features.device), self.view]
+        paths = [self.items[i].impath for i in indices]
+        return {
+            "label": self.labels[index],
+            "domain": self.domains[index],
+            "impath": paths,
+            "index": index,
+            "img": image,
+        }
+
+
+def as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+    """The collate function of a dataset that reads whole batches."""
+    return batch
 
 
 def view_loader(
-    loader: DataLoader, encode: Encode, cache: FeatureCache, key: dict[str, Any], views: int, seed: int, root: str
+    loader: DataLoader,
+    encode: Encode,
+    cache: FeatureCache,
+    key: dict[str, Any],
+    views: int,
+    seed: int,
+    root: str,
+    device: torch.device,
 ) -> DataLoader:
-    """A training loader of `Pictures`, with features (B, E) of `views` fixed augmented views as images.
+    """A training loader of `Pictures`, with features (B, E) of `views` fixed augmented views as images, on `device` if
+    they fit there.
 
     Its sampler, batch size and order are the loader's own; `dataset.set_epoch` chooses the view.
     """
@@ -140,9 +170,10 @@ def view_loader(
     key["names"] = image_name(items[0], root)  # those of the others follow
     features = cache.get(key, (len(items), views, -1), encode_all)
     return DataLoader(
-        ViewFeatures(items, features),
+        ViewFeatures(items, features, device),
         batch_size=loader.batch_size,
         sampler=loader.sampler,
+        collate_fn=as_it_is,
         drop_last=loader.drop_last,
         generator=torch.Generator(),
     )

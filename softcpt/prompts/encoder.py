@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from softcpt.backbones.layers import UNTUNED, Tuning
-from softcpt.backbones.precision import on_cpu, to_device
 from softcpt.backbones.text import TextTower
 from softcpt.backbones.transformers_text import TransformersTextTower
+from softcpt.placement import on_cpu, to_device
 
 from .packing import GroupSums, Packing, Rows, put
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from softcpt.backbones import CLIP
 from softcpt.files.messages import check_choice
+from softcpt.placement import on_host
 
 from .owners import register_owners
 from .sentences import POSITIONS, name_ids, tokens_before, word_ids
@@ -83,7 +84,7 @@ class PromptTemplate(nn.Module):
         self.register_buffer("sos", weight[tokenizer.sos], persistent=False)  # (1, D), or (0, D)
         self.register_buffer("tokens", weight[padded.to(weight.device)], persistent=False)  # (R, longest, D)
         self.register_buffer("index", index.to(weight.device), persistent=False)  # (R, S)
-        self.register_buffer("lengths", lengths.to(weight.device), persistent=False)  # (R,)
+        self.lengths = lengths  # (R,) on the host, which needs them
 
     def forward(self, context: Tensor, group: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Prefixes and suffixes of the prompts of some names.
@@ -94,12 +95,12 @@ class PromptTemplate(nn.Module):
             rows: (R,) which names; None for all.
 
         Returns:
-            prefix (G, 1 + M_before, D), suffix (R, S, D), lengths (R,) of the suffixes, up to the token at which the
-            feature is read, [EOS] in most towers.
+            prefix (G, 1 + M_before, D), suffix (R, S, D), and on the CPU lengths (R,) of the suffixes, up to the token
+            at which the feature is read, [EOS] in most towers.
         """
         tokens, index, lengths = self.tokens, self.index, self.lengths
         if rows is not None:
-            tokens, index, lengths = tokens[rows], index[rows], lengths[rows]
+            tokens, index, lengths = tokens[rows], index[rows], lengths[on_host(rows)]
         before, after = context.split([self.n_before, self.n_context - self.n_before], dim=1)
         prefix = torch.cat([self.sos.unsqueeze(0).expand(len(context), -1, -1), before], dim=1)  # (G, 1 + M_before, D)
         if after.shape[1]:

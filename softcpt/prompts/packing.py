@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from softcpt.backbones.precision import to_device
+from softcpt.placement import to_device
 
 
 class Packing(NamedTuple):

@@ -43,8 +43,9 @@ def encode_sentences(
     sentences: PromptTemplate, encoder: Encoder, rows: Tensor | None = None, tuning: Tuning = UNTUNED
 ) -> Tensor:
     """Features (R, E) of the sentences `rows` (R,), None for all; not normalised."""
-    like = sentences.lengths if rows is None else rows
-    group = torch.zeros_like(like)
+    group = torch.zeros(
+        len(sentences.lengths if rows is None else rows), dtype=torch.long, device=sentences.tokens.device
+    )
     no_context = sentences.tokens.new_empty(1, 0, sentences.tokens.shape[-1])
     return encoder(*sentences(no_context, group, rows), group, tuning)
 

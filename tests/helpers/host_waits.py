@@ -17,7 +17,7 @@ OWN = ("second_device.py", "second_autocast.py", "host_waits.py")
 
 
 class Wait(NamedTuple):
-    """`kind` is "read", of a value or a size, or "copy", to the device from memory that is not pinned."""
+    """`kind` is "read", of a value or a size, or "copy", to the device, unless it is non-blocking."""
 
     kind: str
     operation: str

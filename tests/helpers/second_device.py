@@ -178,7 +178,9 @@ def _note_waits(facts: _Facts, args: tuple, kwargs: dict[str, Any], target: str 
     if facts.copies:
         source = args[1] if facts.name == "aten::copy_" else args[0]
         onto = target or (NAME if isinstance(args[0], Second) else "cpu")
-        if isinstance(source, Second) != (onto == NAME):
+        free = kwargs.get("non_blocking") or facts.name == "aten::copy_" and args[2:] == (True,)
+        waits = onto != NAME or not free  # a copy to it may be made while the host goes on, a read may not
+        if isinstance(source, Second) != (onto == NAME) and waits:
             host_waits.note("copy" if onto == NAME else "read", facts.name)
     elif facts.reads or (facts.name == "aten::repeat_interleave" and kwargs.get("output_size") is None):
         host_waits.note("read", facts.name)
@@ -230,7 +232,8 @@ def _empty(size, *, dtype=None, layout=None, device=None, pin_memory=None, memor
 
 
 def _copy_from(source, target, non_blocking=False):
-    host_waits.note("read" if isinstance(source, Second) else "copy", "copy")
+    if isinstance(source, Second) or not non_blocking:
+        host_waits.note("read" if isinstance(source, Second) else "copy", "copy")
     _unwrapped(target).copy_(_unwrapped(source))
     return target
 

@@ -8,7 +8,7 @@ import miniatures
 import pytest
 import second_device
 import toy
-from methods import METHODS
+from methods import LEARNING, METHODS, build
 
 from scripts.lib.train_run import TrainRun
 from trainers import PromptTrainer
@@ -75,9 +75,86 @@ def test_run_of_a_sweep(train, toy_root, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "run" / "results.json").read_text())["device"] == "second"
 
 
-def test_waits_of_a_step_name_their_lines(train):
+# -- where the host waits ----------------------------------------------------------------------------------------------
+
+
+def later_steps(root, folder, name, dataset, *opts):
+    """The waits of each step after the first two, between two printed lines, and the number of tasks in its batch."""
+    opts = ("TRAIN.PRINT_FREQ", 1000, "DATALOADER.TRAIN_X.BATCH_SIZE", 4, *opts)
+    with second_device.used():
+        trainer = build(root, folder, name, dataset=dataset, opts=opts)
+        trainer.before_train()
+        trainer.set_model_mode("train")
+        trainer.before_epoch()
+        trainer.epoch, trainer.num_batches, steps = 0, 10**6, []
+        for batch in trainer.train_loader_x:
+            trainer.batch_idx = len(steps)
+            with host_waits.recorded() as waits:
+                trainer.forward_backward(batch)
+            steps.append((waits, len(set(batch["domain"].tolist()))))
+    return steps[2:]
+
+
+@pytest.mark.parametrize("dataset", ["ToyTasks", "ToySingle"])
+@pytest.mark.parametrize("name", LEARNING)
+def test_step_never_waits(name, dataset, toy_root, tmp_path):
+    """Nor for its copies. PLOT reads after every tenth iteration of a task whether it has converged."""
+    opts = ("TRAINER.PLOT.THRESH", 0.0, "TRAINER.PLOT.MAX_ITER", 20)
+    for waits, tasks in later_steps(toy_root, tmp_path, name, dataset, *opts):
+        assert len(waits) == (2 * tasks if name == "PLOT" else 0), waits
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("CLASS_SAMPLE_RATE", 0.3),
+        ("VARIANT", "CSTS", "KNOWLEDGE_WEIGHT", 2.0),
+        ("VARIANT", "CATA", "CLASS_TOKEN_POSITION", "middle", "SCHEDULE", "released"),
+        ("TASK_FEATURES", "learned", "BLEND", True),
+    ],
+)
+def test_step_of_a_variant_never_waits(options, toy_root, tmp_path):
+    keys = (f"TRAINER.SOFTCPT.{key}" for key in options[::2])
+    opts = [item for pair in zip(keys, options[1::2]) for item in pair]
+    for waits, _ in later_steps(toy_root, tmp_path, "SoftCPT", "ToyTasks", *opts):
+        assert not waits
+
+
+def test_step_on_cached_views_never_waits(toy_root, tmp_path):
+    for waits, _ in later_steps(toy_root, tmp_path, "SoftCPT", "ToyTasks", "FEATURES.TRAIN_VIEWS", 2):
+        assert not waits
+
+
+def test_printed_line_reads_what_its_steps_have_logged(train):
+    """Ten batches and a line after every third: whether the losses are finite, and their values."""
     with host_waits.per_step(PromptTrainer) as counts:
-        train("CoOp")
-    assert host_waits.total(counts, "read") > 0 and host_waits.total(counts, "copy") > 0
-    assert all(wait.place for wait in counts)
+        train("CoOp", "DATASET.NUM_SHOTS", 4, "DATALOADER.TRAIN_X.BATCH_SIZE", 2, "TRAIN.PRINT_FREQ", 3)
+    assert host_waits.total(counts, "read") == pytest.approx((3 + 4) / 10)  # of the last step only the values
+    assert {wait.place.split(":")[0] for wait in counts} == {
+        "trainers/engine/divergence.py",
+        "compat/dassl/engine/trainer.py",
+    }
     print(host_waits.table(counts))
+
+
+def test_first_step_that_diverges_is_named_before_anything_is_saved(toy_root, tmp_path, monkeypatch):
+    """It is noticed later than on a CPU, at the end of the epoch."""
+    compute_loss, images = PromptTrainer.compute_loss, []
+
+    def diverging(self, image, label):
+        loss, terms = compute_loss(self, image, label)
+        return (loss * float("nan") if self.batch_idx in (1, 2) else loss), terms
+
+    def recorded(self, batch):
+        images.append(batch["impath"])
+        return step(self, batch)
+
+    step = PromptTrainer.forward_backward
+    monkeypatch.setattr(PromptTrainer, "compute_loss", diverging)
+    monkeypatch.setattr(PromptTrainer, "forward_backward", recorded)
+    opts = ("DATALOADER.TRAIN_X.BATCH_SIZE", 4, "TRAIN.PRINT_FREQ", 1000)
+    with second_device.used(), pytest.raises(FloatingPointError, match="the loss is nan in epoch 1, step 2 "):
+        build(toy_root, tmp_path / "run", "CoOp", opts=opts).train()
+    facts = json.loads((tmp_path / "run/failure.json").read_text())
+    assert (facts["step"], facts["images"], facts["gradient_norm_before"]) == (2, images[1], None)
+    assert len(images) > 3 and not list(tmp_path.glob("run/**/*.pth.tar*"))

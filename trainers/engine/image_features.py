@@ -58,4 +58,4 @@ def features_of(trainer: Any, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
 
 def views_of(trainer: Any, loader: Any, count: int) -> Any:
     """A training loader as one of the features of `count` augmented views."""
-    return view_loader(loader, *trainer.caching, count, trainer.cfg.SEED, trainer.cfg.DATASET.ROOT)
+    return view_loader(loader, *trainer.caching, count, trainer.cfg.SEED, trainer.cfg.DATASET.ROOT, trainer.device)

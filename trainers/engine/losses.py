@@ -6,6 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from softcpt.placement import on_cpu, on_host, to_device
+
+READ_EVERY = 10  # of Sinkhorn's iterations on a GPU: whether they have stopped
+
 
 def multitask_cross_entropy(logits: Tensor, label: Tensor, class_task: Tensor, classes: Tensor | None = None) -> Tensor:
     """Cross-entropy of each sample over the classes of its own task, averaged over the joint batch (SoftCPT, Eq. 8).
@@ -33,9 +37,10 @@ def within_task(logits: Tensor, label: Tensor, class_task: Tensor, classes: Tens
 
 def classes_of_present_tasks(label: Tensor, class_task: Tensor) -> Tensor:
     """(R,) sorted labels of all classes of the tasks that occur in `label` (B,); other classes get no gradient."""
-    present = torch.zeros(int(class_task[-1]) + 1, dtype=torch.bool, device=label.device)
-    present[class_task[label]] = True
-    return present[class_task].nonzero().squeeze(1)
+    task = on_host(class_task)
+    present = torch.zeros(int(task[-1]) + 1, dtype=torch.bool)
+    present[task[on_host(label)]] = True
+    return to_device(present[task].nonzero().squeeze(1), class_task.device)
 
 
 def sample_classes(classes: Tensor, label: Tensor, class_task: Tensor, rate: float) -> Tensor:
@@ -51,15 +56,16 @@ def sample_classes(classes: Tensor, label: Tensor, class_task: Tensor, rate: flo
     Returns:
         (R',) sorted labels.
     """
+    device, (classes, label, class_task) = class_task.device, map(on_host, (classes, label, class_task))
     positive = torch.zeros_like(class_task, dtype=torch.bool)
     positive[label] = True
     kept = [classes[positive[classes]]]
     negative = classes[~positive[classes]]
     for task in class_task[negative].unique():
         candidates = negative[class_task[negative] == task]
-        chosen = torch.randperm(len(candidates), device=candidates.device)[: math.ceil(rate * len(candidates))]
+        chosen = torch.randperm(len(candidates))[: math.ceil(rate * len(candidates))]
         kept.append(candidates[chosen])
-    return torch.cat(kept).sort().values
+    return to_device(torch.cat(kept).sort().values, device)
 
 
 def knowledge_distance(text_features: Tensor, teacher_features: Tensor) -> Tensor:
@@ -113,10 +119,16 @@ def sinkhorn(similarity: Tensor, epsilon: float = 0.1, threshold: float = 1e-2, 
     kernel = ((similarity - 1) / epsilon).exp()  # K
     n_tokens, n_prompts = similarity.shape[-2:]
     r, c = torch.ones_like(kernel[..., 0]), torch.ones_like(kernel[..., 0, :])  # (..., L), (..., N)
-    for _ in range(max_iterations):
-        before = r
-        r = 1 / n_tokens / (kernel * c.unsqueeze(-2)).sum(-1)
-        c = 1 / n_prompts / (kernel * r.unsqueeze(-1)).sum(-2)
-        if (r - before).abs().mean() < threshold:
+    stopped = torch.zeros((), dtype=torch.bool, device=similarity.device)
+    for i in range(max_iterations):
+        next_r = 1 / n_tokens / (kernel * c.unsqueeze(-2)).sum(-1)
+        next_c = 1 / n_prompts / (kernel * next_r.unsqueeze(-1)).sum(-2)
+        small = (next_r - r).abs().mean() < threshold
+        if on_cpu(similarity):
+            r, c, stopped, read = next_r, next_c, small, True
+        else:  # what has stopped stays as it is, so that the host need not read at each iteration whether it has
+            r, c = torch.where(stopped, r, next_r), torch.where(stopped, c, next_c)
+            stopped, read = stopped | small, (i + 1) % READ_EVERY == 0
+        if read and stopped:
             break
     return r.unsqueeze(-1) * kernel * c.unsqueeze(-2)

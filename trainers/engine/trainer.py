@@ -23,6 +23,7 @@ from softcpt.files import PROMPTS
 from softcpt.images.loading import picture_loader
 from softcpt.images.sharding import sharded
 from softcpt.images.views import seeded_loader
+from softcpt.placement import to_device
 from softcpt.prompts.encoder import text_encoder
 from softcpt.prompts.learned import check_words
 from softcpt.tasks import Task
@@ -30,6 +31,7 @@ from softcpt.tasks import Task
 from . import budget
 from .all_images import take_all_images, trains_on_all
 from .choosing import check_choices
+from .divergence import UnreadSteps
 from .evaluating import Tester
 from .image_features import cached, caching_of, features_of, views_of
 from .memory import PeakMemory
@@ -59,6 +61,7 @@ class Engine(TrainerX):
 
     def __init__(self, cfg: Any) -> None:
         self.bar, self.saver, self.tester = TrainingBar(0, 0, 0), Saver(self), Tester(self)  # of no steps yet
+        self.unread = UnreadSteps(self)
         super().__init__(cfg)
         if hasattr(self.evaluator, "set_tasks"):  # Dassl builds it, and knows no tasks
             self.evaluator.set_tasks(self.tasks)
@@ -114,7 +117,10 @@ class Engine(TrainerX):
             logger.warning(text, ", ".join(single))
         self.classnames = [name for task in self.tasks for name in task.classnames]
         counts = torch.tensor([len(task.classnames) for task in self.tasks])
-        self.class_task = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)  # (C,)
+        class_task = torch.arange(len(counts)).repeat_interleave(counts)  # (C,)
+        self.class_task, self._all_classes = (
+            to_device(value, self.device) for value in (class_task, torch.arange(len(class_task)))
+        )
         self._train_counts = torch.zeros(len(counts), 2, device=self.device)  # right and all predictions of an epoch
 
         check_words(type(self), self.options, self.clip)
@@ -210,7 +216,13 @@ class Engine(TrainerX):
         right = torch.stack([prediction == label, torch.ones_like(label)], dim=1).float()
         self._train_counts.index_add_(0, self.class_task[label], right)
 
+    def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, None]:
+        """Images (B, 3, H, W), or their features, and labels (B,) on the device."""
+        image, label = (to_device(batch[key], self.device) for key in ("img", "label"))
+        return image, label, None
+
     def after_epoch(self) -> None:
+        self.unread.read()
         for task, (right, n) in zip(self.tasks, distributed.sum_over_ranks(self._train_counts).tolist()):
             if n:
                 self.write_scalar(f"train_task/{task.name}", 100 * right / n, self.epoch)

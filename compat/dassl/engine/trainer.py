@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from dassl.data import DataManager
@@ -61,7 +61,7 @@ class TrainerX(TrainerBase):
     def build_model(self) -> None:
         raise NotImplementedError
 
-    def forward_backward(self, batch: dict[str, Any]) -> dict[str, float] | None:
+    def forward_backward(self, batch: dict[str, Any]) -> dict[str, Any] | None:
         raise NotImplementedError
 
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -106,20 +106,33 @@ class TrainerX(TrainerBase):
         self.set_model_mode("train")
         cfg, clock, logged = self.cfg.TRAIN, defaultdict(_Mean), defaultdict(_Mean)
         self.num_batches = len(self.train_loader_x)
+        unread: list[_Step] = []
         start = time.time()
         for batch_idx, batch in enumerate(self.train_loader_x):
             self.batch_idx = batch_idx
             clock["data"].add(time.time() - start)
-            for name, value in (self.forward_backward(batch) or {}).items():
-                logged[name].add(value)
+            values = self.forward_backward(batch) or {}
+            unread.append(_Step(self.epoch * self.num_batches + batch_idx, self.get_current_lr(), values))
             clock["batch"].add(time.time() - start)
-            if (batch_idx + 1) % cfg.PRINT_FREQ == 0 or self.num_batches < cfg.PRINT_FREQ:
+            prints = (batch_idx + 1) % cfg.PRINT_FREQ == 0 or self.num_batches < cfg.PRINT_FREQ
+            if prints or self.device.type == "cpu":
+                self._log(unread, logged)
+            if prints:
                 self._print_progress(clock, logged)
-            step = self.epoch * self.num_batches + batch_idx
-            for name, mean in logged.items():
-                self.write_scalar(f"train/{name}", mean.mean, step)
-            self.write_scalar("train/lr", self.get_current_lr(), step)
             start = time.time()
+        self._log(unread, logged)
+
+    def _log(self, steps: list["_Step"], logged: dict[str, "_Mean"]) -> None:
+        """Write the curves of some steps, and empty the list. On a GPU the values of all are read at once."""
+        tensors = [v for step in steps for v in step.values.values() if isinstance(v, torch.Tensor)]
+        numbers = iter(torch.cat([tensor.double().flatten() for tensor in tensors]).tolist() if tensors else [])
+        for step in steps:
+            for name, value in step.values.items():
+                logged[name].add(next(numbers) if isinstance(value, torch.Tensor) else value)
+            for name, mean in logged.items():
+                self.write_scalar(f"train/{name}", mean.mean, step.number)
+            self.write_scalar("train/lr", step.lr, step.number)
+        steps.clear()
 
     def _print_progress(self, clock: dict[str, "_Mean"], logged: dict[str, "_Mean"]) -> None:
         done = self.epoch * self.num_batches + self.batch_idx + 1
@@ -194,6 +207,12 @@ class TrainerX(TrainerBase):
             self._writer.add_scalar(tag, scalar_value, global_step)
 
 
+class _Step(NamedTuple):
+    number: int
+    lr: float
+    values: dict[str, Any]  # numbers, and scalars on the device
+
+
 class _Mean:
     """The last value and the mean of a number; formatted as "last (mean)"."""
 
@@ -201,8 +220,8 @@ class _Mean:
         self.last = self.total = 0.0
         self.count = 0
 
-    def add(self, value: float | torch.Tensor) -> None:
-        self.last = value.item() if isinstance(value, torch.Tensor) else value
+    def add(self, value: float) -> None:
+        self.last = value
         self.total += self.last
         self.count += 1
 
