@@ -42,6 +42,7 @@ class PromptTrainer(Engine):
     uses_shots = True  # False for a method that needs no training image
     reads_names = True  # False if nothing of the method comes from the class names
     learns_by_gradient = True  # False for a method without an optimiser: override `fit`
+    reads_weights = False  # True if it reads the towers' weights: `amp` then stores them in fp32
     conditional = False  # True if the class features depend on the image: override `class_logits`
     no_heads = ""  # the reason, if `heads` cannot express the logits as a function of global image features
     feature_kind = "global"  # of image features: global, local (B, L, E) or unprojected; those of a kind share a cache

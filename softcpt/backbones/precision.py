@@ -1,13 +1,18 @@
-"""The four precisions of a run."""
+"""The precisions of a run."""
 
 import torch
 
-PRECISIONS = ("fp32", "amp", "fp16", "bf16")
+TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+PRECISIONS = ("fp32", "amp", *TYPES)
 
 
 class Precision:
-    """`fp32`; `amp`: autocast in fp16 on a GPU, in bf16 on a CPU; `fp16`, `bf16`: autocast in that type, with the
-    frozen towers stored in it. Learned parameters are fp32 in all of them.
+    """`fp32`; `amp`: autocast in fp16 on a GPU, in bf16 on a CPU; `fp16`, `bf16`: autocast in that type. In half
+    precision the frozen towers are stored in it; autocast would convert their weights in every forward pass. Learned
+    parameters are fp32 in all of them.
+
+    Args:
+        exact: with `amp` the towers are stored in fp32, for a method that reads their weights.
 
     Attributes:
         half: the type of autocast, None for fp32.
@@ -15,11 +20,11 @@ class Precision:
         scaler: the gradient scaler for fp16 on a GPU, where small gradients underflow; else None.
     """
 
-    def __init__(self, name: str, device: torch.device) -> None:
+    def __init__(self, name: str, device: torch.device, exact: bool = False) -> None:
         amp = torch.float16 if device.type == "cuda" else torch.bfloat16
         self.name, self.device = name, device
-        self.half = {"fp32": None, "amp": amp, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
-        self.stored = self.half if name in ("fp16", "bf16") else None
+        self.half = {"fp32": None, "amp": amp, **TYPES}[name]
+        self.stored = None if exact and name == "amp" else self.half
         scaled = self.half == torch.float16 and device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type) if scaled else None
 

@@ -43,7 +43,7 @@ class Export:
         tasks: name, template, metric and class names of each.
         heads: one per task, from image features to logits.
         preprocessing: of images, before the tower.
-        backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights as the run used them.
+        backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights.
         precision: of the run.
         upright: whether images are turned as their EXIF entries say, as in the run.
         weights: tuned weights of the image tower, by their names in it.

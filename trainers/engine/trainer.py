@@ -72,7 +72,7 @@ class Engine(TrainerX):
         self.dm = DataManager(filled(cfg, OPENAI), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
         if trains_on_all(cfg):
             take_all_images(self.dm, filled(cfg, OPENAI))
-        self.precision = Precision(self.options.PREC, self.device)
+        self.precision = Precision(self.options.PREC, self.device, self.reads_weights)
         self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
         self.cfg = with_preprocessing(cfg, self.clip.preprocessing, self.dm.dataset)
