@@ -39,6 +39,7 @@ from softcpt.files.texts import PlainFormatter, plain
 from trainers.engine import earlier
 from trainers.engine.calls import check_complete, check_run_folder
 from trainers.engine.config import ConfigFiles, build_cfg, read_files
+from trainers.engine.earlier_precision import to_go_on
 from trainers.engine.errors import message_of
 from trainers.engine.run import run
 from trainers.engine.same_config import OtherConfigError
@@ -98,6 +99,7 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, An
             if first:
                 print(f"{earlier.done_before(cfg.OUTPUT_DIR)}; --test-again tests it again")
             return 0
+        precision = "" if todo == earlier.ANEW or args.eval_only else to_go_on(cfg)
         distributed.barrier()  # the other processes have read what the first one may remove
         if first:
             if todo == earlier.ANEW:
@@ -107,7 +109,7 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, An
             logging.root.handlers[0].setFormatter(PlainFormatter("%(message)s"))
         else:
             sys.stdout = open(os.devnull, "w")
-        run(args, cfg, defaults)
+        run(args, cfg, defaults, precision)
     except KeyboardInterrupt:
         if first:
             logger.warning("Interrupted. %s", earlier.how_to_resume(Path(cfg.OUTPUT_DIR), args.command))

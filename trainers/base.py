@@ -82,7 +82,7 @@ class PromptTrainer(Engine):
             self.scaler.step(self.optim)
             self.scaler.update()
             overflow = self.scaler.get_scale() < scale
-            if self.options.PREC == "amp" or overflow:
+            if self.options.PREC.startswith("amp") or overflow:
                 return
             steps -= 1
         for _ in range(steps):
