@@ -1,5 +1,9 @@
 """The precisions of a run."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 import torch
 
 TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -40,8 +44,41 @@ class Precision:
         """`name` as versions called it in which `amp` was one type per device; keys of cached features have it."""
         return AMP if self.name == as_earlier(AMP, self.device) else self.name
 
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """A context in which CLIP is called: autocast, or for fp32 on a GPU convolutions that are not in TF32."""
+        exact = self.half is None and self.device.type == "cuda"
+        with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
+            with EXACT_CONVOLUTIONS if exact else contextlib.nullcontext():
+                yield
+
+
+class ExactConvolutions:
+    """A context in which cuDNN computes convolutions in fp32; by default PyTorch lets it take TF32, of 10 bits. The
+    switch is one for all threads: it is put back when the last of them has left."""
+
+    def __init__(self) -> None:
+        self.lock, self.within, self.switched = threading.Lock(), 0, False
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.within += 1
+            if self.within == 1:
+                try:
+                    self.switched = torch.backends.cudnn.allow_tf32
+                except RuntimeError:  # the caller has chosen a precision of each operation, by PyTorch's newer switches
+                    self.switched = False
+                if self.switched:
+                    torch.backends.cudnn.allow_tf32 = False
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.within -= 1
+            if self.switched and not self.within:
+                torch.backends.cudnn.allow_tf32 = True
+
+
+EXACT_CONVOLUTIONS = ExactConvolutions()
 
 
 def on_device(name: str, device: torch.device) -> str:

@@ -1,6 +1,9 @@
 """What `amp` is on a device, and that the runs, evaluations and exports of a run keep its type elsewhere."""
 
+import contextlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import export
 import pytest
@@ -176,3 +179,51 @@ def test_older_export_has_one_type_per_kind_of_device(fp16_run, tmp_path):
     save_file(tensors, path, {"classifier": json.dumps({**facts, "digest": digest_of(facts, tensors)})})
     with pytest.raises(ValueError, match="precision is 'amp-fp8', use one of fp32, amp,"):
         load_classifier(path, toy.CLIP, "cpu")
+
+
+def convolutions_in_tf32():
+    return torch.backends.cudnn.allow_tf32
+
+
+def test_fp32_is_fp32_in_convolutions_and_only_within():
+    assert convolutions_in_tf32()  # PyTorch's default
+    with Precision("fp32", GPU).autocast():
+        assert not convolutions_in_tf32()
+        with Precision("fp32", GPU).autocast():
+            pass
+        assert not convolutions_in_tf32()
+    with contextlib.suppress(KeyError), Precision("fp32", GPU).autocast():
+        raise KeyError
+    assert convolutions_in_tf32()
+    with Precision("bf16", torch.device("cpu")).autocast():
+        assert convolutions_in_tf32()
+
+
+def test_switch_of_tf32_is_put_back_by_the_last_thread():
+    entered, leave = threading.Event(), threading.Event()
+
+    def other():
+        with Precision("fp32", GPU).autocast():
+            entered.set()
+            leave.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        with Precision("fp32", GPU).autocast():
+            done = pool.submit(other)
+            assert entered.wait(20)
+        assert not convolutions_in_tf32()
+        leave.set()
+        done.result()
+    assert convolutions_in_tf32()
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="newer switches of PyTorch")
+def test_choice_by_pytorchs_newer_switches_stays():
+    before = torch.backends.cudnn.conv.fp32_precision
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    try:
+        with Precision("fp32", GPU).autocast():
+            assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+    finally:
+        torch.backends.cudnn.conv.fp32_precision = before
