@@ -35,6 +35,7 @@ from softcpt import distributed
 from softcpt.evaluation.provenance import command_line
 from softcpt.files import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, remove_run
 from softcpt.files.console import print_any_text
+from softcpt.files.messages import out_of_memory
 from softcpt.files.texts import PlainFormatter, plain
 from trainers.engine import earlier
 from trainers.engine.calls import check_complete, check_run_folder
@@ -116,10 +117,12 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, An
         raise
     except OtherConfigError as error:
         return could_not_start(error)
-    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
-        message = message_of(error)
+    except (ValueError, OSError, FloatingPointError, RuntimeError, MemoryError) as error:
+        message = message_of(error, cfg)
         if not message:
             raise
+        if first and out_of_memory(error):
+            logger.error("%s: %s", type(error).__name__, error)  # how much was asked for, and what holds the rest
         message = plain(message, keep="\n")
         print(f"error: {message}" if first else f"process {distributed.rank()}: {message}", file=sys.stderr)
         return 1

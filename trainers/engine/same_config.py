@@ -20,6 +20,7 @@ FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty
 # These keys do not change what a run computes, so that it may be continued with other values.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
 FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ"}
+FREE_KEYS |= {"TRAINER.TEXT_CHUNK", "DATALOADER.TEST.BATCH_SIZE"}  # what bounds memory, up to rounding
 FREE_KEYS |= {"TEST.PREDICTIONS", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "MODEL.HEAD.NAME"}
 # Keys that an older version did not have: what its runs did, where that is not the default of the key.
 OF_OLDER_RUNS: dict[str, object] = {preprocessing.UPRIGHT: False}
