@@ -83,8 +83,10 @@ EXACT_CONVOLUTIONS = ExactConvolutions()
 
 def on_device(name: str, device: torch.device) -> str:
     """A precision with the type that `amp` is on a device: bf16 where it is native, else fp16."""
+    if name != AMP:
+        return name
     native = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
-    return name if name != AMP else f"{AMP}-bf16" if native else f"{AMP}-fp16"
+    return f"{AMP}-bf16" if native else f"{AMP}-fp16"
 
 
 def as_earlier(name: str, device: torch.device) -> str:
