@@ -35,10 +35,12 @@ from softcpt import distributed
 from softcpt.evaluation.provenance import command_line
 from softcpt.files import CHECKPOINT, FAILURE_FILE, locked, make_run_folder, remove_empty, remove_run
 from softcpt.files.console import print_any_text
+from softcpt.files.messages import out_of_memory
 from softcpt.files.texts import PlainFormatter, plain
 from trainers.engine import earlier
 from trainers.engine.calls import check_complete, check_run_folder
 from trainers.engine.config import ConfigFiles, build_cfg, read_files
+from trainers.engine.earlier_precision import to_go_on
 from trainers.engine.errors import message_of
 from trainers.engine.run import run
 from trainers.engine.same_config import OtherConfigError
@@ -106,6 +108,7 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, An
             if first:
                 print(f"{earlier.done_before(cfg.OUTPUT_DIR)}; --test-again tests it again")
             return 0
+        precision = "" if todo == earlier.ANEW or args.eval_only else to_go_on(cfg)
         distributed.barrier()  # the other processes have read what the first one may remove
         if first:
             if todo == earlier.ANEW:
@@ -115,7 +118,7 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, An
             logging.root.handlers[0].setFormatter(PlainFormatter("%(message)s"))
         else:
             sys.stdout = open(os.devnull, "w")
-        run(args, cfg, defaults)
+        run(args, cfg, defaults, precision)
     except KeyboardInterrupt:
         if first:
             logger.warning("Interrupted. %s", earlier.how_to_resume(Path(cfg.OUTPUT_DIR), args.command))
@@ -124,10 +127,12 @@ def logged_run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, An
         return could_not_start(error)
     except distributed.OtherRankError:
         return 1
-    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
-        message = message_of(error)
+    except (ValueError, OSError, FloatingPointError, RuntimeError, MemoryError) as error:
+        message = message_of(error, cfg)
         if not message:
             raise
+        if first and out_of_memory(error):
+            logger.error("%s: %s", type(error).__name__, error)  # how much was asked for, and what holds the rest
         message = plain(message, keep="\n")
         alone = first or isinstance(error, FloatingPointError)  # which the other processes leave to this one
         print(f"error: {message}" if alone else f"process {distributed.rank()}: {message}", file=sys.stderr)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from softcpt import distributed
 from softcpt.files import PROMPTS, check_replaceable, write_atomically
-from softcpt.files.messages import nearest
+from softcpt.files.messages import memory_message, nearest, out_of_memory
 from softcpt.files.texts import counted, plain
 from softcpt.inference import load_classifier
 from softcpt.inference.images import find_images
@@ -174,7 +174,13 @@ def main(argv: list[str] | None = None) -> int:
         arriving = predictions(predictor, paths, task, batch_size, workers)
     else:
         arriving = continued(kept, predictor, paths, task, batch_size, workers)
-    made = printed(arriving, len(paths), names, args.top)
+    try:
+        made = printed(arriving, len(paths), names, args.top)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        advice = f"use a smaller DATALOADER.TEST.BATCH_SIZE (now {batch_size}), or USE_CUDA False"
+        raise ValueError(memory_message(error, advice)) from error
     if args.csv:
         write_atomically(args.csv, csv_of(made, task, names, args.top), follow=True)
     if args.json:

@@ -42,6 +42,7 @@ class PromptTrainer(Engine):
     uses_shots = True  # False for a method that needs no training image
     reads_names = True  # False if nothing of the method comes from the class names
     learns_by_gradient = True  # False for a method without an optimiser: override `fit`
+    reads_weights = False  # True if it reads the towers' weights: `amp` then stores them in fp32
     conditional = False  # True if the class features depend on the image: override `class_logits`
     no_heads = ""  # the reason, if `heads` cannot express the logits as a function of global image features
     feature_kind = "global"  # of image features: global, local (B, L, E) or unprojected; those of a kind share a cache
@@ -77,7 +78,7 @@ class PromptTrainer(Engine):
         """`steps_per_batch` steps along the gradient; none if it overflows at the gradient scaler's factor."""
         steps = self.steps_per_batch
         if self.scaler is not None:
-            once = self.options.PREC == "amp" or steps == 1
+            once = self.options.PREC.startswith("amp") or steps == 1
             scale = 0 if once else self.scaler.get_scale()
             self.scaler.step(self.optim)
             self.scaler.update()

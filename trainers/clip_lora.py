@@ -42,6 +42,7 @@ class CLIPLoRA(PromptTrainer):
     """
 
     schedule_unit = "batch"
+    reads_weights = True
     ignores = tuple(f"OPTIM.{key}" for key in "LR_SCHEDULER STEPSIZE GAMMA WARMUP_EPOCH WARMUP_TYPE".split())
 
     defaults = {

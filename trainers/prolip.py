@@ -34,6 +34,7 @@ class ProLIP(PromptTrainer):
     """
 
     feature_kind = "unprojected"
+    reads_weights = True
 
     defaults = {
         "LAMBDA": 1.0,  # weight of the distance, before its division by N^POWER

@@ -1,8 +1,9 @@
 """Time a frozen image tower, per image: ours against the `clip` package's in fp32.
 
-With bf16 our tower is stored and run in bf16, as with PREC bf16.
+With bf16 our tower is stored and run in bf16, as with PREC amp. With --autocast it is compared with ours in fp32, whose
+weights autocast converts in every pass.
 
-    python scripts/bench/image_tower.py [--backbone ViT-L/14] [--batch 32] [--precs fp32,bf16] [--json]
+    python scripts/bench/image_tower.py [--backbone ViT-L/14] [--batch 32] [--precs fp32,bf16] [--autocast] [--json]
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def measure(kind: str, backbone: str, prec: str, batch: int, repeats: int) -> di
     """Seconds per image of a random batch, and the features for comparison."""
     package, dtype = harness.package_clip(backbone), DTYPES[prec]
     image = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-    model = package if kind == "plain" else harness.clip_of(package, None if prec == "fp32" else dtype)
+    stored = None if prec == "fp32" or kind == "autocast" else dtype
+    model = package if kind == "plain" else harness.clip_of(package, stored)
     tower = model.visual.to(DEVICE)
     del package, model  # their other weights would count as peak memory
 
@@ -35,12 +37,17 @@ def measure(kind: str, backbone: str, prec: str, batch: int, repeats: int) -> di
 
 def rows_of(args):
     tail = args.batch, args.repeats
-    plain = in_own_process(measure, "plain", args.backbone, "fp32", *tail, threads=args.threads)
+    plain = (
+        None if args.autocast else in_own_process(measure, "plain", args.backbone, "fp32", *tail, threads=args.threads)
+    )
     for prec in args.precs.split(","):
+        if args.autocast:
+            plain = in_own_process(measure, "autocast", args.backbone, prec, *tail, threads=args.threads)
         ours = in_own_process(measure, "ours", args.backbone, prec, *tail, threads=args.threads)
         row = {"backbone": args.backbone, "batch": args.batch, "prec": prec, **harness.versus(plain, ours)}
         yield {**row, "max_rel_diff": harness.relative(ours["features"], plain["features"])}
 
 
 if __name__ == "__main__":
-    harness.main(__doc__, rows_of, ("--precs", "fp32,bf16"), ("--batch", 32))
+    autocast = "--autocast", False, "compare with our tower in fp32, under autocast"
+    harness.main(__doc__, rows_of, ("--precs", "fp32,bf16"), ("--batch", 32), autocast)

@@ -18,7 +18,7 @@ from .weights import KEY, digest_of, first_line, write_safetensors
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 2  # of the shared copies
+SCHEMA, HALF_SCHEMA = 2, 3  # of the shared copies in fp32 and in half
 SHARED_FROM = 64 << 20  # bytes; smaller files are read in a moment
 
 
@@ -50,6 +50,7 @@ def load_clip(name: str, half: torch.dtype | None = None, shared: Path | None = 
         if model is None:
             model = _read(name, source)
             if half is not None:
+                model.image_digest = model.stored_digest()
                 store_in_half(model, half)
             model.source["sha256"] = source.sha256
             if copy is not None:
@@ -136,7 +137,12 @@ def _key(name: str, source: Source, half: torch.dtype | None) -> str:
         there = {*folder.glob("*.json"), *(folder / file for file in transformers_tokenizers.FILES)}
         beside = [path for path in sorted(there) if path.is_file()]
     stats = [(str(path.resolve()), path.stat()) for path in (*source.files, *beside)]
-    words = [SCHEMA, name, str(half), *((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)]
+    words = [
+        SCHEMA if half is None else HALF_SCHEMA,
+        name,
+        str(half),
+        *((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats),
+    ]
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
 
 
@@ -148,6 +154,7 @@ def _read_copy(path: Path) -> CLIP | None:
         model = assemble(ClipConfig.from_dict(facts["config"]), load_file(path))
         model.source.update(facts["source"])
         if _digests(model) == facts["digests"]:
+            model.image_digest = facts.get("image_digest", facts["digests"][0])
             return model
         logger.warning("%s is damaged: the weights are read again", path)
     except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -157,6 +164,7 @@ def _read_copy(path: Path) -> CLIP | None:
 
 def _write_copy(path: Path, model: CLIP) -> None:
     facts = {"config": model.config.to_dict(), "source": model.source, "digests": _digests(model)}
+    facts["image_digest"] = model.image_digest
     state = {key: value.contiguous() for key, value in model.state_dict().items()}
     try:
         write_safetensors(path, state, {key: json.dumps(value) for key, value in facts.items()})
@@ -165,4 +173,4 @@ def _write_copy(path: Path, model: CLIP) -> None:
 
 
 def _digests(model: CLIP) -> list[str]:
-    return [model.image_digest, digest_of(model.text.state_dict())]
+    return [model.stored_digest(), digest_of(model.text.state_dict())]

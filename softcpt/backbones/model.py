@@ -60,7 +60,12 @@ class CLIP(nn.Module):
 
     @functools.cached_property
     def image_digest(self) -> str:
-        """A digest of what image features depend on: the tower's weights and its description."""
+        """A digest of what image features depend on: the tower's weights, as they are in the file, and its description.
+        `load_clip` computes it before it stores them in half."""
+        return self.stored_digest()
+
+    def stored_digest(self) -> str:
+        """The same of the weights as they are stored now."""
         config = self.config.to_dict()
         return digest_of(self.visual.state_dict(), json.dumps([config["family"], config["image"]], sort_keys=True))
 

@@ -32,6 +32,7 @@ KEYS = {  # {key of a record: type of its value}
     # Peak of the run's first process without filling feature caches: allocated on a GPU, resident on a CPU; 0
     # on Windows, which has no such count.
     "peak_memory_bytes": int,
+    "precision": str,  # PREC; of `amp` with its type: amp-bf16 or amp-fp16; "" if unknown
     "device": str,  # "cpu" or a GPU's name; "" if unknown
     "epochs": int,
     "steps": (int, type(None)),  # batches; None if unknown
@@ -43,7 +44,7 @@ KEYS = {  # {key of a record: type of its value}
     "loaded_from": str,  # run folder whose prompts were evaluated; "" for a run that learned its own or learns none
 }
 # Missing in records of older versions.
-LATER_KEYS = {"device": "", "steps": None, "command": "", "chosen_on": None, "loaded_from": ""}
+LATER_KEYS = {"precision": "", "device": "", "steps": None, "command": "", "chosen_on": None, "loaded_from": ""}
 LEFT_OUT = "left_out"  # optional key of a task: why it does not count in the mean
 TASK_KEYS = {"name": str, "metric": str, "value": (int, float, type(None)), "n": int}
 
@@ -109,6 +110,7 @@ def merge_tasks(records: Sequence[Mapping], selected: str = "all") -> dict:
         versions={key: _joined(values) for key, values in versions.items()},
         command="\n".join(filter(None, every["command"])),
         chosen_on=None if None in every["chosen_on"] else _joined(filter(None, every["chosen_on"])),
+        precision=_joined(filter(None, every["precision"])),
         loaded_from=_joined(filter(None, every["loaded_from"])),
     )
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
+from .messages import memory_message, out_of_memory
 from .texts import plain
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE
@@ -23,7 +24,7 @@ Main = Callable[..., "int | None"]
 
 
 def one_line_errors(status: int, *also: type[Exception]) -> Callable[[Main], Callable[..., int]]:
-    """Decorate `main(argv)`: print a ValueError, an OSError or one of `also`, and return `status`."""
+    """Decorate `main(argv)`: print a ValueError, an OSError, one of `also`, or that memory ran out; return `status`."""
 
     expected: tuple[type[Exception], ...] = (ValueError, OSError, *also)
 
@@ -39,6 +40,11 @@ def one_line_errors(status: int, *also: type[Exception]) -> Callable[[Main], Cal
                 return CLOSED_PIPE
             except expected as error:
                 print(f"error: {plain(error, keep=LINE_BREAK)}", file=sys.stderr)
+                return status
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                print(f"error: {plain(memory_message(error))}", file=sys.stderr)
                 return status
 
         return run

@@ -1,9 +1,25 @@
-"""Helpers for messages: similar names, long lists, and problems that are raised or collected."""
+"""Helpers for messages: similar names, long lists, problems that are raised or collected, and memory that ran out."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+# What PyTorch says of memory of the CPU, a GPU and other devices, beside its OutOfMemoryError.
+NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|_STATUS_ALLOC_FAILED", re.I)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory of the CPU or of a GPU ran out. PyTorch need not be imported."""
+    return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and bool(NO_MEMORY.search(str(error)))
+
+
+def memory_message(error: BaseException, advice: str = "") -> str:
+    """One line for memory that ran out: the sentence that says so, and what to do."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    said = next(filter(NO_MEMORY.search, lines), lines[0])
+    return f"out of memory ({said[:200]})" + (f": {advice}" if advice else "")
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

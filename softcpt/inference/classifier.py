@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from softcpt.backbones.precision import PRECISIONS, Precision
+from softcpt.backbones.precision import PRECISIONS, Precision, as_earlier
 
 from .exports import Export, read_export
 from .images import Images, image_batches, listed, transform_of
@@ -30,7 +30,7 @@ def load_classifier(
         path: a file written by scripts/export.py.
         backbone: name or file of its CLIP; needed unless that is a published one, or the demo's.
         device: "cpu" or "cuda"; by default a GPU if there is one.
-        precision: "fp32", "amp", "fp16" or "bf16"; by default that of the run.
+        precision: one of `PRECISIONS`, such as "fp32" or "amp"; by default that of the run, in the type that it had.
 
     Raises:
         FileNotFoundError: no such file, or no weights of its CLIP.
@@ -40,7 +40,7 @@ def load_classifier(
     export = read_export(path)
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"precision: {precision!r} is not legal; one of {', '.join(PRECISIONS)}")
-    numbers = Precision(precision or export.precision, device)
+    numbers = Precision(precision or as_earlier(export.precision, device), device)
     return Classifier(export, load_tower(export, path, backbone, numbers), numbers, str(path))
 
 

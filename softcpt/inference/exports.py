@@ -43,8 +43,8 @@ class Export:
         tasks: name, template, metric and class names of each.
         heads: one per task, from image features to logits.
         preprocessing: of images, before the tower.
-        backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights as the run used them.
-        precision: of the run.
+        backbone: name of the CLIP, SHA-256 of its file, and a digest of its image tower's weights.
+        precision: of the run, `amp` with its type; of an older export without it.
         upright: whether images are turned as their EXIF entries say, as in the run.
         weights: tuned weights of the image tower, by their names in it.
         prompts: (M, W) each, extra tokens of the image tower's layers.
@@ -80,13 +80,15 @@ def write_export(path: str | os.PathLike, export: Export) -> None:
         weight, bias = export.projection
         tensors |= {"projection.weight": weight} | ({} if bias is None else {"projection.bias": bias})
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    precision, _, half = export.precision.partition("-")  # apart, since older versions know no type of amp
     facts = {
         "schema": SCHEMA,
         "tasks": [dict(task) for task in export.tasks],
         "heads": [{key: getattr(head, key) for key in HEAD_KEYS} for head in export.heads],
         "preprocessing": asdict(export.preprocessing),
         "backbone": dict(export.backbone),
-        "precision": export.precision,
+        "precision": precision,
+        "half": half,
         "upright": export.upright,
         "provenance": dict(export.provenance),
     }
@@ -125,7 +127,7 @@ def read_export(path: str | os.PathLike) -> Export:
             ],
             preprocessing=Preprocessing(**shown),
             backbone=facts["backbone"],
-            precision=facts["precision"],
+            precision=precision_in(facts),
             upright=facts.get("upright", True),
             weights=below(tensors, "weights."),
             prompts=[tensors[f"prompts.{i}"] for i in range(len(below(tensors, "prompts.")))],
@@ -155,13 +157,18 @@ def check_facts(facts: Any, tensors: Mapping[str, Tensor], path: Path) -> dict[s
         raise ValueError(f"{path} is damaged: its contents are not those that were written; export the run again")
     if not isinstance(facts.get("upright", True), bool):
         raise ValueError(f"{path}: upright is {reprlib.repr(facts['upright'])}, neither true nor false")
-    if facts["precision"] not in PRECISIONS:
-        raise ValueError(f"{path}: precision is {facts['precision']!r:.60}, use one of {', '.join(PRECISIONS)}")
+    if precision_in(facts) not in PRECISIONS:
+        raise ValueError(f"{path}: precision is {precision_in(facts)!r:.60}, use one of {', '.join(PRECISIONS)}")
     try:
         check_contents(facts, tensors)
     except ValueError as error:
         raise ValueError(f"{path} is no legal export: {error}") from error
     return facts
+
+
+def precision_in(facts: Mapping[str, Any]) -> str:
+    half = facts.get("half", "")
+    return f"{facts['precision']}-{half}" if half else facts["precision"]
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,14 +1,13 @@
 """CLIP's image tower with the changes that a method learned."""
 
 import logging
-import re
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from softcpt.backbones import CLIP, Tuning, load_clip, published
-from softcpt.backbones.precision import Precision
+from softcpt.backbones.precision import TYPES, Precision
 from softcpt.files.texts import plain
 
 from .export_checks import check_fit
@@ -80,11 +79,10 @@ def load_tower(export: Export, path: Path, backbone: str | None, precision: Prec
 def same_tower(clip: CLIP, name: str, export: Export, precision: Precision) -> bool:
     """Whether a CLIP's image tower is that of an export.
 
-    Weights and activation are compared, whatever file they come from. In a precision other than the run's, for which no
-    digest is known, the files and the way they are read are compared.
+    Weights and activation are compared, whatever file they come from. An older export in fp16 or bf16 has the digest of
+    the weights in that type.
     """
-    half = Precision(export.precision, precision.device).stored
-    if half == precision.stored:
-        return clip.image_digest == export.backbone["image_digest"]
-    spellings = {spelling for word in (name, export.backbone["name"]) for spelling in re.findall(r"@\w+$", word)}
-    return clip.source["sha256"] == export.backbone["sha256"] and len(spellings) < 2
+    own, half = export.backbone["image_digest"], TYPES.get(export.precision)
+    if own == clip.image_digest or half is None:
+        return own == clip.image_digest
+    return own == (clip if half == precision.stored else load_clip(name, half)).stored_digest()

@@ -50,12 +50,13 @@ def test_second_run_maps_the_shared_copy(tmp_path, no_reading):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_each_precision_has_its_own_copy(tmp_path, dtype, no_reading):
     load_clip(NAME, shared=tmp_path)
-    half = load_clip(NAME, dtype, tmp_path)
+    half, digest = load_clip(NAME, dtype, tmp_path), load_clip(NAME).image_digest
     assert len(list(tmp_path.iterdir())) == 2
     no_reading()
     again = load_clip(NAME, dtype, tmp_path)
     assert again.visual.conv1.weight.dtype == dtype and again.text.ln_final.weight.dtype == torch.float32
     assert torch.equal(again.visual.conv1.weight, half.visual.conv1.weight)
+    assert again.image_digest == half.image_digest == digest  # of the file's weights
 
 
 def test_small_files_are_not_copied(tmp_path, monkeypatch):

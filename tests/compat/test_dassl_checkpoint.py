@@ -5,6 +5,7 @@ import resource
 
 import numpy as np
 import pytest
+import second_device
 import torch
 from dassl.config import get_cfg_default
 from dassl.optim import build_lr_scheduler, build_optimizer
@@ -100,6 +101,29 @@ def test_loading_executes_no_code(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="bad.pth.*more than tensors and plain values"):
         load_checkpoint("bad.pth")
     assert not os.path.exists("harmed")
+
+
+@pytest.mark.parametrize("pickled", [None, torch.optim.lr_scheduler.CosineAnnealingLR])
+def test_checkpoint_of_a_gpu_is_read_without_one(tmp_path, monkeypatch, pickled):
+    """Upstream Dassl saves tensors as those of the GPU, and a pickled scheduler beside them."""
+    state = {**checkpoint_state(nn.Linear(2, 3)), "scheduler": pickled}
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save(state, tmp_path / "model.pth.tar-3")
+    with pytest.raises(RuntimeError, match="on a CUDA device"):
+        torch.load(tmp_path / "model.pth.tar-3", weights_only=False)
+    saved = load_checkpoint(str(tmp_path / "model.pth.tar-3"))
+    assert torch.equal(saved["state_dict"]["weight"], state["state_dict"]["weight"])
+    assert (saved["epoch"], saved["scheduler"]) == (3, None)
+
+
+@second_device.NEEDS
+def test_tensors_are_saved_as_those_of_the_cpu(tmp_path, monkeypatch):
+    model = nn.Linear(2, 3).to(second_device.DEVICE)
+    seen = []
+    monkeypatch.setattr(torch, "save", lambda state, file: seen.append(state))
+    save_checkpoint(checkpoint_state(model), str(tmp_path))
+    assert {value.device.type for value in seen[0]["state_dict"].values()} == {"cpu"}
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "single_step"])

@@ -14,7 +14,7 @@ def test_record_has_the_keys_of_schema_1():
     run = record(values=(40.0, None, 65.0), n=(30, 0, 20))
     assert run["metric"] == 52.5
     keys = "schema trainer variant dataset shots seed backbone split metric tasks n_params train_seconds test_seconds"
-    keys += " peak_memory_bytes device epochs steps commit versions command chosen_on loaded_from"
+    keys += " peak_memory_bytes precision device epochs steps commit versions command chosen_on loaded_from"
     assert list(run) == keys.split()
     assert run["schema"] == 1
     with pytest.raises(ValueError, match="'shots' is '16'"):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import toy
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from softcpt.backbones import openai, published
+from softcpt.backbones import load_clip, openai, published
 from softcpt.backbones.weights import PROJECT_ROOT, sha256_of
 from softcpt.inference import load_classifier, read_export, write_export
 from softcpt.inference.exports import digest_of
@@ -88,6 +89,19 @@ def signed(facts, tensors, path):
 def contents(path):
     with safe_open(path, "pt") as file:
         return json.loads(file.metadata()["classifier"]), load_file(path)
+
+
+@pytest.mark.parametrize("precision", [None, "bf16", "fp16", "fp32"])
+def test_older_export_in_half_has_the_digest_of_its_stored_tower(model, pictures, tmp_path, precision):
+    facts, tensors = contents(model)
+    facts["precision"] = "bf16"
+    expected = load_classifier(signed(facts, tensors, tmp_path / "new.safetensors"), toy.CLIP, "cpu", precision)
+    facts["backbone"]["image_digest"] = load_clip(toy.CLIP, torch.bfloat16).stored_digest()
+    older = load_classifier(signed(facts, tensors, tmp_path / "older.safetensors"), toy.CLIP, "cpu", precision)
+    answers = [one.decision_function(pictures, toy.TASKS[0]) for one in (older, expected)]
+    assert (answers[0] == answers[1]).all()
+    with pytest.raises(ValueError, match="their image towers differ"):
+        load_classifier(tmp_path / "older.safetensors", f"{toy.GOLDEN}/tiny_vit.npz@gelu", "cpu", precision)
 
 
 @pytest.mark.parametrize("name", ["{}/clip", "open_clip:{}/clip", "open_clip:ViT-B-32 {}/clip.pt", "clip", "../clip"])

@@ -1,7 +1,9 @@
 """Which parameters serve which classes and tasks."""
 
 import pytest
+import second_device
 import torch
+from dassl.utils import load_checkpoint
 from methods import build
 
 
@@ -72,3 +74,24 @@ def test_parameters_of_classes_or_tasks_do_not_serve_others(toy_root, tmp_path, 
     other = build(toy_root, tmp_path / "two", name, *options, opts=("DATASET.TASKS", "flower recognition"))
     with pytest.raises(ValueError, match="learned for other classes or tasks"):
         other.load_model(str(tmp_path / "one"))
+
+
+@second_device.NEEDS
+def test_tensors_of_another_device_are_compared_and_loaded(toy_root, tmp_path, monkeypatch):
+    """An installed Dassl may load them to a GPU, even where USE_CUDA is False."""
+    trainer = build(toy_root, tmp_path, "TaskRes")
+    trainer.save_model(0, str(tmp_path))
+    expected = {key: value.clone() for key, value in trainer.learned.state_dict().items()}
+
+    def on_the_device(path):
+        saved = load_checkpoint(path)
+        return {
+            **saved,
+            "state_dict": {key: value.to(second_device.DEVICE) for key, value in saved["state_dict"].items()},
+        }
+
+    monkeypatch.setattr("trainers.engine.checkpoints.load_checkpoint", on_the_device)
+    for parameter in trainer.learned.parameters():
+        parameter.data += 1
+    trainer.load_model(str(tmp_path))
+    assert all(torch.equal(value, expected[key]) for key, value in trainer.learned.state_dict().items())

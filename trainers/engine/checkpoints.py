@@ -41,9 +41,10 @@ def pointed_name(pointer: Path) -> str:
 def read_learned(
     path: Path, expected: dict[str, Tensor], method: str, any_number: Sequence[str] = ()
 ) -> dict[str, Tensor]:
-    """The learned tensors of a checkpoint. Raises ValueError unless they have the names and shapes of `expected`.
+    """The learned tensors of a checkpoint, on the CPU.
 
-    Those named in `any_number` have a row per shot, so their number of rows may differ.
+    Raises ValueError unless they have the names and shapes of `expected`. Those named in `any_number` have a row
+    per shot, so their number of rows may differ.
     """
     saved = load_checkpoint(str(path))
     try:
@@ -52,7 +53,8 @@ def read_learned(
         raise ValueError(f"{path} is no checkpoint of this {method}: {error}") from error
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} is no checkpoint of this {method}: it has no 'state_dict' of tensors")
-    state = {key: value for key, value in state.items() if not FROZEN_TOKENS.search(key)}
+    # An installed Dassl loads them to the GPU that saved them.
+    state = {key: value.cpu() for key, value in state.items() if not FROZEN_TOKENS.search(key)}
     # Upstream checkpoints have no owners.
     state = {**{key: value.cpu() for key, value in expected.items() if OWNERS.search(key)}, **state}
     if state.keys() != expected.keys():

@@ -40,7 +40,7 @@ def default_cfg() -> CfgNode:
     cfg.TEST.PREDICTIONS = True  # write the prediction of every tested image to predictions.csv.gz
     for name in TRAINER_REGISTRY.registered_names():
         if hasattr(method := TRAINER_REGISTRY.get(name), "defaults"):
-            cfg.TRAINER[name.upper()] = CfgNode({"PREC": "amp", **method.defaults})  # fp32, amp, fp16 or bf16
+            cfg.TRAINER[name.upper()] = CfgNode({"PREC": "amp", **method.defaults})  # PREC: one of PRECISIONS
     return cfg
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from .same_config import keys_read, plain, value_then
+from .earlier_precision import as_trained, key_of
+from .same_config import agreeing, keys_read, plain, value_then
 from .settings import TASKS, flatten, merge
 
 # What an evaluation may choose: the data, how they are read, and what is reported. The rest it takes from the run.
@@ -47,9 +48,10 @@ def with_config_of(
     read = keys_read(values)
     for key, here in values.items():
         then = value_then(key, saved, defaults)
+        then = as_trained(then, cfg.USE_CUDA) if key == key_of(cfg) else then
         if plain(here) == then or key.startswith(CHOSEN) or key not in read:
             continue
-        if key not in given or key.startswith(UNTESTED):
+        if key not in given or key.startswith(UNTESTED) or agreeing(key, then, here):
             there[key] = then
         elif key != "MODEL.BACKBONE.NAME" or not may_be_same_file(here, then):
             found.append(f"{key} ({then!r} there, {plain(here)!r} here)")

@@ -27,7 +27,7 @@ def caching_of(trainer: Any) -> tuple[Any, FeatureCache, dict[str, Any]]:
             "in every step, so no features can be cached; it must be 0"
         )
     cache = FeatureCache(trainer.cache_folder or "features", trainer.memory.set_aside)
-    key = {"features": trainer.feature_kind, "precision": trainer.precision.name, "device": trainer.device.type}
+    key = {"features": trainer.feature_kind, "precision": trainer.precision.earlier_name, "device": trainer.device.type}
     if cfg.INPUT.UPRIGHT:  # else the key is that of versions that turned no image
         key["upright"] = True
     if cfg.FEATURES.TEST_CACHE and not trainer.tunes_images or cfg.FEATURES.TRAIN_VIEWS:

@@ -16,6 +16,7 @@ from softcpt import distributed
 from softcpt.evaluation.records import record_in
 
 from . import earlier
+from .earlier_precision import with_precision
 from .memory import device_name
 from .run_files import write_results
 from .settings import unread_keys
@@ -23,15 +24,15 @@ from .settings import unread_keys
 logger = logging.getLogger(__name__)
 
 
-def run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, Any]) -> None:
-    """Build the trainer, train or evaluate it, and write the results."""
+def run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, Any], precision: str = "") -> None:
+    """Build the trainer, train or evaluate it, and write the results. A `precision` takes the place of PREC."""
     folder, first = Path(cfg.OUTPUT_DIR), distributed.rank() == 0
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     torch.backends.cudnn.benchmark = torch.cuda.is_available() and cfg.USE_CUDA
     for key in unread_keys(cfg, defaults):
         logger.warning("Warning: %s is set, but %s does not read it", key, cfg.TRAINER.NAME)
-    trainer = build_trainer(cfg)
+    trainer = build_trainer(with_precision(cfg, precision))
     print(cfg, collect_env_info(), sep="\n")  # after what may fail, so that an error is not far below
     logger.info("Dassl: %s", compat.ensure_dassl())
     if first:

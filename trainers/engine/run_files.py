@@ -39,6 +39,7 @@ def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command
         train_seconds=seconds,
         test_seconds=trainer.test_seconds,
         peak_memory_bytes=trainer.memory.peak_bytes(),
+        precision=trainer.precision.name,
         device=device,
         epochs=trainer.epochs_done,
         steps=trainer.steps_done,

@@ -9,6 +9,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
+from softcpt.backbones.precision import agree
 from softcpt.evaluation.records import FILE_NAME as RESULTS
 from softcpt.files import CHECKPOINT, read_yaml
 
@@ -19,6 +20,7 @@ FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty
 # These keys do not change what a run computes, so that it may be continued with other values.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
 FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ"}
+FREE_KEYS |= {"TRAINER.TEXT_CHUNK", "DATALOADER.TEST.BATCH_SIZE"}  # what bounds memory, up to rounding
 FREE_KEYS |= {"TEST.PREDICTIONS", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "MODEL.HEAD.NAME"}
 # Keys that an older version did not have: what its runs did, where that is not the default of the key.
 OF_OLDER_RUNS: dict[str, object] = {preprocessing.UPRIGHT: False}
@@ -97,6 +99,11 @@ def value_then(key: str, saved: Mapping[str, Any], defaults: Mapping[str, Any]) 
     return plain(OF_OLDER_RUNS.get(key, defaults.get(key)) if value is None else value)
 
 
+def agreeing(key: str, there: Any, here: Any) -> bool:
+    """Whether two values of a key are those of one run: `amp` is `amp-bf16` or `amp-fp16`, as its device has it."""
+    return key.startswith("TRAINER.") and key.endswith(".PREC") and agree(str(there), str(here))
+
+
 def check_same_config(cfg: CfgNode, folder: Path, defaults: Mapping[str, Any]) -> None:
     """Raise OtherConfigError if the folder has a checkpoint or the results of a run with another config.
 
@@ -105,7 +112,7 @@ def check_same_config(cfg: CfgNode, folder: Path, defaults: Mapping[str, Any]) -
     saved = saved_values(folder) if any((folder / name).is_file() for name in (CHECKPOINT, RESULTS)) else {}
     here = {key: value for key, value in compared(cfg).items() if value or key not in FILLED_KEYS} if saved else {}
     there = {key: value_then(key, saved, defaults) for key in here}
-    found = sorted(key for key in here if there[key] != here[key])
+    found = sorted(key for key in here if there[key] != here[key] and not agreeing(key, there[key], here[key]))
     if "TRAINER.NAME" in found:  # the others follow
         found = ["TRAINER.NAME"]
     if found:

@@ -32,6 +32,7 @@ from . import budget
 from .all_images import take_all_images, trains_on_all
 from .choosing import check_choices
 from .divergence import UnreadSteps
+from .earlier_precision import with_precision
 from .evaluating import Tester
 from .image_features import cached, caching_of, features_of, views_of
 from .memory import PeakMemory
@@ -76,9 +77,10 @@ class Engine(TrainerX):
         self.dm = DataManager(for_loaders(cfg), custom_tfm_train=ToTensor(), custom_tfm_test=ToTensor())
         if trains_on_all(cfg):
             take_all_images(self.dm, for_loaders(cfg))
-        self.precision = Precision(self.options.PREC, self.device)
+        self.precision = Precision(self.options.PREC, self.device, self.reads_weights)
         self.autocast, self.scaler = self.precision.autocast, self.precision.scaler
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
+        cfg = with_precision(cfg, self.precision.name)
         self.cfg = with_preprocessing(cfg, self.clip.preprocessing, self.dm.dataset)
         self.test_transform = test_transform(self.cfg)
         transforms = build_transform(self.cfg, is_train=True), self.test_transform, self.test_transform

@@ -21,6 +21,7 @@ from softcpt.sweeps import TASKS_FOLDER
 from softcpt.tasks import Task
 from trainers import PromptTrainer
 from trainers.engine.config import build_cfg, read_files
+from trainers.engine.earlier_precision import as_trained, given_in, key_of, with_precision
 
 
 @DATASET_REGISTRY.register()
@@ -54,6 +55,8 @@ def config_of(run: Path, settings: Mapping[str, Any], classes: Path | None = Non
     """
     check_run(run)
     cfg = build_cfg(read_files(run / "config.yaml"), settings, loaded=run)
+    if key_of(cfg) not in settings:
+        cfg = with_precision(cfg, as_trained(given_in(cfg), cfg.USE_CUDA))
     cfg.defrost()
     cfg.OUTPUT_DIR = cfg.RESUME = cfg.MODEL.INIT_WEIGHTS = ""
     cfg.DATASET.TRAIN_ON_ALL = False

@@ -24,12 +24,13 @@ class CheckpointError(ValueError):
 
 
 def _to_plain(value: Any, where: str = "checkpoint") -> Any:
-    """`value` in plain containers and without NumPy scalars, as `weights_only=True` needs it.
+    """`value` in plain containers and without NumPy scalars, as `weights_only=True` needs it, with tensors on the CPU:
+    upstream Dassl loads a tensor of a GPU to that GPU, which the reader may not have.
 
     Raises TypeError, naming the place in the checkpoint, for anything but tensors, numbers, strings and containers.
     """
     if isinstance(value, torch.Tensor):
-        value = value.detach()
+        value = value.detach().cpu()
         whole = value.untyped_storage().nbytes() == value.nbytes
         return value if whole else value.clone()  # a view would be saved with all of its base
     if isinstance(value, np.generic):  # first: a np.float64 is a float
