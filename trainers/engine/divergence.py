@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from softcpt import distributed
 from softcpt.files import FAILURE_FILE, write_atomically
 
 
@@ -21,14 +22,27 @@ def gradient_norm(module: nn.Module) -> float | None:
 def stop_diverged(trainer: Any, loss: Tensor, terms: Mapping[str, Any], batch: Mapping[str, Any], step: int) -> None:
     """Raise FloatingPointError if a loss () is not finite, after writing failure.json into the run's folder.
 
+    All ranks call it at once. The first that fails does so; the others then raise OtherRankError.
+
     Args:
         trainer: whose learned parameters still have the gradients of the step before.
         terms: the parts of the loss that are logged.
         batch: of the data loader.
         step: counted from 1.
     """
-    if loss.isfinite():
+    failed = distributed.first_failure(math.inf if loss.isfinite() else step)
+    if failed is None:
         return
+    try:
+        if failed == distributed.rank():
+            raise FloatingPointError(explained(trainer, loss, terms, batch, step))
+    finally:
+        distributed.barrier()  # failure.json is there before the first rank, which removes a run without it, goes on
+    raise distributed.OtherRankError
+
+
+def explained(trainer: Any, loss: Tensor, terms: Mapping[str, Any], batch: Mapping[str, Any], step: int) -> str:
+    """Write failure.json, and say in words where the training failed and what may help."""
     epoch, rate = trainer.epoch + 1, trainer.get_current_lr()
     facts = {
         "epoch": epoch,
@@ -45,7 +59,7 @@ def stop_diverged(trainer: Any, loss: Tensor, terms: Mapping[str, Any], batch: M
         path = Path(trainer.output_dir, FAILURE_FILE)
         write_atomically(path, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         where += f" (see {path}, with the step's images, and log.txt)"
-    raise FloatingPointError(
+    return (
         f"{where}. A smaller OPTIM.LR (now {rate:g}) or TRAINER.{type(trainer).__name__.upper()}.PREC fp32 usually "
         "helps; the last checkpoint, if there is one, is from before"
     )
