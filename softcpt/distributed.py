@@ -53,7 +53,8 @@ def start(use_cuda: bool) -> None:
     """Join the group that torchrun's environment describes, if any.
 
     The backend is nccl if this machine has a GPU for each of its processes, else gloo: the processes then take the GPUs
-    in turn, and some share one. Raises OSError, in one line, if the processes cannot reach each other.
+    in turn, and some share one. Of gloo's calls, all_reduce and broadcast alone take a GPU's tensors in all versions of
+    PyTorch, so this module sends tensors by no others. Raises OSError, in one line, if the processes cannot meet.
     """
     if launched("WORLD_SIZE", 1) == 1 or dist.is_initialized():
         return

@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from tqdm import tqdm
 from softcpt.backbones.weights import write_safetensors
 from softcpt.files.texts import counted
 
-from ..distributed import found_by_first_rank, gather_parts, rank, shard
+from ..distributed import first_failure, found_by_first_rank, gather_parts, rank, shard
 from .sharding import part_of
 
 logger = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ class FeatureCache:
     """Tensors in `folder`, one safetensors file each, named by a digest of all that they depend on.
 
     A file that is damaged, or has other contents or another shape, is rebuilt with a warning. If the folder cannot be
-    written, the cache warns once and turns itself off. Any file may be removed at any time.
+    written, the cache warns once and keeps the tensors in memory. Any file may be removed at any time.
 
     Attributes:
         seconds: time spent on computing. It does not count as training time, because only the first of the methods that
@@ -45,11 +47,14 @@ class FeatureCache:
         self.set_aside = set_aside or contextlib.nullcontext
         self.seconds = 0.0
         self._told: set[str] = set()  # the tensors whose origin was logged
+        self._kept: dict[str, Tensor] = {}  # those that cannot be written
 
     def get(self, key: dict[str, Any], shape: Sequence[int], compute: Callable[[], Tensor]) -> Tensor:
         """The tensor of `key`: read if there is one of `shape` (leading sizes, -1: any), else computed and stored."""
         text = json.dumps(key, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest in self._kept:
+            return self._kept[digest]
         path = self.folder / f"{digest[:32]}.safetensors" if self.folder else None
         # Only rank 0 reads, so that either all ranks have the tensor or all compute it.
         tensor = found_by_first_rank(self._read(path, digest, shape) if rank() == 0 else None)
@@ -61,8 +66,10 @@ class FeatureCache:
                 tensor = compute().contiguous()
             seconds = time.perf_counter() - start
             self.seconds += seconds
-            if path is not None and rank() == 0:
+            if rank() == 0 and path is not None:
                 self._write(path, tensor, digest)
+            if first_failure(math.inf if self.folder else 0) is not None:
+                self.folder, self._kept[digest] = None, tensor
             logger.info("Features of %s computed in %.0f s", images, seconds)
         elif digest not in self._told:
             logger.info("Features of %s read from %s", images, path)
@@ -76,7 +83,7 @@ class FeatureCache:
                     tensor, facts = file.get_tensor("features"), file.metadata() or {}
                 if facts.get("digest") != digest or not fits(tensor.shape, shape):
                     logger.warning("%s holds features of other contents or shape: rebuilt", path)
-                elif facts.get("payload") != digest_of_tensor(tensor):
+                elif not intact(tensor, facts):
                     logger.warning("%s is damaged: rebuilt", path)
                 else:
                     return tensor
@@ -85,18 +92,27 @@ class FeatureCache:
         return None
 
     def _write(self, path: Path, tensor: Tensor, digest: str) -> None:
-        facts = {"digest": digest, "payload": digest_of_tensor(tensor)}
+        facts = {"digest": digest, "crc32": str(zlib.crc32(bytes_of(tensor)))}
         try:
             write_safetensors(path, {"features": tensor}, facts)
         except (OSError, SafetensorError) as error:
             self.folder = None
-            logger.warning("the feature cache is off: %s cannot be written (%s)", path.parent, error)
+            text = "the feature cache is off, and features are kept in memory: %s cannot be written (%s)"
+            logger.warning(text, path.parent, error)
 
 
-def digest_of_tensor(tensor: Tensor) -> str:
-    """Hexadecimal digest of a tensor's values."""
-    values = tensor.detach().contiguous().flatten().view(torch.uint8).numpy()
-    return hashlib.blake2b(values, digest_size=16).hexdigest()
+def intact(tensor: Tensor, facts: Mapping[str, str]) -> bool:
+    """Whether a file's tensor is the one that was written. A checksum finds damage, and takes a fraction of the time of
+    the digest that files of earlier versions have."""
+    values = bytes_of(tensor)
+    if "crc32" in facts:
+        return facts["crc32"] == str(zlib.crc32(values))
+    return facts.get("payload") == hashlib.blake2b(values, digest_size=16).hexdigest()
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """A tensor's values as bytes."""
+    return memoryview(tensor.detach().contiguous().flatten().view(torch.uint8).numpy())
 
 
 def fits(shape: Sequence[int], expected: Sequence[int]) -> bool:

@@ -110,14 +110,17 @@ class Processes:
         return self.start(cwd, arguments, **options).wait()
 
 
-def start_pair(processes: Processes, folder: Path, arguments: Sequence[str], **fault_of_second: Any) -> list[Process]:
-    """Start a run of two processes, as torchrun does."""
+def start_pair(
+    processes: Processes, folder: Path, arguments: Sequence[str], rank: int = 1, **fault: Any
+) -> list[Process]:
+    """Start a run of two processes, as torchrun does, with a fault in that of number `rank`."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listening.getsockname()[1])}
     env |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     ranks = [{**env, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
-    faults = {"trace": "events.json"}, fault_of_second
+    faults: list[dict[str, Any]] = [{"trace": "events.json"}, {}]
+    faults[rank] |= fault
     return [processes.start(folder, arguments, env=ranks[i], **faults[i]) for i in range(2)]
 
 

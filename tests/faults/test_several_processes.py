@@ -1,5 +1,6 @@
 """Faults of several processes: a killed rank, two runs in one folder, and a killed sweep."""
 
+import functools
 import json
 import os
 import shlex
@@ -27,21 +28,27 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def undisturbed_pair(processes, arguments, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pair")
-    assert [process.wait().status for process in start_pair(processes, folder, arguments("SoftCPT"))] == [0, 0]
-    return outcome(folder / "out/run")
+    """A function of a method: the outcome of its run in two processes."""
+
+    @functools.cache
+    def run(method):
+        folder = tmp_path_factory.mktemp(method)
+        assert [process.wait().status for process in start_pair(processes, folder, arguments(method))] == [0, 0]
+        return outcome(folder / "out/run")
+
+    return run
 
 
-@pytest.mark.parametrize("step", [8])
-def test_killed_rank_ends_the_pair_which_then_resumes(processes, arguments, undisturbed_pair, tmp_path, step):
-    pair = start_pair(processes, tmp_path, arguments("SoftCPT"), at=step, action="SIGKILL")
+@pytest.mark.parametrize("method", ["SoftCPT", "CLIPLoRA"])  # the second draws dropout in each process
+def test_killed_rank_ends_the_pair_which_then_resumes(processes, arguments, undisturbed_pair, tmp_path, method):
+    pair = start_pair(processes, tmp_path, arguments(method), at=8, action="SIGKILL")
     first, second = (process.wait(60) for process in pair)
     assert second.status == -signal.SIGKILL and first.status == 1
     (line,) = errors_in(first)
     assert "the connection to another process of this run is lost" in line
-    pair = start_pair(processes, tmp_path, arguments("SoftCPT"))
+    pair = start_pair(processes, tmp_path, arguments(method))
     assert [process.wait().status for process in pair] == [0, 0]
-    assert_same(outcome(tmp_path / "out/run"), undisturbed_pair)
+    assert_same(outcome(tmp_path / "out/run"), undisturbed_pair(method))
 
 
 def test_second_run_in_a_folder_is_refused(processes, arguments, undisturbed, tmp_path):
@@ -81,7 +88,7 @@ def test_killed_rank_under_torchrun(arguments, undisturbed_pair, tmp_path, step)
     print(f"killed at event {step} of rank 1: all have ended after {seconds:.0f} s, with the start")
     again = torchrun(tmp_path, arguments("SoftCPT"))
     assert again.returncode == 0, again.stderr
-    assert_same(outcome(tmp_path / "out/run"), undisturbed_pair)
+    assert_same(outcome(tmp_path / "out/run"), undisturbed_pair("SoftCPT"))
 
 
 def group_of(leader):

@@ -37,7 +37,7 @@ class Fault:
         at: the number of an event, or the beginning of an event's name: the first such one counts.
         action: the name of a signal, which the process gets; "limit", after which no file may grow beyond 8 bytes;
             "fill:FOLDER", which fills the file system of a folder; "pause:FILE", which waits until that file is there;
-            "worker", which kills the processes that this one has started.
+            "worker", which kills the processes that this one has started; "nan", after which no loss is a number.
     """
 
     def __init__(self, at: int | str | None = None, action: str = "", trace: str = "") -> None:
@@ -76,6 +76,8 @@ class Fault:
             Path(f"{value}.waiting").touch()
             while not Path(value).exists():
                 time.sleep(0.01)
+        elif kind == "nan":
+            spoil_losses()
         elif kind == "worker":
             for process in multiprocessing.active_children():
                 os.kill(process.pid, signal.SIGKILL)
@@ -101,6 +103,19 @@ class Fault:
         self.acting = True
         if self.trace:
             Path(self.trace).write_text(json.dumps({"events": self.events, "losses": self.losses}))
+
+
+def spoil_losses() -> None:
+    """From now on no loss of this process is a number."""
+    from trainers.base import PromptTrainer
+
+    cross_entropy = PromptTrainer.cross_entropy
+
+    def spoilt(*arguments):
+        loss, terms = cross_entropy(*arguments)
+        return loss * float("nan"), terms
+
+    PromptTrainer.cross_entropy = spoilt
 
 
 def fill(folder: Path) -> None:

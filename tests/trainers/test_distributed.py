@@ -75,6 +75,20 @@ def test_processes_without_a_seed_agree(toy_root, tmp_path):
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_loss_that_is_no_number_on_one_process_stops_both(processes, toy_root, tmp_path, rank):
+    out = tmp_path / "out/run"
+    pair = start_pair(processes, tmp_path, toy.arguments(toy_root, out, "CoOp"), rank=rank, at="step", action="nan")
+    ended = [process.wait() for process in pair]
+    assert [process.status for process in ended] == [1, 1]
+    (line,) = ended[rank].err.splitlines()
+    assert line.startswith("error: the loss is nan in epoch 1, step 1 ") and f"{out}/failure.json" in line
+    assert not ended[1 - rank].err
+    facts = json.loads((out / "failure.json").read_text())
+    assert (facts["step"], facts["loss"], len(facts["images"])) == (1, "nan", 4)  # this process's half of the batch
+    assert not (out / "prompt_learner").exists() and not list(out.glob("running*"))
+
+
 def test_batch_smaller_than_the_number_of_processes_is_an_error(processes, toy_root, tmp_path):
     arguments = toy.arguments(toy_root, tmp_path / "run", "CoOp", "DATALOADER.TRAIN_X.BATCH_SIZE", 1)
     first, second = (process.wait() for process in start_pair(processes, tmp_path / "here", arguments))

@@ -1,5 +1,6 @@
 """The cache of image features: what it keeps, when it is rebuilt, and that it never fails a run."""
 
+import hashlib
 import logging
 import os
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from two_ranks import on_two_ranks
 
 from softcpt.backbones.weights import digest_of
 from softcpt.images.feature_cache import FeatureCache
@@ -81,7 +83,29 @@ def test_unwritable_folder_turns_the_cache_off(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             assert torch.equal(cache.get({}, (3, -1), source), source.value)
-    assert source.calls == 3 and caplog.text.count("the feature cache is off") == 1
+    assert source.calls == 1 and caplog.text.count("the feature cache is off, and features are kept in memory") == 1
+    assert torch.equal(cache.get({"other": 1}, (2, -1), Source(torch.zeros(2, 2))), torch.zeros(2, 2))
+    assert torch.equal(cache.get({}, (3, -1), source), source.value) and source.calls == 1
+
+
+def test_ranks_keep_in_memory_what_the_first_cannot_write(tmp_path):
+    (tmp_path / "file").touch()
+
+    def twice():
+        cache, source = FeatureCache(tmp_path / "file" / "features"), Source()
+        return [cache.get({}, (3, -1), source).tolist() for _ in range(2)], source.calls
+
+    assert on_two_ranks(twice, tmp_path) == 2 * [(2 * [Source().value.tolist()], 1)]
+
+
+def test_file_of_an_earlier_version_is_read(tmp_path, caplog):
+    source = Source()
+    FeatureCache(tmp_path).get({}, (3, -1), source)
+    (path,) = tmp_path.iterdir()
+    digest = hashlib.blake2b(source.value.numpy().tobytes(), digest_size=16).hexdigest()
+    for values, calls in ((source.value, 1), (source.value + 1, 2)):  # whole, damaged
+        save_file({"features": values}, path, {"digest": metadata_of(path)["digest"], "payload": digest})
+        assert torch.equal(FeatureCache(tmp_path).get({}, (3, -1), source), source.value) and source.calls == calls
 
 
 def test_full_disk_turns_the_cache_off(tmp_path, caplog, monkeypatch):
@@ -92,6 +116,7 @@ def test_full_disk_turns_the_cache_off(tmp_path, caplog, monkeypatch):
     cache, source = FeatureCache(tmp_path), Source()
     assert torch.equal(cache.get({}, (3, -1), source), source.value)
     assert "the feature cache is off" in caplog.text and not list(tmp_path.iterdir())
+    assert torch.equal(cache.get({}, (3, -1), source), source.value) and source.calls == 1
 
 
 def test_digest_depends_on_the_weights():

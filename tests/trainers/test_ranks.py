@@ -1,15 +1,20 @@
-"""What ranks tell each other: tensors bit for bit, and which of them failed first."""
+"""What ranks tell each other, tensors bit for bit and which of them failed first, and what they draw apart."""
 
+import logging
 import math
 import pickle
+import random
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from two_ranks import on_two_ranks
 
 from softcpt import distributed
 from softcpt.distributed import found_by_first_rank, from_first_rank, gather_parts, rank
+from trainers.engine.rank_draws import draw_apart, seed_run, states_of_ranks
 
 
 @pytest.fixture
@@ -95,3 +100,63 @@ def test_what_one_rank_cannot_do_stops_the_others(tmp_path):
         ("OSError: the disk is full", None),
         ("OtherRankError: ", None),
     ]
+
+
+def drawn():
+    """A number of each generator, and a mask of dropout."""
+    return random.random(), np.random.rand(), torch.rand(1).item(), F.dropout(torch.ones(64)).tolist()
+
+
+def test_processes_without_a_seed_build_the_same(tmp_path):
+    def built():
+        random.seed(), np.random.seed(), torch.seed()
+        seed_run(-1)
+        return drawn()
+
+    first, second = on_two_ranks(built, tmp_path)
+    assert first == second
+
+
+def test_seed_of_one_process_is_its_own():
+    torch.manual_seed(5)
+    seed_run(-1)
+    states = [torch.get_rng_state()]
+    draw_apart(None, resumed=True)
+    states += [torch.manual_seed(5).get_state()]
+    assert torch.equal(*states) and states_of_ranks() is None
+
+
+def test_ranks_draw_dropout_apart_and_go_on_where_they_were(tmp_path, caplog):
+    def stepped():
+        seed_run(1)
+        draw_apart(None, resumed=False)
+        steps, saved = [drawn()], states_of_ranks()
+        steps += [drawn()]
+        seed_run(1)
+        drawn()  # the generators of Python and NumPy are restored by the checkpoint's other states
+        draw_apart(saved, resumed=True)
+        return [*steps, drawn()]
+
+    first, second = on_two_ranks(stepped, tmp_path)
+    seed_run(1)
+    assert first[0] == drawn()  # the first rank draws as one process does
+    for step in range(3):
+        assert first[step][:2] == second[step][:2] and first[step][2] != second[step][2]
+        assert first[step][3] != second[step][3]
+    assert first[2] == first[1] and second[2] == second[1]
+
+
+@pytest.mark.parametrize("ranks, here", [(None, 2), (3, 2), (2, 1)])
+def test_another_number_of_processes_is_said_and_draws_anew(tmp_path, caplog, ranks, here):
+    saved = ranks and {"torch": torch.get_rng_state().repeat(ranks, 1)}
+
+    def resumed():
+        with caplog.at_level(logging.WARNING):
+            draw_apart(saved, resumed=True)
+        return caplog.text, torch.rand(1).item()
+
+    found = on_two_ranks(resumed, tmp_path) if here == 2 else [resumed()]
+    processes = ["1 process", "2 processes", "3 processes"]
+    said = f"has the random states of {processes[(ranks or 1) - 1]}, and this run has {processes[here - 1]}:"
+    assert said in found[0][0]
+    assert len({number for _, number in found}) == here and not any(text for text, _ in found[1:])

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from dassl.engine import TrainerX, build_trainer
-from dassl.utils import collect_env_info, set_random_seed
+from dassl.utils import collect_env_info
 from yacs.config import CfgNode
 
 import compat
@@ -18,6 +18,7 @@ from softcpt.evaluation.records import record_in
 from . import earlier
 from .earlier_precision import with_precision
 from .memory import device_name
+from .rank_draws import seed_run
 from .run_files import write_results
 from .settings import unread_keys
 
@@ -27,8 +28,7 @@ logger = logging.getLogger(__name__)
 def run(args: argparse.Namespace, cfg: CfgNode, defaults: Mapping[str, Any], precision: str = "") -> None:
     """Build the trainer, train or evaluate it, and write the results. A `precision` takes the place of PREC."""
     folder, first = Path(cfg.OUTPUT_DIR), distributed.rank() == 0
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
+    seed_run(cfg.SEED)
     torch.backends.cudnn.benchmark = torch.cuda.is_available() and cfg.USE_CUDA
     for key in unread_keys(cfg, defaults):
         logger.warning("Warning: %s is set, but %s does not read it", key, cfg.TRAINER.NAME)

@@ -14,6 +14,7 @@ from softcpt.evaluation.classes import write_classes
 from softcpt.files import CHECKPOINT, PROMPTS
 
 from .checkpoints import find_checkpoint, keep_newest, read_learned
+from .rank_draws import states_of_ranks
 from .settings import flatten
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Saver:
 
     def save(self, write: Callable[..., None], epoch: int, directory: str, **kwargs: Any) -> None:
         """Save a checkpoint by Dassl's `write`, and remove all but the TRAIN.KEEP_CHECKPOINTS newest."""
+        self.trainer.rank_states = states_of_ranks()
         if distributed.rank() == 0:
             folder, count = Path(directory, PROMPTS), self.trainer.cfg.TRAIN.KEEP_CHECKPOINTS
             folder.mkdir(parents=True, exist_ok=True)

@@ -38,6 +38,7 @@ from .image_features import cached, caching_of, features_of, views_of
 from .memory import PeakMemory
 from .preprocessing import for_loaders, test_transform, with_preprocessing
 from .progress import TrainingBar
+from .rank_draws import draw_apart
 from .saving import Saver, WandbWriter
 
 logger = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class Engine(TrainerX):
             self.learned = self.build_learned(self.clip, self.tasks).to(self.device)
         for parameter in self.learned.parameters():
             parameter.data = parameter.data.float().contiguous()  # nccl takes no gradient with other strides
-        distributed.copy_from_first_rank(self.learned)  # without a seed each process has drawn its own
+        distributed.copy_from_first_rank(self.learned)  # two GPUs may round differently
         if cfg.MODEL.INIT_WEIGHTS:
             try:
                 load_pretrained_weights(self.learned, cfg.MODEL.INIT_WEIGHTS)
@@ -210,6 +211,8 @@ class Engine(TrainerX):
         self._train_start = start
 
     def before_epoch(self) -> None:
+        if self.epoch == self.start_epoch:
+            draw_apart(getattr(self, "rank_states", None), self.start_epoch > 0)
         self.train_loader_x.dataset.set_epoch(self.epoch)
         self.train_loader_x = budget.batches_left(self.train_loader_x, self.cfg.OPTIM.MAX_STEPS, self.epoch)
 

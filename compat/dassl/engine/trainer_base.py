@@ -21,6 +21,7 @@ class TrainerBase:
         self._optims: dict[str, torch.optim.Optimizer | None] = {}
         self._scheds: dict[str, Any] = {}
         self._resumed_rng: dict[str, Any] | None = None  # states of random generators that a checkpoint held
+        self.rank_states: Any = None  # those of several processes, which a subclass keeps here; saved as they are
 
     def register_model(
         self,
@@ -78,6 +79,7 @@ class TrainerBase:
             "scaler": None if scaler is None else scaler.state_dict(),
             "best_result": None if best_result is None else float(best_result),
         }
+        trainer |= {} if self.rank_states is None else {"ranks": self.rank_states}
         for name, model in self._models.items():
             parts = {"state_dict": model, "optimizer": self._optims[name], "scheduler": self._scheds[name]}
             state = {key: None if part is None else part.state_dict() for key, part in parts.items()}
@@ -106,7 +108,7 @@ class TrainerBase:
             self.scaler.load_state_dict(state["scaler"])
         if state.get("best_result") is not None:
             self.best_result = state["best_result"]
-        self._resumed_rng = state.get("rng")
+        self._resumed_rng, self.rank_states = state.get("rng"), state.get("ranks")
         if self._resumed_rng is None:
             logger.warning("The checkpoint holds no state of the random generators: the resumed run is not exact")
         else:
