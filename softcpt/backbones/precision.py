@@ -1,6 +1,7 @@
 """The four precisions of a run."""
 
 import torch
+from torch import Tensor
 
 PRECISIONS = ("fp32", "amp", "fp16", "bf16")
 
@@ -30,3 +31,10 @@ class Precision:
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device. The host does not wait for a copy to CUDA: it copies from memory that is pinned first."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
