@@ -2,21 +2,25 @@
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from softcpt.backbones import layers
 from softcpt.backbones.layers import UNTUNED, Tuning
+from softcpt.backbones.precision import to_device
 from softcpt.backbones.text import TextTower
 from softcpt.backbones.transformers_text import TransformersTextTower
+
+from .packing import Packing, Rows, Whole, add, put
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = 4  # tokens of a usual suffix: TRAINER.TEXT_CHUNK is a number of suffixes, whole prompts are longer
 CPU_SLICE = 128  # rows whose activations stay in a CPU's cache: at 1191 classes a third faster than all at once
+TOGETHER = 2**14  # padded tokens: with more of them a GPU computes for longer than its kernels take to launch
 Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the prefixes in every layer
 
 
@@ -51,12 +55,44 @@ class TextEncoder:
         Args:
             prefix: (G, P, D) token embeddings.
             suffix: (R, S, D) token embeddings.
-            lengths: (R,) number of tokens of each suffix, [EOS] included.
+            lengths: (R,) number of tokens of each suffix, [EOS] included; on the CPU, or they are read from the device.
             group: (R,) index of each row's prefix.
             tuning: of the tower; its prompts are the last tokens of the prefixes.
         """
+        places = (len(prefix) + len(suffix)) * (prefix.shape[1] + suffix.shape[1])
+        few = places <= TOGETHER and len(suffix) <= self.chunk
+        if layers.on_accelerator(suffix) and few and not tuning.updates:
+            return self.encode_together(prefix, suffix, lengths, group, tuning)
         memory = self.encode_prefix(prefix, tuning)
         return in_chunks(self.encode_suffix, self.chunk, memory, (suffix, lengths, group), tuning)
+
+    def encode_together(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning) -> Tensor:
+        """Features (R, E), with as few operations as possible: the tokens of prefixes and suffixes are one batch, and
+        the attention, which repeats a prefix for each of its suffixes, has one shape and no mask."""
+        (n_groups, n_prefix), at = prefix.shape[:2], Packing.of(lengths, suffix.device)
+        x = torch.cat(
+            [
+                (prefix + self.position[:n_prefix]).flatten(0, 1),
+                suffix[at.row, at.column] + self.position[n_prefix + at.column],
+            ]
+        )  # (G P + N, D)
+        whole = None
+        for i, block in enumerate(self.blocks):
+            if 0 < i < len(tuning.prompts):
+                first, rest = x.split([n_groups * n_prefix, len(at.row)])
+                x = torch.cat([enter_layer(i, first.unflatten(0, (n_groups, n_prefix)), tuning).flatten(0, 1), rest])
+            projected = block.attn.project(block.ln_1(x))  # (G P + N, 3 D)
+            whole = whole or Whole.of(lengths, group, (n_groups, n_prefix), projected.dtype)
+            projected = Rows.apply(projected, whole.padded, whole.unpad)
+            q, k, v = self._heads(projected.unflatten(0, (n_groups + len(suffix), -1)))  # (G + R, H, L, D/H)
+            out = _attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2).flatten(0, 1)
+            if block is self.blocks[-1]:  # only the feature at [EOS] is read from here on
+                out, x = Rows.apply(out, whole.flat_end, put), x.index_select(0, whole.end)  # (R, D)
+            else:
+                out = Rows.apply(out, whole.flat, put)  # (G P + N, D)
+            x = x + block.ls_1(block.attn.out_proj(out))
+            x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        return self.tower.project(x)  # (R, E)
 
     def encode_prefix(self, prefix: Tensor, tuning: Tuning = UNTUNED) -> Memory:
         """Keys and values of every layer, for prefixes (G, P, D)."""
@@ -85,7 +121,7 @@ class TextEncoder:
 
     def _encode_slice(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning) -> Tensor:
         n_prefix = memory[0][0].shape[2]
-        at = Packing.of(lengths)
+        at = Packing.of(lengths, suffix.device)
         x = suffix[at.row, at.column] + self.position[n_prefix + at.column]  # (N, D), N tokens in all
         n = at.padded.shape[1]
         # Suffix position s sees the whole prefix and the suffix up to s.
@@ -96,15 +132,15 @@ class TextEncoder:
             projected = block.attn.project(h, "kv" if last else "qkv", update)  # (N, n D)
             projected = Rows.apply(projected, at.padded.flatten(), at.unpad)
             *q, k, v = self._heads(projected.unflatten(0, at.padded.shape))  # (R, H, S, D/H)
-            k = torch.cat([Rows.apply(prefix_k, group, _sum), k], dim=2)
-            v = torch.cat([Rows.apply(prefix_v, group, _sum), v], dim=2)
+            k = torch.cat([Rows.apply(prefix_k, group, add), k], dim=2)
+            v = torch.cat([Rows.apply(prefix_v, group, add), v], dim=2)
             if not last:
                 out = _attention(*q, k, v, attn_mask=visible)
-                out = Rows.apply(out.transpose(1, 2).flatten(2).flatten(0, 1), at.flat, _put)  # (N, D)
+                out = Rows.apply(out.transpose(1, 2).flatten(2).flatten(0, 1), at.flat, put)  # (N, D)
             else:  # only the feature at [EOS] is read from here on
                 q = block.attn.project(h.index_select(0, at.end), "q", update)
                 (q,) = self._heads(q.unsqueeze(1))  # (R, H, 1, D/H)
-                mask = visible[lengths - 1].view(-1, 1, 1, n_prefix + n)
+                mask = visible[at.column[at.end]].view(-1, 1, 1, n_prefix + n)
                 out = _attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
                 x = x.index_select(0, at.end)
             x = x + block.ls_1(block.attn.out_proj(out))
@@ -113,8 +149,8 @@ class TextEncoder:
 
     def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """n tensors (N, H, L, D/H) of (N, L, n D): queries, keys, values."""
-        width = self.tower.width
-        return x.unflatten(-1, (x.shape[-1] // width, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        parts = x.unflatten(-1, (x.shape[-1] // self.tower.width, self.heads, -1)).unbind(2)
+        return tuple(part.transpose(1, 2) for part in parts)
 
 
 class PlainTextEncoder:
@@ -132,6 +168,7 @@ class PlainTextEncoder:
     ) -> Tensor:
         if self.tower.tail is not None:
             suffix = suffix[:, : int(lengths.max()) + self.tower.tail]
+        lengths = to_device(lengths, suffix.device)
         size = max(1, self.tokens // (prefix.shape[1] + suffix.shape[1]))
         return in_chunks(self.encode_suffix, size, prefix, (suffix, lengths, group), tuning)
 
@@ -179,58 +216,6 @@ def enter_layer(layer: int, x: Tensor, tuning: Tuning) -> Tensor:
         return x
     prompt = tuning.prompts[layer]  # (M, D)
     return torch.cat([x[:, : -len(prompt)], prompt.expand(len(x), -1, -1)], dim=1)
-
-
-class Packing(NamedTuple):
-    """The places of the N tokens of R rows of different lengths."""
-
-    row: Tensor  # (N,)
-    column: Tensor  # (N,)
-    end: Tensor  # (R,) the packed index of each row's last token
-    padded: Tensor  # (R, S) packed indices; beyond a row's end those of its last token
-    flat: Tensor  # (N,) the index of each token among the R S padded places
-
-    @classmethod
-    def of(cls, lengths: Tensor) -> "Packing":
-        end = lengths.cumsum(0) - 1
-        row = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
-        start = end - lengths + 1
-        column = torch.arange(len(row), device=lengths.device) - start[row]
-        steps = torch.arange(int(lengths.max()), device=lengths.device)
-        padded = (start.unsqueeze(1) + steps).minimum(end.unsqueeze(1))
-        return cls(row, column, end, padded, row * len(steps) + column)
-
-    def unpad(self, grad: Tensor, index: Tensor, count: int) -> Tensor:
-        """The gradient (N, ...) of packed tokens that were padded: the copies behind a row's end have none."""
-        return grad.index_select(0, self.flat)
-
-
-class Rows(torch.autograd.Function):
-    """x[index] of x (n, ...), with the backward pass `back(gradient, index, n)`. PyTorch's own adds row by row, which
-    on a CPU takes a tenth of the time of the matrix products."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, index: Tensor, back: Callable[[Tensor, Tensor, int], Tensor]) -> Tensor:
-        ctx.save_for_backward(index)
-        ctx.back, ctx.count = back, len(x)
-        return x.index_select(0, index)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.back(grad, *ctx.saved_tensors, ctx.count), None, None
-
-
-def _put(grad: Tensor, index: Tensor, count: int) -> Tensor:
-    """For an index without repetitions."""
-    return grad.new_zeros(count, *grad.shape[1:]).index_copy_(0, index, grad)
-
-
-def _sum(grad: Tensor, index: Tensor, count: int) -> Tensor:
-    """For few rows, each taken many times, a product with the indicator matrix (count, R) is fastest."""
-    if 8 * count > len(index):
-        return grad.new_zeros(count, *grad.shape[1:]).index_add_(0, index, grad)
-    indicator = (torch.arange(count, device=index.device).unsqueeze(1) == index).to(grad.dtype)
-    return (indicator @ grad.flatten(1)).view(count, *grad.shape[1:])
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, **mask) -> Tensor:
