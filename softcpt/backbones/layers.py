@@ -114,6 +114,12 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        """(B, L, W) of x (B, L, W), projected; see `attend`."""
+        return self.out_proj(self.attend(x, causal, update, mask))
+
+    def attend(
+        self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """(B, L, W) of x (B, L, W); each token attends to all tokens, or if `causal` to those up to itself, or to those
         that a mask (B, 1, L or 1, L) allows."""
         qkv = self.project(x, "qkv", update)
@@ -121,7 +127,7 @@ class Attention(nn.Module):
             part.transpose(1, 2) for part in qkv.unflatten(-1, (3, self.heads, -1)).unbind(2)
         )  # (B, H, L, W / H)
         x = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
-        return self.out_proj(x.transpose(1, 2).flatten(2))
+        return x.transpose(1, 2).flatten(2)
 
 
 class MLP(nn.Module):
@@ -131,8 +137,8 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        quick, frozen = self.activation is ACTIVATIONS["quick_gelu"], not self.c_fc.weight.requires_grad
-        if on_accelerator(x) and quick and frozen:
+        fewer = not torch.compiler.is_compiling() and on_accelerator(x) and not self.c_fc.weight.requires_grad
+        if fewer and self.activation is ACTIVATIONS["quick_gelu"]:
             return FrozenMLP.apply(x, self.c_fc.weight, self.c_fc.bias, self.c_proj.weight, self.c_proj.bias)
         return self.c_proj(self.activation(self.c_fc(x)))
 
@@ -149,6 +155,8 @@ class LayerScale(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + MLP(norm(x)), both sums with a learned scale if `layer_scale`."""
 
+    compiled_rest: Callable[..., Tensor] | None = None  # set by compile_blocks
+
     def __init__(self, options: Transformer) -> None:
         super().__init__()
         width = options.width
@@ -161,7 +169,18 @@ class Block(nn.Module):
         self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """(B, L, W) of x (B, L, W)."""
-        x = x + self.ls_1(self.attn(self.ln_1(x), causal, update, mask))
+        return self.rest(x, self.attn.attend(self.ln_1(x), causal, update, mask))
+
+    def rest(self, x: Tensor, attended: Tensor) -> Tensor:
+        """x (..., W) behind the layer, of x before it and what its attention read, not yet projected (..., W)."""
+        if self.compiled_rest is None:
+            return self.plain_rest(x, attended)
+        rows = -1, x.shape[-1]
+        # Of a tensor that PyTorch knows as a view, a compiled graph would depend on the shape of what it views.
+        return self.compiled_rest(self, *(torch.ops.aten._unsafe_view(t, rows) for t in (x, attended))).view(x.shape)
+
+    def plain_rest(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.ls_1(self.attn.out_proj(attended))
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
 

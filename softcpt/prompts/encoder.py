@@ -90,8 +90,7 @@ class TextEncoder:
                 out, x = Rows.apply(out, whole.flat_end, put), x.index_select(0, whole.end)  # (R, D)
             else:
                 out = Rows.apply(out, whole.flat, put)  # (G P + N, D)
-            x = x + block.ls_1(block.attn.out_proj(out))
-            x = x + block.ls_2(block.mlp(block.ln_2(x)))
+            x = block.rest(x, out)
         return self.tower.project(x)  # (R, E)
 
     def encode_prefix(self, prefix: Tensor, tuning: Tuning = UNTUNED) -> Memory:
@@ -105,8 +104,7 @@ class TextEncoder:
             memory.append((k, v))
             if not last:
                 out = _attention(*q, k, v, is_causal=True)
-                x = x + block.ls_1(block.attn.out_proj(out.transpose(1, 2).flatten(2)))
-                x = x + block.ls_2(block.mlp(block.ln_2(x)))
+                x = block.rest(x, out.transpose(1, 2).flatten(2))
         return memory
 
     def encode_suffix(
@@ -143,8 +141,7 @@ class TextEncoder:
                 mask = visible[at.column[at.end]].view(-1, 1, 1, n_prefix + n)
                 out = _attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
                 x = x.index_select(0, at.end)
-            x = x + block.ls_1(block.attn.out_proj(out))
-            x = x + block.ls_2(block.mlp(block.ln_2(x)))
+            x = block.rest(x, out)
         return self.tower.project(x)  # (R, E)
 
     def _heads(self, x: Tensor) -> tuple[Tensor, ...]:

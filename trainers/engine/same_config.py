@@ -18,6 +18,7 @@ from .settings import flatten
 FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty ones take the model's values
 # These keys do not change what a run computes, so that it may be continued with other values.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
+FREE_KEYS |= {"TRAIN.COMPILE"}  # like the device, it changes rounding alone
 FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ"}
 FREE_KEYS |= {"TEST.PREDICTIONS", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "MODEL.HEAD.NAME"}
 # Keys that an older version did not have: what its runs did, where that is not the default of the key.
