@@ -1,72 +1,109 @@
-"""Count the operations of a training step that launch a kernel on a GPU: forward, backward and optimiser, on cached
-features where a method can. They do not depend on the machine, so a CPU counts them, on the path that a GPU takes.
+"""Count the kernels that one training step of each method launches: forward, backward and optimiser.
 
-    python scripts/bench/launches.py [--methods SoftCPT,CoOp] [--case plant6] [--prec fp32] [--most 0] [--json]
+    python scripts/bench/launches.py [--methods SoftCPT,CoOp] [--case plant6] [--operations] [--json]
 
-Left out are views, allocations and reads by the host. `--most N` also prints the N most frequent operations of each
-method.
+A step runs on the CPU by the operations of a GPU (`layers.on_accelerator`), in fp32, on cached image features where the
+method takes them. A tower has the layers of ViT-B/16, but is narrow: counts do not depend on widths. An operation
+counts unless its result is a view of its argument, or memory that nothing has filled. The optimiser updates all
+parameters at once, as it does on a GPU.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from scripts.lib.bench import harness, trainers
+from scripts.lib.bench import harness, trainers  # first: they provide Dassl
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from softcpt.backbones import layers
-from softcpt.prompts import encoder
 
-NO_KERNEL = ("aten::empty", "aten::new_empty", "aten::_local_scalar_dense", "aten::lift_fresh", "aten::_unsafe_view")
+NARROW = dict(harness.VIT_B, transformer_width=64, transformer_heads=1, embed_dim=64, vision_width=64)
+PARTS = ("forward", "backward", "optimiser")
 
 
 class Launches(TorchDispatchMode):
-    """Counts operations by name, without those that return a view or only allocate."""
+    """Counts operations by (part, name)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.part = "forward"
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        schema = func._schema
-        views = any(value.alias_info and not value.alias_info.is_write for value in schema.returns)
-        if not views and not schema.name.startswith(NO_KERNEL):
-            self.counts[schema.name.removeprefix("aten::")] += 1
-        return func(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if not name.startswith(("empty", "new_empty")) and not is_view(func, (args, kwargs), out):
+            self.counts[self.part, name] += 1
+        return out
 
 
-def measure(method: str, case: str, backbone: str, prec: str, batch: int) -> dict:
-    """Operations of the second step of a method, by name."""
-    encoder.on_cpu = layers.on_cpu = lambda value: False
-    with trainers.built("shared", method, case, backbone, prec) as trainer:
+def is_view(func: torch._ops.OpOverload, arguments: object, out: object) -> bool:
+    """Whether an operation changes nothing, and returns no memory but that of its arguments: a view, or no tensor."""
+    given = {leaf.untyped_storage()._cdata for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)}
+    made = [leaf.untyped_storage()._cdata for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+    return not func._schema.is_mutable and given.issuperset(made)
+
+
+def measure(method: str, case: str, batch: int) -> Counter[tuple[str, str]]:
+    """The counts of a step that is not the first."""
+    harness.BACKBONES["narrow"] = dict(NARROW, vision_patch_size=16)
+    trainers.CONFIGS["narrow"] = "vit_b16"
+    layers.on_accelerator = lambda x: True
+    launches = Launches()
+    with trainers.built("shared", method, case, "narrow", "fp32") as trainer:
         torch.manual_seed(0)
         image = torch.randn(batch, 3, *trainer.clip.preprocessing.size)
-        if not trainer.tunes_images:
-            image = trainer.image_features(image)
-        label = torch.randint(len(trainer.class_task), (batch,))
-        data = {"img": image, "label": label, "domain": torch.zeros(batch, dtype=torch.long)}
+        image = image if trainer.tunes_images else trainer.encode_batch(image)
+        data = {"img": image, "label": torch.arange(batch) * len(trainer.class_task) // batch}
+        data["domain"] = torch.zeros(batch, dtype=torch.long)
+        for group in trainer.optim.param_groups:
+            group["foreach"] = True
         trainer.set_model_mode("train")
         trainer.forward_backward(data)
-        with Launches() as found:
+        in_part(trainer, launches, "backward", "optimiser")
+        in_part(trainer, launches, "step_optimiser", "forward", before="optimiser")
+        with launches:
             trainer.forward_backward(data)
-        return {"launches": found.counts}
+    return launches.counts
 
 
-def rows_of(args):
-    learning = [n for n in TRAINER_REGISTRY.registered_names() if TRAINER_REGISTRY.get(n).learns_by_gradient]
-    for method in args.methods.split(",") if args.methods else learning:
-        counts = harness.in_own_process(measure, method, args.case, args.backbone, args.prec, args.batch)["launches"]
-        for name, count in counts.most_common(args.most):
-            print(f"{method:12} {count:6} {name}")
-        yield {"method": method, "case": args.case, "prec": args.prec, "launches": counts.total()}
+def in_part(trainer: object, launches: Launches, name: str, after: str, before: str = "backward") -> None:
+    """Count a method's calls as the part `before`, and what follows as `after`."""
+    function = getattr(trainer, name)
+
+    def counted(*args: object) -> None:
+        launches.part = before
+        function(*args)
+        launches.part = after
+
+    setattr(trainer, name, counted)
+
+
+def rows_of(args) -> Iterator[dict]:
+    for method in args.methods.split(",") if args.methods else methods():
+        counts = measure(method, args.case, args.batch)
+        parts = {part: sum(n for (of, _), n in counts.items() if of == part) for part in PARTS}
+        yield {"method": method, **parts, "launches": sum(parts.values())}
+        if args.operations:
+            for (part, name), n in counts.most_common():
+                yield {"method": f"{method}: {name}", part: n}
+
+
+def methods() -> list[str]:
+    """Those that train by gradients."""
+    classes = map(TRAINER_REGISTRY.get, TRAINER_REGISTRY.registered_names())
+    return [each.__name__ for each in classes if each.__module__.startswith("trainers.") and each.learns_by_gradient]
 
 
 if __name__ == "__main__":
-    own = ("--methods", "", "default: all that learn"), ("--case", "plant6"), ("--prec", "fp32"), ("--batch", 32)
-    harness.main(__doc__, rows_of, *own, ("--most", 0, "operations of a method to print"))
+    operations = "--operations", False, "print the counts of each operation, too"
+    harness.main(__doc__, rows_of, ("--methods", ""), ("--case", "plant6"), ("--batch", 32), operations)

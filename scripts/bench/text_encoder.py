@@ -1,7 +1,7 @@
 """Time the class features of a training step, forward and backward to the contexts: the shared-prefix encoder against
 the plain path of 77 tokens per class, which is always in fp32.
 
-    python scripts/bench/text_encoder.py [--cases plant6,general10] [--precs fp32,bf16] [--json]
+    python scripts/bench/text_encoder.py [--cases plant6,general10] [--precs fp32,bf16] [--compiled] [--json]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scripts.lib.bench.harness import BENCHMARKS, DEVICE, DTYPES, in_own_process
 
 import torch
 
+from softcpt.backbones.compiled import compile_blocks
 from softcpt.prompts.encoder import text_encoder
 from softcpt.prompts.learned import PromptTemplate
 
@@ -30,7 +31,9 @@ def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, chunk:
     torch.manual_seed(0)
     context = (0.02 * torch.randn(len(sizes), M, width)).to(DEVICE).requires_grad_(True)
     template = PromptTemplate(harness.class_names(sum(sizes)), M, model)
-    encoder = text_encoder(model.text, chunk) if kind == "shared" else harness.PlainTextEncoder(package)
+    encoder = harness.PlainTextEncoder(package) if kind == "plain" else text_encoder(model.text, chunk)
+    if kind == "compiled":
+        compile_blocks(model, torch.device(DEVICE))
 
     def step():
         context.grad = None
@@ -54,7 +57,12 @@ def measure(kind: str, case: str, backbone: str, prec: str, repeats: int, chunk:
 
 def compare(case: str, prec: str, args, plain: dict | None) -> dict:
     """One row of the table."""
-    ours = in_own_process(measure, "shared", case, args.backbone, prec, args.repeats, args.chunk, threads=args.threads)
+
+    def run(kind: str) -> dict:
+        common = case, args.backbone, prec, args.repeats, args.chunk
+        return in_own_process(measure, kind, *common, threads=args.threads)
+
+    ours, compiled = run("shared"), run("compiled")["seconds"] if args.compiled else None
     return {
         "case": case,
         "classes": sum(BENCHMARKS[case]),
@@ -65,6 +73,8 @@ def compare(case: str, prec: str, args, plain: dict | None) -> dict:
         "gemm_fraction": ours["gemm_fraction"],
         "max_rel_diff": plain and relative(ours["features"], plain["features"]),
         "grad_rel_diff": plain and relative(ours["grad"], plain["grad"]),
+        "compiled_seconds": compiled,
+        "compiled_ratio": compiled and ours["seconds"] / compiled,
     }
 
 
@@ -82,4 +92,5 @@ if __name__ == "__main__":
     own = ("--cases", "plant6,general10,rs8,fashion20"), ("--precs", "fp32,bf16")
     chunk = "--chunk", 2048, "TRAINER.TEXT_CHUNK"
     limit = "--plain-limit", 400, "number of classes above which the plain path does not fit in memory"
-    harness.main(__doc__, rows_of, *own, chunk, limit)
+    compiled = "--compiled", False, "time it with TRAIN.COMPILE, too"
+    harness.main(__doc__, rows_of, *own, chunk, limit, compiled)

@@ -8,31 +8,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..placement import on_cpu
 from .config import Transformer
 
 
+def on_accelerator(x: Tensor) -> bool:
+    """Whether the host launches a kernel for each operation on x: then fewer operations are faster."""
+    return x.device.type != "cpu"
+
+
 class QuickGELU(torch.autograd.Function):
-    """x sigmoid(1.702 x) = silu(1.702 x) / 1.702, of which one tensor is kept for the backward pass. The second form
-    has a backward pass of one kernel instead of eight; a CPU keeps to the first, since the two round differently."""
+    """x sigmoid(1.702 x), which saves only x for the backward pass, not its sigmoid."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        if on_cpu(x):
-            ctx.save_for_backward(x)
-            return (1.702 * x).sigmoid_().mul_(x)
-        scaled = 1.702 * x
-        ctx.save_for_backward(scaled)
-        return F.silu(scaled).mul_(1 / 1.702)
+        ctx.save_for_backward(x)
+        return (1.702 * x).sigmoid_().mul_(x)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        if not on_cpu(x):
-            return torch.ops.aten.silu_backward(grad, x)
         s = (1.702 * x).sigmoid_()
         # d/dx = s (1 + 1.702 x (1 - s))
         return (1 - s).mul_(x).mul_(1.702).add_(1).mul_(s).mul_(grad)
+
+
+class FrozenMLP(torch.autograd.Function):
+    """c_proj(QuickGELU(c_fc(x))) for weights that are not trained, by fewer kernels: with y = 1.702 c_fc(x), QuickGELU
+    is SiLU(y) / 1.702, products of matrices take factors at no cost, and in the gradient of x the two cancel."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, *weights: Tensor) -> Tensor:
+        kind = x.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        weight_1, bias_1, weight_2, bias_2 = (weight.to(dtype) for weight in weights)
+        y = torch.addmm(1.702 * bias_1, x.flatten(0, -2).to(dtype), weight_1.T, alpha=1.702)
+        ctx.save_for_backward(y, weight_1, weight_2)
+        return torch.addmm(bias_2, F.silu(y), weight_2.T, alpha=1 / 1.702).view(x.shape)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        y, weight_1, weight_2 = ctx.saved_tensors
+        grad_y = torch.ops.aten.silu_backward(grad.flatten(0, -2) @ weight_2, y)
+        return (grad_y @ weight_1).view(grad.shape), None, None, None, None
 
 
 ACTIVATIONS = {"quick_gelu": QuickGELU.apply, "gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh")}
@@ -97,12 +114,20 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        """(B, L, W) of x (B, L, W), projected; see `attend`."""
+        return self.out_proj(self.attend(x, causal, update, mask))
+
+    def attend(
+        self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """(B, L, W) of x (B, L, W); each token attends to all tokens, or if `causal` to those up to itself, or to those
         that a mask (B, 1, L or 1, L) allows."""
         qkv = self.project(x, "qkv", update)
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, W / H)
+        q, k, v = (
+            part.transpose(1, 2) for part in qkv.unflatten(-1, (3, self.heads, -1)).unbind(2)
+        )  # (B, H, L, W / H)
         x = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
-        return self.out_proj(x.transpose(1, 2).flatten(2))
+        return x.transpose(1, 2).flatten(2)
 
 
 class MLP(nn.Module):
@@ -112,6 +137,9 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
+        fewer = not torch.compiler.is_compiling() and on_accelerator(x) and not self.c_fc.weight.requires_grad
+        if fewer and self.activation is ACTIVATIONS["quick_gelu"]:
+            return FrozenMLP.apply(x, self.c_fc.weight, self.c_fc.bias, self.c_proj.weight, self.c_proj.bias)
         return self.c_proj(self.activation(self.c_fc(x)))
 
 
@@ -127,6 +155,8 @@ class LayerScale(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + MLP(norm(x)), both sums with a learned scale if `layer_scale`."""
 
+    compiled_rest: Callable[..., Tensor] | None = None  # set by compile_blocks
+
     def __init__(self, options: Transformer) -> None:
         super().__init__()
         width = options.width
@@ -139,7 +169,18 @@ class Block(nn.Module):
         self, x: Tensor, causal: bool = False, update: Update | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """(B, L, W) of x (B, L, W)."""
-        x = x + self.ls_1(self.attn(self.ln_1(x), causal, update, mask))
+        return self.rest(x, self.attn.attend(self.ln_1(x), causal, update, mask))
+
+    def rest(self, x: Tensor, attended: Tensor) -> Tensor:
+        """x (..., W) behind the layer, of x before it and what its attention read, not yet projected (..., W)."""
+        if self.compiled_rest is None:
+            return self.plain_rest(x, attended)
+        rows = -1, x.shape[-1]
+        # Of a tensor that PyTorch knows as a view, a compiled graph would depend on the shape of what it views.
+        return self.compiled_rest(self, *(torch.ops.aten._unsafe_view(t, rows) for t in (x, attended))).view(x.shape)
+
+    def plain_rest(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.ls_1(self.attn.out_proj(attended))
         return x + self.ls_2(self.mlp(self.ln_2(x)))
 
 

@@ -8,19 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from softcpt.backbones import layers
 from softcpt.backbones.layers import UNTUNED, Tuning
 from softcpt.backbones.text import TextTower
 from softcpt.backbones.transformers_text import TransformersTextTower
-from softcpt.placement import on_cpu, to_device
+from softcpt.placement import to_device
 
-from .packing import GroupSums, Packing, Rows, put
+from .packing import Packing, Rows, Whole, add, put
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = 4  # tokens of a usual suffix: TRAINER.TEXT_CHUNK is a number of suffixes, whole prompts are longer
 CPU_SLICE = 128  # rows whose activations stay in a CPU's cache: at 1191 classes a third faster than all at once
-WHOLE = 4096  # tokens up to which a GPU encodes whole prompts: half the launches, and nothing that depends on lengths
-Memory = list[Tensor]  # keys and values (G, 2, H, P, D/H) of the prefixes in every layer
+TOGETHER = 2**14  # padded tokens: with more of them a GPU computes for longer than its kernels take to launch
+Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the prefixes in every layer
 
 
 class TextEncoder:
@@ -29,8 +30,7 @@ class TextEncoder:
     In a causal tower a token depends only on those before it, and the feature is read at a prompt's last token. So what
     follows that token is never computed, and each prefix is encoded once: in every layer the suffixes attend to the
     keys and values of their group. For the matrix products the tokens of all suffixes are packed, whatever their
-    lengths; only the attention, about 1 % of the arithmetic, sees them padded. A GPU, which the number of launches
-    bounds when there are few tokens, encodes those as whole prompts.
+    lengths; only the attention, about 1 % of the arithmetic, sees them padded.
 
     In other towers nothing can be shared: `PlainTextEncoder`.
 
@@ -55,17 +55,43 @@ class TextEncoder:
         Args:
             prefix: (G, P, D) token embeddings.
             suffix: (R, S, D) token embeddings.
-            lengths: (R,) number of tokens of each suffix, [EOS] included; on a GPU the host waits for nothing if they
-                are on the CPU.
+            lengths: (R,) number of tokens of each suffix, [EOS] included; on the CPU, or they are read from the device.
             group: (R,) index of each row's prefix.
             tuning: of the tower; its prompts are the last tokens of the prefixes.
         """
-        lengths = lengths.cpu()
-        tokens = len(suffix) * (prefix.shape[1] + suffix.shape[1])
-        if not on_cpu(suffix) and tokens <= min(WHOLE, SUFFIX * self.chunk):
-            return encode_whole(self.tower, prefix, suffix[:, : int(lengths.max())], lengths, group, tuning)
+        places = (len(prefix) + len(suffix)) * (prefix.shape[1] + suffix.shape[1])
+        few = places <= TOGETHER and len(suffix) <= self.chunk
+        if layers.on_accelerator(suffix) and few and not tuning.updates:
+            return self.encode_together(prefix, suffix, lengths, group, tuning)
         memory = self.encode_prefix(prefix, tuning)
         return in_chunks(self.encode_suffix, self.chunk, memory, (suffix, lengths, group), tuning)
+
+    def encode_together(self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning) -> Tensor:
+        """Features (R, E), with as few operations as possible: the tokens of prefixes and suffixes are one batch, and
+        the attention, which repeats a prefix for each of its suffixes, has one shape and no mask."""
+        (n_groups, n_prefix), at = prefix.shape[:2], Packing.of(lengths, suffix.device)
+        x = torch.cat(
+            [
+                (prefix + self.position[:n_prefix]).flatten(0, 1),
+                suffix[at.row, at.column] + self.position[n_prefix + at.column],
+            ]
+        )  # (G P + N, D)
+        whole = None
+        for i, block in enumerate(self.blocks):
+            if 0 < i < len(tuning.prompts):
+                first, rest = x.split([n_groups * n_prefix, len(at.row)])
+                x = torch.cat([enter_layer(i, first.unflatten(0, (n_groups, n_prefix)), tuning).flatten(0, 1), rest])
+            projected = block.attn.project(block.ln_1(x))  # (G P + N, 3 D)
+            whole = whole or Whole.of(lengths, group, (n_groups, n_prefix), projected.dtype)
+            projected = Rows.apply(projected, whole.padded, whole.unpad)
+            q, k, v = self._heads(projected.unflatten(0, (n_groups + len(suffix), -1)))  # (G + R, H, L, D/H)
+            out = _attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2).flatten(0, 1)
+            if block is self.blocks[-1]:  # only the feature at [EOS] is read from here on
+                out, x = Rows.apply(out, whole.flat_end, put), x.index_select(0, whole.end)  # (R, D)
+            else:
+                out = Rows.apply(out, whole.flat, put)  # (G P + N, D)
+            x = block.rest(x, out)
+        return self.tower.project(x)  # (R, E)
 
     def encode_prefix(self, prefix: Tensor, tuning: Tuning = UNTUNED) -> Memory:
         """Keys and values of every layer, for prefixes (G, P, D)."""
@@ -74,13 +100,11 @@ class TextEncoder:
         for i, block in enumerate(self.blocks):
             x = enter_layer(i, x, tuning)
             last = block is self.blocks[-1]
-            heads = self._heads(block.attn.project(block.ln_1(x), "kv" if last else "qkv", tuning.update(i)))
-            *q, kv = (heads,) if last else heads.split([1, 2], dim=1)
-            memory.append(kv)
+            *q, k, v = self._heads(block.attn.project(block.ln_1(x), "kv" if last else "qkv", tuning.update(i)))
+            memory.append((k, v))
             if not last:
-                out = _attention(q[0].squeeze(1), *kv.unbind(1), is_causal=True)
-                x = x + block.ls_1(block.attn.out_proj(out.transpose(1, 2).flatten(2)))
-                x = x + block.ls_2(block.mlp(block.ln_2(x)))
+                out = _attention(*q, k, v, is_causal=True)
+                x = block.rest(x, out.transpose(1, 2).flatten(2))
         return memory
 
     def encode_suffix(
@@ -88,44 +112,42 @@ class TextEncoder:
     ) -> Tensor:
         """Features (R, E) of suffixes (R, S, D) that follow their group's prefix."""
         size = len(suffix)
-        if on_cpu(suffix):  # autocast converts the weights anew for every slice: fewer of them
+        if suffix.device.type == "cpu":  # autocast converts the weights anew for every slice: fewer of them
             size = 4 * CPU_SLICE if torch.is_autocast_enabled("cpu") else CPU_SLICE
         parts = zip(suffix.split(size), lengths.split(size), group.split(size))
         return torch.cat([self._encode_slice(memory, *part, tuning) for part in parts])
 
     def _encode_slice(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning) -> Tensor:
-        n_prefix = memory[0].shape[3]
-        at, sums = Packing.of(lengths, suffix.device), GroupSums()
+        n_prefix = memory[0][0].shape[2]
+        at = Packing.of(lengths, suffix.device)
         x = suffix[at.row, at.column] + self.position[n_prefix + at.column]  # (N, D), N tokens in all
         n = at.padded.shape[1]
         # Suffix position s sees the whole prefix and the suffix up to s.
-        kind = torch.float32 if on_cpu(x) else memory[0].dtype  # that of the attention
-        hidden = torch.full((n, n_prefix + n), -torch.inf, dtype=kind, device=x.device).triu(n_prefix + 1)
-        for i, (block, prefix_kv) in enumerate(zip(self.blocks, memory)):
+        visible = torch.ones(n, n_prefix + n, dtype=torch.bool, device=x.device).tril(n_prefix)
+        for i, (block, (prefix_k, prefix_v)) in enumerate(zip(self.blocks, memory)):
             last, update = block is self.blocks[-1], tuning.update(i)
             h = block.ln_1(x)
             projected = block.attn.project(h, "kv" if last else "qkv", update)  # (N, n D)
             projected = Rows.apply(projected, at.padded.flatten(), at.unpad)
-            heads = self._heads(projected.unflatten(0, at.padded.shape))  # (R, 2 or 3, H, S, D/H)
-            *q, kv = (heads,) if last else heads.split([1, 2], dim=1)
-            k, v = torch.cat([Rows.apply(prefix_kv, group, sums), kv], dim=3).unbind(1)  # (R, H, P + S, D/H)
+            *q, k, v = self._heads(projected.unflatten(0, at.padded.shape))  # (R, H, S, D/H)
+            k = torch.cat([Rows.apply(prefix_k, group, add), k], dim=2)
+            v = torch.cat([Rows.apply(prefix_v, group, add), v], dim=2)
             if not last:
-                out = _attention(q[0].squeeze(1), k, v, attn_mask=hidden)
+                out = _attention(*q, k, v, attn_mask=visible)
                 out = Rows.apply(out.transpose(1, 2).flatten(2).flatten(0, 1), at.flat, put)  # (N, D)
             else:  # only the feature at [EOS] is read from here on
-                query = block.attn.project(h.index_select(0, at.end), "q", update).unsqueeze(1)
-                query = self._heads(query).squeeze(1)  # (R, H, 1, D/H)
-                mask = hidden.index_select(0, at.last).view(-1, 1, 1, n_prefix + n)
-                out = _attention(query, k, v, attn_mask=mask).flatten(1)  # (R, D)
+                q = block.attn.project(h.index_select(0, at.end), "q", update)
+                (q,) = self._heads(q.unsqueeze(1))  # (R, H, 1, D/H)
+                mask = visible[at.column[at.end]].view(-1, 1, 1, n_prefix + n)
+                out = _attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
                 x = x.index_select(0, at.end)
-            x = x + block.ls_1(block.attn.out_proj(out))
-            x = x + block.ls_2(block.mlp(block.ln_2(x)))
+            x = block.rest(x, out)
         return self.tower.project(x)  # (R, E)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """(N, n, H, L, D/H) of (N, L, n D): queries, keys, values."""
-        width = self.tower.width
-        return x.unflatten(-1, (x.shape[-1] // width, self.heads, -1)).permute(0, 2, 3, 1, 4)
+    def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """n tensors (N, H, L, D/H) of (N, L, n D): queries, keys, values."""
+        parts = x.unflatten(-1, (x.shape[-1] // self.tower.width, self.heads, -1)).unbind(2)
+        return tuple(part.transpose(1, 2) for part in parts)
 
 
 class PlainTextEncoder:
@@ -141,35 +163,22 @@ class PlainTextEncoder:
     def __call__(
         self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
     ) -> Tensor:
-        lengths = lengths.cpu()
         if self.tower.tail is not None:
             suffix = suffix[:, : int(lengths.max()) + self.tower.tail]
+        lengths = to_device(lengths, suffix.device)
         size = max(1, self.tokens // (prefix.shape[1] + suffix.shape[1]))
         return in_chunks(self.encode_suffix, size, prefix, (suffix, lengths, group), tuning)
 
     def encode_suffix(
         self, prefix: Tensor, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning = UNTUNED
     ) -> Tensor:
-        return encode_whole(self.tower, prefix, suffix, lengths, group, tuning)
+        count = prefix.shape[1]
 
+        def enter(layer: int, x: Tensor) -> Tensor:
+            return torch.cat([enter_layer(layer, x[:, :count], tuning), x[:, count:]], dim=1)
 
-def encode_whole(
-    tower: TextTower | TransformersTextTower,
-    prefix: Tensor,
-    suffix: Tensor,
-    lengths: Tensor,
-    group: Tensor,
-    tuning: Tuning,
-) -> Tensor:
-    """Features (R, E) of whole prompts, of which every token passes through every layer; lengths (R,) on the CPU."""
-    count = prefix.shape[1]
-
-    def enter(layer: int, x: Tensor) -> Tensor:
-        return torch.cat([enter_layer(layer, x[:, :count], tuning), x[:, count:]], dim=1)
-
-    x = torch.cat([Rows.apply(prefix, group, GroupSums()), suffix], dim=1)  # (R, L, D)
-    lengths = to_device(count + lengths, x.device)
-    return tower.encode(x, lengths, enter if tuning.prompts else None, tuning)
+        x = torch.cat([prefix[group], suffix], dim=1)  # (R, L, D)
+        return self.tower.encode(x, count + lengths, enter if tuning.prompts else None, tuning)
 
 
 Encoder = TextEncoder | PlainTextEncoder
@@ -208,7 +217,7 @@ def enter_layer(layer: int, x: Tensor, tuning: Tuning) -> Tensor:
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, **mask) -> Tensor:
     """Attention of (N, H, L, D/H); on a CPU in fp32, since its backward pass in bf16 is ten times slower there."""
-    if on_cpu(q) and q.dtype != torch.float32:
+    if q.device.type == "cpu" and q.dtype != torch.float32:
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), **mask).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, **mask)

@@ -13,13 +13,12 @@ from methods import relative
 
 from scripts.bench.launches import Launches
 from softcpt.backbones import layers, load_clip
-from softcpt.backbones.layers import Attention, QuickGELU
+from softcpt.backbones.layers import Attention, QuickGELU, Tuning
 from softcpt.prompts import encoder as text_encoder
 from softcpt.prompts.encoder import TextEncoder
 from softcpt.prompts.learned import Context, PromptTemplate
 
 NAMES = ["rose", "hard_leaved_pocket_orchid", "ox-eye daisy", "707-320", "a", " ".join(["aircraft"] * 40)]
-GROUPS = [[0] * 6, [0, 1, 0, 2, 2, 1], [0, 1, 2, 3, 4, 5]]
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +28,9 @@ def model():
 
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
 @pytest.mark.parametrize("chunk, cpu_slice", [(256, 128), (2, 128), (256, 4), (4, 3)])
-@pytest.mark.parametrize("groups", GROUPS)
+@pytest.mark.parametrize("groups", [[0] * 6, [0, 1, 0, 2, 2, 1], [0, 1, 2, 3, 4, 5]])
 def test_features_and_gradients_match_the_plain_path(model, position, chunk, cpu_slice, groups, monkeypatch):
     monkeypatch.setattr(text_encoder, "CPU_SLICE", cpu_slice)
-    check_against_the_plain_path(model, position, chunk, groups)
-
-
-@pytest.mark.parametrize("position", ["end", "front"])
-@pytest.mark.parametrize("chunk, whole", [(256, 4096), (256, 0), (2, 0), (4, 4096)])
-@pytest.mark.parametrize("groups", GROUPS)
-def test_path_of_a_gpu_matches_the_plain_path(model, position, chunk, whole, groups, monkeypatch):
-    for module in (text_encoder, layers):
-        monkeypatch.setattr(module, "on_cpu", lambda value: False)
-    monkeypatch.setattr(text_encoder, "WHOLE", whole)
-    check_against_the_plain_path(model, position, chunk, groups)
-
-
-def check_against_the_plain_path(model, position, chunk, groups):
     torch.manual_seed(0)
     group = torch.tensor(groups)
     context = torch.randn(max(groups) + 1, 5, 64, requires_grad=True)
@@ -58,38 +43,6 @@ def check_against_the_plain_path(model, position, chunk, groups):
     (ours_grad,) = torch.autograd.grad((ours * weight).sum(), context)
     (expected_grad,) = torch.autograd.grad((expected * weight).sum(), context)
     assert relative(ours_grad, expected_grad) < 1e-5
-
-
-@second_device.NEEDS
-@pytest.mark.parametrize("whole", [4096, 0])
-def test_host_waits_for_nothing_if_it_knows_the_lengths(model, whole, monkeypatch):
-    monkeypatch.setattr(text_encoder, "WHOLE", whole)
-    template, group = PromptTemplate(NAMES, 5, model), torch.arange(6) % 2
-    inputs = [x.to(second_device.DEVICE) for x in (*template(torch.randn(2, 5, 64), group), group)]
-    tower = copy.deepcopy(model.text).to(second_device.DEVICE)
-    inputs[0].requires_grad_(True)
-
-    def step():
-        TextEncoder(tower)(inputs[0], inputs[1], template.lengths, inputs[3]).sum().backward()
-
-    step()  # where the tokens lie is found once
-    with host_waits.recorded() as waits:
-        step()
-    assert [wait for wait in waits if wait.kind == "read"] == []
-    assert inputs[0].grad.isfinite().all()
-
-
-@pytest.mark.parametrize("whole, launches", [(4096, 94), (0, 177)])
-def test_launches_of_a_gpu(model, whole, launches, monkeypatch):
-    """The forward and the backward pass of three layers. They were 250."""
-    for module in (text_encoder, layers):
-        monkeypatch.setattr(module, "on_cpu", lambda value: False)
-    monkeypatch.setattr(text_encoder, "WHOLE", whole)
-    template, group = PromptTemplate(NAMES, 5, model), torch.tensor([0, 0, 0, 1, 1, 1])
-    context = torch.randn(2, 5, 64, requires_grad=True)
-    with Launches() as found:
-        TextEncoder(model.text)(*template(context, group), group).sum().backward()
-    assert found.counts.total() <= launches
 
 
 def test_context_from_words_has_their_embeddings(model):
@@ -113,13 +66,93 @@ def test_no_unneeded_token_is_computed(model, monkeypatch):
     assert computed == prefix + [(3 + 6, "qkv"), (3 + 6, "qkv"), (3 + 6, "kv"), (2, "q")]
 
 
-@pytest.mark.parametrize("cpu", [True, False])
-def test_quick_gelu_matches_the_clip_package(cpu, monkeypatch):
+def test_quick_gelu_matches_the_clip_package():
     from clip.model import QuickGELU as Reference
 
-    monkeypatch.setattr(layers, "on_cpu", lambda value: cpu)
     x = torch.randn(50, dtype=torch.float64, requires_grad=True)
     torch.testing.assert_close(QuickGELU.apply(x), Reference()(x))
     (ours,) = torch.autograd.grad(QuickGELU.apply(x).sin().sum(), x)
     (expected,) = torch.autograd.grad(Reference()(x).sin().sum(), x)
     torch.testing.assert_close(ours, expected)
+
+
+def on_a_gpu(monkeypatch):
+    """The operations that a GPU would be given."""
+    monkeypatch.setattr(layers, "on_accelerator", lambda x: True)
+
+
+@pytest.mark.parametrize("position, prompts", [("end", 0), ("end", 2), ("middle", 0), ("front", 0)])
+@pytest.mark.parametrize("groups", [[0] * 6, [0, 1, 0, 2, 2, 1], [2, 1, 0, 0, 0, 0]])
+def test_prompts_encoded_together_are_those_encoded_apart(model, position, groups, prompts, monkeypatch):
+    torch.manual_seed(0)
+    group = torch.tensor(groups)
+    context, deep = torch.randn(3, 5, 64, requires_grad=True), torch.randn(prompts, 2, 64, requires_grad=True)
+    template = PromptTemplate(NAMES, 5, model, position)
+    encode = lambda: TextEncoder(model.text)(*template(context, group), group, Tuning(prompts=list(deep)))  # noqa: E731
+    expected = encode()
+    on_a_gpu(monkeypatch)
+    monkeypatch.setattr(TextEncoder, "encode_prefix", None)
+    ours = encode()
+    assert relative(ours, expected) < 1e-5
+
+    weight = torch.randn_like(expected)
+    gradients = [torch.autograd.grad((x * weight).sum(), [context, deep], allow_unused=True) for x in (ours, expected)]
+    for value, wanted in zip(*gradients):
+        assert (value is None) == (wanted is None)
+        assert wanted is None or not wanted.numel() or relative(value, wanted) < 1e-5
+
+
+def test_many_prompts_are_encoded_apart(model, monkeypatch):
+    on_a_gpu(monkeypatch)
+    monkeypatch.setattr(text_encoder, "TOGETHER", 100)
+    monkeypatch.setattr(TextEncoder, "encode_together", None)
+    template, group = PromptTemplate(NAMES, 5, model), torch.zeros(6, dtype=torch.long)
+    assert TextEncoder(model.text)(*template(torch.randn(1, 5, 64), group), group).shape == (6, model.text.embed_dim)
+
+
+@second_device.NEEDS
+@pytest.mark.parametrize("together", [2**14, 0])
+def test_places_are_made_on_the_host_and_kept(model, together, monkeypatch):
+    """With the lengths on the CPU no value is read, and a second step with the same classes copies nothing."""
+    monkeypatch.setattr(text_encoder, "TOGETHER", together)
+    there = copy.deepcopy(model.text).to(second_device.DEVICE)
+    group = torch.zeros(6, dtype=torch.long)
+    prefix, suffix, lengths = PromptTemplate(NAMES, 5, model)(torch.randn(1, 5, 64), group)
+    at = [x.to(second_device.DEVICE).requires_grad_() for x in (prefix, suffix)]
+    expected = TextEncoder(model.text)(prefix, suffix, lengths, group)
+    group = group.to(second_device.DEVICE)
+    for copies in (True, False):
+        with host_waits.recorded() as waits:
+            ours = TextEncoder(there)(*at, lengths, group)
+            ours.sum().backward()
+        assert {wait.kind for wait in waits} <= ({"copy"} if copies else set()), waits
+    assert relative(ours.detach().cpu(), expected.detach()) < 1e-5
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_frozen_mlp_is_the_mlp(model, half, monkeypatch):
+    mlp, x = model.text.blocks[0].mlp, torch.randn(3, 5, 64, requires_grad=True)
+    results = []
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            y = mlp(x)
+        results.append((y, *torch.autograd.grad(y.float().sin().sum(), x)))
+        on_a_gpu(monkeypatch)
+    for ours, expected in zip(*results):
+        assert ours.dtype == expected.dtype and relative(ours.float(), expected.float()) < (2e-2 if half else 1e-5)
+    mlp = copy.deepcopy(mlp).requires_grad_()
+    mlp(x).sum().backward()  # trained weights have gradients
+    assert all(parameter.grad is not None for parameter in mlp.parameters())
+
+
+def test_few_kernels_are_launched(model, monkeypatch):
+    """28 in a layer, forward and backward, and 25 before and behind the layers."""
+    template, group = PromptTemplate(NAMES, 5, model), torch.tensor([0, 1, 0, 2, 2, 1])
+    context, totals = torch.randn(3, 5, 64, requires_grad=True), []
+    for _ in range(2):
+        TextEncoder(model.text)(*template(context, group), group)  # fills what is kept
+        with Launches() as launches:
+            TextEncoder(model.text)(*template(context, group), group).sum().backward()
+        totals.append(launches.counts.total())
+        on_a_gpu(monkeypatch)
+    assert totals[1] <= 3 * 28 + 25 and 2 * totals[1] <= totals[0], totals

@@ -25,6 +25,7 @@ def default_cfg() -> CfgNode:
     cfg.TRAINER.LABEL = ""  # name of the run in tables; empty: the method's variant
     cfg.TRAIN.KEEP_CHECKPOINTS = 1  # the newest that are kept; 0: all that TRAIN.CHECKPOINT_FREQ writes
     cfg.TRAIN.WANDB = ""  # project of Weights & Biases for the run's curves; empty: none
+    cfg.TRAIN.COMPILE = False  # True: torch.compile of the towers' layers, faster on a GPU after a first slow step
     cfg.OPTIM.MAX_STEPS = 0  # n > 0: train for exactly n steps; OPTIM.MAX_EPOCH is then computed from n
     # The model's preprocessing fills what is empty here.
     cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = (), "", [], []

@@ -17,6 +17,7 @@ from torchvision.transforms import ToTensor
 from datasets.multitask import tasks_of
 from softcpt import distributed
 from softcpt.backbones import load_clip
+from softcpt.backbones.compiled import compile_blocks
 from softcpt.backbones.draws import initial_draws, skip_draws
 from softcpt.backbones.precision import Precision
 from softcpt.files import PROMPTS
@@ -199,6 +200,8 @@ class Engine(TrainerX):
     def before_train(self) -> None:
         start, cfg = time.perf_counter(), self.cfg
         views = cfg.FEATURES.TRAIN_VIEWS
+        if cfg.TRAIN.COMPILE:
+            compile_blocks(self.clip, self.device)
         if views:
             loader = views_of(self, self.train_loader_x, views)
         else:
