@@ -14,14 +14,14 @@ from softcpt.backbones.text import TextTower
 from softcpt.backbones.transformers_text import TransformersTextTower
 from softcpt.placement import to_device
 
-from .packing import Packing, Rows, Whole, add, put
+from .packing import GroupSums, Packing, Rows, Whole, put
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = 4  # tokens of a usual suffix: TRAINER.TEXT_CHUNK is a number of suffixes, whole prompts are longer
 CPU_SLICE = 128  # rows whose activations stay in a CPU's cache: at 1191 classes a third faster than all at once
 TOGETHER = 2**14  # padded tokens: with more of them a GPU computes for longer than its kernels take to launch
-Memory = list[tuple[Tensor, Tensor]]  # keys and values (G, H, P, D/H) of the prefixes in every layer
+Memory = list[Tensor]  # keys and values (G, 2, H, P, D/H) of the prefixes in every layer
 
 
 class TextEncoder:
@@ -100,10 +100,11 @@ class TextEncoder:
         for i, block in enumerate(self.blocks):
             x = enter_layer(i, x, tuning)
             last = block is self.blocks[-1]
-            *q, k, v = self._heads(block.attn.project(block.ln_1(x), "kv" if last else "qkv", tuning.update(i)))
-            memory.append((k, v))
+            projected = block.attn.project(block.ln_1(x), "kv" if last else "qkv", tuning.update(i))
+            *q, kv = self._queries_and_rest(projected)
+            memory.append(kv)
             if not last:
-                out = _attention(*q, k, v, is_causal=True)
+                out = _attention(*q, *kv.unbind(1), is_causal=True)
                 x = block.rest(x, out.transpose(1, 2).flatten(2))
         return memory
 
@@ -112,33 +113,34 @@ class TextEncoder:
     ) -> Tensor:
         """Features (R, E) of suffixes (R, S, D) that follow their group's prefix."""
         size = len(suffix)
-        if suffix.device.type == "cpu":  # autocast converts the weights anew for every slice: fewer of them
+        if not layers.on_accelerator(suffix):
             size = 4 * CPU_SLICE if torch.is_autocast_enabled("cpu") else CPU_SLICE
         parts = zip(suffix.split(size), lengths.split(size), group.split(size))
         return torch.cat([self._encode_slice(memory, *part, tuning) for part in parts])
 
     def _encode_slice(self, memory: Memory, suffix: Tensor, lengths: Tensor, group: Tensor, tuning: Tuning) -> Tensor:
-        n_prefix = memory[0][0].shape[2]
-        at = Packing.of(lengths, suffix.device)
+        n_prefix = memory[0].shape[3]
+        at, add = Packing.of(lengths, suffix.device), GroupSums()
         x = suffix[at.row, at.column] + self.position[n_prefix + at.column]  # (N, D), N tokens in all
         n = at.padded.shape[1]
         # Suffix position s sees the whole prefix and the suffix up to s.
-        visible = torch.ones(n, n_prefix + n, dtype=torch.bool, device=x.device).tril(n_prefix)
-        for i, (block, (prefix_k, prefix_v)) in enumerate(zip(self.blocks, memory)):
+        kind = memory[0].dtype  # that of the attention, which on a CPU is not in half precision
+        kind = kind if layers.on_accelerator(x) else torch.promote_types(kind, torch.float32)
+        hidden = torch.full((n, n_prefix + n), -torch.inf, dtype=kind, device=x.device).triu(n_prefix + 1)
+        for i, (block, prefix_kv) in enumerate(zip(self.blocks, memory)):
             last, update = block is self.blocks[-1], tuning.update(i)
             h = block.ln_1(x)
             projected = block.attn.project(h, "kv" if last else "qkv", update)  # (N, n D)
             projected = Rows.apply(projected, at.padded.flatten(), at.unpad)
-            *q, k, v = self._heads(projected.unflatten(0, at.padded.shape))  # (R, H, S, D/H)
-            k = torch.cat([Rows.apply(prefix_k, group, add), k], dim=2)
-            v = torch.cat([Rows.apply(prefix_v, group, add), v], dim=2)
+            *q, kv = self._queries_and_rest(projected.unflatten(0, at.padded.shape))
+            k, v = torch.cat([Rows.apply(prefix_kv, group, add), kv], dim=3).unbind(1)  # (R, H, P + S, D/H)
             if not last:
-                out = _attention(*q, k, v, attn_mask=visible)
+                out = _attention(*q, k, v, attn_mask=hidden)
                 out = Rows.apply(out.transpose(1, 2).flatten(2).flatten(0, 1), at.flat, put)  # (N, D)
             else:  # only the feature at [EOS] is read from here on
                 q = block.attn.project(h.index_select(0, at.end), "q", update)
                 (q,) = self._heads(q.unsqueeze(1))  # (R, H, 1, D/H)
-                mask = visible[at.column[at.end]].view(-1, 1, 1, n_prefix + n)
+                mask = hidden[at.column[at.end]].view(-1, 1, 1, n_prefix + n)
                 out = _attention(q, k, v, attn_mask=mask).flatten(1)  # (R, D)
                 x = x.index_select(0, at.end)
             x = block.rest(x, out)
@@ -146,8 +148,17 @@ class TextEncoder:
 
     def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """n tensors (N, H, L, D/H) of (N, L, n D): queries, keys, values."""
-        parts = x.unflatten(-1, (x.shape[-1] // self.tower.width, self.heads, -1)).unbind(2)
-        return tuple(part.transpose(1, 2) for part in parts)
+        return tuple(part.transpose(1, 2) for part in self._parts(x).unbind(2))
+
+    def _queries_and_rest(self, x: Tensor) -> list[Tensor]:
+        """The queries (N, H, L, D/H), if there are any, and the keys and values (N, 2, H, L, D/H), of (N, L, n D)."""
+        parts = self._parts(x)
+        *q, kv = parts.split([1, 2], dim=2) if parts.shape[2] == 3 else (parts,)
+        return [*(part.squeeze(2).transpose(1, 2) for part in q), kv.permute(0, 2, 3, 1, 4)]
+
+    def _parts(self, x: Tensor) -> Tensor:
+        """(N, L, n, H, D/H) of (N, L, n D)."""
+        return x.unflatten(-1, (x.shape[-1] // self.tower.width, self.heads, -1))
 
 
 class PlainTextEncoder:

@@ -130,9 +130,15 @@ def put(grad: Tensor, index: Tensor, count: int) -> Tensor:
     return grad.new_zeros(count, *grad.shape[1:]).index_copy_(0, index, grad)
 
 
-def add(grad: Tensor, index: Tensor, count: int) -> Tensor:
-    """For few rows, each taken many times, a product with the indicator matrix (count, R) is fastest."""
-    if 8 * count > len(index):
-        return grad.new_zeros(count, *grad.shape[1:]).index_add_(0, index, grad)
-    indicator = (torch.arange(count, device=index.device).unsqueeze(1) == index).to(grad.dtype)
-    return (indicator @ grad.flatten(1)).view(count, *grad.shape[1:])
+class GroupSums:
+    """The backward pass of `Rows` for an index of groups, which it sums. For few groups of many rows a product with
+    their indicator matrix (count, R) is fastest; that is made once for all layers."""
+
+    indicator: Tensor | None = None
+
+    def __call__(self, grad: Tensor, index: Tensor, count: int) -> Tensor:
+        if 8 * count > len(index):
+            return grad.new_zeros(count, *grad.shape[1:]).index_add_(0, index, grad)
+        if self.indicator is None:
+            self.indicator = (torch.arange(count, device=index.device).unsqueeze(1) == index).to(grad.dtype)
+        return (self.indicator @ grad.flatten(1)).view(count, *grad.shape[1:])
