@@ -41,6 +41,16 @@ def batch_of(trainer):
     return batch
 
 
+def steps_of_an_epoch(trainer):
+    """Yields (a function that makes the next training step, its batch), as between two printed lines."""
+    trainer.before_train()
+    trainer.set_model_mode("train")
+    trainer.before_epoch()
+    trainer.epoch, trainer.num_batches = 0, 10**6
+    for trainer.batch_idx, batch in enumerate(trainer.train_loader_x):  # noqa: B020
+        yield (lambda batch=batch: trainer.forward_backward(batch)), batch
+
+
 def cosine(a, b):
     """Of two lists of numbers."""
     return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))

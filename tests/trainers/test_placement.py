@@ -8,7 +8,7 @@ import miniatures
 import pytest
 import second_device
 import toy
-from methods import LEARNING, METHODS, build
+from methods import LEARNING, METHODS, build, steps_of_an_epoch
 
 from scripts.lib.train_run import TrainRun
 from trainers import PromptTrainer
@@ -81,18 +81,13 @@ def test_run_of_a_sweep(train, toy_root, tmp_path, monkeypatch):
 def later_steps(root, folder, name, dataset, *opts):
     """The waits of each step after the first two, between two printed lines, and the number of tasks in its batch."""
     opts = ("TRAIN.PRINT_FREQ", 1000, "DATALOADER.TRAIN_X.BATCH_SIZE", 4, *opts)
+    found = []
     with second_device.used():
-        trainer = build(root, folder, name, dataset=dataset, opts=opts)
-        trainer.before_train()
-        trainer.set_model_mode("train")
-        trainer.before_epoch()
-        trainer.epoch, trainer.num_batches, steps = 0, 10**6, []
-        for batch in trainer.train_loader_x:
-            trainer.batch_idx = len(steps)
+        for step, batch in steps_of_an_epoch(build(root, folder, name, dataset=dataset, opts=opts)):
             with host_waits.recorded() as waits:
-                trainer.forward_backward(batch)
-            steps.append((waits, len(set(batch["domain"].tolist()))))
-    return steps[2:]
+                step()
+            found.append((waits, len(set(batch["domain"].tolist()))))
+    return found[2:]
 
 
 @pytest.mark.parametrize("dataset", ["ToyTasks", "ToySingle"])
