@@ -20,7 +20,7 @@ def to_device(value: Tensor, device: torch.device) -> Tensor:
         return value
     pinned = value.pin_memory() if device.type == "cuda" and on_cpu(value) else value
     copy = pinned.to(device, non_blocking=True)
-    if on_cpu(value) and copy is not value:
+    if on_cpu(value) and copy is not value and not copy.is_inference():  # those have no version
         _known[copy] = value, copy._version
     return copy
 
@@ -30,6 +30,8 @@ def on_host(value: Tensor) -> Tensor:
     changed there."""
     if on_cpu(value):
         return value
+    if value.is_inference():
+        return value.cpu()
     source, version = _known.get(value, (None, None))
     if source is None or version != value._version:
         source = value.cpu()

@@ -32,6 +32,12 @@ def test_what_is_computed_there_is_read_once():
 
 
 @second_device.NEEDS
+def test_tensors_of_the_inference_mode_are_read():
+    with torch.inference_mode():
+        assert on_host(to_device(torch.arange(3), DEVICE)).tolist() == [0, 1, 2]
+
+
+@second_device.NEEDS
 def test_distinct_numbers_are_found_on_the_host():
     there = to_device(torch.tensor([5, 2, 5]), DEVICE)
     with host_waits.recorded() as waits:
