@@ -1,9 +1,12 @@
-"""Features of the frozen image tower: of the test and of augmented views, which other runs share in a cache."""
+"""How a trainer's images are read, and features of the frozen image tower: of the test and of augmented views, which
+other runs share in a cache."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from dassl.data.data_manager import build_data_loader
+from dassl.data.transforms import build_transform
 from torch import Tensor
 
 from softcpt import distributed
@@ -12,7 +15,25 @@ from softcpt.images.loading import picture_loader
 from softcpt.images.sharding import part_of
 from softcpt.images.views import view_loader
 
-from .preprocessing import for_loaders
+from .preprocessing import for_loaders, test_transform
+
+logger = logging.getLogger(__name__)
+
+LOADERS = ("train_loader_x", "val_loader", "test_loader")
+
+
+def set_transforms(dm: Any, cfg: Any) -> Any:
+    """Let the loaders of a DataManager read pictures with the transforms of a config; returns the test's."""
+    test = test_transform(cfg)
+    transforms = build_transform(cfg, is_train=True), test, test
+    turned = ", of pictures turned as their EXIF entries say" if cfg.INPUT.UPRIGHT else ""
+    for name, transform in zip(("Training", "Test"), transforms):
+        logger.info("%s transform: %s%s", name, transform, turned)
+    for name, transform in zip(LOADERS, transforms):
+        loader = getattr(dm, name)
+        if loader is not None:
+            setattr(dm, name, picture_loader(loader, transform, cfg.INPUT.UPRIGHT))
+    return test
 
 
 def caching_of(trainer: Any) -> tuple[Any, FeatureCache, dict[str, Any]]:

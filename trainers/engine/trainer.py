@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from dassl.data import DataManager
-from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
 from dassl.utils import load_pretrained_weights
 from torch import Tensor
@@ -21,7 +20,6 @@ from softcpt.backbones.compiled import compile_blocks
 from softcpt.backbones.draws import initial_draws, skip_draws
 from softcpt.backbones.precision import Precision
 from softcpt.files import PROMPTS
-from softcpt.images.loading import picture_loader
 from softcpt.images.sharding import sharded
 from softcpt.images.views import seeded_loader
 from softcpt.placement import to_device
@@ -35,16 +33,15 @@ from .choosing import check_choices
 from .divergence import UnreadSteps
 from .earlier_precision import with_precision
 from .evaluating import Tester
-from .image_features import cached, caching_of, features_of, views_of
+from .image_features import LOADERS, cached, caching_of, features_of, set_transforms, views_of
 from .memory import PeakMemory
-from .preprocessing import for_loaders, test_transform, with_preprocessing
+from .preprocessing import for_loaders, with_preprocessing
 from .progress import TrainingBar
 from .rank_draws import draw_apart
 from .saving import Saver, WandbWriter
 
 logger = logging.getLogger(__name__)
 
-LOADERS = ("train_loader_x", "val_loader", "test_loader")
 # What Dassl's trainers take from their DataManager.
 TAKEN = (*LOADERS, "train_loader_u", "num_classes", "num_source_domains", "lab2cname")
 
@@ -84,15 +81,7 @@ class Engine(TrainerX):
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.precision.stored, self.cache_folder)
         cfg = with_precision(cfg, self.precision.name)
         self.cfg = with_preprocessing(cfg, self.clip.preprocessing, self.dm.dataset)
-        self.test_transform = test_transform(self.cfg)
-        transforms = build_transform(self.cfg, is_train=True), self.test_transform, self.test_transform
-        turned = ", of pictures turned as their EXIF entries say" if self.cfg.INPUT.UPRIGHT else ""
-        for name, transform in zip(("Training", "Test"), transforms):
-            logger.info("%s transform: %s%s", name, transform, turned)
-        for name, transform in zip(LOADERS, transforms):
-            loader = getattr(self.dm, name)
-            if loader is not None:
-                setattr(self.dm, name, picture_loader(loader, transform, self.cfg.INPUT.UPRIGHT))
+        self.test_transform = set_transforms(self.dm, self.cfg)
         for name in TAKEN:
             setattr(self, name, getattr(self.dm, name))
         if self.learns_by_gradient:
