@@ -24,7 +24,6 @@ from trainers.engine.config import build_cfg, read_files
 CONFIGS = {"RN50": "rn50", "ViT-B/32": "vit_b32", "ViT-B/16": "vit_b16", "ViT-L/14": "vit_b16", "toy": "vit_b16"}
 
 
-@DATASET_REGISTRY.register()
 class Bench(DatasetBase):
     """The tasks of one of BENCHMARKS (DATASET.TASKS), NUM_SHOTS training images and one test image per class."""
 
@@ -62,6 +61,7 @@ def built(
     """A trainer on `images` files: "shared" as it is, or "plain" with 77 tokens, all classes in every step and no cache
     of features. What it prints is dropped.
     """
+    DATASET_REGISTRY.register(Bench, force=True)  # not on import: scripts/data.py lists what is registered
     package = harness.package_clip(backbone).to(harness.DEVICE)
     engine.load_clip = lambda name, half=None, shared=None: harness.clip_of(package, half)
     if kind == "plain":
