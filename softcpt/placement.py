@@ -39,7 +39,7 @@ def on_host(value: Tensor) -> Tensor:
     return source
 
 
-def distinct(value: Tensor) -> tuple[Tensor, Tensor]:
-    """The sorted distinct numbers of a tensor, and the index among them of each; found on the host."""
+def distinct(value: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """On a device, the sorted distinct numbers of a tensor, and the index among them of each; found on the host."""
     numbers, index = on_host(value).unique(return_inverse=True)
-    return to_device(numbers, value.device), to_device(index, value.device)
+    return to_device(numbers, device), to_device(index, device)

@@ -70,9 +70,11 @@ class PromptTrainer(Engine):
         if self.schedule_unit == "batch" or ends_epoch:
             for _ in range(self.steps_per_batch):
                 self.update_lr()
-        self.bar.update(self.epoch, self.unread.last, self.get_current_lr())
-        logs = distributed.weighted_sums(logged, share)
-        return {name: value.item() for name, value in logs.items()} if on_cpu(loss) else logs
+        logs: dict[str, Any] = distributed.weighted_sums(logged, share)
+        if on_cpu(loss):
+            logs = {name: value.item() for name, value in logs.items()}
+        self.bar.update(self.epoch, logs if on_cpu(loss) else self.unread.last, self.get_current_lr())
+        return logs
 
     def step_optimiser(self) -> None:
         """`steps_per_batch` steps along the gradient; none if it overflows at the gradient scaler's factor."""

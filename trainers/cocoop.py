@@ -83,7 +83,7 @@ class CoCoOp(PromptTrainer):
 
     def pair_logits(self, x: Tensor, context: Tensor, image: Tensor, label: Tensor) -> Tensor:
         """Logits (P,) of pairs of an image and a class: image (P,) counts in x (B, E) and context (B, M, D)."""
+        images, group = distinct(image, self.device)
         image, label = to_device(image, self.device), to_device(label, self.device)
-        images, group = distinct(image)
         features = self.encode_classes(context[images], label, group).float()  # (P, E)
         return self.clip.with_bias(self.clip.logit_scale.exp() * F.cosine_similarity(x[image], features, dim=-1))

@@ -6,7 +6,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from softcpt.backbones import CLIP
-from softcpt.placement import distinct
+from softcpt.placement import distinct, on_host
 from softcpt.prompts.learned import POSITIONS, Context, PromptTemplate
 from softcpt.tasks import Task
 
@@ -61,5 +61,6 @@ class CoOp(PromptTrainer):
         if not (self.options.CSC or self.options.TSC):
             return self.encode_classes(contexts, classes)
         classes = self.all_classes() if classes is None else classes
-        used, group = distinct(classes if self.options.CSC else self.task_of(classes))
+        owner = classes if self.options.CSC else on_host(self.class_task)[on_host(classes)]
+        used, group = distinct(owner, self.device)
         return self.encode_classes(contexts[used], classes, group)

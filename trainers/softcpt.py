@@ -83,7 +83,7 @@ class SoftContextSharing(nn.Module):
 
     def forward(self, classes: Tensor, class_task: Tensor) -> tuple[Tensor, Tensor]:
         """Contexts (G, M, D) for `classes` (R,), and each class's context (R,)."""
-        tasks, group = distinct(to_device(on_host(class_task)[on_host(classes)], classes.device))
+        tasks, group = distinct(on_host(class_task)[on_host(classes)], classes.device)
         f = self.task_features_of(tasks)  # f_t (T', E) of the tasks in use
         if not self.class_branch:
             return self.meta_net(f), group  # ctx_t, one per task

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..placement import on_cpu
 from .config import Transformer
 
 
 def on_accelerator(x: Tensor) -> bool:
     """Whether the host launches a kernel for each operation on x: then fewer operations are faster."""
-    return x.device.type != "cpu"
+    return not on_cpu(x)
 
 
 class QuickGELU(torch.autograd.Function):

@@ -29,4 +29,4 @@ def on_two_ranks(function: Callable[[], Any], folder: Path) -> list[Any]:
         if process.exitcode is None:
             process.kill()
     assert [process.exitcode for process in processes] == [0, 0]
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]

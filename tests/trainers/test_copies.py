@@ -41,7 +41,7 @@ def test_tensors_of_the_inference_mode_are_read():
 def test_distinct_numbers_are_found_on_the_host():
     there = to_device(torch.tensor([5, 2, 5]), DEVICE)
     with host_waits.recorded() as waits:
-        numbers, index = distinct(there)
+        numbers, index = distinct(there, DEVICE)
     assert not waits and numbers.device == index.device == DEVICE
     assert on_host(numbers).tolist() == [2, 5] and on_host(index).tolist() == [1, 0, 1]
 

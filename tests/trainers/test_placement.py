@@ -87,6 +87,7 @@ def later_steps(root, folder, name, dataset, *opts):
             with host_waits.recorded() as waits:
                 step()
             found.append((waits, len(set(batch["domain"].tolist()))))
+    assert len(found) > 4
     return found[2:]
 
 
