@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 import toy
 from dassl.engine import build_trainer
-from methods import relative
+from methods import METHODS, build, relative
 from public_code import case_of, check_gradients, check_training, golden, group
 
+from softcpt.tasks import Task
 from trainers.engine.losses import knowledge_distance
 
 CASES = {
@@ -20,21 +21,30 @@ CASES = {
     "single-CoOp": ("CoOp", {}),
     "single-CoCoOp": ("CoCoOp", {}),
     "single-KgCoOp": ("KgCoOp", {"TEACHER_TEMPLATE": "a photo of a {}, a type of pet."}),
+    "single-MaPLe": ("MaPLe", {"DEPTH": 2}, ("OPTIM.LR", 0.0035)),
+    "single-TaskRes": ("TaskRes", {}, ("OPTIM.NAME", "adam")),
     "single-ProGrad": ("ProGrad", {"TEACHER_TEMPLATE": "a type of pet, a photo of a {}.", "LAMBDA": 0.8}),
+}
+SAME_CODE = {"TipAdapterF": "single-TipAdapter"}  # methods whose figures are in another's file
+WITHOUT_PUBLIC_CODE = {
+    "ProtoNet": "our own definition: class means of image features",
+    "ZeroshotCLIP": "CLIP itself: the zero-shot logits are in the files of other methods",
 }
 
 
 @pytest.fixture(params=CASES)
 def case(request, toy_root, tmp_path):
-    method, options = CASES[request.param]
+    method, options, *more = CASES[request.param]
     opts = [item for key, value in options.items() for item in (f"TRAINER.{method.upper()}.{key}", value)]
-    return case_of(request.param, toy_root, tmp_path, method, *opts)
+    return case_of(request.param, toy_root, tmp_path, method, *opts, *(more[0] if more else ()))
 
 
 def test_logits_loss_and_gradients_match_the_public_code(case):
     arrays, trainer, batches = case
     assert relative(trainer.model_inference(batches[0]["img"]), arrays["logits"]) < 1e-4
 
+    if "base" in arrays:  # TaskRes
+        assert relative(trainer.base, arrays["base"]) < 1e-4
     if "teacher_features" in arrays:  # KgCoOp
         assert relative(F.normalize(trainer.teacher, dim=-1), arrays["teacher_features"]) < 1e-4
         assert relative(knowledge_distance(trainer.text_features(), trainer.teacher).detach(), arrays["score"]) < 1e-4
@@ -68,3 +78,26 @@ def test_plot_matches_the_public_code(toy_root, tmp_path):
     assert relative(loss.detach(), arrays["loss"]) < 1e-4
     loss.backward()
     assert relative(trainer.learned.ctx.grad, group(arrays, "grads/")["ctx"]) < 1e-4
+
+
+def test_linear_probe_matches_the_public_code(toy_root, tmp_path):
+    """On the features that CoOp's script got: the C that its search ends with, and the regression with it."""
+    trainer = build(toy_root, tmp_path, "LinearProbe")
+    arrays = golden("single-LinearProbe")
+    shots = arrays["train"], arrays["train_label"]
+    log_c = trainer.search(Task("toy", tuple("abcde")), *shots, arrays["val"], arrays["val_label"])
+    np.testing.assert_allclose(10**log_c, arrays["C"], rtol=1e-9)
+    weight = torch.from_numpy(trainer.regress(*shots, log_c))
+    assert relative(weight[:, :-1], arrays["weight"]) < 1e-4 and relative(weight[:, -1], arrays["bias"]) < 1e-4
+    trainer.learned.weight[:5] = weight
+    logits = trainer.class_logits(torch.from_numpy(arrays["test"]), trainer.class_features())[:, :5]
+    assert (logits.argmax(1).numpy() == arrays["prediction"]).all()
+    assert relative(logits.softmax(1), arrays["probability"]) < 1e-4
+
+
+def test_every_method_has_the_figures_of_its_public_code():
+    """README says that the trainers reproduce them: a new method needs a golden file, or a reason here."""
+    files = {path.stem.removeprefix("single-") for path in toy.GOLDEN.glob("single-*.npz")}
+    covered = files | {method for method, *_ in CASES.values()} | set(SAME_CODE)
+    assert set(METHODS) - covered - set(WITHOUT_PUBLIC_CODE) == set()
+    assert not covered & set(WITHOUT_PUBLIC_CODE) and files <= set(METHODS)
