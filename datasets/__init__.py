@@ -28,3 +28,5 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.CSV = ""
     # For FolderTasks: True allows absolute paths in the table.
     cfg.DATASET.ABSOLUTE_PATHS = False
+    # True: PlantVillage has the class names and the prompt of the authors' release of SoftCPT.
+    cfg.DATASET.RELEASED_NAMES = False

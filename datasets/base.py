@@ -98,7 +98,7 @@ class SplitDataset(DatasetBase):
         """`read`, or what it returned before within `reading_once`."""
         if _read is None:
             return self.read()
-        key = type(self), self.split_path
+        key = type(self), self.split_path, self.template  # a data set may have names and a template by the config
         if key not in _read:
             _read[key] = self.read()
         return _read[key]

@@ -9,27 +9,27 @@ from .multitask import MultiTask, TaskSpec
 from .raw import class_folders, class_items, read_rows
 from .splits import Items, split_train_val_test
 
-TASKS = (  # name, the task in words, kind of garment for the prompt; in the order of the numbered folders
-    ("PantsType", "pants type recognition", "pants"),
-    ("PantsLength", "pants length recognition", "pants"),
-    ("WaistType", "pants waist type recognition", "pants"),
-    ("CollarType", "collar type recognition", "tops"),
-    ("SleeveType", "sleeve type recognition", "tops"),
-    ("SleeveLength", "sleeve length recognition", "tops"),
-    ("TopPattern", "top pattern recognition", "tops"),
-    ("ShoeMaterial", "shoe material recognition", "shoes"),
-    ("ShoeStyle", "shoe style recognition", "shoes"),
-    ("HeelShape", "heel shape recognition", "shoes"),
-    ("HeelThickness", "heel thickness recognition", "shoes"),
-    ("HeelHeight", "heel height recognition", "shoes"),
-    ("UpperHeight", "shoe upper height recognition", "shoes"),
-    ("ToeCapStyle", "toe cap style recognition", "shoes"),
-    ("HatStyle", "hat style recognition", "hat"),
-    ("SocksLength", "socks length recognition", "socks"),
-    ("SocksType", "socks type recognition", "socks"),
-    ("SkirtLength", "skirt length recognition", "skirt"),
-    ("ButtonRows", "recognition of the number of button rows", "tops"),
-    ("UnderwearStyle", "underwear style recognition", "underwear"),
+TASKS = (  # name, the task as in the release, kind of garment for the prompt; in the order of the folders
+    ("PantsType", "pants type", "pants"),
+    ("PantsLength", "pants length", "pants"),
+    ("WaistType", "waist type", "pants"),
+    ("CollarType", "collar type", "tops"),
+    ("SleeveType", "sleeve type", "tops"),
+    ("SleeveLength", "sleeve length", "tops"),
+    ("TopPattern", "top pattern", "tops"),
+    ("ShoeMaterial", "shoe material", "shoes"),
+    ("ShoeStyle", "shoe style", "shoes"),
+    ("HeelShape", "heel shape", "shoes"),
+    ("HeelThickness", "heel thickness", "shoes"),
+    ("HeelHeight", "heel height", "shoes"),
+    ("UpperHeight", "upper height", "shoes"),
+    ("ToeCapStyle", "toe cap style", "shoes"),
+    ("HatStyle", "hat style", "hat"),
+    ("SocksLength", "socks length", "socks"),
+    ("SocksType", "socks type", "socks"),
+    ("SkirtLength", "skirt length", "skirt"),
+    ("ButtonRows", "number of button rows", "tops"),
+    ("UnderwearStyle", "underwear style", "underwear"),
 )
 
 

@@ -3,6 +3,7 @@
 import os
 
 from dassl.data.datasets import DATASET_REGISTRY
+from yacs.config import CfgNode
 
 from .base import ClassFolderDataset
 from .raw import drop_copies
@@ -96,6 +97,7 @@ class PlantVillage(PlantFolders):
     """G. Geetharamani, J. A. Pandian, "Identification of plant leaf diseases", 2019; D. P. Hughes, M. Salathé, 2015.
 
     Folders are named <plant>___<state>. Class names contain both in words, so the template adds nothing.
+    DATASET.RELEASED_NAMES has the names and the template of kding1225/softcpt instead; there must be no split file.
     """
 
     dataset_dir = "PlantVillage"
@@ -112,6 +114,31 @@ class PlantVillage(PlantFolders):
         "Orange___Haunglongbing_(Citrus_greening)": "orange leaf with citrus greening",
         "Tomato___Spider_mites Two-spotted_spider_mite": "tomato leaf with two-spotted spider mites",
     }
+
+    released = {  # names of the release that differ
+        "Apple___Apple_scab": "apple leaf with scab disease",
+        "Corn___Cercospora_leaf_spot Gray_leaf_spot": "corn leaf with cercospora leaf spot or gray leaf spot",
+        "Corn___Northern_Leaf_Blight": "corn leaf with northern leaf blight",
+        "Grape___Leaf_blight_(Isariopsis_Leaf_Spot)": "grape leaf with leaf blight",
+        "Orange___Haunglongbing_(Citrus_greening)": "orange leaf with citrus greening disease",
+        "Pepper,_bell___Bacterial_spot": "pepper with bacterial spot",
+        "Pepper,_bell___healthy": "healthy pepper leaf",
+        "Squash___Powdery_mildew": "squash with powdery mildew",
+        "Strawberry___Leaf_scorch": "strawberry leaf with scorch disease",
+        "Tomato___Leaf_Mold": "tomato leaf with mold",
+        "Tomato___Septoria_leaf_spot": "tomato leaf with septoria leaf spot",
+        "Tomato___Spider_mites Two-spotted_spider_mite": "tomato leaf with spider mites or two-spotted spider mite",
+        "Tomato___Tomato_Yellow_Leaf_Curl_Virus": "tomato leaf with tomato yellow leaf curl virus",
+        "Tomato___Tomato_mosaic_virus": "tomato leaf with tomato mosaic virus",
+    }
+
+    def set_paths(self, cfg: CfgNode) -> None:
+        super().set_paths(cfg)
+        if cfg.DATASET.get("RELEASED_NAMES", False):
+            if os.path.exists(self.split_path):
+                raise ValueError(f"DATASET.RELEASED_NAMES: True, but the class names are those of {self.split_path}")
+            self.renamed = {**self.renamed, **self.released}
+            self.template = "a photo of a plant leaf with {} disease."
 
     def class_name(self, folder: str) -> str:
         if folder in self.renamed or "___" not in folder:

@@ -189,6 +189,27 @@ def test_plant_village_prompts_repeat_no_word(world):
         assert len(words) == len(set(words)), words
 
 
+def test_plant_village_has_the_released_names_if_asked(world, tmp_path):
+    layouts.lay_out("PlantVillage", tmp_path)
+    images = tmp_path / "PlantVillage" / DATASET_REGISTRY.get("PlantVillage").image_dir
+    for folder in DATASET_REGISTRY.get("PlantVillage").released:
+        for i in range(4):
+            write_image(images / folder / f"{i}.jpg")
+    ours, theirs = (
+        tasks_of(build(tmp_path, "PlantVillage", DATASET__RELEASED_NAMES=released))[0] for released in (False, True)
+    )
+    assert (ours.template, theirs.template) == ("a photo of {}.", "a photo of a plant leaf with {} disease.")
+    pairs = dict(zip(ours.classnames, theirs.classnames))
+    assert pairs["apple leaf with scab"] == "apple leaf with scab disease"
+    assert pairs["healthy bell pepper leaf"] == "healthy pepper leaf"
+    assert sum(name != released for name, released in pairs.items()) == 14 < len(pairs)
+    plant6 = build(world[0], "Plant6", DATASET__RELEASED_NAMES=True)
+    assert [task.template for task in plant6.tasks][-1] == theirs.template
+    (tmp_path / "PlantVillage/split_zhou_PlantVillage.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"DATASET.RELEASED_NAMES: True, but the class names are those of .*json"):
+        build(tmp_path, "PlantVillage", DATASET__RELEASED_NAMES=True)
+
+
 def test_no_copy_of_a_test_image_is_trained_on(world):
     for name in ("FruitVegetable", "KaggleVegetable"):
         dataset = build(world[0], name)
@@ -212,8 +233,8 @@ def test_fashion_tasks_are_split_per_class(tmp_path):
         layouts.lay_out(f"Fashion{name}", tmp_path)
     for i in range(300):  # a class that would nearly fill the parts of a split per task
         write_image(tmp_path / f"fashion20/images/14/1/more{i}.jpg")
-    dataset = build(tmp_path, "Fashion20", DATASET__TASKS="hat style recognition,FashionSocksType")
-    assert [task.name for task in dataset.tasks] == ["hat style recognition", "socks type recognition"]
+    dataset = build(tmp_path, "Fashion20", DATASET__TASKS="hat style,FashionSocksType")
+    assert [task.name for task in dataset.tasks] == ["hat style", "socks type"]
     assert [task.metric for task in dataset.tasks] == ["mean_per_class"] * 2
     counts = [Counter(item.label for item in part) for part in (dataset.train_x, dataset.val, dataset.test)]
     assert counts == [{0: 5, 1: 155, 2: 5, 3: 5}, {0: 2, 1: 62, 2: 2, 3: 2}, {0: 3, 1: 93, 2: 3, 3: 3}]
