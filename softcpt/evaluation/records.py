@@ -47,6 +47,9 @@ KEYS = {  # {key of a record: type of its value}
 LATER_KEYS = {"precision": "", "device": "", "steps": None, "command": "", "chosen_on": None, "loaded_from": ""}
 LEFT_OUT = "left_out"  # optional key of a task: why it does not count in the mean
 TASK_KEYS = {"name": str, "metric": str, "value": (int, float, type(None)), "n": int}
+# Optional keys of a task: its metric in percent on its validation shots, their number, and zero-shot CLIP's metric.
+VAL, VAL_N, VAL_ZERO_SHOT = "val", "val_n", "val_zero_shot"
+VAL_KEYS = {VAL: (int, float), VAL_N: int, VAL_ZERO_SHOT: (int, float)}
 
 
 def in_the_mean(tasks: Sequence[Mapping]) -> list[Mapping]:
@@ -138,6 +141,7 @@ def check_record(record: object, source: str) -> None:
         raise ValueError(f"{source}: 'metric' is None")
     for i, task in enumerate(record["tasks"]):
         _check_keys(task, TASK_KEYS, f"{source}: tasks[{i}]")
+        _check_keys(task, {key: legal for key, legal in VAL_KEYS.items() if key in task}, f"{source}: tasks[{i}]")
 
 
 def _check_keys(values: object, types: Mapping, source: str) -> None:

@@ -5,4 +5,4 @@ Imports `sweeps` for the names of methods. `interpretation` and `leave_one_out` 
 
 # ruff: noqa: F401
 
-from .write import HALVES_FILES, REPORT_FILES, write_halves_report, write_report
+from .write import HALVES_FILES, REPORT_FILES, recommendation, write_halves_report, write_report

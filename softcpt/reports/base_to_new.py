@@ -30,21 +30,25 @@ def base_to_new(records: Iterable[Mapping], halves: str = "classes") -> pd.DataF
     """
     if halves not in HALVES:
         raise ValueError(f"halves is {halves!r}, use one of {', '.join(HALVES)}")
-    before = "(?:-(?:base|new)-classes)?" if halves == "tasks" else ""
-    pattern = rf"^(?P<part>[a-z]+{before})-(?P<half>base|new)-{halves}"
     keys = [*SETTING, "method", "shots", "seed", "task"]
     frame = results_frame(records)
     if frame.empty:
         return pd.DataFrame(columns=[*keys, *MEASURES, *COSTS])
-    frame["half"] = frame["split"].str.extract(pattern)["half"]
-    frame["split"] = frame["split"].str.replace(pattern, r"\g<part>", regex=True)
-    frame = frame.dropna(subset="half")
+    frame = frame.assign(**split_and_half(frame["split"], halves)).dropna(subset="half")
     values = frame.pivot(index=keys, columns="half", values="value").reindex(columns=["base", "new"])
     wide = frame[keys].drop_duplicates().join(values, on=keys).reset_index(drop=True)
     trained = frame[frame["half"] == "base"].drop_duplicates(keys[:-1])
     wide = wide.merge(trained[[*keys[:-1], *COSTS]], "left", keys[:-1]).fillna({"device": ""})
     total = wide["base"] + wide["new"]
     return wide.assign(H=(2 * wide["base"] * wide["new"] / total.where(total > 0, 1)).astype(float))
+
+
+def split_and_half(splits: pd.Series, halves: str) -> pd.DataFrame:
+    """Of the splits of records: the columns split, without the half of the `halves`, and half: base, new or NaN."""
+    before = "(?:-(?:base|new)-classes)?" if halves == "tasks" else ""
+    pattern = rf"^(?P<part>[a-z]+{before})-(?P<half>base|new)-{halves}"
+    half = splits.str.extract(pattern)["half"]
+    return pd.DataFrame({"split": splits.str.replace(pattern, r"\g<part>", regex=True), "half": half})
 
 
 def base_to_new_summary(frame: pd.DataFrame) -> pd.DataFrame:

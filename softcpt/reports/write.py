@@ -1,6 +1,7 @@
 """Writing the report of finished runs: Markdown, CSV, LaTeX, one HTML page and pictures."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,21 @@ import pandas as pd
 from softcpt.files import write_atomically
 from softcpt.files.texts import markdown_text
 
-from ..sweeps import Method
+from ..sweeps import HALVES, Method
 from .base_to_new import base_to_new, base_to_new_report, base_to_new_summary
 from .html import html
 from .joint_training import pairs
 from .latex import document
 from .names import shown_name
 from .paper import PAPER_TABLE, paper_names, paper_table
+from .picking import PICKED, picks, picks_on_halves, validation_frame
 from .pictures import png
 from .plots import MOST_SECTIONS, accuracy_figure, halves_figure, tasks_figure
 from .runs import runs_below
 from .sections import Section, Table, markdown_of, section_of
 from .statistics import check_names
 from .tables import SECTION, csv, results_frame, sections, summarise
+from .texts import markdown, section_title
 
 REPORT_FILES = ("report.md", "report.csv", "report.tex", "report.html", "accuracy.png", "tasks.png")
 HALVES_FILES = ("report.md", "report.csv", "halves.png")
@@ -93,11 +96,33 @@ def write_halves_report(
     The arguments, the returned text and the errors are those of `write_report`.
     """
     records, notes = runs_below(out_dir, list(methods), steps, halves, folders, shots, reasons)
-    text = "\n\n".join(["# Results", base_to_new_report(records, halves), *left_out_text(notes)]) + "\n"
+    parts = [base_to_new_report(records, halves), *picks_on_halves(records, halves), *left_out_text(notes)]
+    text = "\n\n".join(["# Results", *parts]) + "\n"
     numbers = base_to_new_summary(base_to_new(records, halves))
     files = {"halves.png": png(halves_figure(numbers, halves)), "report.csv": csv(numbers)}
     _write(to, {**files, "report.md": text.replace("\n", f"\n\n![Base and new {halves}](halves.png)\n", 1)})
     return text
+
+
+def recommendation(out_dir: Path, methods: Iterable[Method] = (), shots: Sequence[int] = ()) -> str:
+    """Which method to pick by the validation shots of the runs below `out_dir`; arguments as in `write_report`. Raises
+    ValueError without a run, or if no run has validation shots."""
+    methods = list(methods)
+    records, _ = runs_below(out_dir, methods, None, "", None, shots)
+    frame = validation_frame(records)
+    on_half = frame["split"].astype(str).str.contains("-(?:base|new)-")
+    found = []
+    for _, rows in frame[~on_half].groupby(SECTION, sort=False):
+        table, note = picks(rows)
+        name = {key: rows[key].iloc[0] for key in SECTION}
+        found += [f"## {markdown_text(section_title(name))}: which to pick", markdown(table), markdown_text(note)]
+    found += [text for halves in HALVES for text in picks_on_halves(records, halves)]
+    if not found:
+        raise ValueError(
+            f"{out_dir}: no run has results on validation shots: give the data set validation images apart from the "
+            "test's; runs of older versions did not keep them"
+        )
+    return "\n\n".join(found)
 
 
 def _write(folder: Path, files: Mapping[str, Any]) -> None:
@@ -118,6 +143,7 @@ def section_contents(
     published = pd.read_csv(PAPER_TABLE) if paper else pd.DataFrame({"benchmark": []})
     found = pairs(records, joint) if joint else []
     runs = dict(tuple(frame.groupby(SECTION, sort=False)))
+    validated = dict(tuple(validation_frame(records).groupby(SECTION, sort=False)))
     contents = []
     for name, rows in sections(summary):
         table, note = pd.DataFrame(), f"The paper has no numbers for {name['dataset']}."
@@ -126,7 +152,10 @@ def section_contents(
             note = "The paper's columns: mean ± standard deviation over three seeds, RN50."
             table = paper_table(rows, own, paper_names(records, name["dataset"]))
         more = [Table("Beside the paper's numbers", table, note)] if paper else []
-        contents.append(section_of(name, rows, runs[tuple(name[key] for key in SECTION)], compare, found, more))
+        place = tuple(name[key] for key in SECTION)
+        section = section_of(name, rows, runs[place], compare, found, more)
+        last = [Table(PICKED, *picks(validated[place]))] if place in validated else []
+        contents.append(replace(section, tables=[*section.tables, *last]))
     return contents
 
 

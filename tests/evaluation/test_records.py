@@ -23,6 +23,13 @@ def test_record_has_the_keys_of_schema_1():
         record(values=(None,), n=(0,))
 
 
+@pytest.mark.parametrize("key, value", [("val", "high"), ("val_n", 2.5), ("val_zero_shot", None)])
+def test_metric_on_validation_shots_is_a_number(key, value):
+    tasks = [{"name": "air", "metric": "accuracy", "value": 1.0, "n": 10, key: value}]
+    with pytest.raises(ValueError, match=rf"tasks\[0\]: '{key}' is"):
+        record(tasks=tasks)
+
+
 def tasks_record(name, value, **changes):
     split = f"test-{name}-tasks"
     task = {"name": name, "metric": "accuracy", "value": value, "n": 10}

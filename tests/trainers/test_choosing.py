@@ -105,3 +105,21 @@ def test_older_record_does_not_say_what_it_was_chosen_on(roots, tmp_path):
     assert record.pop("chosen_on") == "" and LATER_KEYS["chosen_on"] is None
     merged = [merge_tasks([{**record, **own}, record | {"chosen_on": "val"}]) for own in ({}, {"chosen_on": "val"})]
     assert [one["chosen_on"] for one in merged] == [None, "val"]
+
+
+@pytest.mark.parametrize("method", ("SoftCPT", "CLIPLoRA", "TaskRes", "LinearProbe"))
+def test_record_has_each_task_s_metric_on_the_validation_shots(toy_root, tmp_path, method):
+    small = ("OPTIM.MAX_EPOCH", 1) if CLASSES[method].learns_by_gradient else ()
+    assert train.main(toy.arguments(toy_root, tmp_path / "run", method, *small)) == 0
+    call = [*toy.arguments(toy_root, tmp_path / "val", method, "TEST.SPLIT", "val"), "--eval-only"]
+    assert train.main([*call, "--model-dir", str(tmp_path / "run")]) == 0
+    found, expected = (read_record(tmp_path / name / "results.json")["tasks"] for name in ("run", "val"))
+    assert [(task["val"], task["val_n"]) for task in found] == [(task["value"], task["n"]) for task in expected]
+    assert all(("val_zero_shot" in task) == (method != "CLIPLoRA") for task in found)
+    assert not any("val" in task for task in expected)  # a test on them says it already
+
+
+@pytest.mark.parametrize("val", ("none", "test"))
+def test_record_has_no_metric_on_test_images_in_place_of_validation_shots(roots, tmp_path, val):
+    assert run(roots[val], tmp_path / "run", "CoOp") == 0
+    assert not any("val" in task for task in read_record(tmp_path / "run/results.json")["tasks"])

@@ -168,7 +168,8 @@ def test_test_loop_matches_model_inference(toy_root, tmp_path, name, dataset):
     cached = build(toy_root, tmp_path / "run", name, dataset=dataset)
     cached.learned.load_state_dict(trainer.learned.state_dict())
     assert cached.test() == cached.test() == plain
-    assert len(list((tmp_path / "features").glob("*.safetensors"))) == (not trainer.tunes_images)
+    files = len(list((tmp_path / "features").glob("*.safetensors")))
+    assert files == (0 if trainer.tunes_images else 1 + trainer.uses_shots)  # the test images, the validation shots
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if not CLASSES[name].conditional])

@@ -43,8 +43,7 @@ def check_choices(trainer: Any) -> None:
     """Raise ValueError if validation images that a run needs are missing, or some of them are test images."""
     data, tasks = trainer.dm.dataset, trainer.tasks
     check_split(trainer.cfg, data)
-    test = {os.path.normpath(item.impath) for item in data.test}
-    shared = [item.impath for item in data.val or () if os.path.normpath(item.impath) in test]
+    shared = shared_images(data)
     there = {int(trainer.class_task[item.label]) for item in data.val or ()}
     missing = [task.name for t, task in enumerate(tasks) if t not in there]
     for what, instead, needs in choices_of(trainer):
@@ -60,6 +59,12 @@ def check_choices(trainer: Any) -> None:
     if trainer.cfg.TEST.SPLIT == "val" and chosen_on(trainer):
         what = " and ".join(choice.what for choice in choices_of(trainer))
         logger.warning("Warning: %s on the images of the test, TEST.SPLIT val: its accuracy is too high", what)
+
+
+def shared_images(data: Any) -> list[str]:
+    """The validation images of a data set that are also test images."""
+    test = {os.path.normpath(item.impath) for item in data.test}
+    return [item.impath for item in data.val or () if os.path.normpath(item.impath) in test]
 
 
 def check_split(cfg: Any, data: Any) -> None:

@@ -14,7 +14,7 @@ from datasets.alike import alike
 from softcpt import distributed
 
 from .all_images import trains_on_all
-from .choosing import check_split
+from .choosing import check_split, shared_images
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Tester:
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
+        self.validation: list[dict[str, Any]] = []  # of the last test of a run, see `on_validation_shots`
 
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
@@ -72,7 +73,9 @@ class Tester:
                 if zero_shot is not None:
                     zero_shot.judge(features, label)
             results = trainer.evaluator.evaluate()
-        trainer.test_seconds = time.perf_counter() - start
+            trainer.test_seconds = time.perf_counter() - start
+            if split is None:
+                self.validation = self.on_validation_shots(class_features, zero_shot)
         curves = {f"{name}/{key}": value for key, value in results.items()}
         tasks = getattr(trainer.evaluator, "task_results", ())
         curves |= {f"{name}_task/{task['name']}": task["value"] for task in tasks if task["n"]}
@@ -81,6 +84,27 @@ class Tester:
         if split is None:
             self.warn(zero_shot)
         return next(iter(results.values()))
+
+    def on_validation_shots(self, class_features: Any, zero_shot: ZeroShot | None) -> list[dict[str, Any]]:
+        """Each task's metric on its validation shots, {"val": percent, "val_n": images} and, where it is known,
+        "val_zero_shot", by which a report recommends a method; {} for a task without such images, [] if the run has
+        none, or if some of them are test images."""
+        trainer, data, judge = self.trainer, self.trainer.dm.dataset, self.trainer.evaluator
+        there = trainer.uses_shots and trainer.val_loader is not None and hasattr(judge, "task_values")
+        if not there or trainer.cfg.TEST.SPLIT == "val" or shared_images(data):
+            return []
+        own, other = (type(judge)(trainer.cfg, tasks=trainer.tasks) for _ in range(2))
+        hand_made = None if zero_shot is None else ZeroShot(zero_shot.features, other)
+        for batch in trainer.val_loader:
+            image, label = trainer.parse_batch_test(batch)
+            features = trainer.image_features(image)
+            own.process(trainer.class_logits(features, class_features, task=trainer.class_task[label]), label)
+            if hand_made is not None:
+                hand_made.judge(features, label)
+        values, images = own.task_values(), [int(counts.sum()) for counts in own.confusion]
+        base = [None] * len(values) if hand_made is None else other.task_values()
+        found = [{"val": value, "val_n": n, "val_zero_shot": zero} for value, n, zero in zip(values, images, base)]
+        return [{key: value for key, value in task.items() if value is not None and task["val_n"]} for task in found]
 
     def no_test(self) -> float:
         """The results of a run without test images: none."""

@@ -26,6 +26,7 @@ def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command
         write_predictions(folder / PREDICTIONS_FILE, rows)
     # A finished run that is called again keeps its time.
     seconds = record_in(folder).get("train_seconds") if trainer.train_seconds is None else trainer.train_seconds
+    validation: list[dict[str, Any]] = trainer.tester.validation or [{} for _ in trainer.tasks]
     record = run_record(
         trainer=cfg.TRAINER.NAME,
         variant=cfg.TRAINER.LABEL or trainer.variant,
@@ -34,7 +35,7 @@ def write_results(folder: Path, trainer: Any, cfg: CfgNode, device: str, command
         seed=cfg.SEED,
         backbone=cfg.MODEL.BACKBONE.NAME,
         split=split_of(cfg),
-        tasks=trainer.evaluator.task_results,
+        tasks=[{**task, **more} for task, more in zip(trainer.evaluator.task_results, validation)],
         n_params=trainer.n_params,
         train_seconds=seconds,
         test_seconds=trainer.test_seconds,
