@@ -1,6 +1,6 @@
 """Train the authors' SoftCPT beside ours: a checkout of kding1225/softcpt with the Dassl that lies in its `dist`.
 
-    python scripts/compare_release.py --release softcpt-release [--variant NATA NATS CATS] [--shots 4] [--epochs 10]
+    python scripts/compare_release.py --release softcpt-release [--variant NATA NATS] [--shots 4] [--epochs 10]
 
 Both train on the demo with the tiny CLIP, on a CPU, from the same initial values and on the same batches and views,
 which are recorded here and played there. All else there is the authors': model, loss, optimiser, schedule, loop and
@@ -38,6 +38,15 @@ NAMES = {  # {parameter here: there}
     "meta_net.weight": "prompt_gen.proj",
 }
 N_CTX = 16, 4, 4  # of the classes' prompts, of u and of v
+OTHERWISE = "-otherwise"  # end of a variant's name: with the keys below, here and there
+HERE: dict[str, Any] = {
+    "TASK_TOKEN_POSITION": "front",
+    "CLASS_BRANCH_TOKEN_POSITION": "middle",
+    "FREEZE_CLASS_CONTEXT": True,
+}
+HERE |= {"CLASS_TOKEN_POSITION": "middle"}
+THERE: dict[str, Any] = {"TASK_TOKEN_POSITION": "front", "CLASS_TOKEN_POSITION": "middle", "FREEZE_CLS_PROMPT": 1}
+THERE |= {"TOKEN_POSITION": "middle"}
 
 
 def compute_in_double() -> None:
@@ -189,9 +198,11 @@ def accept_verbose(scheduler: Any) -> None:
 def their_arguments(folder: Path, release: Path, variant: str, epochs: int) -> argparse.Namespace:
     """The arguments of the release's train.py, with its own config of the RN50."""
     n_ctx, task, own = N_CTX
+    variant, otherwise, _ = variant.partition(OTHERWISE)
     opts = {"CLASS_N_CTX": own, "CLASS_CSC": variant.startswith("CS"), "TASK_N_CTX": task}
     opts |= {"TASK_CSC": variant.endswith("TS"), "N_CTX": n_ctx, "CSC": not variant.startswith("NA")}
-    pairs = {f"TRAINER.MTCOOP.{key}": value for key, value in {**opts, "PG_TYPE": "lin", "PREC": "fp32"}.items()}
+    opts |= {"PG_TYPE": "lin", "PREC": "fp32", **(THERE if otherwise else {})}
+    pairs = {f"TRAINER.MTCOOP.{key}": value for key, value in opts.items()}
     pairs |= {"MODEL.BACKBONE.NAME": "tiny", "INPUT.SIZE": (64, 64), "OPTIM.MAX_EPOCH": epochs, "USE_CUDA": False}
     given = dict.fromkeys(("root", "resume", "seed", "source_domains", "target_domains", "transforms", "backbone"))
     given |= dict.fromkeys(("head", "old_data_path", "new_data_path", "dataset_config_file"))
@@ -213,7 +224,9 @@ def compare(folder: Path, release: Path, data: Path, variant: str, args: argpars
     settings = {"DATASET.NUM_SHOTS": args.shots, "OPTIM.MAX_EPOCH": args.epochs, "MODEL.BACKBONE.NAME": CLIP}
     settings |= {"FEATURES.TRAIN_VIEWS": 0, "FEATURES.TEST_CACHE": False, "DATALOADER.NUM_WORKERS": 0}
     settings |= {"USE_CUDA": False, "TEST.FINAL_MODEL": "last_step", "TRAINER.SOFTCPT.PREC": "fp32"}
-    own_keys = {"VARIANT": variant, "SCHEDULE": "released", "N_CTX": n_ctx, "TASK_N_CTX": task, "CLASS_N_CTX": own}
+    plain, otherwise, _ = variant.partition(OTHERWISE)
+    own_keys = (HERE if otherwise else {}) | {"VARIANT": plain, "SCHEDULE": "released"}
+    own_keys |= {"N_CTX": n_ctx, "TASK_N_CTX": task, "CLASS_N_CTX": own}
     settings |= {f"TRAINER.SOFTCPT.{key}": value for key, value in own_keys.items()}
     flags = ["--root", str(data), "--seed", str(args.seed), "--trainer", "SoftCPT", "--output-dir", str(folder / "run")]
     flags += ["--dataset-config-file", str(PROJECT_ROOT / "configs/datasets/demo.yaml")]
@@ -240,7 +253,12 @@ def call(arguments: list[str], path: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--release", type=Path, required=True, help="checkout of kding1225/softcpt")
-    parser.add_argument("--variant", nargs="+", default=["NATA", "NATS", "CATS"], help="of SoftCPT")
+    parser.add_argument(
+        "--variant",
+        nargs="+",
+        default=["NATA", "NATS", "CATS", "CATS-otherwise"],
+        help="of SoftCPT; with -otherwise names stand elsewhere in all prompts, and v is frozen",
+    )
     parser.add_argument("--shots", type=int, default=4, help="images per class")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)

@@ -26,9 +26,8 @@ from .tables import SECTION, csv, results_frame, sections, summarise
 REPORT_FILES = ("report.md", "report.csv", "report.tex", "report.html", "accuracy.png", "tasks.png")
 HALVES_FILES = ("report.md", "report.csv", "halves.png")
 PAPER_NOTE = (
-    "The paper's columns: mean ± standard deviation over three seeds, RN50. The authors' code measures LP-CLIP with the "
-    "two metrics exchanged, accuracy for the tasks of the mean per class and the mean per class for the others, so the "
-    "paper's LP-CLIP is not comparable with its other rows; ours is."
+    "The paper's columns: mean ± standard deviation over three seeds, RN50. The authors' code measures LP-CLIP with "
+    "the two metrics exchanged, so the paper's LP-CLIP is not comparable with its other rows; ours is."
 )
 PICTURES = {"accuracy.png": "Accuracy of every method", "tasks.png": "Accuracy of every task"}
 
