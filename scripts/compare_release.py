@@ -43,10 +43,14 @@ HERE: dict[str, Any] = {
     "TASK_TOKEN_POSITION": "front",
     "CLASS_BRANCH_TOKEN_POSITION": "middle",
     "FREEZE_CLASS_CONTEXT": True,
+    "CLASS_TOKEN_POSITION": "middle",
 }
-HERE |= {"CLASS_TOKEN_POSITION": "middle"}
-THERE: dict[str, Any] = {"TASK_TOKEN_POSITION": "front", "CLASS_TOKEN_POSITION": "middle", "FREEZE_CLS_PROMPT": 1}
-THERE |= {"TOKEN_POSITION": "middle"}
+THERE: dict[str, Any] = {
+    "TASK_TOKEN_POSITION": "front",
+    "CLASS_TOKEN_POSITION": "middle",
+    "FREEZE_CLS_PROMPT": 1,
+    "TOKEN_POSITION": "middle",
+}
 
 
 def compute_in_double() -> None:
