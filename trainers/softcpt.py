@@ -54,14 +54,16 @@ class SoftContextSharing(nn.Module):
             register_owners(self, names)
         elif self.task_branch:
             rows = names if options.VARIANT.endswith("TS") else None  # *TS: a context u per task; *TA: one for all
-            self.task_context = Context(options.TASK_N_CTX, model, rows, options.TASK_CTX_INIT)
-            self.task_template = PromptTemplate(names, self.task_context.n_context, model, words=options.TASK_CTX_INIT)
+            at, words = options.TASK_TOKEN_POSITION, options.TASK_CTX_INIT
+            self.task_context = Context(options.TASK_N_CTX, model, rows, words, position=at)
+            self.task_template = PromptTemplate(names, self.task_context.n_context, model, at, words=words)
         self.class_branch = not options.VARIANT.startswith("NA")  # NA*: no class context
         if self.class_branch:
             rows = classnames if options.VARIANT.startswith("CS") else None  # CS*: a v per class; CA*: one for all
-            words = options.CLASS_CTX_INIT
-            self.class_context = Context(options.CLASS_N_CTX, model, rows, words)
-            self.class_template = PromptTemplate(classnames, self.class_context.n_context, model, words=words)
+            at, words = options.CLASS_BRANCH_TOKEN_POSITION, options.CLASS_CTX_INIT
+            self.class_context = Context(options.CLASS_N_CTX, model, rows, words, position=at)
+            self.class_context.requires_grad_(not options.FREEZE_CLASS_CONTEXT)
+            self.class_template = PromptTemplate(classnames, self.class_context.n_context, model, at, words=words)
         self.meta_net = MetaNet(options, model, self.class_branch)
 
     def encode_names(self, template: PromptTemplate, context: Context, rows: Tensor) -> Tensor:
@@ -118,6 +120,9 @@ class SoftCPT(PromptTrainer):
         "TASK_CTX_INIT": "",  # initial words of u; their number of tokens then replaces TASK_N_CTX
         "CLASS_CTX_INIT": "",  # initial words of v
         "CLASS_TOKEN_POSITION": "end",  # of the class name: end, middle or front of the context
+        "TASK_TOKEN_POSITION": "end",  # of the task name, at u
+        "CLASS_BRANCH_TOKEN_POSITION": "end",  # of the class name, at v
+        "FREEZE_CLASS_CONTEXT": False,  # True: v stays as it starts
         "CLASS_SAMPLE_RATE": 1.0,  # share of the classes outside the batch that a step encodes; 0.1 on General-10
         "SCHEDULE": "standard",  # or "released": the optimiser and scheduler steps of the public release
         # Not in the paper:
@@ -132,6 +137,8 @@ class SoftCPT(PromptTrainer):
         **dict.fromkeys(("N_CTX", "TASK_N_CTX", "CLASS_N_CTX"), TOKENS),
         **dict.fromkeys(("TASK_CTX_INIT", "CLASS_CTX_INIT"), TEXT),
         "CLASS_TOKEN_POSITION": POSITIONS,
+        "TASK_TOKEN_POSITION": POSITIONS,
+        "CLASS_BRANCH_TOKEN_POSITION": POSITIONS,
         "CLASS_SAMPLE_RATE": SHARE,
         "SCHEDULE": ("standard", "released"),
         "KNOWLEDGE_WEIGHT": AT_LEAST_0,
@@ -146,6 +153,8 @@ class SoftCPT(PromptTrainer):
                 f"{key}META_NET: {options.META_NET} reads class features, and VARIANT {options.VARIANT} has none; "
                 "use lin or lowrank, or a variant CA* or CS*"
             )
+        if options.FREEZE_CLASS_CONTEXT and options.VARIANT.startswith("NA"):
+            raise ValueError(f"{key}FREEZE_CLASS_CONTEXT: True, but VARIANT {options.VARIANT} has no class context")
         if options.META_NET == "lincls" and options.TASK_FEATURES == "learned":
             raise ValueError(f"{key}TASK_FEATURES: learned, but META_NET lincls does not read task features")
 
@@ -163,7 +172,7 @@ class SoftCPT(PromptTrainer):
         if options.SCHEDULE == "released":
             # The public code registers one optimiser and scheduler under three names, or four with a class branch, and
             # Dassl steps them once per name: optimisers at every batch, schedulers at every epoch.
-            self.steps_per_batch = 3 if options.VARIANT.startswith("NA") else 4
+            self.steps_per_batch = 3 if options.VARIANT.startswith("NA") or options.FREEZE_CLASS_CONTEXT else 4
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
         learned = SoftContextSharing(options, model, self.text_encoder, tasks)
         if options.KNOWLEDGE_WEIGHT or options.BLEND:

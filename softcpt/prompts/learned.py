@@ -165,6 +165,13 @@ class Context(nn.Module):
         return self.ctx if self.ctx.dim() == 3 else self.ctx.unsqueeze(0)
 
 
+POSITION_OF = {  # {key of the words of a context: key of the name's position in the prompts with it}
+    "CTX_INIT": "CLASS_TOKEN_POSITION",
+    "TASK_CTX_INIT": "TASK_TOKEN_POSITION",
+    "CLASS_CTX_INIT": "CLASS_BRANCH_TOKEN_POSITION",
+}
+
+
 def check_words(method: type[Any], options: Mapping[str, Any], model: CLIP) -> None:
     """Raise ValueError if a number of context tokens is set, and initial words with another number replace it.
 
@@ -176,7 +183,7 @@ def check_words(method: type[Any], options: Mapping[str, Any], model: CLIP) -> N
     node = f"TRAINER.{method.__name__.upper()}"
     for key, source in method.counted_by_words.items():
         count, text = options[key], options[source]
-        position = options.get("CLASS_TOKEN_POSITION", "end") if source == "CTX_INIT" else "end"
+        position = options.get(POSITION_OF[source], "end")
         length = len(word_ids(text, position, model.tokenizer))
         if text and count not in (length, method.defaults[key]):
             raise ValueError(

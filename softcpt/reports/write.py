@@ -28,6 +28,10 @@ from .texts import markdown, section_title
 
 REPORT_FILES = ("report.md", "report.csv", "report.tex", "report.html", "accuracy.png", "tasks.png")
 HALVES_FILES = ("report.md", "report.csv", "halves.png")
+PAPER_NOTE = (
+    "The paper's columns: mean ± standard deviation over three seeds, RN50. The authors' code measures LP-CLIP with "
+    "the two metrics exchanged, so the paper's LP-CLIP is not comparable with its other rows; ours is."
+)
 PICTURES = {"accuracy.png": "Accuracy of every method", "tasks.png": "Accuracy of every task"}
 
 
@@ -149,7 +153,7 @@ def section_contents(
         table, note = pd.DataFrame(), f"The paper has no numbers for {name['dataset']}."
         own = published[published["benchmark"] == name["dataset"]]
         if len(own):
-            note = "The paper's columns: mean ± standard deviation over three seeds, RN50."
+            note = PAPER_NOTE
             table = paper_table(rows, own, paper_names(records, name["dataset"]))
         more = [Table("Beside the paper's numbers", table, note)] if paper else []
         place = tuple(name[key] for key in SECTION)

@@ -4,6 +4,7 @@ import plain
 import pytest
 import torch
 import torch.nn.functional as F
+from clip import clip
 from methods import CLASSNAMES, TASK, TEMPLATES, batch_of, build, cosine
 
 from trainers.parts.blend import TRUSTS, Trust
@@ -140,3 +141,52 @@ def test_trust_is_one_without_validation_images(toy_root, tmp_path):
     trainer.val_loader = trainer.dm.dataset._val = None
     trainer.choose_trust()
     assert trainer.learned.trust(trainer.task_names).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("words", ["", "a photo of"])
+def test_names_stand_where_the_options_say(toy_root, tmp_path, words):
+    """In the prompts of u and v; the features are those of whole prompts through the clip package's modules."""
+    options = ("VARIANT", "CATA", "TASK_TOKEN_POSITION", "front", "CLASS_BRANCH_TOKEN_POSITION", "middle")
+    starts = ("TASK_CTX_INIT", words, "CLASS_CTX_INIT", words) if words else ()
+    trainer = build(toy_root, tmp_path, "SoftCPT", *options, *starts)
+    learned, model = trainer.learned, plain.reference()
+    found = learned.task_features_of(torch.arange(len(trainer.tasks)))
+    u, v = learned.task_context.ctx.reshape(-1, 64), learned.class_context.ctx.reshape(-1, 64)
+    for row, task in zip(found, trainer.tasks):
+        torch.testing.assert_close(row, feature(model, [task.name, u]), rtol=1e-4, atol=1e-5)
+    rows = learned.encode_names(learned.class_template, learned.class_context, torch.arange(10))
+    half = len(v) // 2
+    for row, name in zip(rows, CLASSNAMES):
+        torch.testing.assert_close(row, feature(model, [v[:half], name, v[half:]]), rtol=1e-4, atol=1e-5)
+
+
+def feature(model, parts):
+    """The text feature (E,) of [SOS], the parts, names or tokens (M, D), [.] and [EOS]."""
+    ids = clip.tokenize("")[0]
+    embed = model.token_embedding
+    pieces = [embed(ids[:1])]
+    for part in [*parts, "."]:
+        if isinstance(part, str):
+            tokens = clip.tokenize(part.replace("_", " "))[0]
+            part = embed(tokens[1 : tokens.argmax()])
+        pieces.append(part)
+    x = torch.cat([*pieces, embed(ids[1:2])])
+    end = len(x) - 1
+    x = torch.cat([x, torch.zeros(77 - len(x), x.shape[1])]) + model.positional_embedding
+    x = model.ln_final(model.transformer(x[:, None])[end, 0])
+    return x @ model.text_projection
+
+
+def test_frozen_class_context_stays_and_is_not_counted(toy_root, tmp_path):
+    trainer = build(toy_root, tmp_path / "frozen", "SoftCPT", "VARIANT", "CATA", "FREEZE_CLASS_CONTEXT", True)
+    other = build(toy_root, tmp_path / "free", "SoftCPT", "VARIANT", "CATA")
+    start = trainer.learned.class_context.ctx.clone()
+    trainer.train()
+    assert trainer.learned.class_context.ctx.equal(start)
+    assert other.n_params - trainer.n_params == start.numel()
+    released = build(
+        toy_root, tmp_path, "SoftCPT", "VARIANT", "CATA", "FREEZE_CLASS_CONTEXT", True, "SCHEDULE", "released"
+    )
+    assert released.steps_per_batch == 3  # its optimiser is registered under one name less
+    with pytest.raises(ValueError, match="FREEZE_CLASS_CONTEXT: True, but VARIANT NATA has no class context"):
+        build(toy_root, tmp_path, "SoftCPT", "FREEZE_CLASS_CONTEXT", True)

@@ -128,7 +128,9 @@ class Engine(TrainerX):
                 load_pretrained_weights(self.learned, cfg.MODEL.INIT_WEIGHTS)
             except FileNotFoundError as error:
                 raise FileNotFoundError(f"MODEL.INIT_WEIGHTS: {error}") from error
-        self.n_params = sum(p.numel() for p in self.learned.parameters())
+        self.n_params = sum(
+            p.numel() for p in self.learned.parameters() if p.requires_grad or not self.learns_by_gradient
+        )
         logger.info("%s learns %s parameters in %s", type(self).__name__, f"{self.n_params:,}", self.precision.name)
         self.optim, self.sched = self.build_optimiser() if self.learns_by_gradient else (None, None)
         self.register_model(PROMPTS, self.learned, self.optim, self.sched)
