@@ -24,6 +24,7 @@ def default_cfg() -> CfgNode:
     cfg.TRAINER.TEXT_CHUNK = 2048  # prompts encoded at a time, which bounds the memory for any number of classes
     cfg.TRAINER.LABEL = ""  # name of the run in tables; empty: the method's variant
     cfg.TRAIN.KEEP_CHECKPOINTS = 1  # the newest that are kept; 0: all that TRAIN.CHECKPOINT_FREQ writes
+    cfg.TRAIN.DROP_LAST = True  # leave an epoch's incomplete last batch out, unless it is the only one
     cfg.TRAIN.WANDB = ""  # project of Weights & Biases for the run's curves; empty: none
     cfg.TRAIN.COMPILE = False  # True: torch.compile of the towers' layers, faster on a GPU after a first slow step
     cfg.OPTIM.MAX_STEPS = 0  # n > 0: train for exactly n steps; OPTIM.MAX_EPOCH is then computed from n

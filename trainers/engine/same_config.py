@@ -33,7 +33,7 @@ UNREAD_WITH: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     (("OPTIM.WARMUP_CONS_LR",), "OPTIM.WARMUP_TYPE", ("linear",)),
     (("OPTIM.WARMUP_MIN_LR",), "OPTIM.WARMUP_TYPE", ("constant",)),
 )
-OF_STEPS = ("OPTIM.", "DATALOADER.TRAIN_X.")  # sections of methods that make optimiser steps
+OF_STEPS = ("OPTIM.", "DATALOADER.TRAIN_X.", "TRAIN.DROP_LAST")  # sections of methods that make optimiser steps
 WARMUP = ("OPTIM.WARMUP_TYPE", "OPTIM.WARMUP_RECOUNT", "OPTIM.WARMUP_CONS_LR", "OPTIM.WARMUP_MIN_LR")
 
 
