@@ -5,6 +5,7 @@ import copy
 import pytest
 import toy
 import yaml
+from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 
 import train
@@ -44,6 +45,12 @@ def test_difference_without_a_reason_is_refused(method, key):
 def test_unknown_key_is_refused():
     with pytest.raises(ValueError, match="recipes.yaml: CoOp: unknown config key OPTIM.EPOCHS"):
         page({"CoOp": {**RECIPES["CoOp"], "rows": {"OPTIM.EPOCHS": {"code": 1}}}})
+
+
+def test_data_sets_are_known():
+    """No value is for a data set that no run can have."""
+    named = {name for recipe in RECIPES.values() for row in recipe["rows"].values() for name in row.get("datasets", ())}
+    assert named and named <= set(DATASET_REGISTRY.registered_names())
 
 
 @pytest.mark.parametrize("method", RECIPES)
