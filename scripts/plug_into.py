@@ -21,6 +21,7 @@ from softcpt.files.texts import counted  # noqa: E402
 
 FOLDERS = "softcpt trainers datasets compat configs/datasets configs/trainers".split()
 FILES = "train.py LICENSE pyproject.toml requirements-open_clip.txt requirements-transformers.txt".split()
+FILES += ["configs/recipes.yaml"]
 DEMO = ("configs/datasets/demo.yaml", "configs/trainers/*/tiny*.yaml")
 MANIFEST = Path("softcpt", "MANIFEST.json")
 COOP = ("train.py", "datasets", "trainers", "clip", "configs")

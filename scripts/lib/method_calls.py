@@ -22,7 +22,7 @@ INSTEAD = {
 }
 FOR_A_VIT = {"tiny": "tiny_vit", "rn50": "vit_b16"}  # default configs of methods that tune the image tower
 TUNES_IMAGES = ("maple", "promptsrc", "clip_lora")
-KEY = re.compile(r"[A-Z][A-Z0-9_]*\.[A-Z0-9_.]+")
+KEY = re.compile(r"RECIPE|[A-Z][A-Z0-9_]*\.[A-Z0-9_.]+")
 # Parameters that were learned for each class, or for each task, are of no use for new ones.
 OF_ITS_CLASSES = ("linear_probe", "lp_plus_plus", "protonet", "taskres", "tip_adapter", "tip_adapter_f")
 POSSIBLE = (

@@ -34,6 +34,7 @@ def parse_args(argv: list[str] | None, description: str | None = None) -> argpar
         parser.error(str(error))
     _check_benchmarks(args.benchmarks, parser.error)
     names = [args.sweep.stem, "steps" if args.steps else "", args.halves, re.sub(r"\W+", "-", args.backbone).strip("-")]
+    names += [args.recipe] if args.recipe != "equal" else []
     args.runs = (
         Path(args.out, benchmark_folder(args.benchmarks[0], args.data)) if len(args.benchmarks) == 1 else Path(args.out)
     )
@@ -64,7 +65,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--benchmark", nargs="+", help="names of files in configs/datasets (default: the sweep's own)")
     add("--out", default=PROJECT_ROOT / "output", help="folder of the results")
     add("--data", default=PROJECT_ROOT / "data", help="folder of the data sets")
-    to = "<sweep>[-steps][-HALVES][-BACKBONE]"
+    to = "<sweep>[-steps][-HALVES][-BACKBONE][-published]"
     add("--to", type=Path, help=f"folder of the report (default: OUT/BENCHMARK/{to}, or OUT/{to} for several)")
     at_a_time = parser.add_mutually_exclusive_group()
     jobs = "runs at a time (default: one per GPU, or per core and 8 at most; on slurm all)"
@@ -72,6 +73,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     at_a_time.add_argument("--per-gpu", type=int, help="runs at a time on each GPU of this machine (default: 1)")
     add("--config", help="config of all methods, e.g. vit_b16; methods without it are left out (default: tiny or rn50)")
     add("--backbone", default="", help="MODEL.BACKBONE.NAME of all methods (default: the config's)")
+    recipe = "equal (default): the budget of our configs; published: each method's own, docs/recipes.md"
+    add("--recipe", choices=("equal", "published"), default="equal", help=recipe)
     add("--shots", type=int, nargs="+", help="images per class (default: the sweep's own, or 1 4 16)")
     add("--seeds", type=int, nargs="+", help="(default: the sweep's own, or 1 2 3)")
     add("--steps", type=int, nargs="+", help="optimiser steps of every run, one number or one for each of --shots")

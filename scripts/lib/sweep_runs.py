@@ -16,7 +16,7 @@ from softcpt.files import describe, holder
 from softcpt.sweeps.calls import Step, is_merged, merge_folder, select, state_of, steps_of
 from softcpt.sweeps.failures import failure_of, note_failure
 from softcpt.sweeps.jobs import default_config, plan, running_order, selected_tasks, without_config
-from softcpt.sweeps.methods import Method, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
+from softcpt.sweeps.methods import Method, by_recipe, for_halves, leaving_out, on_backbone, on_benchmark, read_sweep
 
 
 class Sweep:
@@ -46,7 +46,8 @@ class Sweep:
     # -- planning ----------------------------------------------------------------------------------------------------
 
     def _methods_on(self, benchmark: str) -> list[Method]:
-        methods = on_backbone(on_benchmark(read_sweep(self.args.sweep), benchmark), self.args.backbone)
+        methods = on_benchmark(read_sweep(self.args.sweep), benchmark)
+        methods = by_recipe(on_backbone(methods, self.args.backbone), self.args.recipe)
         config = self.args.config or default_config(benchmark)
         for label, configs in without_config(methods, config).items():
             self._leave_out(label, f"it has no config {config}, but {', '.join(configs)}")
@@ -186,7 +187,7 @@ class Sweep:
         folders = {step.job.folder(args.out) for step in self.steps if not step.other}
         methods = [method for own in self.methods.values() for method in own]
         if len(args.benchmarks) > 1:  # the report itself looks up what differs on each benchmark
-            rows = on_backbone(read_sweep(args.sweep), args.backbone)
+            rows = by_recipe(on_backbone(read_sweep(args.sweep), args.backbone), args.recipe)
             methods = [row for row in rows if not row.leave_out] + [method for method in methods if method.leave_out]
         methods = list({method.label: method for method in methods}.values())
         common = {"steps": args.steps, "folders": folders, "reasons": {} if args.only else self.left_out}

@@ -28,13 +28,13 @@ class Pictures(Dataset):
         return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index, "img": image}
 
 
-def picture_loader(loader: DataLoader, transform: Callable, upright: bool) -> DataLoader:
-    """A loader of Dassl's, with the same batches of `Pictures`."""
+def picture_loader(loader: DataLoader, transform: Callable, upright: bool, drop_last: bool = True) -> DataLoader:
+    """A loader of Dassl's, with the same batches of `Pictures`; `drop_last` False adds an incomplete last one."""
     return DataLoader(
         Pictures(loader.dataset.data_source, transform, upright),
         batch_size=loader.batch_size,
         sampler=loader.sampler,
         num_workers=loader.num_workers,
-        drop_last=loader.drop_last,
+        drop_last=loader.drop_last and drop_last,
         pin_memory=loader.pin_memory,
     )

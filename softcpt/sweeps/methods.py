@@ -193,6 +193,13 @@ def on_backbone(methods: Iterable[Method], backbone: str) -> list[Method]:
     return [replace(method, opts={**method.opts, **own}) for method in methods]
 
 
+def by_recipe(methods: Iterable[Method], recipe: str) -> list[Method]:
+    """The methods by a RECIPE, which their labels and run folders name; "equal" and "" keep them as they are."""
+    if recipe in ("", "equal"):
+        return list(methods)
+    return [replace(m, label=f"{m.label}, {recipe}", opts={**m.opts, "RECIPE": recipe}) for m in methods]
+
+
 def leaving_out(methods: Iterable[Method], tasks: Sequence[str]) -> list[Method]:
     """The methods, with each that has `leave_out` replaced by one method per task.
 

@@ -50,6 +50,10 @@ def test_papers_table_is_complete_and_in_order():
     paper = pd.read_csv(ROOT / "configs/sweeps/paper_table.csv")
     for _, rows in paper.groupby("benchmark"):
         assert list(rows["method"]) == labels[: len(rows)]
+    methods = {method.label: method for method in read_sweep(TABLE1)}
+    assert methods["CoOp-CS"].separate and not methods["CoOp-CS joint"].separate
+    assert methods["CoOp-CS"].settings == methods["CoOp-CS joint"].settings == {"TRAINER.COOP.CSC": True}
+    assert methods["SoftCPT-NATA 8 task tokens"].opts == {"TRAINER.SOFTCPT.TASK_N_CTX": 8}
     plot = {job.benchmark: job for name in ("general10", "rs8") for job in plan(read_sweep(TABLE1), name, [1], [1])
             if job.method.label == "PLOT"}  # fmt: skip
     assert {name: job.method.settings["TRAINER.PLOT.N"] for name, job in plot.items()} == {"general10": 2, "rs8": 4}

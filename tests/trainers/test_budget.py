@@ -97,3 +97,22 @@ def test_evaluation_records_epochs_and_steps_of_training(toy_root, tmp_path):
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "run"), *arguments]) == 0
     record = json.loads((tmp_path / "new/results.json").read_text())
     assert (record["epochs"], record["steps"], record["train_seconds"]) == (5, 13, None)
+
+
+@pytest.mark.parametrize("drop_last, steps, line", [(True, 2, True), (False, 3, False)])
+def test_last_batch_is_never_lost_without_a_word(toy_root, tmp_path, monkeypatch, capsys, drop_last, steps, line):
+    made = counted_steps(monkeypatch)
+    opts = ("DATALOADER.TRAIN_X.BATCH_SIZE", 16, "OPTIM.MAX_EPOCH", 1, "TRAIN.DROP_LAST", drop_last)
+    record = toy.run(toy_root, tmp_path / "run", "CoOp", *opts)
+    assert record["steps"] == len(made) == steps, "40 images"
+    left = 8 if drop_last else 0
+    assert sum(len(labels) for _, _, labels in made) == 40 - left
+    said = f"TRAIN.DROP_LAST True: an epoch leaves {left} of 40 images out (batches of 16)"
+    assert (said in capsys.readouterr().out) is line
+
+
+def test_run_is_not_resumed_with_other_last_batches(toy_root, tmp_path, capsys):
+    toy.run(toy_root, tmp_path / "run", "CoOp", "OPTIM.MAX_EPOCH", 1)
+    with pytest.raises(AssertionError):
+        toy.run(toy_root, tmp_path / "run", "CoOp", "OPTIM.MAX_EPOCH", 1, "TRAIN.DROP_LAST", False)
+    assert "Differing: TRAIN.DROP_LAST (True there, False here)" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,17 @@ def check_warmup(cfg: CfgNode, epochs: int) -> None:
             f"OPTIM.WARMUP_EPOCH: {cfg.OPTIM.WARMUP_EPOCH} is more than the {epochs} epochs of the run ({given}), "
             "which would end before its warm-up"
         )
+
+
+def report_left_out(loader: DataLoader) -> None:
+    """Log how many images an epoch of a training loader leaves out, as its last batch would be incomplete."""
+    images, left = len(loader.sampler), len(loader.sampler) % loader.batch_size
+    if loader.drop_last and left:
+        text = (
+            "TRAIN.DROP_LAST True: an epoch leaves %d of %d images out (batches of %d), others in each epoch; False "
+            "trains on them, too"
+        )
+        logger.info(text, left, images, loader.batch_size)
 
 
 def steps_of(cfg: CfgNode, epochs: int, batches: int) -> int:

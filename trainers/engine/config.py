@@ -13,6 +13,7 @@ import datasets
 
 from .evaluated import with_config_of
 from .legal import check_values
+from .recipes import KEY, published
 from .same_config import saved_values
 from .settings import flatten, merge, merge_file
 
@@ -21,9 +22,11 @@ def default_cfg() -> CfgNode:
     """The defaults of Dassl, of the data sets, of all methods, and of each method under TRAINER.<NAME>."""
     cfg = get_cfg_default()
     datasets.extend_cfg(cfg)
+    cfg.RECIPE = "equal"  # or published: by configs/recipes.yaml
     cfg.TRAINER.TEXT_CHUNK = 2048  # prompts encoded at a time, which bounds the memory for any number of classes
     cfg.TRAINER.LABEL = ""  # name of the run in tables; empty: the method's variant
     cfg.TRAIN.KEEP_CHECKPOINTS = 1  # the newest that are kept; 0: all that TRAIN.CHECKPOINT_FREQ writes
+    cfg.TRAIN.DROP_LAST = True  # leave an epoch's incomplete last batch out, unless it is the only one
     cfg.TRAIN.WANDB = ""  # project of Weights & Biases for the run's curves; empty: none
     cfg.TRAIN.COMPILE = False  # True: torch.compile of the towers' layers, faster on a GPU after a first slow step
     cfg.OPTIM.MAX_STEPS = 0  # n > 0: train for exactly n steps; OPTIM.MAX_EPOCH is then computed from n
@@ -74,13 +77,18 @@ def build_cfg(
     """The frozen config of a run. Raises ValueError for an unknown key or an illegal value.
 
     Args:
-        settings: values of keys, which win over those of the files.
+        settings: values of keys, which win over those of the files and of the published recipe.
         tested: folder of the run that an evaluation tests, by the run's own config.
         loaded: folder of a finished run that predicts or is exported.
     """
     cfg, run = files.cfg.clone(), tested or loaded
     saved = saved_values(run) if run else {}
     merge(cfg, settings)
+    # The config.yaml of a run, which has all keys, has the recipe's values already.
+    stated = KEY in settings or "OUTPUT_DIR" not in files.keys
+    if cfg.RECIPE == "published" and stated and not run:
+        values = published(cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS, cfg.DATASET.NAME)
+        merge(cfg, {key: value for key, value in values.items() if key not in settings})
     if tested:
         with_config_of(cfg, Path(tested), saved, {*files.keys, *settings}, files.defaults)
     check_values(cfg, files.defaults, saved)

@@ -16,7 +16,7 @@ from .settings import TASKS, flatten, merge
 CHOSEN: tuple[str, ...] = ("DATASET.", "TEST.", "DATALOADER.TEST.", "DATALOADER.NUM_WORKERS", "FEATURES.", "TRAIN.")
 CHOSEN += ("TRAINER.LABEL", "TRAINER.TEXT_CHUNK", "MODEL.INIT_WEIGHTS", "MODEL.HEAD.")
 CHOSEN += ("OUTPUT_DIR", "RESUME", "SEED", "USE_CUDA", "VERBOSE")
-UNTESTED = ("OPTIM.", "DATALOADER.TRAIN_X.", "INPUT.RRCROP_SCALE")  # change no number of a test
+UNTESTED = ("RECIPE", "OPTIM.", "DATALOADER.TRAIN_X.", "INPUT.RRCROP_SCALE")  # change no number of a test
 
 
 def with_config_of(

@@ -32,7 +32,7 @@ def set_transforms(dm: Any, cfg: Any) -> Any:
     for name, transform in zip(LOADERS, transforms):
         loader = getattr(dm, name)
         if loader is not None:
-            setattr(dm, name, picture_loader(loader, transform, cfg.INPUT.UPRIGHT))
+            setattr(dm, name, picture_loader(loader, transform, cfg.INPUT.UPRIGHT, cfg.TRAIN.DROP_LAST))
     return test
 
 

@@ -35,6 +35,7 @@ from .checks import (
     each,
     rule_of,
 )
+from .recipes import RECIPES
 from .same_config import plain, registered
 from .settings import flatten
 
@@ -50,6 +51,7 @@ UPRIGHT = Range(lambda x: x is None or type(x) is bool, "legal; one of True, Fal
 RULES: Mapping[str, Rule] = {
     "OUTPUT_DIR": TEXT,
     "RESUME": TEXT,
+    "RECIPE": RECIPES,
     "SEED": between(-1, 2**32 - 1, "-1: random"),
     "INPUT.SIZE": PIXELS,
     "INPUT.INTERPOLATION": ("", *INTERPOLATION_MODES),

@@ -19,6 +19,7 @@ from .settings import flatten
 FILLED_KEYS = {f"INPUT.{key}" for key in ("SIZE", *preprocessing.KEYS)}  # empty ones take the model's values
 # These keys do not change what a run computes, so that it may be continued with other values.
 FREE_KEYS = {"DATASET.ROOT", "OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATALOADER.NUM_WORKERS", "FEATURES.DIR"}
+FREE_KEYS |= {"RECIPE"}  # its values count, not where they come from
 FREE_KEYS |= {"TRAIN.COMPILE"}  # like the device, it changes rounding alone
 FREE_KEYS |= {"TRAIN.KEEP_CHECKPOINTS", "TRAIN.WANDB", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ"}
 FREE_KEYS |= {"TRAINER.TEXT_CHUNK", "DATALOADER.TEST.BATCH_SIZE"}  # what bounds memory, up to rounding
@@ -33,7 +34,7 @@ UNREAD_WITH: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
     (("OPTIM.WARMUP_CONS_LR",), "OPTIM.WARMUP_TYPE", ("linear",)),
     (("OPTIM.WARMUP_MIN_LR",), "OPTIM.WARMUP_TYPE", ("constant",)),
 )
-OF_STEPS = ("OPTIM.", "DATALOADER.TRAIN_X.")  # sections of methods that make optimiser steps
+OF_STEPS = ("OPTIM.", "DATALOADER.TRAIN_X.", "TRAIN.DROP_LAST")  # sections of methods that make optimiser steps
 WARMUP = ("OPTIM.WARMUP_TYPE", "OPTIM.WARMUP_RECOUNT", "OPTIM.WARMUP_CONS_LR", "OPTIM.WARMUP_MIN_LR")
 
 

@@ -85,6 +85,7 @@ class Engine(TrainerX):
         for name in TAKEN:
             setattr(self, name, getattr(self.dm, name))
         if self.learns_by_gradient:
+            budget.report_left_out(self.train_loader_x)
             self.cfg = budget.with_epochs(self.cfg, budget.max_steps(cfg), len(self.train_loader_x))
             self.max_epoch = self.cfg.OPTIM.MAX_EPOCH
         elif self.cfg.OPTIM.MAX_STEPS:
