@@ -9,6 +9,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 
 import train
+from scripts import sweep
 from scripts.recipes import FILE, PAGE, page
 from softcpt.sweeps.methods import Method, by_recipe
 from trainers.base import PromptTrainer
@@ -100,3 +101,12 @@ def test_sweeps_runs_name_the_recipe():
     named = by_recipe(methods, "published")
     assert [method.label for method in named] == ["a, published", "b, published"]
     assert [method.run_label for method in named] == ["shared_RECIPE-published", "OPTIM.LR-1_RECIPE-published"]
+
+
+@pytest.mark.parametrize("recipe, count", [("equal", 0), ("published", 1)])
+def test_sweep_trains_by_the_recipe(tmp_path, capsys, recipe, count):
+    (tmp_path / "own.yaml").write_text("methods: [{label: TaskRes, trainer: TaskRes}]")
+    words = [str(tmp_path / "own.yaml"), *"--benchmark demo --shots 16 --seeds 1 --dry".split()]
+    assert sweep.main([*words, "--out", str(tmp_path), "--data", str(tmp_path), "--recipe", recipe]) == 0
+    calls = [line for line in capsys.readouterr().out.splitlines() if line.startswith("python train.py")]
+    assert len(calls) == 1 and calls[0].count(" RECIPE published") == count
