@@ -159,7 +159,7 @@ def test_resnet_is_refused_but_its_text_tower_can_be_tuned(toy_root, tmp_path):
     views = ("FEATURES.TRAIN_VIEWS", 1)  # allowed, as only the text tower is tuned
     trainer = build(toy_root, tmp_path / "run", "CLIPLoRA", "TOWERS", "text", opts=(*opts, *views))
     trainer.train()
-    assert len(list((tmp_path / "features").glob("*.safetensors"))) == 2
+    assert len(list((tmp_path / "features").glob("*.safetensors"))) == 3  # views, test, validation
 
 
 def test_steps_per_shot_set_the_epochs_and_the_schedule(toy_root, tmp_path):

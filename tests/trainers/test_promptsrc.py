@@ -136,4 +136,4 @@ def test_resnet_is_refused_but_takes_text_prompts(toy_root, tmp_path):
     trainer = build(toy_root, tmp_path / "run", "PromptSRC", "PROMPT_DEPTH_VISION", 0, opts=opts)
     assert not trainer.tunes_images
     trainer.train()
-    assert len(list((tmp_path / "features").glob("*.safetensors"))) == 2
+    assert len(list((tmp_path / "features").glob("*.safetensors"))) == 3  # views, test, validation

@@ -13,7 +13,7 @@ def test_methods_share_cached_features(toy_root, tmp_path):
     for name in ("CoOp", "KgCoOp", "CoCoOp", "ZeroshotCLIP", "PLOT"):
         build(toy_root, tmp_path / name, name).test()
         counts.append(len(list((tmp_path / "features").glob("*.safetensors"))))
-    assert counts == [1, 1, 1, 1, 2]
+    assert counts == [2, 2, 2, 2, 4]  # of the test images and of the validation shots; PLOT's are local features
 
 
 def test_zero_shot_uses_the_template_of_each_task(toy_root, tmp_path):
