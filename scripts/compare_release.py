@@ -75,12 +75,13 @@ def record_here(folder: Path, arguments: list[str]) -> None:
 
     compute_in_double()
     build, seen = dassl.engine.build_trainer, {"losses": []}
-    recorded: dict[str, Any] = {"batches": [], "test": []}
+    recorded: dict[str, Any] = {"batches": []}
 
     def build_recorded(cfg: Any) -> Any:
         trainer = build(cfg)
-        step, read_test = trainer.forward_backward, trainer.parse_batch_test
+        step = trainer.forward_backward
         recorded["learned"] = {name: value.detach().clone() for name, value in trainer.learned.named_parameters()}
+        recorded["test"] = [(batch["img"], batch["label"]) for batch in trainer.test_loader]
         recorded["tasks"] = [(task.name, list(task.classnames), task.metric) for task in trainer.tasks]
 
         def recorded_step(batch: Any) -> dict[str, float]:
@@ -89,11 +90,7 @@ def record_here(folder: Path, arguments: list[str]) -> None:
             seen["losses"].append(logs["loss"])
             return logs
 
-        def recorded_test(batch: Any) -> Any:
-            recorded["test"].append((batch["img"], batch["label"]))
-            return read_test(batch)
-
-        trainer.forward_backward, trainer.parse_batch_test = recorded_step, recorded_test
+        trainer.forward_backward = recorded_step
         recorded["trainer"] = trainer
         return trainer
 
@@ -130,7 +127,7 @@ class Played:
         for image, label in self.batches[self.played : self.played + self.per_epoch]:
             rows = torch.where(task[label][:, None] == task, 0, -1)  # (B, C)
             rows[torch.arange(len(label)), label] = 1
-            yield {"img": image.double(), "label": rows, "domain": torch.zeros_like(label)}
+            yield {"img": image, "label": rows, "domain": torch.zeros_like(label)}
         self.played = (self.played + self.per_epoch) % len(self.batches)
 
 
@@ -142,9 +139,8 @@ def play_there(folder: Path, release: Path, variant: str, epochs: int) -> None:
     for name in UNUSED:
         if importlib.util.find_spec(name) is None:
             sys.modules[name] = MagicMock(__spec__=None)
-    sys.modules["clip"] = ModuleType(
-        "clip"
-    )  # the release's folder has no __init__.py, so that an installed CLIP hides it
+    # Their folder `clip` has no __init__.py, so an installed CLIP would hide it.
+    sys.modules["clip"] = ModuleType("clip")
     sys.modules["clip"].__path__ = [str(release / "clip")]
     accept_verbose(torch.optim.lr_scheduler.LRScheduler)
     compute_in_double()

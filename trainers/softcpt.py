@@ -170,8 +170,8 @@ class SoftCPT(PromptTrainer):
     def build_learned(self, model: CLIP, tasks: Sequence[Task]) -> SoftContextSharing:
         options = self.options
         if options.SCHEDULE == "released":
-            # The public code registers one optimiser and scheduler under three names, or four with a class branch, and
-            # Dassl steps them once per name: optimisers at every batch, schedulers at every epoch.
+            # The public code registers one optimiser and scheduler under three names, or four with a class context that
+            # is trained, and Dassl steps them once per name: optimisers at every batch, schedulers at every epoch.
             self.steps_per_batch = 3 if options.VARIANT.startswith("NA") or options.FREEZE_CLASS_CONTEXT else 4
         self.template = PromptTemplate(self.classnames, options.N_CTX, model, options.CLASS_TOKEN_POSITION)
         learned = SoftContextSharing(options, model, self.text_encoder, tasks)

@@ -117,6 +117,11 @@ def test_record_has_each_task_s_metric_on_the_validation_shots(toy_root, tmp_pat
     assert [(task["val"], task["val_n"]) for task in found] == [(task["value"], task["n"]) for task in expected]
     assert all(("val_zero_shot" in task) == (method != "CLIPLoRA") for task in found)
     assert not any("val" in task for task in expected)  # a test on them says it already
+    if method == "TaskRes":
+        call = toy.arguments(toy_root, tmp_path / "zero", "ZeroshotCLIP", "TEST.SPLIT", "val")
+        assert train.main(call) == 0
+        zero = read_record(tmp_path / "zero/results.json")["tasks"]
+        assert [task["val_zero_shot"] for task in found] == [task["value"] for task in zero]
 
 
 @pytest.mark.parametrize("val", ("none", "test"))

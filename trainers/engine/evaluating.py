@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -65,13 +66,7 @@ class Tester:
             class_features = trainer.class_features()
             trainer.evaluator.reset()
             print(f"Evaluate on the *{name}* set")
-            for batch in tqdm(loader, disable=None):
-                image, label = trainer.parse_batch_test(batch)
-                features = trainer.image_features(image)
-                logits = trainer.class_logits(features, class_features, task=trainer.class_task[label])
-                trainer.evaluator.process(logits, label)
-                if zero_shot is not None:
-                    zero_shot.judge(features, label)
+            self.count(tqdm(loader, disable=None), class_features, trainer.evaluator, zero_shot)
             results = trainer.evaluator.evaluate()
             trainer.test_seconds = time.perf_counter() - start
             if split is None:
@@ -85,6 +80,17 @@ class Tester:
             self.warn(zero_shot)
         return next(iter(results.values()))
 
+    def count(self, loader: Iterable, class_features: Any, evaluator: Any, zero_shot: ZeroShot | None) -> None:
+        """Let `evaluator`, and `zero_shot` unless it is None, count the predictions for the images of a loader."""
+        trainer = self.trainer
+        for batch in loader:
+            image, label = trainer.parse_batch_test(batch)
+            features = trainer.image_features(image)
+            logits = trainer.class_logits(features, class_features, task=trainer.class_task[label])
+            evaluator.process(logits, label)
+            if zero_shot is not None:
+                zero_shot.judge(features, label)
+
     def on_validation_shots(self, class_features: Any, zero_shot: ZeroShot | None) -> list[dict[str, Any]]:
         """Each task's metric on its validation shots, {"val": percent, "val_n": images} and, where it is known,
         "val_zero_shot", by which a report recommends a method; {} for a task without such images, [] if the run has
@@ -95,12 +101,7 @@ class Tester:
             return []
         own, other = (type(judge)(trainer.cfg, tasks=trainer.tasks) for _ in range(2))
         hand_made = None if zero_shot is None else ZeroShot(zero_shot.features, other)
-        for batch in trainer.val_loader:
-            image, label = trainer.parse_batch_test(batch)
-            features = trainer.image_features(image)
-            own.process(trainer.class_logits(features, class_features, task=trainer.class_task[label]), label)
-            if hand_made is not None:
-                hand_made.judge(features, label)
+        self.count(trainer.val_loader, class_features, own, hand_made)
         values, images = own.task_values(), [int(counts.sum()) for counts in own.confusion]
         base = [None] * len(values) if hand_made is None else other.task_values()
         found = [{"val": value, "val_n": n, "val_zero_shot": zero} for value, n, zero in zip(values, images, base)]
