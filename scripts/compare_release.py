@@ -81,7 +81,6 @@ def record_here(folder: Path, arguments: list[str]) -> None:
         trainer = build(cfg)
         step = trainer.forward_backward
         recorded["learned"] = {name: value.detach().clone() for name, value in trainer.learned.named_parameters()}
-        recorded["test"] = [(batch["img"], batch["label"]) for batch in trainer.test_loader]
         recorded["tasks"] = [(task.name, list(task.classnames), task.metric) for task in trainer.tasks]
 
         def recorded_step(batch: Any) -> dict[str, float]:
@@ -103,6 +102,7 @@ def record_here(folder: Path, arguments: list[str]) -> None:
             raise
     trainer = recorded.pop("trainer")
     recorded["steps"] = trainer.num_batches
+    recorded["test"] = [(batch["img"], batch["label"]) for batch in trainer.test_loader]
     seen["values"] = [task["value"] for task in trainer.evaluator.task_results]
     torch.save(recorded, folder / "recorded.pt")
     (folder / "here.json").write_text(json.dumps(seen))
